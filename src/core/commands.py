@@ -1,0 +1,73 @@
+"""What the proxy core tells an adapter to do. Few and flat; each names the channel whose socket is meant."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Union
+
+if TYPE_CHECKING:
+    from .proxy.channel import Channel
+
+
+class Close(Enum):
+    """How a connection is to be closed."""
+
+    BOTH = "both"
+    """Close the socket; everything was sent before."""
+    HALF = "half"
+    """No more will be sent (shutdown of the write side); go on reading."""
+    ABORT = "abort"
+    """Reset: what was sent must not look complete. Unsent bytes are dropped."""
+
+
+class SendData:
+    """Bytes wait in `channel.data_to_send()`: send them as the socket takes them, and report with `data_sent`."""
+
+    __slots__ = ("channel",)
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+
+
+class OpenUpstream:
+    """Connect a new socket to `address`, then call `channel.connected` or `channel.connect_failed`.
+
+    `address` is a (host, port) pair, or the path of a Unix socket.
+    """
+
+    __slots__ = ("address", "channel")
+
+    def __init__(self, channel: Channel, address: tuple[str, int] | str) -> None:
+        self.channel = channel
+        self.address = address
+
+
+class CloseConnection:
+    """Close the channel's socket, in the way that `how` says. After BOTH and ABORT the channel is forgotten."""
+
+    __slots__ = ("channel", "how")
+
+    def __init__(self, channel: Channel, how: Close) -> None:
+        self.channel = channel
+        self.how = how
+
+
+class PauseReading:
+    """Stop reading the channel's socket."""
+
+    __slots__ = ("channel",)
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+
+
+class ResumeReading:
+    """Read the channel's socket again."""
+
+    __slots__ = ("channel",)
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+
+
+Command = Union[SendData, OpenUpstream, CloseConnection, PauseReading, ResumeReading]

@@ -1,0 +1,49 @@
+cdef class Event:
+    cpdef tuple _values(self)
+
+cdef class Request(Event):
+    cdef public bytes method
+    cdef public bytes target
+    cdef public bytes authority
+    cdef public object headers
+    cdef public object body_length
+    cdef public bytes scheme
+    cdef public bytes upgrade
+    cdef public bint expect_continue
+    cdef public bytes version
+    cdef public long long stream_id
+
+cdef class Response(Event):
+    cdef public int status
+    cdef public object headers
+    cdef public object body_length
+    cdef public bytes reason
+    cdef public bytes upgrade
+    cdef public bytes version
+    cdef public long long stream_id
+
+cdef class InformationalResponse(Event):
+    cdef public int status
+    cdef public object headers
+    cdef public bytes reason
+    cdef public long long stream_id
+
+cdef class Data(Event):
+    cdef public object data
+    cdef public long long stream_id
+
+cdef class EndOfMessage(Event):
+    cdef public object trailers
+    cdef public long long stream_id
+
+cdef class ConnectionClosed(Event):
+    cdef public bint clean
+
+cdef class ClientHelloReceived(Event):
+    cdef public object hello
+
+cdef class HandshakeCompleted(Event):
+    cdef public object info
+
+cdef class DataReceived(Event):
+    cdef public object data
