@@ -1,23 +1,40 @@
-"""The extension modules and the build/pkg link; everything else is in pyproject.toml.
+"""How the hot modules are compiled; everything else about the package is in pyproject.toml.
 
-Cython finds a `.pxd` by its dotted name below the package root, and a folder
-called `src` hides that name: declarations are then ignored without a word.
-So `src/` is shown under its real name through the link build/pkg/lockgate,
-which type checkers and fuzzers use as their search path too.
+What is compiled: every `.pyx`, and every `.py` that has a `.pxd` beside it. Cython finds a `.pxd` by its dotted name below
+the package root, and a folder called `src` hides that name: declarations are then ignored without a word. So `src/` is
+shown under its real name through the link build/pkg/lockgate, which type checkers and fuzzers use as search path too.
+
+The environment decides three things:
+
+* `LOCKGATE_PURE=1` compiles nothing; the wheel is then a `py3-none-any` one.
+* `LOCKGATE_REQUIRE_COMPILED=1` makes it an error if compiling fails. Otherwise such a build goes on without extensions.
+* `CFLAGS`, if set, replaces our own flags and so decides on optimisation, debug information and sanitizers.
+
+All or nothing: compiled modules use each other's C structs, so a build never leaves some old, or only some, behind.
 """
 
+import json
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
+from setuptools.command.build_py import build_py
+from setuptools.errors import BaseError, CCompilerError, CompileError, LinkError
 
 STAGE = Path("build", "pkg")
 PURE = os.environ.get("LOCKGATE_PURE") == "1"
 REQUIRE_COMPILED = os.environ.get("LOCKGATE_REQUIRE_COMPILED") == "1"
+
+OWN_FLAGS = ["-g0", "-O3"] if os.name == "posix" and "CFLAGS" not in os.environ else []
+DIRECTIVES = {
+    "language_level": "3str",
+    # Annotations stay Python's; the C types are those of the .pxd.
+    "annotation_typing": False,
+}
 
 
 def stage() -> Path:
@@ -34,58 +51,104 @@ def stage() -> Path:
     return link
 
 
-def sources(package: Path) -> list[Path]:
-    """Every .pyx, and every .py that has a .pxd beside it (Cython's augmenting mode)."""
-    modules = [*package.rglob("*.pyx"), *(p for p in package.rglob("*.py") if p.with_suffix(".pxd").exists())]
-    return sorted(modules)
-
-
 def extensions() -> list[Extension]:
+    """Name and source of every module to compile."""
     package = stage()
     if PURE:
         return []
-    from Cython.Build import cythonize
-
-    found = [
+    paths = [*package.rglob("*.pyx"), *(path for path in package.rglob("*.py") if path.with_suffix(".pxd").exists())]
+    return [
         Extension(
             ".".join(path.relative_to(STAGE).with_suffix("").parts),
             [path.as_posix()],
-            extra_compile_args=["-g0", "-O3"] if os.name == "posix" else [],
+            extra_compile_args=OWN_FLAGS,
         )
-        for path in sources(package)
+        for path in sorted(paths)
     ]
-    return cythonize(
-        found,
-        build_dir="build/cython",
-        include_path=[str(STAGE)],
-        nthreads=0,
-        compiler_directives={
-            "language_level": "3str",
-            # Annotations stay Python's; the C types are those of the .pxd.
-            "annotation_typing": False,
-        },
-    )
+
+
+def fingerprint() -> str:
+    """What the compiled modules depend on besides their sources; distutils and Cython only compare file times."""
+    import Cython
+
+    names = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
+    facts = {name: os.environ.get(name) for name in names}
+    facts |= {"setup.py": Path(__file__).read_text(), "Cython": Cython.__version__, "Python": sys.version}
+    return json.dumps(facts)
 
 
 class BuildOrGoPure(build_ext):
-    """Compile if possible; without a working compiler install the same sources interpreted, and say so once."""
+    """Compile on all cores if possible; without a working compiler install the same sources interpreted."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def run(self) -> None:
+        if not self.extensions:
+            return
+        stamp = Path("build", "cython", f"fingerprint-{sysconfig.get_config_var('SOABI')}.json")
+        wanted = fingerprint()
+        if not stamp.exists() or stamp.read_text() != wanted:
+            self.force = True
+            stamp.unlink(missing_ok=True)
+        self.translate()
         try:
             super().run()
-        except (BaseError, OSError) as error:
+        except (BaseError, CCompilerError, CompileError, LinkError, OSError) as error:
             if REQUIRE_COMPILED:
                 raise
-            self.extensions = []
+            self.go_pure()
             print(
-                f"lockgate: no extension was compiled ({error}); it will run interpreted, with the same behaviour "
-                "but slower. Install a C compiler and the Python headers, then reinstall.",
+                f"lockgate: no module was compiled ({error}). It runs interpreted: the same behaviour, but slower. "
+                "For full speed install a C compiler and the Python headers, and install lockgate again.",
                 file=sys.stderr,
             )
+        else:
+            stamp.write_text(wanted)
+
+    def translate(self) -> None:
+        """Python and Cython to C, where a source or a declaration that it uses has changed."""
+        from Cython.Build import cythonize
+
+        translated = cythonize(
+            list(self.extensions),
+            build_dir="build/cython",
+            include_path=[str(STAGE)],
+            nthreads=os.cpu_count() or 1,
+            force=self.force,
+            quiet=not self.verbose,
+            compiler_directives=DIRECTIVES,
+        )
+        sources = {extension.name: extension.sources for extension in translated}
+        for extension in self.extensions:
+            extension.sources = sources[extension.name]
+
+    def go_pure(self) -> None:
+        """Take away what was compiled, and make of a wheel under construction one without extensions."""
+        for extension in self.extensions:
+            Path(self.build_lib, self.get_ext_filename(extension.name)).unlink(missing_ok=True)
+            path = Path(*extension.name.split(".")[1:])
+            Path("src", path.parent, Path(self.get_ext_filename(path.name)).name).unlink(missing_ok=True)
+        self.extensions = self.distribution.ext_modules = []
+        wheel = self.distribution.get_command_obj("bdist_wheel", create=False)
+        if wheel is not None:
+            wheel.root_is_pure = True
 
 
-setup(
-    packages=["lockgate", *(f"lockgate.{name}" for name in find_packages("src"))],
-    ext_modules=extensions(),
-    cmdclass={"build_ext": BuildOrGoPure},
-)
+class BuildFromScratch(build_py):
+    """Forget the last build's Python files: setuptools would pack a module that has since been deleted or renamed."""
+
+    def run(self) -> None:
+        if not self.editable_mode:
+            for old in Path(self.build_lib, "lockgate").rglob("*.py*"):
+                old.unlink()
+        super().run()
+
+
+if __name__ == "__main__":  # Cython's worker processes may import this file
+    setup(
+        packages=["lockgate", *(f"lockgate.{name}" for name in find_packages("src"))],
+        ext_modules=extensions(),
+        cmdclass={"build_ext": BuildOrGoPure, "build_py": BuildFromScratch},
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .proxy.channel import Channel
@@ -70,4 +70,4 @@ class ResumeReading:
         self.channel = channel
 
 
-Command = Union[SendData, OpenUpstream, CloseConnection, PauseReading, ResumeReading]
+Command = SendData | OpenUpstream | CloseConnection | PauseReading | ResumeReading

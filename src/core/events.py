@@ -16,7 +16,7 @@ Events are compared by value, and their repr never shows field values or content
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Union
+from typing import Any
 
 from .http.headers import Headers
 
@@ -51,7 +51,7 @@ class Event:
         return ()
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self._values() == other._values()
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -259,5 +259,5 @@ class DataReceived(Event):
         return f"<DataReceived {len(self.data)} bytes>"
 
 
-HTTPEvent = Union[Request, Response, InformationalResponse, Data, EndOfMessage, ConnectionClosed]
-TLSEvent = Union[ClientHelloReceived, HandshakeCompleted, DataReceived, ConnectionClosed]
+HTTPEvent = Request | Response | InformationalResponse | Data | EndOfMessage | ConnectionClosed
+TLSEvent = ClientHelloReceived | HandshakeCompleted | DataReceived | ConnectionClosed

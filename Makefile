@@ -1,0 +1,69 @@
+# Each target does all of its own set-up, from an empty clone. Needed: Python 3.11 or newer and, for full speed, a C compiler.
+#
+#   make demo     the main job: a terminator on https://localhost:8443 with two backends behind it
+#   make test     the whole test suite, compiled and interpreted
+#   make lint     style, types, and stubs against what they describe
+#   make fuzz     random and mutated input for FUZZ_SECONDS (60)
+#   make clean    back to an empty clone
+#
+# PYTHON=... chooses the interpreter (once: `make clean` before another), VENV=... where its environment is made.
+
+VENV ?= .venv
+FUZZ_SECONDS ?= 60
+RUN = $(VENV)/bin/python
+
+.PHONY: demo test test-compiled test-pure lint fuzz build programs clean
+
+demo: build
+	@$(VENV)/bin/lockgate demo
+
+test: test-compiled test-pure
+
+test-compiled test-pure lint fuzz: export LOCKGATE_REQUIRE_COMPILED = 1
+
+test-compiled: $(VENV)/with-test programs build
+	$(RUN) -m pytest $(PYTEST_ARGS)
+
+# What looks at the source tree or builds packages gives the same result again, and is left out.
+test-pure: $(VENV)/with-test programs build
+	LOCKGATE_PURE=1 $(RUN) -m pytest --ignore=tests/test_packaging.py --ignore=tests/test_layering.py $(PYTEST_ARGS)
+
+lint: $(VENV)/with-lint build
+	$(RUN) -m ruff check
+	$(RUN) -m mypy
+	$(RUN) .ci/stubs
+
+fuzz: $(VENV)/with-base build
+	$(RUN) fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+build: $(VENV)/with-base
+	@$(RUN) setup.py -q build_ext --inplace
+
+programs:
+	@.ci/programs
+
+# The environment, in steps: the interpreter, the package itself (editable), the tools for tests, the tools for lint.
+# The files with-* only say that a step was done; a change of pyproject.toml makes it be done again.
+
+$(VENV)/bin/python:
+	@.ci/make-venv $(VENV) $(PYTHON)
+
+$(VENV)/with-base: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing lockgate and what it needs into $(VENV)"
+	@$(RUN) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
+		> $(VENV)/build-requires.txt
+	@$(RUN) -m pip install -q -r $(VENV)/build-requires.txt
+	@$(RUN) -m pip install -q --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/with-test: $(VENV)/with-base
+	@$(RUN) -m pip install -q --no-build-isolation -e '.[test]'
+	@touch $@
+
+$(VENV)/with-lint: $(VENV)/with-base
+	@$(RUN) -m pip install -q --no-build-isolation -e '.[lint]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests fuzz bench examples \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +

@@ -1,0 +1,33 @@
+"""Settings for all tests: Hypothesis profiles, and what is under test in the first lines of a run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from lockgate.core import events
+
+# Machines differ and are shared: a slow example is no failure. In CI every run tries the same examples, so that a red run
+# is due to the change and can be repeated; random ones are the fuzzer's.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+
+def compiled() -> bool:
+    """Whether the core runs compiled."""
+    return not str(events.__file__).endswith(".py")
+
+
+def pytest_report_header() -> str:
+    return f"lockgate: {'compiled' if compiled() else 'interpreted'}, {events.__file__}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    pure = os.environ.get("LOCKGATE_PURE") == "1"
+    if pure and compiled():
+        raise pytest.UsageError("LOCKGATE_PURE=1, but compiled modules were imported")
+    if os.environ.get("LOCKGATE_REQUIRE_COMPILED") == "1" and not pure and not compiled():
+        raise pytest.UsageError("nothing is compiled; run: python setup.py build_ext --inplace")
