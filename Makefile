@@ -52,16 +52,16 @@ $(VENV)/with-base: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing lockgate and what it needs into $(VENV)"
 	@$(RUN) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
 		> $(VENV)/build-requires.txt
-	@$(RUN) -m pip install -q -r $(VENV)/build-requires.txt
-	@$(RUN) -m pip install -q --no-build-isolation -e .
+	@$(RUN) -m pip install -qq --disable-pip-version-check -r $(VENV)/build-requires.txt
+	@$(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/with-test: $(VENV)/with-base
-	@$(RUN) -m pip install -q --no-build-isolation -e '.[test]'
+	@$(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[test]'
 	@touch $@
 
 $(VENV)/with-lint: $(VENV)/with-base
-	@$(RUN) -m pip install -q --no-build-isolation -e '.[lint]'
+	@$(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[lint]'
 	@touch $@
 
 clean:
