@@ -30,6 +30,7 @@ PURE = os.environ.get("LOCKGATE_PURE") == "1"
 REQUIRE_COMPILED = os.environ.get("LOCKGATE_REQUIRE_COMPILED") == "1"
 
 OWN_FLAGS = ["-g0", "-O3"] if os.name == "posix" and "CFLAGS" not in os.environ else []
+COMPILER_VARIABLES = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
 DIRECTIVES = {
     "language_level": "3str",
     # Annotations stay Python's; the C types are those of the .pxd.
@@ -67,14 +68,19 @@ def extensions() -> list[Extension]:
     ]
 
 
-def fingerprint() -> str:
-    """What the compiled modules depend on besides their sources; distutils and Cython only compare file times."""
-    import Cython
+class Stamp:
+    """Remembers what a step was done with besides its sources; distutils and Cython only compare file times."""
 
-    names = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
-    facts = {name: os.environ.get(name) for name in names}
-    facts |= {"setup.py": Path(__file__).read_text(), "Cython": Cython.__version__, "Python": sys.version}
-    return json.dumps(facts)
+    def __init__(self, name: str, facts: object) -> None:
+        self.path = Path("build", "cython", f"{name}.json")
+        self.facts = json.dumps(facts)
+
+    def outdated(self) -> bool:
+        return not self.path.exists() or self.path.read_text() != self.facts
+
+    def write(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(self.facts)
 
 
 class BuildOrGoPure(build_ext):
@@ -87,12 +93,11 @@ class BuildOrGoPure(build_ext):
     def run(self) -> None:
         if not self.extensions:
             return
-        stamp = Path("build", "cython", f"fingerprint-{sysconfig.get_config_var('SOABI')}.json")
-        wanted = fingerprint()
-        if not stamp.exists() or stamp.read_text() != wanted:
-            self.force = True
-            stamp.unlink(missing_ok=True)
         self.translate()
+        environment = {name: os.environ.get(name) for name in COMPILER_VARIABLES}
+        stamp = Stamp(f"compiled-{sysconfig.get_config_var('SOABI')}", [OWN_FLAGS, sys.version, environment])
+        self.force = self.force or stamp.outdated()
+        stamp.path.unlink(missing_ok=True)
         try:
             super().run()
         except (BaseError, CCompilerError, CompileError, LinkError, OSError) as error:
@@ -105,21 +110,24 @@ class BuildOrGoPure(build_ext):
                 file=sys.stderr,
             )
         else:
-            stamp.write_text(wanted)
+            stamp.write()
 
     def translate(self) -> None:
         """Python and Cython to C, where a source or a declaration that it uses has changed."""
+        import Cython
         from Cython.Build import cythonize
 
+        stamp = Stamp("translated", [Cython.__version__, DIRECTIVES])
         translated = cythonize(
             list(self.extensions),
             build_dir="build/cython",
             include_path=[str(STAGE)],
             nthreads=os.cpu_count() or 1,
-            force=self.force,
+            force=self.force or stamp.outdated(),
             quiet=not self.verbose,
             compiler_directives=DIRECTIVES,
         )
+        stamp.write()
         sources = {extension.name: extension.sources for extension in translated}
         for extension in self.extensions:
             extension.sources = sources[extension.name]
