@@ -1,11 +1,12 @@
 """One byte stream between lockgate and a peer, as an adapter sees it.
 
-An adapter keeps one socket for each channel and does three things with it:
+An adapter keeps one socket for each channel and does these things with it:
 
 * it reads into `get_buffer()` and says how much came (`buffer_updated`), or hands bytes over (`receive_data`);
   end of file is `receive_eof`, a reset or a failed write `connection_lost`;
-* when told `SendData`, it takes `data_to_send()` and reports what the kernel accepted with `data_sent`, until nothing is
-  left. What was not reported is still ours: it counts against the write deadline and holds the other side back;
+* when told `SendData`, it takes `data_to_send()` and reports what the kernel accepted with `data_sent`, until nothing
+  is left. What was not reported is still ours: it counts against the write deadline and holds the other side back;
+* when told `OpenUpstream`, it connects a socket and calls `connected` or `connect_failed` (upstream channels only);
 * it keeps what it needs to find the socket again in `transport`, which nobody else touches.
 
 After each call the adapter carries out the proxy's commands and re-arms its one timer.
@@ -49,3 +50,9 @@ class Channel:
 
     def data_sent(self, nbytes: int, now: float) -> None:
         """The kernel took `nbytes` of `data_to_send()`."""
+
+    def connected(self, now: float) -> None:
+        """The connection that `OpenUpstream` asked for is there."""
+
+    def connect_failed(self, now: float, reason: str) -> None:
+        """The connection that `OpenUpstream` asked for could not be made. The channel has no socket and gets none."""

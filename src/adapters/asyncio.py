@@ -1,0 +1,113 @@
+"""lockgate on asyncio, and on any loop with `add_reader` (uvloop; on Windows the selector loop, not the proactor).
+
+Plain sockets and readiness instead of transports: that costs the same (measured), the core hears exactly which bytes
+the kernel took, and sockets behave alike under all adapters because the code is the same (`link.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .driver import ACCEPT_PAUSE, LOOKUP_ERRORS, Bindings, Driver, found_addresses
+from .link import Link, reason_of
+
+if TYPE_CHECKING:
+    from ..core.proxy.hub import ReverseProxy
+    from ..core.proxy.policy import Listener
+
+__all__ = ["serve"]
+
+
+async def serve(
+    proxy: ReverseProxy,
+    bindings: Bindings,
+    *,
+    stop: asyncio.Event | None = None,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Run `proxy` on the running loop.
+
+    `bindings` are (listener, listening socket) pairs; the sockets are closed at the end. `ready` is called once
+    connections are accepted. When `stop` is set, the proxy is drained: running requests finish (up to
+    `Limits.drain_timeout`), then this returns. Cancelling cuts all connections off at once.
+    """
+    driver = _Driver(proxy, asyncio.get_running_loop())
+    try:
+        driver.listen(bindings)
+        if ready is not None:
+            ready()
+        await (asyncio.Event() if stop is None else stop).wait()
+        driver.drain()
+        await driver.drained.wait()
+    finally:
+        driver.close()
+
+
+class _Driver(Driver):
+    def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(proxy, loop.time)
+        self.drained = asyncio.Event()
+        self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._lookups: set[asyncio.Task[None]] = set()
+
+    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        if wanted:
+            self._loop.add_reader(sock.fileno(), link.on_readable)
+        else:
+            self._loop.remove_reader(sock.fileno())
+
+    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        if wanted:
+            self._loop.add_writer(sock.fileno(), link.on_writable)
+        else:
+            self._loop.remove_writer(sock.fileno())
+
+    def unwatch(self, link: Link, sock: socket.socket) -> None:
+        self._loop.remove_reader(sock.fileno())
+        if link.writing:
+            self._loop.remove_writer(sock.fileno())
+
+    def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
+        if sock.fileno() != -1:  # it may have been closed during the pause
+            self._loop.add_reader(sock.fileno(), self._accept, listener, sock)
+
+    def unwatch_accept(self, sock: socket.socket) -> None:
+        self._loop.remove_reader(sock.fileno())
+
+    def _accept(self, listener: Listener, sock: socket.socket) -> None:
+        if not self.accept(listener, sock):
+            self._loop.remove_reader(sock.fileno())
+            self._loop.call_later(ACCEPT_PAUSE, self.watch_accept, listener, sock)
+
+    def arm(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self.on_timer)
+
+    def resolve(self, link: Link, host: str, port: int) -> None:
+        task = self._loop.create_task(self._resolve(link, host, port))
+        self._lookups.add(task)
+        task.add_done_callback(self._lookups.discard)
+
+    async def _resolve(self, link: Link, host: str, port: int) -> None:
+        try:
+            infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except LOOKUP_ERRORS as error:
+            link.connect_failed(reason_of(error))
+        else:
+            link.connect(found_addresses(infos))
+        self.settle()
+
+    def on_drained(self) -> None:
+        self.drained.set()
+
+    def close(self) -> None:
+        super().close()
+        for task in self._lookups:
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()

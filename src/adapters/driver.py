@@ -1,0 +1,232 @@
+"""What the adapters have in common: carry out the core's commands, accept, keep one timer, survive a bug.
+
+An adapter is a `Driver` with its loop's way to watch a socket, to wait for a time and to resolve a name. After whatever
+happened `settle` carries out commands until there are none and arms the timer.
+
+A bug in the core (an exception that gets out of it) costs the connection it happened on, is logged under
+`lockgate.adapters`, and the others go on. The log shows where it was raised but not its text, which may quote a peer.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..core.commands import Close, CloseConnection, OpenUpstream, PauseReading, SendData
+from .link import Address, Link
+
+if TYPE_CHECKING:
+    from ..core.proxy.channel import Channel
+    from ..core.proxy.hub import ReverseProxy
+    from ..core.proxy.policy import Listener
+
+log = logging.getLogger("lockgate.adapters")
+
+Bindings = Sequence[tuple["Listener", socket.socket]]
+"""Which listening socket belongs to which listener. An adapter owns the sockets and closes them when it stops."""
+
+LOOKUP_ERRORS = (OSError, UnicodeError)
+"""What `getaddrinfo` raises; UnicodeError for a name with a label over 63 octets."""
+
+ACCEPT_BATCH = 64
+"""Connections accepted before others get their turn."""
+
+ACCEPT_PAUSE = 0.5
+"""Seconds without accepting after the system refused (mostly: out of file descriptors). They wait in the backlog."""
+
+BUG_PAUSE = 1.0
+"""Seconds before the timer runs again after `handle_timer` failed, so that a bug there does not spin."""
+
+
+def peer_name(address: Any) -> tuple[str, int]:
+    """(address without zone, port) of what `accept` returned; `("", 0)` on a Unix socket."""
+    if isinstance(address, tuple):
+        return address[0].partition("%")[0], address[1]
+    return "", 0
+
+
+def literal_family(host: str) -> int | None:
+    """The family of an address in digits; None if `host` is a name, to be resolved first."""
+    try:
+        return socket.AF_INET if ipaddress.ip_address(host).version == 4 else socket.AF_INET6
+    except ValueError:
+        return None
+
+
+def found_addresses(infos: Sequence[tuple[Any, ...]]) -> list[Address]:
+    """What `getaddrinfo` returned, as `Link.connect` takes it."""
+    return [(info[0], info[4]) for info in infos]
+
+
+class Driver:
+    """Base of the adapters' drivers. `now` is the loop's monotonic clock."""
+
+    def __init__(self, proxy: ReverseProxy, now: Callable[[], float]) -> None:
+        self.proxy = proxy
+        self.now = now
+        self.links: set[Link] = set()
+        self.listening: list[socket.socket] = []
+        self.armed: float | None = None
+        self._not_before = 0.0
+        self._draining = False
+
+    # What each loop does in its own way
+
+    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        """Call `link.on_readable()` whenever `sock` is readable, or no longer."""
+        raise NotImplementedError
+
+    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        """Call `link.on_writable()` whenever `sock` is writable, or no longer."""
+        raise NotImplementedError
+
+    def unwatch(self, link: Link, sock: socket.socket) -> None:
+        """`sock` is about to be closed."""
+        raise NotImplementedError
+
+    def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
+        """Call `accept` whenever a connection waits; when it returns False, not for `ACCEPT_PAUSE` seconds."""
+        raise NotImplementedError
+
+    def unwatch_accept(self, sock: socket.socket) -> None:
+        """`sock` is about to be closed."""
+        raise NotImplementedError
+
+    def arm(self, when: float) -> None:
+        """Call `on_timer` at `when`; replaces the time set before."""
+        raise NotImplementedError
+
+    def resolve(self, link: Link, host: str, port: int) -> None:
+        """Look the name up, then call `link.connect` or `link.connect_failed`, and `settle`."""
+        raise NotImplementedError
+
+    def on_drained(self) -> None:
+        """Draining has come to its end. May be called more than once."""
+
+    # What is the same everywhere
+
+    def listen(self, bindings: Bindings) -> None:
+        """Start to accept."""
+        for listener, sock in bindings:
+            sock.setblocking(False)
+            self.listening.append(sock)
+            self.watch_accept(listener, sock)
+
+    def accept(self, listener: Listener, sock: socket.socket) -> bool:
+        """Accept what waits, up to `ACCEPT_BATCH`. False if the system is short of something: try again later."""
+        going = True
+        for _ in range(ACCEPT_BATCH):
+            try:
+                conn, address = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:
+                    continue  # that client has left already
+                log.error("cannot accept on listener %s: %s", listener.name, error.strerror)
+                going = False
+                break
+            conn.setblocking(False)
+            try:
+                channel = self.proxy.accept(listener, peer_name(address), self.now())
+            except Exception as error:
+                self.report(error)
+                conn.close()
+            else:
+                Link(self, channel, conn)
+        self.settle()
+        return going
+
+    def settle(self) -> None:
+        """Carry out the core's commands until there are none, and arm the timer."""
+        proxy = self.proxy
+        try:
+            while (command := proxy.next_command()) is not None:
+                channel = command.channel
+                link: Link | None = channel.transport
+                try:
+                    if isinstance(command, OpenUpstream):
+                        self._open(channel, command.address)
+                    elif link is None:
+                        pass  # lost before the core's wish came
+                    elif isinstance(command, SendData):
+                        link.flush()
+                    elif isinstance(command, CloseConnection):
+                        link.close(command.how)
+                    elif isinstance(command, PauseReading):
+                        link.pause()
+                    else:
+                        link.resume()
+                except Exception as error:
+                    self._fail(channel, error)
+            when = proxy.get_timer()
+        except Exception as error:  # not to be blamed on one channel
+            self.report(error)
+            return
+        if when is not None:
+            # A timer that moved back is left alone: it comes early, which does no harm, and is set again then.
+            when = max(when, self._not_before)
+            if self.armed is None or when < self.armed:
+                self.armed = when
+                self.arm(when)
+        if self._draining and proxy.drained:
+            self.on_drained()
+
+    def on_timer(self) -> None:
+        """The time of the timer has come."""
+        self.armed = None
+        now = self.now()
+        try:
+            self.proxy.handle_timer(now)
+        except Exception as error:
+            self._not_before = now + BUG_PAUSE
+            self.report(error)
+        self.settle()
+
+    def drain(self) -> None:
+        """Stop accepting, let the core finish; `on_drained` is called when it has."""
+        self._close_listening()
+        self._draining = True
+        try:
+            self.proxy.drain(self.now())
+        except Exception as error:
+            self.report(error)
+        self.settle()
+
+    def close(self) -> None:
+        """Let go of everything at once. Connections that are left are reset, so that no answer looks complete."""
+        self._close_listening()
+        for link in list(self.links):
+            link.close(Close.ABORT)
+
+    def report(self, error: Exception) -> None:
+        """Log a bug: its type and where it was raised."""
+        where = "".join(traceback.format_tb(error.__traceback__))
+        log.error("bug in the proxy core: %s\n%s", type(error).__name__, where)
+
+    def _open(self, channel: Channel, address: tuple[str, int] | str) -> None:
+        link = Link(self, channel)
+        if isinstance(address, str):
+            link.connect([(socket.AF_UNIX, address)])
+        elif (family := literal_family(address[0])) is not None:
+            link.connect([(family, address)])
+        else:
+            self.resolve(link, *address)
+
+    def _fail(self, channel: Channel, error: Exception) -> None:
+        link: Link | None = channel.transport
+        if link is not None:
+            link.fail(error)
+        else:
+            self.report(error)
+
+    def _close_listening(self) -> None:
+        while self.listening:
+            sock = self.listening.pop()
+            self.unwatch_accept(sock)
+            sock.close()

@@ -1,0 +1,271 @@
+"""One channel's socket: what every adapter does with it in the same way.
+
+The loops differ in how they say that a socket is ready, so that is all they are asked for (`Driver.watch_read`,
+`watch_write`). Reading, writing, connecting and closing are here, on a plain non-blocking socket:
+
+* one `recv_into` for each readiness, so that no peer can keep the loop for itself;
+* `send` takes what the core has queued, and exactly what the kernel accepted is reported, at once;
+* a connection attempt goes through the addresses in turn, and ends silently when the core closes the channel meanwhile;
+* no error of a socket gets out of here: the core hears `connection_lost` or `connect_failed` with a short reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ..core.commands import Close
+
+if TYPE_CHECKING:
+    from ..core.proxy.channel import Channel
+    from .driver import Driver
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER on, for 0 seconds: closing sends RST and drops what is unsent."""
+
+LAST_READS = 16
+"""How often a socket is read after a write to it failed, at most."""
+
+Address = tuple[int, Any]
+"""(address family, socket address)"""
+
+
+def reason_of(error: Exception) -> str:
+    """A short name for logs: `ECONNRESET`, or the class of an error without a number (`gaierror`)."""
+    return errno.errorcode.get(getattr(error, "errno", None) or 0, type(error).__name__)
+
+
+class Link:
+    """The socket of one channel; `channel.transport` while there is one.
+
+    `sock` is None before a connection attempt and after the end. `reading` is what the core wants, `ended` that the
+    peer will send no more, `writing` that we wait for room in the socket (or for the end of a connection attempt).
+    """
+
+    __slots__ = ("addresses", "channel", "closed", "connecting", "driver", "ended", "reading", "sock", "writing")
+
+    def __init__(self, driver: Driver, channel: Channel, sock: socket.socket | None = None) -> None:
+        self.driver = driver
+        self.channel = channel
+        self.sock = sock
+        self.addresses: list[Address] = []
+        self.connecting = False
+        self.reading = True
+        self.writing = False
+        self.ended = False
+        self.closed = False
+        channel.transport = self
+        driver.links.add(self)
+        if sock is not None:
+            self._established(sock)
+
+    # What the loop reports
+
+    def on_readable(self) -> None:
+        """There is something to read."""
+        if self.sock is None or not self.reading:
+            return  # closed or paused by an earlier event of the same batch
+        if self._read(self.sock):
+            self.driver.settle()
+
+    def on_writable(self) -> None:
+        """There is room to write, or a connection attempt has ended."""
+        if self.sock is None:
+            return
+        try:
+            if self.connecting:
+                self._connect_ended(self.sock)
+            else:
+                self.flush()
+        except Exception as error:  # a bug in the core ends this connection only
+            self.fail(error)
+        self.driver.settle()
+
+    # What the core asks for
+
+    def flush(self) -> None:
+        """Send what the channel has until nothing is left or the socket is full."""
+        channel, driver = self.channel, self.driver
+        while self.sock is not None and not self.connecting:
+            data = channel.data_to_send()
+            size = len(data)
+            if not size:
+                self._watch_write(False)
+                return
+            try:
+                count = self.sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                self._watch_write(True)
+                return
+            except OSError as error:
+                del data
+                self._read_the_rest()
+                self.lost(reason_of(error))
+                return
+            del data  # the core cannot resize its buffer while we hold a view of it
+            channel.data_sent(count, driver.now())
+            if count < size:
+                self._watch_write(True)
+                return
+
+    def pause(self) -> None:
+        """Stop reading."""
+        self._set_reading(False)
+
+    def resume(self) -> None:
+        """Go on reading."""
+        self._set_reading(True)
+
+    def close(self, how: Close = Close.BOTH) -> None:
+        """Close in the way that `how` says; after BOTH and ABORT the channel is never called again."""
+        sock = self.sock
+        if how is Close.HALF:
+            if sock is not None:
+                try:
+                    sock.shutdown(socket.SHUT_WR)
+                except OSError as error:  # reset by the peer meanwhile
+                    self.lost(reason_of(error))
+            return
+        if self.closed:
+            return
+        self.closed = True
+        self.sock = None
+        self.channel.transport = None
+        self.driver.links.discard(self)
+        if sock is not None:
+            self._drop(sock, reset=how is Close.ABORT)
+
+    def connect(self, addresses: Sequence[Address]) -> None:
+        """Connect to the first of `addresses` that answers."""
+        self.addresses = list(addresses)
+        self._connect_next("no_address")
+
+    def connect_failed(self, reason: str) -> None:
+        """Tell the core that no connection came about, unless it has given up waiting."""
+        if not self.closed:
+            self.close()
+            try:
+                self.channel.connect_failed(self.driver.now(), reason)
+            except Exception as error:
+                self.driver.report(error)
+
+    def lost(self, reason: str, how: Close = Close.BOTH) -> None:
+        """Close the socket and tell the core that it is gone."""
+        if self.closed:
+            return
+        self.close(how)
+        try:
+            self.channel.connection_lost(self.driver.now(), reason)
+        except Exception as error:
+            self.driver.report(error)
+
+    def fail(self, error: Exception) -> None:
+        """The core raised `error` while it dealt with this channel: report it, and cut the connection off."""
+        self.driver.report(error)
+        self.lost("internal_error", Close.ABORT)
+
+    # Reading
+
+    def _read(self, sock: socket.socket) -> bool:
+        """Read once. False if nothing was there."""
+        channel = self.channel
+        try:
+            count = sock.recv_into(channel.get_buffer())
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            self.lost(reason_of(error))
+            return True
+        try:
+            if count:
+                channel.buffer_updated(count, self.driver.now())
+            else:
+                self._set_reading(False)
+                self.ended = True
+                channel.receive_eof(self.driver.now())
+        except Exception as error:
+            self.fail(error)
+        return True
+
+    def _read_the_rest(self) -> None:
+        """A write failed: what the peer said before it left (an early answer, mostly) may still be in the socket."""
+        for _ in range(LAST_READS):
+            if self.sock is None or not self.reading or not self._read(self.sock):
+                return
+
+    def _set_reading(self, wanted: bool) -> None:
+        if self.ended or self.reading is wanted:
+            return
+        self.reading = wanted
+        if self.sock is not None and not self.connecting:
+            self.driver.watch_read(self, self.sock, wanted)
+
+    def _watch_write(self, wanted: bool) -> None:
+        if self.sock is not None and self.writing is not wanted:
+            self.writing = wanted
+            self.driver.watch_write(self, self.sock, wanted)
+
+    # Connecting
+
+    def _connect_next(self, reason: str) -> None:
+        while self.addresses and not self.closed:
+            family, address = self.addresses.pop(0)
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:  # no file descriptor, no IPv6
+                reason = reason_of(error)
+                continue
+            sock.setblocking(False)
+            try:
+                code = sock.connect_ex(address)
+            except (OSError, ValueError, OverflowError) as error:  # not an address at all
+                code, reason = -1, type(error).__name__
+            if code == 0:
+                self._connected(sock)
+                return
+            if code == errno.EINPROGRESS:
+                self.sock = sock
+                self.connecting = True
+                self._watch_write(True)
+                return
+            reason = errno.errorcode.get(code, reason)
+            sock.close()
+        self.connect_failed(reason)
+
+    def _connect_ended(self, sock: socket.socket) -> None:
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == 0:
+            self._watch_write(False)
+            self.connecting = False
+            self._connected(sock)
+            return
+        self.sock = None
+        self.connecting = self.writing = False
+        self._drop(sock)
+        self._connect_next(errno.errorcode.get(code, "unknown"))
+
+    def _connected(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._established(sock)
+        try:
+            self.channel.connected(self.driver.now())
+        except Exception as error:
+            self.fail(error)
+
+    def _established(self, sock: socket.socket) -> None:
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            with suppress(OSError):  # gone already: the first read will say so
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.reading:
+            self.driver.watch_read(self, sock, True)
+
+    def _drop(self, sock: socket.socket, reset: bool = False) -> None:
+        self.driver.unwatch(self, sock)
+        if reset:
+            with suppress(OSError):  # gone already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        sock.close()

@@ -1,0 +1,243 @@
+"""lockgate on threads: one `selectors` loop for each proxy, in a thread of its own.
+
+Connections never move between loops and nothing is shared but the listening sockets' queue, so there are no locks.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from .driver import ACCEPT_PAUSE, LOOKUP_ERRORS, Bindings, Driver, found_addresses
+from .link import Link, reason_of
+
+if TYPE_CHECKING:
+    from ..core.proxy.hub import ReverseProxy
+    from ..core.proxy.policy import Listener
+
+__all__ = ["Server", "Stop", "serve"]
+
+LOOKUP_THREADS = 4
+"""Names resolved at the same time by one loop: `getaddrinfo` blocks."""
+
+
+class Stop:
+    """Asks every `serve` that it was given to, to drain and return. Use it from any thread or from a signal handler."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+
+    def set(self) -> None:
+        """Ask; once is enough, and there is no way back."""
+        with suppress(BlockingIOError):  # full: it has been asked often
+            self._writer.send(b"\0")
+
+    def fileno(self) -> int:
+        """Readable once `set` was called."""
+        return self._reader.fileno()
+
+    def close(self) -> None:
+        """Give the two sockets back, when no `serve` uses them any more."""
+        self._reader.close()
+        self._writer.close()
+
+
+def serve(
+    proxy: ReverseProxy,
+    bindings: Bindings,
+    *,
+    stop: Stop | None = None,
+    ready: Callable[[], None] | None = None,
+) -> None:
+    """Run `proxy` in this thread until `stop` is set.
+
+    `bindings` are (listener, listening socket) pairs; the sockets are closed at the end. `ready` is called once
+    connections are accepted. When `stop` is set, the proxy is drained: running requests finish (up to
+    `Limits.drain_timeout`), then this returns. An exception such as KeyboardInterrupt cuts all connections off at once.
+    """
+    driver = _Driver(proxy)
+    try:
+        driver.listen(bindings)
+        if stop is not None:
+            driver.on_stop(stop)
+        if ready is not None:
+            ready()
+        while not driver.drained:
+            driver.turn()
+    finally:
+        driver.close()
+
+
+class Server:
+    """Several proxies that serve the same listening sockets, each in its own thread.
+
+    All are made from the same policy, one for each thread. The sockets belong to the server from now on.
+    """
+
+    def __init__(self, proxies: Sequence[ReverseProxy], bindings: Bindings) -> None:
+        self._stop = Stop()
+        self._errors: list[BaseException] = []
+        # Each loop gets file descriptors of its own; the listening ends when the last one is closed.
+        copies = [[(listener, sock.dup()) for listener, sock in bindings] for _ in proxies]
+        for _, sock in bindings:
+            sock.close()
+        self._threads = [
+            threading.Thread(target=self._run, args=args, name=f"lockgate-{number}")
+            for number, args in enumerate(zip(proxies, copies, strict=True))
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask all loops to drain; returns at once. Safe in a signal handler."""
+        self._stop.set()
+
+    def join(self) -> None:
+        """Wait until all loops have ended. Raises the error of one that did not end well."""
+        for thread in self._threads:
+            thread.join()
+        self._stop.close()
+        if self._errors:
+            raise self._errors[0]
+
+    def _run(self, proxy: ReverseProxy, bindings: Bindings) -> None:
+        try:
+            serve(proxy, bindings, stop=self._stop)
+        except BaseException as error:
+            self._errors.append(error)
+            self.stop()
+
+
+class _Driver(Driver):
+    def __init__(self, proxy: ReverseProxy) -> None:
+        super().__init__(proxy, time.monotonic)
+        self.drained = False
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._woken = socket.socketpair()
+        self._waker.setblocking(False)
+        self._woken.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ, self._on_woken)
+        self._lookups: ThreadPoolExecutor | None = None
+        self._found: deque[tuple[Link, Future[Any]]] = deque()
+        self._resting: list[tuple[float, Listener, socket.socket]] = []
+
+    def turn(self) -> None:
+        """Wait for something to happen and deal with it."""
+        wake_at = min((when for when, _, _ in self._resting), default=self.armed)
+        if self.armed is not None and wake_at is not None:
+            wake_at = min(wake_at, self.armed)
+        timeout = None if wake_at is None else max(0.0, wake_at - time.monotonic())
+        for key, mask in self._selector.select(timeout):
+            target = key.data
+            if isinstance(target, Link):
+                if mask & selectors.EVENT_WRITE:
+                    target.on_writable()
+                if mask & selectors.EVENT_READ:
+                    target.on_readable()
+            else:
+                target()
+        if self.armed is not None and self.armed <= time.monotonic():
+            self.on_timer()
+        if self._resting:
+            self._accept_again()
+
+    def on_stop(self, stop: Stop) -> None:
+        """Drain when `stop` is set."""
+
+        def begin() -> None:
+            self._selector.unregister(stop)
+            self.drain()
+
+        self._selector.register(stop, selectors.EVENT_READ, begin)
+
+    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        self._watch(link, sock, selectors.EVENT_READ if wanted else 0, selectors.EVENT_WRITE)
+
+    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        self._watch(link, sock, selectors.EVENT_WRITE if wanted else 0, selectors.EVENT_READ)
+
+    def _watch(self, link: Link, sock: socket.socket, events: int, kept: int) -> None:
+        """Watch for `events`, and for those of `kept` that were watched before."""
+        key = self._selector.get_map().get(sock)
+        if key is None:
+            if events:
+                self._selector.register(sock, events, link)
+        elif events | (key.events & kept):
+            self._selector.modify(sock, events | (key.events & kept), link)
+        else:
+            self._selector.unregister(sock)
+
+    def unwatch(self, link: Link, sock: socket.socket) -> None:
+        if sock in self._selector.get_map():
+            self._selector.unregister(sock)
+
+    def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
+        self._selector.register(sock, selectors.EVENT_READ, partial(self._accept, listener, sock))
+
+    def unwatch_accept(self, sock: socket.socket) -> None:
+        if sock in self._selector.get_map():
+            self._selector.unregister(sock)
+
+    def _accept(self, listener: Listener, sock: socket.socket) -> None:
+        if sock.fileno() != -1 and not self.accept(listener, sock):
+            self._selector.unregister(sock)
+            self._resting.append((time.monotonic() + ACCEPT_PAUSE, listener, sock))
+
+    def _accept_again(self) -> None:
+        now = time.monotonic()
+        due = [rest for rest in self._resting if rest[0] <= now]
+        self._resting = [rest for rest in self._resting if rest[0] > now]
+        for _, listener, sock in due:
+            if sock.fileno() != -1:  # closed while it rested
+                self.watch_accept(listener, sock)
+
+    def arm(self, when: float) -> None:
+        pass  # `turn` looks at `armed`
+
+    def resolve(self, link: Link, host: str, port: int) -> None:
+        if self._lookups is None:
+            self._lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lockgate-lookup")
+        future = self._lookups.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        future.add_done_callback(partial(self._resolved, link))
+
+    def _resolved(self, link: Link, future: Future[Any]) -> None:
+        """Called in a thread of the pool."""
+        self._found.append((link, future))
+        with suppress(OSError):  # full: it will wake up anyway; closed: nobody waits any more
+            self._waker.send(b"\0")
+
+    def _on_woken(self) -> None:
+        with suppress(BlockingIOError):
+            self._woken.recv(4096)
+        while self._found:
+            link, future = self._found.popleft()
+            try:
+                infos = future.result()
+            except LOOKUP_ERRORS as error:
+                link.connect_failed(reason_of(error))
+            else:
+                link.connect(found_addresses(infos))
+        self.settle()
+
+    def on_drained(self) -> None:
+        self.drained = True
+
+    def close(self) -> None:
+        super().close()
+        if self._lookups is not None:
+            self._lookups.shutdown(wait=False, cancel_futures=True)
+        self._selector.close()
+        self._waker.close()
+        self._woken.close()

@@ -1,0 +1,355 @@
+"""What every adapter owes the core, held by all of them: the same tests under asyncio, uvloop, trio and threads."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support_adapters import ADAPTERS, HIGH_WATER, PEER_TEXT, connect, echo_hub, listen, read_all, read_exactly
+
+
+@pytest.fixture(params=ADAPTERS)
+def adapter(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def echo_backend() -> Iterator[tuple[str, int]]:
+    """A real server that sends back what it gets and closes after its client did."""
+    listening = listen()
+
+    def serve() -> None:
+        while True:
+            try:
+                conn, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=(conn,)).start()
+
+    def talk(conn: socket.socket) -> None:
+        with conn, suppress(ConnectionError):
+            conn.settimeout(5)
+            while data := conn.recv(65536):
+                conn.sendall(data)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield listening.getsockname()
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join(5)
+
+
+def wait_until(condition: object, seconds: float = 5.0) -> None:
+    """Wait for something that another thread does."""
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+# Bytes
+
+
+def test_echo_and_end_of_file(adapter: str) -> None:
+    with echo_hub(adapter, "echo") as (_, address, _), connect(address) as client:
+        for message in (b"a", b"hello", bytes(range(256)) * 200):
+            client.sendall(message)
+            assert read_exactly(client, len(message)) == message
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b""
+
+
+def test_many_connections_at_once(adapter: str) -> None:
+    with echo_hub(adapter, "echo") as (_, address, _):
+        clients = [connect(address) for _ in range(100)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%d" % number)
+        for number, client in enumerate(clients):
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(client) == b"%d" % number
+            client.close()
+
+
+def test_peer_of_each_family(adapter: str, tmp_path: Path) -> None:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with echo_hub(adapter, "peer", family=family) as (_, address, _), connect(address) as client:
+            assert read_all(client).decode() == "{} {}".format(*client.getsockname()[:2])
+    with (
+        echo_hub(adapter, "peer", family=socket.AF_UNIX, path=str(tmp_path / "s")) as (_, address, _),
+        connect(address) as client,
+    ):
+        assert read_all(client) == b" 0"
+
+
+def test_nagle_is_off_in_both_directions(adapter: str, echo_backend: tuple[str, int]) -> None:
+    with echo_hub(adapter, "forward", upstream=echo_backend) as (_, address, running), connect(address) as client:
+        assert read_exactly(client, 10) == b"connected;"
+        links = [channel.transport for channel in running.proxy.channels]
+        assert len(links) == 2
+        for link in links:
+            assert link.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_slow_reader_holds_the_sender_back(adapter: str) -> None:
+    """A peer that does not read makes the core pause it; all the bytes arrive in the end, in order."""
+    message = bytes(range(251)) * 80_000  # 20 MB, more than the kernel buffers of both sides
+    with echo_hub(adapter, "echo") as (hub, address, _), connect(address) as client:
+        client.setblocking(False)
+        sent = 0
+        deadline = time.monotonic() + 5
+        while select.select([], [client], [], 0.3)[1]:
+            sent += client.send(message[sent : sent + 65536])
+            assert sent < len(message), "nothing holds the sender back"
+            assert time.monotonic() < deadline
+        assert hub.most_output <= HIGH_WATER + 65536
+        client.settimeout(5)
+
+        def send_rest() -> None:
+            client.sendall(message[sent:])
+            client.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send_rest)
+        sender.start()
+        assert read_all(client) == message
+        sender.join()
+
+
+def test_pause_stops_reading_until_resume(adapter: str) -> None:
+    with echo_hub(adapter, "pause") as (_, address, _), connect(address) as client:
+        client.sendall(b"one")
+        assert select.select([client], [], [], 0.05)[0] == []
+        client.sendall(b"two")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"3 bytes before the pause;two"
+
+
+# Ends
+
+
+def test_half_close_keeps_reading(adapter: str) -> None:
+    with echo_hub(adapter, "half") as (hub, address, _), connect(address) as client:
+        client.sendall(b"x")
+        assert read_all(client) == b"that was all"
+        client.sendall(b"y" * 1000)
+        client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: hub.reported)
+        assert hub.reported == [1001]
+
+
+def test_abort_is_a_reset(adapter: str) -> None:
+    with echo_hub(adapter, "abort") as (_, address, _), connect(address) as client:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+def test_closed_at_accept(adapter: str) -> None:
+    with echo_hub(adapter, "full") as (_, address, _), connect(address) as client:
+        assert read_all(client) == b""
+
+
+def test_reset_by_the_peer_is_reported(adapter: str) -> None:
+    with echo_hub(adapter, "echo") as (hub, address, _):
+        client = connect(address)
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+        reset(client)
+        wait_until(lambda: ("echo", "lost ECONNRESET") in hub.calls)
+        with connect(address) as other:
+            other.sendall(b"still here")
+            assert read_exactly(other, 10) == b"still here"
+
+
+def is_cut_off(client: socket.socket) -> bool:
+    """Whether the connection ends with a reset when something is sent."""
+    try:
+        client.sendall(b"x")
+        read_all(client)
+    except ConnectionError:
+        return True
+    return False
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+# Upstream
+
+
+def test_forward_and_half_close(adapter: str, echo_backend: tuple[str, int]) -> None:
+    with echo_hub(adapter, "forward", upstream=echo_backend) as (_, address, _), connect(address) as client:
+        assert read_exactly(client, 10) == b"connected;"
+        client.sendall(b"over there" * 50_000)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"over there" * 50_000
+
+
+def test_upstream_by_name_tries_every_address(adapter: str, echo_backend: tuple[str, int]) -> None:
+    """`localhost` is ::1 first where there is IPv6, and the backend listens on 127.0.0.1 only."""
+    upstream = ("localhost", echo_backend[1])
+    with echo_hub(adapter, "forward", upstream=upstream) as (_, address, _), connect(address) as client:
+        assert read_exactly(client, 10) == b"connected;"
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b""
+
+
+def test_upstream_on_a_unix_socket(adapter: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "backend")
+    with (
+        listen(socket.AF_UNIX, path) as listening,
+        echo_hub(adapter, "forward", upstream=path) as (_, address, _),
+        connect(address) as client,
+    ):
+        backend, _ = listening.accept()
+        with backend:
+            backend.sendall(b"hello")
+            assert read_exactly(client, 15) == b"connected;hello"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "reason"),
+    [
+        (("127.0.0.1", 1), b"ECONNREFUSED"),
+        (("::1", 1), b"ECONNREFUSED"),
+        (("no-such-host.invalid", 80), b"gaierror"),
+        (("x" * 64 + ".invalid", 80), b"UnicodeError"),
+        ("/nonexistent/socket", b"ENOENT"),
+        ("x" * 200, b"OSError"),
+    ],
+)
+def test_upstream_refused(adapter: str, upstream: object, reason: bytes) -> None:
+    with echo_hub(adapter, "forward", upstream=upstream) as (_, address, _), connect(address) as client:
+        assert read_all(client) == b"failed: " + reason
+
+
+def test_a_connection_attempt_that_hangs_can_be_given_up(adapter: str) -> None:
+    """A full backlog leaves the attempt without an answer; the core closes the channel and nothing is left of it."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(listening.getsockname())
+            fillers.append(filler)
+        upstream = listening.getsockname()
+        with echo_hub(adapter, "impatient", upstream=upstream) as (hub, address, _), connect(address) as client:
+            assert read_all(client) == b"gave up"
+            assert ("upstream", "connected") not in hub.calls
+        for filler in fillers:
+            filler.close()
+
+
+# Time
+
+
+def test_timers_fire_in_order_and_not_early(adapter: str) -> None:
+    with echo_hub(adapter, "timer") as (_, address, _), connect(address) as client:
+        client.sendall(b"x")
+        assert read_exactly(client, 6) == b"early;"
+        assert read_exactly(client, 5) == b"late;"
+
+
+# Stopping
+
+
+def test_stop_closes_the_door_and_lets_running_work_finish(adapter: str) -> None:
+    with echo_hub(adapter, "echo") as (_, address, running):
+        with connect(address) as idle, connect(address) as busy:
+            busy.sendall(b"hello")
+            assert read_exactly(busy, 5) == b"hello"
+            running.stop()
+            assert read_all(idle) == b""
+            with pytest.raises(ConnectionRefusedError):
+                connect(address)
+            busy.sendall(b"last words")
+            assert read_exactly(busy, 10) == b"last words"
+            busy.shutdown(socket.SHUT_WR)
+            assert read_all(busy) == b""
+        running.join()
+
+
+def test_stop_cuts_off_what_is_left_at_the_deadline(adapter: str) -> None:
+    with echo_hub(adapter, "echo") as (_, address, running), connect(address) as busy:
+        busy.sendall(b"hello")
+        assert read_exactly(busy, 5) == b"hello"
+        running.stop()
+        with pytest.raises(ConnectionResetError):
+            busy.recv(1)
+        running.join()
+
+
+# Faults
+
+
+@pytest.mark.parametrize("behaviour", ["bug", "bug-sent", "bug-connected"])
+def test_a_bug_costs_one_connection(
+    adapter: str, behaviour: str, caplog: pytest.LogCaptureFixture, echo_backend: tuple[str, int]
+) -> None:
+    """It is cut off and logged without the exception's text; the next one is served."""
+    with echo_hub(adapter, behaviour, upstream=echo_backend) as (hub, address, _):
+        for _ in range(2):
+            with connect(address) as client:
+                assert is_cut_off(client)
+        wait_until(lambda: not hub.channels)
+        assert [call for _, call in hub.calls].count("lost internal_error") == 2
+    assert "RuntimeError" in caplog.text
+    assert "support_adapters.py" in caplog.text
+    assert PEER_TEXT not in caplog.text
+    assert {record.name for record in caplog.records if record.levelno >= logging.ERROR} == {"lockgate.adapters"}
+
+
+def test_a_bug_at_accept_costs_one_connection(adapter: str, caplog: pytest.LogCaptureFixture) -> None:
+    with echo_hub(adapter, "bug-accept") as (_, address, _):
+        for _ in range(2):
+            with connect(address) as client:
+                assert read_all(client) == b""
+    assert PEER_TEXT not in caplog.text
+
+
+def test_a_bug_in_a_timer_does_not_stop_the_rest(adapter: str, caplog: pytest.LogCaptureFixture) -> None:
+    with echo_hub(adapter, "bug-timer") as (_, address, _), connect(address) as client:
+        client.sendall(b"x")
+        assert read_exactly(client, 6) == b"failed"
+        with connect(address) as other:
+            other.shutdown(socket.SHUT_WR)
+            assert read_all(other) == b""
+    assert "bug in the proxy core: RuntimeError" in caplog.text
+
+
+def test_out_of_file_descriptors(adapter: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Accepting pauses instead of spinning, and goes on when there are descriptors again."""
+    with echo_hub(adapter, "echo") as (_, address, _):
+        clients = [socket.socket() for _ in range(3)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as probe:
+            limit = probe.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        try:
+            for client in clients:
+                client.settimeout(5)
+                client.connect(address)
+            wait_until(lambda: "cannot accept" in caplog.text)
+            time.sleep(0.1)
+            assert caplog.text.count("cannot accept") == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for client in clients:
+            client.sendall(b"hello")
+            assert read_exactly(client, 5) == b"hello"
+            client.close()

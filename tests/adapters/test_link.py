@@ -1,0 +1,143 @@
+"""The socket of one channel, where a real loop would make the order of events a matter of luck."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+import pytest
+from support_adapters import EchoHub
+
+from lockgate.adapters.driver import Driver, literal_family, peer_name
+from lockgate.adapters.link import Link
+from lockgate.core.proxy.channel import Channel
+
+
+class StillDriver(Driver):
+    """Watches nothing; the test says what happens."""
+
+    def __init__(self) -> None:
+        hub: Any = EchoHub()
+        super().__init__(hub, lambda: 0.0)
+        self.watched: list[tuple[str, bool]] = []
+
+    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        self.watched.append(("read", wanted))
+
+    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
+        self.watched.append(("write", wanted))
+
+    def unwatch(self, link: Link, sock: socket.socket) -> None:
+        self.watched.append(("none", True))
+
+
+class RecordingChannel(Channel):
+    """Notes what it is told."""
+
+    def __init__(self, hub: Any) -> None:
+        super().__init__(hub)
+        self.told: list[Any] = []
+
+    def buffer_updated(self, nbytes: int, now: float) -> None:
+        self.told.append(bytes(self.get_buffer()[:nbytes]))
+
+    def receive_eof(self, now: float) -> None:
+        self.told.append("eof")
+
+    def connection_lost(self, now: float, reason: str = "") -> None:
+        self.told.append(reason)
+
+    def data_to_send(self) -> memoryview:
+        return memoryview(self.output)
+
+    def data_sent(self, nbytes: int, now: float) -> None:
+        del self.output[:nbytes]
+
+
+def make_link() -> tuple[StillDriver, RecordingChannel, Link, socket.socket]:
+    """A driver, a channel, its link over TCP, and the peer's socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        peer = socket.create_connection(listening.getsockname())
+        sock, _ = listening.accept()
+    sock.setblocking(False)
+    driver = StillDriver()
+    channel = RecordingChannel(driver.proxy)
+    return driver, channel, Link(driver, channel, sock), peer
+
+
+def test_what_came_before_a_reset_is_read_although_writing_failed() -> None:
+    """A backend that refuses an upload answers, then resets because it has not read everything."""
+    _, channel, link, peer = make_link()
+    peer.sendall(b"413 too much")
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+    channel.output += b"more of the upload"
+    link.flush()
+    assert channel.told[0] == b"413 too much"
+    assert link.closed
+    assert isinstance(channel.told[-1], str)
+
+
+def test_a_full_socket_is_waited_for_only_while_it_is_full() -> None:
+    driver, channel, link, peer = make_link()
+    size = 30_000_000
+    channel.output += bytes(size)
+    link.flush()
+    unsent = len(channel.output)
+    assert 0 < unsent < size
+    assert driver.watched == [("read", True), ("write", True)]
+    received = 0
+    peer.settimeout(5)
+    while received < size:
+        received += len(peer.recv(1 << 20))
+        link.on_writable()
+    assert driver.watched[2:] == [("write", False)]
+    link.close()
+    peer.close()
+
+
+def test_end_of_file_is_told_once_and_reading_is_not_resumed() -> None:
+    driver, channel, link, peer = make_link()
+    peer.close()
+    link.on_readable()
+    link.pause()
+    link.resume()
+    link.on_readable()
+    assert channel.told == ["eof"]
+    assert driver.watched == [("read", True), ("read", False)]
+    link.close()
+
+
+def test_events_after_the_end_are_ignored() -> None:
+    _, channel, link, peer = make_link()
+    peer.sendall(b"x")
+    link.close()
+    link.on_readable()
+    link.on_writable()
+    link.flush()
+    link.lost("late")
+    assert channel.told == []
+    assert channel.transport is None
+    peer.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        (("192.0.2.1", 80), ("192.0.2.1", 80)),
+        (("2001:db8::1", 80, 0, 0), ("2001:db8::1", 80)),
+        (("fe80::1%eth0", 80, 0, 2), ("fe80::1", 80)),
+        ("", ("", 0)),
+        (b"", ("", 0)),
+    ],
+)
+def test_peer_name(address: object, name: tuple[str, int]) -> None:
+    assert peer_name(address) == name
+
+
+def test_literal_family() -> None:
+    assert literal_family("127.0.0.1") == socket.AF_INET
+    assert literal_family("::1") == socket.AF_INET6
+    assert literal_family("localhost") is None
+    assert literal_family("127.1") is None

@@ -1,0 +1,381 @@
+"""A small hub with the interface of `ReverseProxy` that speaks no protocol, and a way to run it under each adapter.
+
+What a connection does is the name of its listener (see `Behaviour`). The hub watches the adapter: whatever breaks the
+contract of `channel.py` is noted in `violations`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+import uvloop
+
+from lockgate.adapters import asyncio as on_asyncio
+from lockgate.adapters import threads as on_threads
+from lockgate.adapters import trio as on_trio
+from lockgate.core import commands
+from lockgate.core.commands import Close
+from lockgate.core.proxy.channel import Channel
+
+HIGH_WATER, LOW_WATER = 100_000, 20_000
+PEER_TEXT = "quotes the peer"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Stands for `policy.Listener`; the hub looks at the name only."""
+
+    name: str
+
+
+class EchoChannel(Channel):
+    """Sends back what it gets; with a `partner` sends it to that one instead."""
+
+    def __init__(self, hub: EchoHub, behaviour: str) -> None:
+        super().__init__(hub)
+        self.hub: EchoHub = hub
+        self.behaviour = behaviour
+        self.partner: EchoChannel = self
+        self.paused = False
+        self.ended = False
+        self.closing = False  # the end is queued
+        self.gone = False  # the end was handed out
+        self.received = 0
+        self.close_after: Close | None = None
+
+    def called(self, call: str) -> None:
+        self.hub.calls.append((self.behaviour, call))
+        if self.gone:
+            self.hub.violations.append(f"{call} after the end of {self.behaviour}")
+
+    def buffer_updated(self, nbytes: int, now: float) -> None:
+        self.receive_data(bytes(self.get_buffer()[:nbytes]), now)
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        self.called("data")
+        if self.paused or self.ended:
+            self.hub.violations.append("read while paused, or after the end")
+        self.received += len(data)
+        getattr(self, f"do_{self.behaviour.partition(':')[0].replace('-', '_')}", self.do_echo)(data, now)
+
+    def receive_eof(self, now: float) -> None:
+        self.called("eof")
+        self.ended = True
+        if self.behaviour == "half":
+            self.hub.reported.append(self.received)
+            self.close(Close.BOTH)
+        elif self.partner is self:
+            self.close(Close.BOTH)
+        else:
+            self.partner.close(Close.HALF)
+            if self.partner.ended:
+                self.close(Close.BOTH)
+                self.partner.close(Close.BOTH)
+
+    def connection_lost(self, now: float, reason: str = "") -> None:
+        self.called(f"lost {reason}")
+        self.hub.forget(self)
+        self.gone = True
+        if self.partner is not self:
+            self.partner.close(Close.ABORT)
+
+    def data_to_send(self) -> memoryview:
+        if self.gone:
+            self.hub.violations.append("asked for data after the end")
+        return memoryview(self.output)
+
+    def data_sent(self, nbytes: int, now: float) -> None:
+        if not 0 < nbytes <= len(self.output):
+            self.hub.violations.append(f"sent {nbytes} of {len(self.output)} bytes")
+        del self.output[:nbytes]
+        if self.behaviour == "bug-sent":
+            raise RuntimeError(PEER_TEXT)
+        source = self if self.partner is self else self.partner
+        if source.paused and len(self.output) < LOW_WATER:
+            source.paused = False
+            self.hub.commands.append(commands.ResumeReading(source))
+        if not self.output and self.close_after is not None:
+            self.close(self.close_after)
+
+    def write(self, data: bytes) -> None:
+        self.output += data
+        self.hub.most_output = max(self.hub.most_output, len(self.output))
+        self.hub.commands.append(commands.SendData(self))
+        source = self if self.partner is self else self.partner
+        if len(self.output) > HIGH_WATER and not source.paused and not source.ended:
+            source.paused = True
+            self.hub.commands.append(commands.PauseReading(source))
+
+    def close(self, how: Close) -> None:
+        """Close now, or when all is sent."""
+        if self.closing:
+            return
+        if self.output and how is not Close.ABORT:
+            self.close_after = how
+            return
+        self.close_after = None
+        self.hub.commands.append(commands.CloseConnection(self, how))
+        if how is not Close.HALF:
+            self.hub.forget(self)
+
+    def do_echo(self, data: bytes, now: float) -> None:
+        self.partner.write(data)
+
+    def do_half(self, data: bytes, now: float) -> None:
+        if self.received == len(data):
+            self.write(b"that was all")
+            self.close(Close.HALF)
+
+    def do_abort(self, data: bytes, now: float) -> None:
+        self.write(data)
+        self.close_after = Close.ABORT
+
+    def do_pause(self, data: bytes, now: float) -> None:
+        """Reads nothing more until a timer ends the pause."""
+        self.paused = True
+        self.hub.commands.append(commands.PauseReading(self))
+        self.hub.at(now + 0.1, self.end_pause)
+
+    def end_pause(self, now: float) -> None:
+        self.paused = False
+        self.behaviour = "echo"
+        self.write(b"%d bytes before the pause;" % self.received)
+        self.hub.commands.append(commands.ResumeReading(self))
+
+    def do_timer(self, data: bytes, now: float) -> None:
+        self.hub.at(now + 0.2, lambda later: self.write(b"late;"))
+        self.hub.at(now + 0.05, lambda later: self.write(b"early;" if later >= now + 0.05 else b"too early;"))
+
+    def do_bug(self, data: bytes, now: float) -> None:
+        raise RuntimeError(PEER_TEXT)
+
+    def do_bug_timer(self, data: bytes, now: float) -> None:
+        def fail(later: float) -> None:
+            self.write(b"failed")
+            raise RuntimeError(PEER_TEXT)
+
+        self.hub.at(now, fail)
+
+    def do_bug_sent(self, data: bytes, now: float) -> None:
+        self.write(data)
+
+    # Upstream
+
+    def connected(self, now: float) -> None:
+        self.called("connected")
+        if self.behaviour == "bug-connected":
+            raise RuntimeError(PEER_TEXT)
+        self.partner.partner = self
+        self.partner.write(b"connected;")
+
+    def connect_failed(self, now: float, reason: str) -> None:
+        self.called("connect_failed")
+        self.gone = True
+        self.hub.forget(self)
+        self.partner.write(b"failed: " + reason.encode())
+        self.partner.close(Close.BOTH)
+
+
+@dataclass
+class EchoHub:
+    """Behaves as `ReverseProxy` does towards an adapter."""
+
+    upstream: Any = None
+    """Where the behaviours `forward` and `impatient` connect to."""
+    commands: deque[commands.Command] = field(default_factory=deque)
+    channels: set[EchoChannel] = field(default_factory=set)
+    timers: list[tuple[float, Callable[[float], None]]] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    reported: list[int] = field(default_factory=list)
+    most_output: int = 0
+    draining: bool = False
+    read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(65536)))
+
+    def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> EchoChannel:
+        if listener.name == "bug-accept":
+            raise RuntimeError(PEER_TEXT)
+        channel = EchoChannel(self, listener.name)
+        self.channels.add(channel)
+        if listener.name == "peer":
+            channel.write(f"{peer[0]} {peer[1]}".encode())
+            channel.close(Close.BOTH)
+        elif listener.name == "full":
+            channel.close(Close.BOTH)
+        elif listener.name in {"forward", "impatient", "bug-connected"}:
+            upstream = EchoChannel(self, "bug-connected" if listener.name == "bug-connected" else "upstream")
+            upstream.partner = channel
+            self.channels.add(upstream)
+            self.commands.append(commands.OpenUpstream(upstream, self.upstream))
+            if listener.name == "impatient":
+                self.at(now + 0.05, lambda later: self.give_up(channel, upstream))
+        return channel
+
+    def give_up(self, channel: EchoChannel, upstream: EchoChannel) -> None:
+        upstream.close(Close.ABORT)
+        channel.write(b"gave up")
+        channel.close(Close.BOTH)
+
+    def forget(self, channel: EchoChannel) -> None:
+        channel.closing = True
+        self.channels.discard(channel)
+
+    def next_command(self) -> commands.Command | None:
+        if not self.commands:
+            return None
+        command = self.commands.popleft()
+        if isinstance(command, commands.CloseConnection) and command.how is not Close.HALF:
+            vars(command.channel)["gone"] = True
+        return command
+
+    def at(self, when: float, action: Callable[[float], None]) -> None:
+        self.timers.append((when, action))
+        self.timers.sort(key=lambda timer: timer[0])
+
+    def get_timer(self) -> float | None:
+        return self.timers[0][0] if self.timers else None
+
+    def handle_timer(self, now: float) -> None:
+        while self.timers and self.timers[0][0] <= now:
+            self.timers.pop(0)[1](now)
+
+    def drain(self, now: float) -> None:
+        """Connections that have said something may finish, others are closed; all end after a second."""
+        self.draining = True
+        for channel in list(self.channels):
+            if not channel.received:
+                channel.close(Close.BOTH)
+        self.at(now + 1.0, lambda later: [channel.close(Close.ABORT) for channel in list(self.channels)] and None)
+
+    @property
+    def drained(self) -> bool:
+        return not self.channels
+
+
+class Running:
+    """An adapter at work in a thread of its own."""
+
+    def __init__(self, adapter: str, proxy: Any, bindings: list[tuple[Any, socket.socket]]) -> None:
+        self.proxy = proxy
+        self.bindings = bindings
+        self._stop: Callable[[], object] = lambda: None
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(getattr(self, f"_{adapter}"),), name=adapter)
+        self._thread.start()
+        self._ready.wait(5)
+
+    def _run(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    def stop(self) -> None:
+        """Ask the adapter to stop; harmless if it has."""
+        with suppress(RuntimeError, OSError):  # its loop or its socket is closed
+            self._stop()
+
+    def join(self, timeout: float = 5.0) -> None:
+        """Wait for the end of the thread; raise what it raised."""
+        self._thread.join(timeout)
+        if self._error is not None:
+            raise self._error
+        assert not self._thread.is_alive(), "the adapter did not return"
+
+    def _asyncio(self) -> None:
+        asyncio.run(self._serve_asyncio())
+
+    def _uvloop(self) -> None:
+        uvloop.run(self._serve_asyncio())
+
+    async def _serve_asyncio(self) -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._stop = lambda: loop.call_soon_threadsafe(stop.set)
+        await on_asyncio.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set)
+
+    def _trio(self) -> None:
+        trio.run(self._serve_trio)
+
+    async def _serve_trio(self) -> None:
+        stop, token = trio.Event(), trio.lowlevel.current_trio_token()
+        self._stop = lambda: token.run_sync_soon(stop.set)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lambda task_status: on_trio.serve(
+                self.proxy, self.bindings, stop=stop, task_status=task_status
+            ))  # fmt: skip
+            self._ready.set()
+
+    def _threads(self) -> None:
+        stop = on_threads.Stop()
+        self._stop = stop.set
+        on_threads.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set)
+        stop.close()
+
+
+ADAPTERS = ("asyncio", "uvloop", "trio", "threads")
+
+
+@contextmanager
+def echo_hub(
+    adapter: str, behaviour: str, *, upstream: Any = None, family: int = socket.AF_INET, path: str = ""
+) -> Iterator[tuple[EchoHub, Any, Running]]:
+    """A running hub, the address it listens on, and its adapter; stopped and checked at the end."""
+    listening = listen(family, path)
+    address = listening.getsockname()
+    hub = EchoHub(upstream)
+    running = Running(adapter, hub, [(Listener(behaviour), listening)])
+    try:
+        yield hub, address, running
+    finally:
+        running.stop()
+        running.join()
+    assert hub.violations == []
+    assert listening.fileno() == -1
+
+
+def listen(family: int = socket.AF_INET, path: str = "") -> socket.socket:
+    """A listening socket on a free port of the loopback address, or at `path`."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    if family == socket.AF_UNIX:
+        sock.bind(path)
+    else:
+        sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    sock.listen(128)
+    return sock
+
+
+def connect(address: Any) -> socket.socket:
+    """A client socket, with a deadline for every call."""
+    if isinstance(address, str):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(5)
+        sock.connect(address)
+        return sock
+    return socket.create_connection(address[:2], 5)
+
+
+def read_all(sock: socket.socket) -> bytes:
+    """Everything up to the end of file."""
+    parts = []
+    while part := sock.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """`size` bytes, fewer only at the end of file."""
+    data = b""
+    while len(data) < size and (part := sock.recv(size - len(data))):
+        data += part
+    return data
