@@ -57,7 +57,7 @@ main{flex:1;padding-top:2.2rem!important;padding-bottom:3rem!important}
 .lead{font-size:1.12rem;color:var(--soft);max-width:36rem}.soft{color:var(--soft)}
 .hero{display:grid;grid-template-columns:1fr 1fr;gap:2.4rem;align-items:center}
 .hero img,.product img{width:100%;height:auto;display:block;border-radius:.9rem;border:1px solid var(--line)}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1.3rem;list-style:none;margin:0;padding:0}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1.4rem;list-style:none;margin:0;padding:0}
 .card{background:var(--card);border:1px solid var(--line);border-radius:.9rem;overflow:hidden}
 .card a{display:block;color:inherit;text-decoration:none}.card:hover{border-color:var(--accent)}
 .card img{width:100%;height:auto;display:block}

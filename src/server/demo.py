@@ -1,0 +1,212 @@
+"""`lockgate demo`: everything on one machine, from nothing. A local CA, two backends, and lockgate in front of them.
+
+It is built from the parts that `lockgate serve` is built from, in the order in which they are needed: a certificate,
+listening sockets, backends, a `Policy` made of these, a `ReverseProxy`, and the threads adapter that runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import secrets
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from ..adapters import threads
+from ..certs.local_ca import NAMES, LocalCertificate, local_certificate
+from ..core.errors import LockgateError
+from ..core.limits import Limits
+from ..core.proxy.hooks import Hooks
+from ..core.proxy.hub import ReverseProxy
+from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
+from ..core.proxy.record import AccessRecord
+from ..core.tls.context import server_context
+from . import demo_backends
+from .demo_auth import Auth
+from .demo_guide import guide
+from .demo_products import Products
+
+USER = "demo"
+AUTH_PATHS = ("/login", "/logout", "/account")
+DRAIN_TIMEOUT = 10.0
+"""Whoever stops a demo is sitting in front of it."""
+
+
+class DemoError(LockgateError):
+    """The demo cannot start. The message says what to do."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of `lockgate demo`."""
+    parser.add_argument("--port", type=_port, default=8443, help="port for https (default 8443; 0 takes a free one)")
+    parser.add_argument("--plain-port", type=_port, default=8080, help="port that redirects to https (default 8080)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="where the local CA is kept (default $XDG_STATE_HOME/lockgate or ~/.local/state/lockgate)",
+    )
+    parser.add_argument("--access-log", action="store_true", help="write the full access log to stderr, as JSON lines")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the demo until SIGINT or SIGTERM. Returns the exit code: 0 after an orderly stop, 1 if it could not start."""
+    try:
+        return _run(args)
+    except LockgateError as error:
+        print(f"lockgate demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(args: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        stop = threads.Stop()
+        stack.callback(stop.close)
+        certificate = local_certificate(args.state)
+        tls_sockets = listen(args.port, "--port")
+        https_port = tls_sockets[0].getsockname()[1]
+        plain_sockets = listen(args.plain_port, "--plain-port")
+        http_port = plain_sockets[0].getsockname()[1]
+
+        sessions = demo_backends.Sessions()
+        password = secrets.token_hex(5)
+        auth = demo_backends.Backend(Auth(sessions, USER, password))
+        stack.callback(auth.stop)
+        products = demo_backends.Backend(Products(sessions))
+        stack.callback(products.stop)
+
+        tls = Listener("https", redirect_https=True, https_port=https_port)
+        plain = Listener("http", tls=False, redirect_https=True, https_port=https_port)
+        proxy = ReverseProxy(
+            demo_policy(certificate, auth.address, products.address),
+            limits=Limits(drain_timeout=DRAIN_TIMEOUT),
+            hooks=ShowRequests(),
+        )
+
+        def ready() -> None:
+            for note in certificate.notes:
+                print(f"{note[0].upper()}{note[1:]}.")
+            print(
+                guide(
+                    https_port=https_port,
+                    http_port=http_port,
+                    auth=auth.address,
+                    products=products.address,
+                    user=USER,
+                    password=password,
+                    ca=certificate.ca_path,
+                )
+            )
+            print("Ctrl-C stops it. Requests:", flush=True)
+            print(f"listening on https://localhost:{https_port}", file=sys.stderr, flush=True)
+
+        _stop_on_signals(stop)
+        bindings = [(tls, sock) for sock in tls_sockets] + [(plain, sock) for sock in plain_sockets]
+        threads.serve(proxy, bindings, stop=stop, ready=ready)
+        print("Stopped.")
+    return 0
+
+
+def demo_policy(certificate: LocalCertificate, auth: str, products: str) -> Policy:
+    """Sign-in pages go to the server at `auth`, all else to the one at `products`."""
+    context = server_context([(certificate.certificate_pem, certificate.key_pem)])
+    return Policy.build(
+        backends=[Backend("auth", (auth,)), Backend("products", (products,))],
+        routes=[*(Route("auth", path=path) for path in AUTH_PATHS), Route("products")],
+        identities=[Identity(NAMES, context, default=True)],
+    )
+
+
+class ShowRequests(Hooks):
+    """One short line on stdout for each request."""
+
+    def on_log(self, record: AccessRecord) -> None:
+        """A request is over, or a connection that made none."""
+        if record.method:
+            target = _printable(record.target)
+            took = f"{record.total_time * 1000:.0f} ms"
+            by = record.backend or record.end
+            print(f"  {record.status}  {_printable(record.method)} {target}  {by}  {took}", flush=True)
+        elif record.end == "tls_failed":
+            print(f"  TLS failed: {record.detail} (does the client trust the CA?)", flush=True)
+
+
+def _printable(text: bytes) -> str:
+    """Bytes of a peer for a terminal: short, and without anything that could steer it."""
+    shown = text[:100].decode("latin-1").encode("unicode_escape").decode("ascii")
+    return shown if len(text) <= 100 else shown + "..."
+
+
+def listen(port: int, option: str) -> list[socket.socket]:
+    """Listening sockets on 127.0.0.1 and, where there is IPv6, on ::1, both on `port`; 0 chooses a free one.
+
+    `option` is named in the message of the `DemoError` that is raised if the port is not to be had.
+    """
+    attempts = 1 if port else 10  # a port that is free in IPv4 may be taken in IPv6: then another one
+    while True:
+        attempts -= 1
+        sockets: list[socket.socket] = []
+        try:
+            sockets.append(_bind(socket.AF_INET, "127.0.0.1", port))
+            sockets.append(_bind(socket.AF_INET6, "::1", sockets[0].getsockname()[1]))
+        except OSError as error:
+            if sockets and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                return sockets
+            for sock in sockets:
+                sock.close()
+            if not (sockets and attempts):
+                raise _cannot_listen(port, option, error) from error
+        else:
+            return sockets
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two programs share the port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _cannot_listen(port: int, option: str, error: OSError) -> DemoError:
+    if error.errno == errno.EADDRINUSE:
+        return DemoError(
+            f"port {port} is in use by another program: stop that one (ss -ltnp shows who it is), or choose another port "
+            f"with {option}, for example {option} 0 for any free one"
+        )
+    if error.errno == errno.EACCES:
+        return DemoError(f"you may not listen on port {port}: choose one from 1024 on with {option}")
+    return DemoError(f"cannot listen on port {port}: {error.strerror}: choose another one with {option}")
+
+
+def _stop_on_signals(stop: threads.Stop) -> None:
+    """The first SIGINT or SIGTERM stops in good order, the second one at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.set()
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number from 0 to 65535")
+    return int(text)
