@@ -155,7 +155,8 @@ _DRAWINGS = {
         '<path d="M0 190q120-80 260-20t240-30 140 30v120H0z" fill="#9cc4a4"/>'
         '<path d="M0 226q160-56 330-10t310-22v100H0z" fill="#7db08a"/>'
         # A lock keeper's cottage and its tree
-        '<g transform="translate(424 0)"><path d="M76 166h104v76H76z" fill="#fbf7ee"/><path d="M64 170l64-48 64 48z" fill="#a3483a"/>'
+        '<g transform="translate(424 0)"><path d="M76 166h104v76H76z" fill="#fbf7ee"/>'
+        '<path d="M64 170l64-48 64 48z" fill="#a3483a"/>'
         '<path d="M96 200h22v42H96zM138 190h24v22h-24z" fill="#44605d"/>'
         '<circle cx="224" cy="176" r="34" fill="#5f9a70"/><path d="M224 180v64" stroke="#6b4a32" stroke-width="8"/></g>'
         # Banks and water: the level is higher on the left of the gates
