@@ -11,8 +11,9 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .driver import ACCEPT_PAUSE, LOOKUP_ERRORS, Bindings, Driver, found_addresses
+from .driver import ACCEPT_PAUSE, Bindings, Driver
 from .link import Link, reason_of
+from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
@@ -88,12 +89,12 @@ class _Driver(Driver):
             self._timer.cancel()
         self._timer = self._loop.call_at(when, self.on_timer)
 
-    def resolve(self, link: Link, host: str, port: int) -> None:
+    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         task = self._loop.create_task(self._resolve(link, host, port))
         self._lookups.add(task)
         task.add_done_callback(self._lookups.discard)
 
-    async def _resolve(self, link: Link, host: str, port: int) -> None:
+    async def _resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         try:
             infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except LOOKUP_ERRORS as error:

@@ -10,7 +10,6 @@ A bug in the core (an exception that gets out of it) costs the connection it hap
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
 import socket
 import traceback
@@ -18,7 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core.commands import Close, CloseConnection, OpenUpstream, PauseReading, SendData
-from .link import Address, Link
+from .link import Link
+from .outgoing import OutgoingLink, literal_family
 
 if TYPE_CHECKING:
     from ..core.proxy.channel import Channel
@@ -29,9 +29,6 @@ log = logging.getLogger("lockgate.adapters")
 
 Bindings = Sequence[tuple["Listener", socket.socket]]
 """Which listening socket belongs to which listener. An adapter owns the sockets and closes them when it stops."""
-
-LOOKUP_ERRORS = (OSError, UnicodeError)
-"""What `getaddrinfo` raises; UnicodeError for a name with a label over 63 octets."""
 
 ACCEPT_BATCH = 64
 """Connections accepted before others get their turn."""
@@ -48,19 +45,6 @@ def peer_name(address: Any) -> tuple[str, int]:
     if isinstance(address, tuple):
         return address[0].partition("%")[0], address[1]
     return "", 0
-
-
-def literal_family(host: str) -> int | None:
-    """The family of an address in digits; None if `host` is a name, to be resolved first."""
-    try:
-        return socket.AF_INET if ipaddress.ip_address(host).version == 4 else socket.AF_INET6
-    except ValueError:
-        return None
-
-
-def found_addresses(infos: Sequence[tuple[Any, ...]]) -> list[Address]:
-    """What `getaddrinfo` returned, as `Link.connect` takes it."""
-    return [(info[0], info[4]) for info in infos]
 
 
 class Driver:
@@ -101,7 +85,7 @@ class Driver:
         """Call `on_timer` at `when`; replaces the time set before."""
         raise NotImplementedError
 
-    def resolve(self, link: Link, host: str, port: int) -> None:
+    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         """Look the name up, then call `link.connect` or `link.connect_failed`, and `settle`."""
         raise NotImplementedError
 
@@ -210,7 +194,7 @@ class Driver:
         log.error("bug in the proxy core: %s\n%s", type(error).__name__, where)
 
     def _open(self, channel: Channel, address: tuple[str, int] | str) -> None:
-        link = Link(self, channel)
+        link = OutgoingLink(self, channel)
         if isinstance(address, str):
             link.connect([(socket.AF_UNIX, address)])
         elif (family := literal_family(address[0])) is not None:

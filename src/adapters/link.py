@@ -1,12 +1,11 @@
 """One channel's socket: what every adapter does with it in the same way.
 
 The loops differ in how they say that a socket is ready, so that is all they are asked for (`Driver.watch_read`,
-`watch_write`). Reading, writing, connecting and closing are here, on a plain non-blocking socket:
+`watch_write`). Reading, writing and closing are here, on a plain non-blocking socket:
 
 * one `recv_into` for each readiness, so that no peer can keep the loop for itself;
 * `send` takes what the core has queued, and exactly what the kernel accepted is reported, at once;
-* a connection attempt goes through the addresses in turn, and ends silently when the core closes the channel meanwhile;
-* no error of a socket gets out of here: the core hears `connection_lost` or `connect_failed` with a short reason.
+* no error of a socket gets out of here: the core hears `connection_lost` with a short reason.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.commands import Close
 
@@ -30,9 +28,6 @@ RESET = struct.pack("ii", 1, 0)
 LAST_READS = 16
 """How often a socket is read after a write to it failed, at most."""
 
-Address = tuple[int, Any]
-"""(address family, socket address)"""
-
 
 def reason_of(error: Exception) -> str:
     """A short name for logs: `ECONNRESET`, or the class of an error without a number (`gaierror`)."""
@@ -42,18 +37,16 @@ def reason_of(error: Exception) -> str:
 class Link:
     """The socket of one channel; `channel.transport` while there is one.
 
-    `sock` is None before a connection attempt and after the end. `reading` is what the core wants, `ended` that the
-    peer will send no more, `writing` that we wait for room in the socket (or for the end of a connection attempt).
+    `sock` is None before it is connected and after the end. `reading` is what the core wants, `ended` that the peer
+    will send no more, `writing` that we wait for room in the socket.
     """
 
-    __slots__ = ("addresses", "channel", "closed", "connecting", "driver", "ended", "reading", "sock", "writing")
+    __slots__ = ("channel", "closed", "driver", "ended", "reading", "sock", "writing")
 
     def __init__(self, driver: Driver, channel: Channel, sock: socket.socket | None = None) -> None:
         self.driver = driver
         self.channel = channel
-        self.sock = sock
-        self.addresses: list[Address] = []
-        self.connecting = False
+        self.sock: socket.socket | None = None
         self.reading = True
         self.writing = False
         self.ended = False
@@ -61,7 +54,7 @@ class Link:
         channel.transport = self
         driver.links.add(self)
         if sock is not None:
-            self._established(sock)
+            self.established(sock)
 
     # What the loop reports
 
@@ -73,14 +66,11 @@ class Link:
             self.driver.settle()
 
     def on_writable(self) -> None:
-        """There is room to write, or a connection attempt has ended."""
+        """There is room to write."""
         if self.sock is None:
             return
         try:
-            if self.connecting:
-                self._connect_ended(self.sock)
-            else:
-                self.flush()
+            self.flush()
         except Exception as error:  # a bug in the core ends this connection only
             self.fail(error)
         self.driver.settle()
@@ -90,7 +80,7 @@ class Link:
     def flush(self) -> None:
         """Send what the channel has until nothing is left or the socket is full."""
         channel, driver = self.channel, self.driver
-        while self.sock is not None and not self.connecting:
+        while self.sock is not None:
             data = channel.data_to_send()
             size = len(data)
             if not size:
@@ -137,21 +127,7 @@ class Link:
         self.channel.transport = None
         self.driver.links.discard(self)
         if sock is not None:
-            self._drop(sock, reset=how is Close.ABORT)
-
-    def connect(self, addresses: Sequence[Address]) -> None:
-        """Connect to the first of `addresses` that answers."""
-        self.addresses = list(addresses)
-        self._connect_next("no_address")
-
-    def connect_failed(self, reason: str) -> None:
-        """Tell the core that no connection came about, unless it has given up waiting."""
-        if not self.closed:
-            self.close()
-            try:
-                self.channel.connect_failed(self.driver.now(), reason)
-            except Exception as error:
-                self.driver.report(error)
+            self.drop(sock, reset=how is Close.ABORT)
 
     def lost(self, reason: str, how: Close = Close.BOTH) -> None:
         """Close the socket and tell the core that it is gone."""
@@ -201,7 +177,7 @@ class Link:
         if self.ended or self.reading is wanted:
             return
         self.reading = wanted
-        if self.sock is not None and not self.connecting:
+        if self.sock is not None:
             self.driver.watch_read(self, self.sock, wanted)
 
     def _watch_write(self, wanted: bool) -> None:
@@ -209,61 +185,19 @@ class Link:
             self.writing = wanted
             self.driver.watch_write(self, self.sock, wanted)
 
-    # Connecting
+    # For `OutgoingLink` too
 
-    def _connect_next(self, reason: str) -> None:
-        while self.addresses and not self.closed:
-            family, address = self.addresses.pop(0)
-            try:
-                sock = socket.socket(family, socket.SOCK_STREAM)
-            except OSError as error:  # no file descriptor, no IPv6
-                reason = reason_of(error)
-                continue
-            sock.setblocking(False)
-            try:
-                code = sock.connect_ex(address)
-            except (OSError, ValueError, OverflowError) as error:  # not an address at all
-                code, reason = -1, type(error).__name__
-            if code == 0:
-                self._connected(sock)
-                return
-            if code == errno.EINPROGRESS:
-                self.sock = sock
-                self.connecting = True
-                self._watch_write(True)
-                return
-            reason = errno.errorcode.get(code, reason)
-            sock.close()
-        self.connect_failed(reason)
-
-    def _connect_ended(self, sock: socket.socket) -> None:
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code == 0:
-            self._watch_write(False)
-            self.connecting = False
-            self._connected(sock)
-            return
-        self.sock = None
-        self.connecting = self.writing = False
-        self._drop(sock)
-        self._connect_next(errno.errorcode.get(code, "unknown"))
-
-    def _connected(self, sock: socket.socket) -> None:
+    def established(self, sock: socket.socket) -> None:
+        """`sock` is connected: it is ours now."""
         self.sock = sock
-        self._established(sock)
-        try:
-            self.channel.connected(self.driver.now())
-        except Exception as error:
-            self.fail(error)
-
-    def _established(self, sock: socket.socket) -> None:
         if sock.family != getattr(socket, "AF_UNIX", None):
             with suppress(OSError):  # gone already: the first read will say so
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.reading:
             self.driver.watch_read(self, sock, True)
 
-    def _drop(self, sock: socket.socket, reset: bool = False) -> None:
+    def drop(self, sock: socket.socket, reset: bool = False) -> None:
+        """Close `sock`; with `reset`, so that the peer gets RST."""
         self.driver.unwatch(self, sock)
         if reset:
             with suppress(OSError):  # gone already

@@ -16,8 +16,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .driver import ACCEPT_PAUSE, LOOKUP_ERRORS, Bindings, Driver, found_addresses
+from .driver import ACCEPT_PAUSE, Bindings, Driver
 from .link import Link, reason_of
+from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
@@ -130,7 +131,7 @@ class _Driver(Driver):
         self._woken.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ, self._on_woken)
         self._lookups: ThreadPoolExecutor | None = None
-        self._found: deque[tuple[Link, Future[Any]]] = deque()
+        self._found: deque[tuple[OutgoingLink, Future[Any]]] = deque()
         self._resting: list[tuple[float, Listener, socket.socket]] = []
 
     def turn(self) -> None:
@@ -206,13 +207,13 @@ class _Driver(Driver):
     def arm(self, when: float) -> None:
         pass  # `turn` looks at `armed`
 
-    def resolve(self, link: Link, host: str, port: int) -> None:
+    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         if self._lookups is None:
             self._lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lockgate-lookup")
         future = self._lookups.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         future.add_done_callback(partial(self._resolved, link))
 
-    def _resolved(self, link: Link, future: Future[Any]) -> None:
+    def _resolved(self, link: OutgoingLink, future: Future[Any]) -> None:
         """Called in a thread of the pool."""
         self._found.append((link, future))
         with suppress(OSError):  # full: it will wake up anyway; closed: nobody waits any more

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .driver import ACCEPT_PAUSE, LOOKUP_ERRORS, Bindings, Driver, found_addresses
+from .driver import ACCEPT_PAUSE, Bindings, Driver
 from .link import Link, reason_of
+from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
@@ -55,41 +56,42 @@ class _Driver(Driver):
         self.drained = trio.Event()
         self._nursery = nursery
         self._timer = trio.CancelScope()
-        self._readers: set[Link] = set()
-        self._writers: set[Link] = set()
+        self._readers: set[socket.socket] = set()
+        self._writers: set[socket.socket] = set()
 
     def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
         # A task that finds reading not wanted any more ends by itself, when the socket wakes it.
-        if wanted and link not in self._readers:
-            self._readers.add(link)
-            self._nursery.start_soon(self._read, link)
+        if wanted and sock not in self._readers:
+            self._readers.add(sock)
+            self._nursery.start_soon(self._read, link, sock)
 
     def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        if wanted and link not in self._writers:
-            self._writers.add(link)
-            self._nursery.start_soon(self._write, link)
+        if wanted and sock not in self._writers:
+            self._writers.add(sock)
+            self._nursery.start_soon(self._write, link, sock)
 
     def unwatch(self, link: Link, sock: socket.socket) -> None:
         trio.lowlevel.notify_closing(sock)
 
-    async def _read(self, link: Link) -> None:
+    async def _read(self, link: Link, sock: socket.socket) -> None:
         try:
-            while link.sock is not None and link.reading:
-                await trio.lowlevel.wait_readable(link.sock)
+            while link.reading and sock.fileno() != -1:
+                await trio.lowlevel.wait_readable(sock)
                 link.on_readable()
         except trio.ClosedResourceError:
             pass  # closed while we waited
         finally:
-            self._readers.discard(link)
+            self._readers.discard(sock)
 
-    async def _write(self, link: Link) -> None:
-        while link.sock is not None and link.writing:
-            try:
-                await trio.lowlevel.wait_writable(link.sock)
-            except trio.ClosedResourceError:
-                continue  # closed while we waited, or the next address is being tried
-            link.on_writable()
-        self._writers.discard(link)
+    async def _write(self, link: Link, sock: socket.socket) -> None:
+        try:
+            while link.writing and sock.fileno() != -1:
+                await trio.lowlevel.wait_writable(sock)
+                link.on_writable()
+        except trio.ClosedResourceError:
+            pass  # closed while we waited
+        finally:
+            self._writers.discard(sock)
 
     def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
         self._nursery.start_soon(self._accept, listener, sock)
@@ -116,10 +118,10 @@ class _Driver(Driver):
                 await trio.sleep_forever()
             self.on_timer()
 
-    def resolve(self, link: Link, host: str, port: int) -> None:
+    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         self._nursery.start_soon(self._resolve, link, host, port)
 
-    async def _resolve(self, link: Link, host: str, port: int) -> None:
+    async def _resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         try:
             infos = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except LOOKUP_ERRORS as error:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from support_adapters import EchoHub
 
-from lockgate.adapters.driver import Driver, literal_family, peer_name
+from lockgate.adapters.driver import Driver, peer_name
 from lockgate.adapters.link import Link
+from lockgate.adapters.outgoing import literal_family
 from lockgate.core.proxy.channel import Channel
 
 
