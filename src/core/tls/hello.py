@@ -1,0 +1,347 @@
+"""The ClientHello, read before any engine exists.
+
+A server that knows server name and ALPN before it has chosen its context can choose by them, and keeps no OpenSSL memory
+for a handshake that it has not yet decided on. This reader is strict on purpose: a hello that it understands in one way
+and OpenSSL in another would be a hole, so whatever does not add up is refused with the alert of RFC 8446 section 6.2. The
+engine later gets the reassembled message in new records, so that it never sees another framing than was read here.
+
+Two steps: `ClientHelloReader` collects one handshake message over records and reads; `parse_client_hello` takes it apart.
+
+The first bytes also tell what is not TLS at all: an HTTP request (a method name and a space), an SSLv2 hello, or rubbish.
+None of them can be taken for TLS, whose first byte is 22.
+"""
+
+from __future__ import annotations
+
+from ..errors import TLSError
+from .failure import Alert
+
+HANDSHAKE_RECORD = 22
+CLIENT_HELLO = 1
+MAX_FRAGMENT = 16384
+"""Most plaintext in one record (RFC 8446 section 5.1)."""
+
+EXT_SERVER_NAME = 0
+EXT_SUPPORTED_GROUPS = 10
+EXT_SIGNATURE_ALGORITHMS = 13
+EXT_ALPN = 16
+EXT_PRE_SHARED_KEY = 41
+EXT_SUPPORTED_VERSIONS = 43
+
+HTTP_STARTS = tuple(
+    method + b" "
+    for method in (
+        b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"CONNECT", b"TRACE", b"PRI", b"PROPFIND",
+        b"PROPPATCH", b"MKCOL", b"COPY", b"MOVE", b"LOCK", b"UNLOCK", b"REPORT", b"SEARCH", b"PURGE", b"QUERY",
+    )
+)  # fmt: skip
+"""How a client begins that speaks plain HTTP; `PRI` opens HTTP/2 in the clear."""
+
+HOST_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
+
+
+class ClientHello:
+    """What a client offers. Numbers are as on the wire; unknown ones and GREASE (RFC 8701) are kept.
+
+    `sni`: the host name in lower case, empty if none was sent. `versions`: supported_versions, or `legacy_version` alone
+    where the extension is missing. `extensions`: the ids in their order. `raw`: the whole handshake message, header included.
+    """
+
+    __slots__ = (
+        "alpn", "cipher_suites", "extensions", "groups", "legacy_version", "raw", "signature_algorithms", "sni", "versions",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        raw: bytes,
+        legacy_version: int,
+        versions: tuple[int, ...],
+        cipher_suites: tuple[int, ...],
+        sni: str,
+        alpn: tuple[bytes, ...],
+        groups: tuple[int, ...],
+        signature_algorithms: tuple[int, ...],
+        extensions: tuple[int, ...],
+    ) -> None:
+        self.raw = raw
+        self.legacy_version = legacy_version
+        self.versions = versions
+        self.cipher_suites = cipher_suites
+        self.sni = sni
+        self.alpn = alpn
+        self.groups = groups
+        self.signature_algorithms = signature_algorithms
+        self.extensions = extensions
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ClientHello) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"<ClientHello sni={self.sni!r} alpn={self.alpn!r} of {len(self.raw)} bytes>"
+
+
+class ClientHelloReader:
+    """Collects the ClientHello, however it is cut into records and reads.
+
+    `limit` bounds the message. What has been stored but not yet read is bounded too: a message of `limit` bytes in
+    records of one byte each takes six times as many.
+    """
+
+    __slots__ = ("_limit", "_message", "_started", "_stored")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._stored = b""
+        self._message = b""
+        self._started = False
+
+    def receive_data(self, data: bytes) -> None:
+        """Store bytes from the client."""
+        if len(self._stored) <= 6 * self._limit + MAX_FRAGMENT:
+            self._stored = self._stored + data if self._stored else bytes(data)
+
+    @property
+    def stored(self) -> bytes:
+        """What was received and is not part of the ClientHello: all of it until the first record is complete."""
+        return self._stored
+
+    def next_hello(self) -> ClientHello | None:
+        """The ClientHello once it is complete, None while more bytes are needed.
+
+        Raises TLSError for anything else; `plain_http` for a client that speaks HTTP.
+        """
+        if not self._started:
+            if not self._stored:
+                return None
+            if self._stored[0] != HANDSHAKE_RECORD:
+                return _not_a_handshake(self._stored)
+            self._started = True
+        position = 0
+        fragments = [self._message]
+        length = len(self._message)
+        stored = self._stored
+        while True:
+            size = _record(stored, position)
+            if size < 0:
+                self._stored = stored[position:]
+                self._message = b"".join(fragments)
+                return None
+            position += 5
+            fragments.append(stored[position : position + size])
+            position += size
+            length += size
+            if length < 4:
+                continue
+            if len(fragments[0]) < 4:
+                fragments = [b"".join(fragments)]
+            needed = _message_length(fragments[0], self._limit)
+            if length > needed:
+                # A client has nothing to say after its hello until it is answered (RFC 8446 section 5.1).
+                raise TLSError("bytes_after_client_hello", alert=Alert.UNEXPECTED_MESSAGE)
+            if length == needed:
+                self._stored = stored[position:]
+                self._message = b""
+                return parse_client_hello(b"".join(fragments))
+
+
+def _record(data: bytes, start: int) -> int:
+    """Size of the handshake fragment in the record at `start`, -1 while the record is incomplete."""
+    p = data
+    available = len(data) - start
+    if available < 1:
+        return -1
+    if p[start] != HANDSHAKE_RECORD:
+        raise TLSError("unexpected_message", alert=Alert.UNEXPECTED_MESSAGE)
+    if available < 5:
+        return -1
+    if p[start + 1] != 3:
+        raise TLSError("protocol_version", alert=Alert.PROTOCOL_VERSION)
+    size = (p[start + 3] << 8) | p[start + 4]
+    if size > MAX_FRAGMENT:
+        raise TLSError("record_overflow", alert=Alert.RECORD_OVERFLOW)
+    if size == 0:
+        # RFC 8446 section 5.1: no empty fragments of handshake messages.
+        raise TLSError("unexpected_message", alert=Alert.UNEXPECTED_MESSAGE)
+    return size if available >= 5 + size else -1
+
+
+def _message_length(message: bytes, limit: int) -> int:
+    """Length of the ClientHello that begins with `message` (4 bytes or more), header included."""
+    if message[0] != CLIENT_HELLO:
+        raise TLSError("unexpected_message", alert=Alert.UNEXPECTED_MESSAGE)
+    needed = 4 + ((message[1] << 16) | (message[2] << 8) | message[3])
+    if needed > limit:
+        raise TLSError("client_hello_too_large", alert=Alert.ILLEGAL_PARAMETER)
+    return needed
+
+
+def _not_a_handshake(data: bytes) -> None:
+    """Say what a connection is that does not begin with a handshake record; return while it may still be several things."""
+    if data[0] >= 0x80:
+        # SSLv2: two bytes of length with the highest bit set, then the message type CLIENT-HELLO.
+        if len(data) < 3:
+            return
+        if data[2] == CLIENT_HELLO:
+            raise TLSError("sslv2_hello", alert=Alert.PROTOCOL_VERSION)
+        raise TLSError("not_tls", alert=Alert.UNEXPECTED_MESSAGE)
+    for start in HTTP_STARTS:
+        if data.startswith(start):
+            raise TLSError("plain_http")
+        if start.startswith(data):
+            return
+    if 20 <= data[0] <= 24:
+        raise TLSError("unexpected_message", alert=Alert.UNEXPECTED_MESSAGE)
+    raise TLSError("not_tls", alert=Alert.UNEXPECTED_MESSAGE)
+
+
+def _decode_error() -> TLSError:
+    """A length that does not add up."""
+    return TLSError("decode_error", alert=Alert.DECODE_ERROR)
+
+
+def _u16_list(data: bytes, start: int, end: int) -> tuple[int, ...]:
+    """The numbers in `data[start:end]`: at least one, two bytes each."""
+    p = data
+    if end <= start or (end - start) & 1:
+        raise _decode_error()
+    values = []
+    i = start
+    while i < end:
+        values.append((p[i] << 8) | p[i + 1])
+        i += 2
+    return tuple(values)
+
+
+def _inner(data: bytes, start: int, end: int) -> int:
+    """Check a two-byte length that has to cover the rest of `data[start:end]`; where its content starts."""
+    p = data
+    if end - start < 2 or ((p[start] << 8) | p[start + 1]) != end - start - 2:
+        raise _decode_error()
+    return start + 2
+
+
+def _server_name(data: bytes, start: int, end: int) -> str:
+    """The host name of a server_name extension (RFC 6066 section 3)."""
+    p = data
+    start = _inner(data, start, end)
+    # One entry of type host_name: no other type was ever defined, and a second one would leave open which is meant.
+    if end - start < 4 or p[start] != 0 or ((p[start + 1] << 8) | p[start + 2]) != end - start - 3:
+        raise _decode_error()
+    name = data[start + 3 : end].lower()
+    labels = name.split(b".")
+    # An IPv4 address has a number as its last label, as no top-level domain has; the colon of IPv6 is no host character.
+    if len(name) > 253 or not HOST_CHARACTERS.issuperset(name) or b"" in labels or labels[-1].isdigit():
+        raise TLSError("bad_server_name", alert=Alert.ILLEGAL_PARAMETER)
+    return name.decode("ascii")
+
+
+def _protocols(data: bytes, start: int, end: int) -> tuple[bytes, ...]:
+    """The names of an ALPN extension (RFC 7301 section 3.1)."""
+    p = data
+    i = _inner(data, start, end)
+    if i == end:
+        raise _decode_error()
+    names = []
+    while i < end:
+        size = p[i]
+        i += 1
+        if size == 0 or size > end - i:
+            raise _decode_error()
+        names.append(data[i : i + size])
+        i += size
+    return tuple(names)
+
+
+def parse_client_hello(message: bytes) -> ClientHello:
+    """Take a complete ClientHello message apart (RFC 8446 section 4.1.2; RFC 5246 section 7.4.1.2).
+
+    Raises TLSError, with the alert to send, for one that is not well-formed.
+    """
+    p = message
+    end = len(message)
+    if end < 4 + 2 + 32 + 1:
+        raise _decode_error()
+    legacy_version = (p[4] << 8) | p[5]
+    if p[4] != 3:
+        raise TLSError("protocol_version", alert=Alert.PROTOCOL_VERSION)
+    i = 38
+    size = p[i]
+    i += 1
+    if size > 32 or size + 2 > end - i:
+        raise _decode_error()
+    i += size
+    size = (p[i] << 8) | p[i + 1]
+    i += 2
+    if size + 1 > end - i:
+        raise _decode_error()
+    cipher_suites = _u16_list(message, i, i + size)
+    i += size
+    size = p[i]
+    i += 1
+    if size == 0 or size > end - i:
+        raise _decode_error()
+    if 0 not in message[i : i + size]:
+        raise TLSError("illegal_parameter", alert=Alert.ILLEGAL_PARAMETER)
+    i += size
+
+    sni = ""
+    alpn: tuple[bytes, ...] = ()
+    groups: tuple[int, ...] = ()
+    signature_algorithms: tuple[int, ...] = ()
+    versions = (legacy_version,)
+    extensions: list[int] = []
+    seen = set()
+    if i < end:
+        i = _inner(message, i, end)
+    while i < end:
+        if end - i < 4:
+            raise _decode_error()
+        kind = (p[i] << 8) | p[i + 1]
+        size = (p[i + 2] << 8) | p[i + 3]
+        i += 4
+        if size > end - i:
+            raise _decode_error()
+        # RFC 8446 section 4.2: each once, and nothing after pre_shared_key.
+        if kind in seen or EXT_PRE_SHARED_KEY in seen:
+            raise TLSError("illegal_parameter", alert=Alert.ILLEGAL_PARAMETER)
+        seen.add(kind)
+        extensions.append(kind)
+        stop = i + size
+        if kind == EXT_SERVER_NAME:
+            sni = _server_name(message, i, stop)
+        elif kind == EXT_ALPN:
+            alpn = _protocols(message, i, stop)
+        elif kind == EXT_SUPPORTED_GROUPS:
+            groups = _u16_list(message, _inner(message, i, stop), stop)
+        elif kind == EXT_SIGNATURE_ALGORITHMS:
+            signature_algorithms = _u16_list(message, _inner(message, i, stop), stop)
+        elif kind == EXT_SUPPORTED_VERSIONS:
+            if size < 1 or p[i] != size - 1:
+                raise _decode_error()
+            versions = _u16_list(message, i + 1, stop)
+        i = stop
+    return ClientHello(
+        message,
+        legacy_version,
+        versions,
+        cipher_suites,
+        sni,
+        alpn,
+        groups,
+        signature_algorithms,
+        tuple(extensions),
+    )
+
+
+def hello_records(hello: ClientHello) -> bytes:
+    """The ClientHello in records of our own making, for the engine."""
+    raw = hello.raw
+    parts = []
+    for start in range(0, len(raw), MAX_FRAGMENT):
+        fragment = raw[start : start + MAX_FRAGMENT]
+        # A first record says TLS 1.0 for the sake of old servers (RFC 8446 section 5.1).
+        parts.append(b"\x16\x03\x01" + len(fragment).to_bytes(2, "big") + fragment)
+    return b"".join(parts)
