@@ -1,0 +1,278 @@
+"""TLS settings of one identity (server) or of one kind of upstream connection (client), made once and shared.
+
+A context holds one pyOpenSSL `Context`, closed for changes from the start: connections of many loops and forked workers use
+it at the same time. Session tickets are sealed with keys that belong to it; so sessions resume between connections of one
+context, also across a fork, and never between contexts. New ticket keys mean a new context.
+
+The defaults are Mozilla's "intermediate" profile of 2024 without its last finite-field ciphers: TLS 1.2 and 1.3, forward
+secrecy and authenticated encryption only. The groups are set because OpenSSL's own list has X448 and P-521 in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from OpenSSL import SSL, crypto
+
+from ..errors import LockgateError
+from . import binding
+from .engine import ENGINE, Engine, EngineContext, EngineKind
+
+VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
+
+CIPHERS = ":".join(
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305",
+    )
+)  # fmt: skip
+CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+GROUPS = "X25519MLKEM768:X25519:P-256:P-384"
+
+SESSION_LIFETIME = 7200
+"""Seconds that a session can be resumed: what a stolen ticket key is good for."""
+
+SESSION_ID_LENGTH = 32
+"""Longest session id context that OpenSSL takes."""
+
+
+class ContextError(LockgateError, ValueError):
+    """Certificates, keys or options that no context can be made of. The text never contains key material."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TLSOptions:
+    """What is negotiated. Names are OpenSSL's, best first; `alpn` is in order of preference too."""
+
+    min_version: str = "TLSv1.2"
+    max_version: str = "TLSv1.3"
+    ciphers: str = CIPHERS
+    """Of TLS 1.2."""
+    ciphersuites: str = CIPHERSUITES
+    """Of TLS 1.3."""
+    groups: str = GROUPS
+    alpn: tuple[bytes, ...] = (b"http/1.1",)
+    """Empty: ALPN is neither offered nor selected."""
+    tickets: bool = True
+    """Server: sessions can be resumed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServerContext:
+    """Settings and certificates for connections from clients; made by `server_context`."""
+
+    options: TLSOptions
+    engines: EngineContext = field(repr=False)
+
+    def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
+        """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
+        if not offered or not self.options.alpn:
+            return b""
+        for protocol in self.options.alpn:
+            if protocol in offered:
+                return protocol
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClientContext:
+    """Settings and trust for connections to servers; made by `client_context`."""
+
+    options: TLSOptions
+    verify: bool
+    engines: EngineContext = field(repr=False)
+
+    def engine(self, server_name: str) -> Engine:
+        """An engine that verifies the certificate for `server_name`, a DNS name or an IP address, if this context verifies.
+
+        Raises ContextError for a name that cannot be verified.
+        """
+        name, address = _split_name(server_name)
+        if self.verify and not name and not address:
+            raise ContextError("a server name is needed to verify the server's certificate")
+        engine = self.engines.engine(name, address)
+        if engine is None:
+            raise ContextError(f"{server_name!r} cannot be used as a server name")
+        return engine
+
+
+def _split_name(server_name: str) -> tuple[str, bytes]:
+    """A server name as (DNS name, packed IP address), one of them empty. An IP address is never sent as SNI."""
+    try:
+        return "", ipaddress.ip_address(server_name).packed
+    except ValueError:
+        pass
+    name = server_name.lower().removesuffix(".")
+    # OpenSSL takes a leading dot for "any subdomain"; nothing here may be more than a name.
+    if name and (not name.isascii() or "\0" in name or "" in name.split(".") or len(name) > 253):
+        raise ContextError(f"{server_name!r} is not a host name")
+    return name, b""
+
+
+def server_context(
+    pairs: Sequence[tuple[bytes, bytes]],
+    *,
+    options: TLSOptions | None = None,
+    session_id: bytes = b"lockgate",
+    engine: EngineKind = ENGINE,
+) -> ServerContext:
+    """A context for the server side.
+
+    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
+    `session_id` names the policy that sessions belong to: a session is resumed only under the same. `engine` is what the
+    process has chosen unless a test wants another.
+
+    Raises ContextError.
+    """
+    options = TLSOptions() if options is None else options
+    if not pairs:
+        raise ContextError("a server needs a certificate and its private key")
+    context = _new_context(SSL.TLS_SERVER_METHOD, options)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+    sent: list[x509.Certificate] = []
+    for chain_pem, key_pem in pairs:
+        for certificate in _use_pair(context, chain_pem, key_pem):
+            if certificate not in sent:
+                sent.append(certificate)
+    for certificate in sent:
+        context.add_extra_chain_cert(certificate)
+    # Sessions live in tickets only: a cache would be one per worker, and memory for every handshake.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_timeout(SESSION_LIFETIME)
+    if not options.tickets:
+        context.set_options(SSL.OP_NO_TICKET)
+    if len(session_id) > SESSION_ID_LENGTH:
+        session_id = hashlib.sha256(session_id).digest()
+    context.set_session_id(session_id)
+    engines = engine(context, server=True, alpn=options.alpn, verify=False)
+    _close_for_changes(context)
+    return ServerContext(options, engines)
+
+
+def client_context(
+    *,
+    ca: bytes | None = None,
+    verify: bool = True,
+    options: TLSOptions | None = None,
+    identity: tuple[bytes, bytes] | None = None,
+    engine: EngineKind = ENGINE,
+) -> ClientContext:
+    """A context for the client side.
+
+    `ca`: the trusted certificates, PEM; None for those of the system. `verify=False` accepts any certificate.
+    `identity`: (certificate chain, private key) to present if the server asks for one.
+
+    Raises ContextError.
+    """
+    options = TLSOptions() if options is None else options
+    context = _new_context(SSL.TLS_CLIENT_METHOD, options)
+    if ca is None:
+        if verify:
+            context.set_default_verify_paths()
+    else:
+        store = context.get_cert_store()
+        if store is None:
+            raise ContextError("OpenSSL has no certificate store")
+        for certificate in _certificates(ca, "the CA file"):
+            store.add_cert(crypto.X509.from_cryptography(certificate))
+    if identity is not None:
+        for certificate in _use_pair(context, *identity):
+            context.add_extra_chain_cert(certificate)
+    if options.alpn:
+        context.set_alpn_protos(list(options.alpn))
+    engines = engine(context, server=False, alpn=options.alpn, verify=verify)
+    _close_for_changes(context)
+    return ClientContext(options, verify, engines)
+
+
+def _new_context(method: int, options: TLSOptions) -> SSL.Context:
+    """A pyOpenSSL context with what both sides have in common."""
+    context = SSL.Context(method)
+    for version in (options.min_version, options.max_version):
+        if version not in VERSIONS:
+            raise ContextError(f"unknown TLS version {version!r}; there are {' and '.join(VERSIONS)}")
+    if VERSIONS[options.min_version] > VERSIONS[options.max_version]:
+        raise ContextError("the lowest TLS version is above the highest")
+    for protocol in options.alpn:
+        if not 1 <= len(protocol) <= 255:
+            raise ContextError("an ALPN protocol has 1 to 255 bytes")
+    context.set_min_proto_version(VERSIONS[options.min_version])
+    context.set_max_proto_version(VERSIONS[options.max_version])
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    try:
+        context.set_cipher_list(options.ciphers.encode())
+    except SSL.Error:
+        raise ContextError(f"unknown cipher in {options.ciphers!r}") from None
+    try:
+        context.set_tls13_ciphersuites(options.ciphersuites.encode())
+    except SSL.Error:
+        raise ContextError(f"unknown cipher suite in {options.ciphersuites!r}") from None
+    try:
+        if not binding.set_groups(context, options.groups):
+            raise ContextError(f"unknown group in {options.groups!r}")
+    except LookupError:
+        # OpenSSL's own list is a safe one too; only groups that were asked for on purpose must not be lost.
+        if options.groups != GROUPS:
+            raise ContextError("groups cannot be chosen with this version of cryptography") from None
+    return context
+
+
+def _close_for_changes(context: SSL.Context) -> None:
+    """pyOpenSSL refuses changes to a context that has made a connection."""
+    SSL.Connection(context, None)
+
+
+def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
+    """All certificates of a PEM text, at least one."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ContextError(f"{what} contains no certificate in PEM form, or a damaged one") from None
+
+
+def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x509.Certificate]:
+    """Give the context a certificate with its key. Returns the rest of the chain."""
+    leaf, *rest = _certificates(chain_pem, "the certificate chain")
+    key = _private_key(key_pem)
+    if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
+        raise ContextError("the private key does not belong to the certificate")
+    try:
+        context.use_certificate(leaf)
+        context.use_privatekey(key)
+    except (SSL.Error, crypto.Error, TypeError, ValueError):
+        raise ContextError("OpenSSL does not accept this certificate or its private key") from None
+    return rest
+
+
+PrivateKey = dsa.DSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | (
+    rsa.RSAPrivateKey
+)
+
+
+def _private_key(pem: bytes) -> PrivateKey:
+    """The private key of a PEM text."""
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise ContextError("the private key is encrypted; it has to be given without a pass phrase") from None
+    except Exception:
+        # cryptography has several kinds of error for bad keys; none of their texts may get out.
+        raise ContextError("there is no private key in PEM form, or it is damaged") from None
+    if not isinstance(key, PrivateKey):
+        raise ContextError("this type of private key cannot be used for TLS")
+    return key
+
+
+def _public_bytes(key: object) -> bytes:
+    """A public key in a form that can be compared."""
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded

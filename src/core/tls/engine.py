@@ -1,0 +1,394 @@
+"""What does the cryptography of one TLS connection, and the choice of what does it.
+
+An engine is OpenSSL between two memory buffers: ciphertext is fed in and taken out. It knows the protocol's records and
+messages but none of our states, and it reports by return code (`Status`), never by exception. There are two:
+
+* `NativeEngine` (`_accel/openssl.pyx`) calls OpenSSL by address, without cffi and without the GIL where that pays;
+* `PyOpenSSLEngine` uses pyOpenSSL's public `Connection`.
+
+Both use the very same OpenSSL on the very same `SSL_CTX`, configured in `context.py`, and behave the same; the tests run
+on both. `ENGINE` is the one that this process uses.
+
+Which alert was sent or received comes from OpenSSL's info callback, never from the text of an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+
+from .. import backend
+from . import binding
+
+RECORD = 16384
+OUTPUT_CHUNK = 65536
+
+POISON = b"\x16\x03\x03\xff\xff" + bytes(RECORD + 2048)
+"""No valid record at any point of a stream: on a boundary its header is wrong, inside a record its tag will be."""
+
+
+class Status(IntEnum):
+    """How an operation of an engine ended."""
+
+    OK = 0
+    WANT = 1
+    """More bytes from the peer are needed."""
+    CLOSED = 2
+    """The peer's close_notify was reached."""
+    FAILED = 3
+    """The connection is broken; `alert` and its neighbours say why."""
+
+
+class Engine(Protocol):
+    """One TLS connection's cryptography. Not for use by two threads at once."""
+
+    @property
+    def status(self) -> int:
+        """Of the last `read`."""
+
+    @property
+    def alert(self) -> int:
+        """The last alert other than close_notify that was sent or received, -1 if none."""
+
+    @property
+    def alert_received(self) -> bool:
+        """Whether it was received."""
+
+    @property
+    def reason(self) -> int:
+        """OpenSSL's reason code when that alert was sent, 0 if it is not known."""
+
+    @property
+    def verify_result(self) -> int:
+        """Why the peer's certificate was refused (X509_V_ERR_*), 0 if it was not."""
+
+    @property
+    def messages(self) -> int:
+        """Steps of the handshake machine, and alerts, since the handshake was done: key updates, tickets, refusals."""
+
+    def feed(self, data: bytes) -> None:
+        """Take ciphertext from the peer."""
+
+    def handshake(self) -> int:
+        """Go on with the handshake."""
+
+    def read(self, limit: int) -> bytes:
+        """Decrypt what is there, at most `limit` bytes. Empty: `status` says why."""
+
+    def write(self, data: bytes) -> int:
+        """Encrypt."""
+
+    def shutdown(self) -> int:
+        """Queue close_notify."""
+
+    def abort(self) -> None:
+        """Break the connection so that the peer gets a fatal alert."""
+
+    def take(self) -> bytes:
+        """Ciphertext for the peer."""
+
+    def info(self) -> tuple[str, str, str, str, bytes, bool]:
+        """Version, cipher, group, server name, ALPN protocol, resumed. Only after the handshake."""
+
+    def close(self) -> None:
+        """Free everything. Later calls fail or give nothing, and do no harm."""
+
+
+class EngineContext(Protocol):
+    """A configured SSL_CTX, ready to make engines."""
+
+    def engine(self, server_name: str, address: bytes) -> Engine | None:
+        """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot."""
+
+
+class Notes:
+    """What OpenSSL's callbacks tell about one connection."""
+
+    __slots__ = ("alert", "alert_received", "established", "messages", "reason", "verify_result")
+
+    def __init__(self) -> None:
+        self.alert = -1
+        self.alert_received = False
+        self.established = False
+        self.messages = 0
+        self.reason = 0
+        self.verify_result = 0
+
+
+UNIMPORTANT_ALERTS = frozenset({0, 90, 100})
+"""close_notify, user_canceled, no_renegotiation: they end nothing by themselves."""
+
+
+def _on_info(connection: SSL.Connection, where: int, value: int) -> None:
+    """OpenSSL's info callback."""
+    notes: Notes = connection.get_app_data()
+    if where & SSL.SSL_CB_ALERT:
+        if notes.established:
+            notes.messages += 1
+        if value & 0xFF not in UNIMPORTANT_ALERTS:
+            notes.alert = value & 0xFF
+            notes.alert_received = not where & SSL.SSL_CB_WRITE
+            try:
+                notes.reason = 0 if notes.alert_received else binding.pending_reason()
+            except LookupError:
+                notes.reason = 0
+    elif where & SSL.SSL_CB_LOOP and notes.established:
+        notes.messages += 1
+
+
+def _on_verify(connection: SSL.Connection, _certificate: object, error: int, _depth: int, ok: int) -> bool:
+    """OpenSSL's verdict on one certificate of the peer's chain: noted, never changed."""
+    if not ok:
+        notes: Notes = connection.get_app_data()
+        notes.verify_result = error
+    return bool(ok)
+
+
+class PyOpenSSLContext:
+    """Makes `PyOpenSSLEngine`s."""
+
+    def __init__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> None:
+        self._context = context
+        self._server = server
+        self._verify = verify
+        context.set_info_callback(_on_info)
+        if server:
+            # Without a callback OpenSSL does not acknowledge the name, and forgets it in sessions.
+            context.set_tlsext_servername_callback(lambda connection: None)
+            if alpn:
+                context.set_alpn_select_callback(_alpn_callback(alpn))
+        elif verify:
+            context.set_verify(SSL.VERIFY_PEER, _on_verify)
+
+    def engine(self, server_name: str, address: bytes) -> Engine | None:
+        """See `EngineContext`."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_app_data(Notes())
+        if self._server:
+            connection.set_accept_state()
+        else:
+            if self._verify and not binding.expect_name(connection, server_name, address):
+                return None
+            if server_name:
+                connection.set_tlsext_host_name(server_name.encode("ascii"))
+            connection.set_connect_state()
+        return PyOpenSSLEngine(connection)
+
+
+def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:
+    """Selects by the server's order. That nothing fits was dealt with before (`ServerContext.select_alpn`)."""
+
+    def select(_connection: SSL.Connection, offered: list[bytes]) -> Any:
+        for protocol in protocols:
+            if protocol in offered:
+                return protocol
+        return SSL.NO_OVERLAPPING_PROTOCOLS
+
+    return select
+
+
+class PyOpenSSLEngine:
+    """An engine on pyOpenSSL's public API.
+
+    pyOpenSSL reports by exception, which costs; so nothing is asked of it where the answer is known to be "nothing".
+    """
+
+    __slots__ = ("_connection", "_later", "_notes", "_unread", "_untaken", "status")
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self._connection: SSL.Connection | None = connection
+        self._notes: Notes = connection.get_app_data()
+        self._later = Status.OK
+        """What the last read ended with after it had got some data: told by the next one."""
+        self._unread = False
+        self._untaken = False
+        self.status: int = Status.OK
+
+    @property
+    def alert(self) -> int:
+        """See `Engine`."""
+        return self._notes.alert
+
+    @property
+    def alert_received(self) -> bool:
+        """See `Engine`."""
+        return self._notes.alert_received
+
+    @property
+    def reason(self) -> int:
+        """See `Engine`."""
+        return self._notes.reason
+
+    @property
+    def verify_result(self) -> int:
+        """See `Engine`."""
+        return self._notes.verify_result
+
+    @property
+    def messages(self) -> int:
+        """See `Engine`."""
+        return self._notes.messages
+
+    def feed(self, data: bytes) -> None:
+        """See `Engine`."""
+        if data and self._connection is not None:
+            self._connection.bio_write(data)
+            self._unread = True
+
+    def handshake(self) -> int:
+        """See `Engine`."""
+        if self._connection is None:
+            return Status.FAILED
+        self._untaken = True
+        try:
+            self._connection.do_handshake()
+        except SSL.Error as error:
+            return _status(error)
+        self._notes.established = True
+        return Status.OK
+
+    def read(self, limit: int) -> bytes:
+        """See `Engine`."""
+        if self._connection is None:
+            self.status = Status.FAILED
+            return b""
+        if self._later is not Status.OK:
+            self.status = self._later
+            return b""
+        if not self._unread:
+            self.status = Status.WANT
+            return b""
+        chunks = []
+        size = 0
+        self._untaken = True
+        while size < limit:
+            try:
+                chunk = self._connection.recv(min(RECORD, limit - size))
+            except SSL.Error as error:
+                status = _status(error)
+                if status is Status.WANT:
+                    self._unread = False
+                else:
+                    self._later = status
+                self.status = Status.OK if size else status
+                break
+            chunks.append(chunk)
+            size += len(chunk)
+        else:
+            self.status = Status.OK
+        return b"".join(chunks)
+
+    def write(self, data: bytes) -> int:
+        """See `Engine`."""
+        if self._connection is None:
+            return Status.FAILED
+        self._untaken = True
+        try:
+            self._connection.sendall(data)
+        except SSL.Error:
+            return Status.FAILED
+        return Status.OK
+
+    def shutdown(self) -> int:
+        """See `Engine`."""
+        if self._connection is None:
+            return Status.FAILED
+        self._untaken = True
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            return Status.FAILED
+        return Status.OK
+
+    def abort(self) -> None:
+        """See `Engine`."""
+        self.feed(POISON)
+        while self.read(RECORD):
+            pass
+
+    def take(self) -> bytes:
+        """See `Engine`."""
+        if not self._untaken or self._connection is None:
+            return b""
+        self._untaken = False
+        chunks = []
+        while True:
+            try:
+                chunk = self._connection.bio_read(OUTPUT_CHUNK)
+            except SSL.WantReadError:
+                break
+            chunks.append(chunk)
+            if len(chunk) < OUTPUT_CHUNK:
+                break
+        return b"".join(chunks)
+
+    def info(self) -> tuple[str, str, str, str, bytes, bool]:
+        """See `Engine`."""
+        connection = self._connection
+        if connection is None:
+            return ("", "", "", "", b"", False)
+        try:
+            resumed = binding.session_reused(connection)
+        except LookupError:
+            resumed = False
+        return (
+            connection.get_protocol_version_name(),
+            connection.get_cipher_name() or "",
+            connection.get_group_name() or "",
+            (connection.get_servername() or b"").decode("latin-1"),
+            connection.get_alpn_proto_negotiated(),
+            resumed,
+        )
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._connection = None
+
+
+def _status(error: SSL.Error) -> Status:
+    """What an exception of pyOpenSSL means."""
+    if isinstance(error, SSL.WantReadError | SSL.WantWriteError):
+        return Status.WANT
+    if isinstance(error, SSL.ZeroReturnError):
+        return Status.CLOSED
+    return Status.FAILED
+
+
+class EngineKind(Protocol):
+    """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it."""
+
+    def __call__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
+        """See `PyOpenSSLContext`."""
+
+
+def _native() -> tuple[EngineKind | None, str]:
+    """The native engine, or None and why not."""
+    if backend.PURE:
+        return None, "LOCKGATE_PURE=1"
+    try:
+        from ..._accel import openssl
+    except ImportError:
+        return None, "the native engine is not compiled"
+    try:
+        openssl.load(binding.addresses(openssl.SIGNATURES))
+    except LookupError as error:
+        return None, str(error)
+
+    def native_context(
+        context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool
+    ) -> EngineContext:
+        if verify:
+            context.set_verify(SSL.VERIFY_PEER)
+        return openssl.NativeContext(
+            context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify
+        )
+
+    return native_context, "compiled, and every OpenSSL function is there"
+
+
+NATIVE, NATIVE_REASON = _native()
+ENGINE: EngineKind = PyOpenSSLContext if NATIVE is None else NATIVE
+"""What this process uses."""
