@@ -1,7 +1,7 @@
 """lockgate: TLS termination as a sans-IO core, adapters for event loops, and a ready reverse proxy."""
 
 from .core import backend as _backend
-from .core.backend import BackendInfo, backend_info
+from .info import BackendInfo, backend_info
 
 _backend.choose()
 

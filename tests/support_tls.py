@@ -6,6 +6,7 @@ The certificates are made once for a test session; the peer is the standard libr
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import ipaddress
@@ -232,10 +233,8 @@ class SSLPeer:
 
     def close(self) -> None:
         """Send close_notify."""
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLSyscallError):
             self.ssl.unwrap()
-        except (ssl.SSLWantReadError, ssl.SSLSyscallError):
-            pass
 
     def data_to_send(self) -> bytes:
         """Ciphertext for the other side."""

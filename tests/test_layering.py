@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "core.http": BASE,
     "core.h1": {*BASE, "core.http"},
     "core.h2": {*BASE, "core.http"},
-    "core.tls": BASE,
+    "core.tls": {*BASE, "core.tls.engine"},
     "core.tls.engine": {*BASE, "core.tls", "_accel"},
     "core.proxy": CORE,
     "_accel": BASE,
@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "adapters": CORE,
     "testing": {*CORE, "certs"},
     "server": {*CORE, "certs", "adapters", ""},
-    "": {*CORE, "certs", "adapters"},
+    "": {*CORE, "core.tls.engine", "certs", "adapters"},
 }
 
 # Nothing in the core does input or output, waits, looks at a clock, draws a random number, or depends on the environment.

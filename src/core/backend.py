@@ -10,7 +10,6 @@ import importlib.machinery
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -38,30 +37,3 @@ def choose() -> None:
     """Called once, when `lockgate` is imported, before any module that may be compiled."""
     if PURE:
         sys.meta_path.insert(0, SourceFinder())  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class BackendInfo:
-    """What does the work in this process, and why."""
-
-    compiled: bool
-    """The protocol layers run compiled."""
-    engine: str
-    """`native` or `pyopenssl`."""
-    engine_reason: str
-    openssl: str
-    """Version of the OpenSSL that both engines use."""
-
-
-def backend_info() -> BackendInfo:
-    """Which modules and which TLS engine this process uses."""
-    from OpenSSL import SSL
-
-    from .tls import connection, engine
-
-    return BackendInfo(
-        compiled=not str(connection.__file__).endswith(".py"),
-        engine="pyopenssl" if engine.NATIVE is None else "native",
-        engine_reason=engine.NATIVE_REASON,
-        openssl=SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii"),
-    )

@@ -20,7 +20,7 @@ NEVER_CHECK_SUBJECT = 0x20
 def _table() -> tuple[Any, Any]:
     """The library and its ffi."""
     try:
-        from cryptography.hazmat.bindings._rust import _openssl  # type: ignore[attr-defined]
+        from cryptography.hazmat.bindings._rust import _openssl
 
         return _openssl.lib, _openssl.ffi
     except (ImportError, AttributeError) as error:
@@ -55,13 +55,13 @@ def addresses(signatures: dict[str, str]) -> dict[str, int]:
 def context_pointer(context: SSL.Context) -> int:
     """The address of the SSL_CTX. It lives as long as `context`."""
     _, ffi = _table()
-    return int(ffi.cast("uintptr_t", context._context))  # type: ignore[attr-defined]
+    return int(ffi.cast("uintptr_t", context._context))
 
 
 def set_groups(context: SSL.Context, groups: str) -> bool:
     """Set the key exchange groups, colon-separated, best first. False if OpenSSL does not know one of them."""
     set_list = function("SSL_CTX_set1_curves_list", "long(*)(SSL_CTX *, char *)")
-    accepted = bool(set_list(context._context, groups.encode("ascii")) == 1)  # type: ignore[attr-defined]
+    accepted = bool(set_list(context._context, groups.encode("ascii")) == 1)
     if not accepted:
         function("ERR_clear_error", "void(*)()")()
     return accepted
@@ -69,7 +69,7 @@ def set_groups(context: SSL.Context, groups: str) -> bool:
 
 def expect_name(connection: SSL.Connection, name: str, address: bytes) -> bool:
     """Have the peer's certificate checked for a DNS name, or for an IP address if `address` is not empty."""
-    parameters = function("SSL_get0_param", "X509_VERIFY_PARAM *(*)(SSL *)")(connection._ssl)  # type: ignore[attr-defined]
+    parameters = function("SSL_get0_param", "X509_VERIFY_PARAM *(*)(SSL *)")(connection._ssl)
     if address:
         set_ip = function("X509_VERIFY_PARAM_set1_ip", "int(*)(X509_VERIFY_PARAM *, unsigned char *, size_t)")
         return bool(set_ip(parameters, address, len(address)) == 1)
@@ -82,7 +82,7 @@ def expect_name(connection: SSL.Connection, name: str, address: bytes) -> bool:
 
 def session_reused(connection: SSL.Connection) -> bool:
     """Whether the handshake resumed a session."""
-    return bool(function("SSL_session_reused", "int(*)(SSL *)")(connection._ssl) == 1)  # type: ignore[attr-defined]
+    return bool(function("SSL_session_reused", "int(*)(SSL *)")(connection._ssl) == 1)
 
 
 def pending_reason() -> int:

@@ -104,7 +104,9 @@ class TLSConnection:
         self._sending = False
         if role is Role.SERVER:
             if context is not None:
-                raise LocalProtocolError("a server's context is chosen with use_context(), once the ClientHello is known")
+                raise LocalProtocolError(
+                    "a server's context is chosen with use_context(), once the ClientHello is known"
+                )
             self.state = State.HELLO
             self._reader = ClientHelloReader(self._limits.max_client_hello)
         else:

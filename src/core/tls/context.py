@@ -251,8 +251,12 @@ def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x5
     return rest
 
 
-PrivateKey = dsa.DSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey | (
-    rsa.RSAPrivateKey
+PrivateKey = (
+    dsa.DSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | rsa.RSAPrivateKey
 )
 
 

@@ -377,14 +377,13 @@ def _native() -> tuple[EngineKind | None, str]:
     except LookupError as error:
         return None, str(error)
 
-    def native_context(
-        context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool
-    ) -> EngineContext:
+    def native_context(context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
         if verify:
             context.set_verify(SSL.VERIFY_PEER)
-        return openssl.NativeContext(
+        made: EngineContext = openssl.NativeContext(
             context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify
         )
+        return made
 
     return native_context, "compiled, and every OpenSSL function is there"
 

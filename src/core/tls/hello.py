@@ -53,6 +53,7 @@ class ClientHello:
 
     def __init__(
         self,
+        *,
         raw: bytes,
         legacy_version: int,
         versions: tuple[int, ...],
@@ -117,7 +118,8 @@ class ClientHelloReader:
             if not self._stored:
                 return None
             if self._stored[0] != HANDSHAKE_RECORD:
-                return _not_a_handshake(self._stored)
+                _not_a_handshake(self._stored)
+                return None
             self._started = True
         position = 0
         fragments = [self._message]
@@ -291,7 +293,7 @@ def parse_client_hello(message: bytes) -> ClientHello:
     alpn: tuple[bytes, ...] = ()
     groups: tuple[int, ...] = ()
     signature_algorithms: tuple[int, ...] = ()
-    versions = (legacy_version,)
+    versions: tuple[int, ...] = (legacy_version,)
     extensions: list[int] = []
     seen = set()
     if i < end:
@@ -324,15 +326,15 @@ def parse_client_hello(message: bytes) -> ClientHello:
             versions = _u16_list(message, i + 1, stop)
         i = stop
     return ClientHello(
-        message,
-        legacy_version,
-        versions,
-        cipher_suites,
-        sni,
-        alpn,
-        groups,
-        signature_algorithms,
-        tuple(extensions),
+        raw=message,
+        legacy_version=legacy_version,
+        versions=versions,
+        cipher_suites=cipher_suites,
+        sni=sni,
+        alpn=alpn,
+        groups=groups,
+        signature_algorithms=signature_algorithms,
+        extensions=tuple(extensions),
     )
 
 
