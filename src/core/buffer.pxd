@@ -1,0 +1,16 @@
+cimport cython
+
+
+cdef class ReceiveBuffer:
+    cdef public object data
+    cdef public Py_ssize_t start
+    cdef public Py_ssize_t scanned
+
+    cpdef append(self, bytes data)
+    @cython.locals(begin=Py_ssize_t, newline=Py_ssize_t)
+    cpdef Py_ssize_t find_line(self) except -2
+    cpdef Py_ssize_t available(self) except -2
+    @cython.locals(start=Py_ssize_t, end=Py_ssize_t)
+    cpdef bytes take(self, long long most)
+    cpdef bytes peek(self)
+    cpdef clear(self)

@@ -1,0 +1,87 @@
+cimport cython
+
+from ..buffer cimport ReceiveBuffer
+from ..events cimport (
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    Event,
+    InformationalResponse,
+    Request,
+    Response,
+)
+from ..http.headers cimport Headers
+from .head cimport HeadReader
+from .messages cimport (
+    build_informational,
+    build_request,
+    build_response,
+    connection_options,
+    is_offered,
+    is_persistent,
+)
+from .readers cimport BodyReader, ChunkedReader, LengthReader, UntilCloseReader
+from .states cimport move
+from .writers cimport HeadWriter
+
+
+cdef class H1Connection:
+    cdef object _limits
+    cdef bytes _scheme
+    cdef bint _is_server
+    cdef ReceiveBuffer _buffer
+    cdef HeadReader _head
+    cdef BodyReader _body
+    cdef list _out
+    cdef long long _out_left
+    cdef int _state_in
+    cdef int _state_out
+    cdef bint _eof
+    cdef bint _closed_reported
+    cdef object _error
+    cdef public bint keep_alive
+    cdef bint _request_1_1
+    cdef bint _request_is_head
+    cdef bytes _offered
+    cdef bint _awaits_continue
+    cdef int _interim
+
+    cdef _start_exchange(self)
+
+    # Receiving
+    cpdef receive_data(self, bytes data)
+    cpdef receive_eof(self)
+    cpdef next_event(self)
+    cdef object _next(self)
+    cdef object _end_of_file(self)
+    cdef object _read_request(self)
+    cdef object _read_response(self)
+    cdef BodyReader _reader(self, object length, object limit)
+    cdef object _read_body(self)
+    cdef _fail(self, object error)
+
+    # Sending
+    cpdef send(self, Event event)
+    cpdef bytes data_to_send(self)
+    cpdef fail(self, object fault, object message)
+    cpdef start_next_cycle(self)
+    @cython.locals(state=int, writer=HeadWriter)
+    cdef _send_request(self, Request request)
+    @cython.locals(state=int, writer=HeadWriter)
+    cdef _send_response(self, Response response)
+    cdef _send_switch(self, Response response)
+    cdef _send_informational(self, InformationalResponse response)
+    @cython.locals(size=Py_ssize_t, left="long long")
+    cdef _send_data(self, Data event)
+    @cython.locals(state=int)
+    cdef _send_end(self, EndOfMessage event)
+
+    # States
+    @cython.locals(state=int)
+    cdef int _allowed(self, int event, bint our_role) except -1
+    @cython.locals(state=int)
+    cdef _move_in(self, int event)
+    @cython.locals(state=int)
+    cdef _move_out(self, int event)
+    cdef _settle(self)
+    cdef _switch(self)

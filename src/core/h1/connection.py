@@ -1,0 +1,432 @@
+"""One HTTP/1.1 connection, either side of it, without I/O.
+
+`H1Connection` follows both sides of the connection with the tables of `states.py`. Reading goes through three readers:
+a `HeadReader` per connection, `messages.py` for what a head means, and a body reader per message. Writing goes through
+a `HeadWriter` per head. An event moves the state at the moment it is handed out or sent, so a caller that stops asking
+stops the parser too: what follows stays in the buffer.
+
+One exchange at a time. In the server role a request that was pipelined waits in the buffer until `start_next_cycle()`.
+So do bytes after a request that offers to switch protocols: only the answer decides whether they are a tunnel's or
+HTTP.
+"""
+
+from __future__ import annotations
+
+from ..buffer import ReceiveBuffer
+from ..errors import Fault, LocalProtocolError, RemoteProtocolError
+from ..events import (
+    NEED_DATA,
+    PAUSED,
+    ConnectionClosed,
+    Data,
+    EndOfMessage,
+    Event,
+    HTTPEvent,
+    InformationalResponse,
+    Request,
+    Response,
+    Role,
+    Signal,
+)
+from ..http.framing import CHUNKED, UNTIL_CLOSE
+from ..http.headers import Headers
+from ..limits import Limits
+from .head import HeadReader
+from .messages import (
+    build_informational,
+    build_request,
+    build_response,
+    connection_options,
+    is_offered,
+    is_persistent,
+)
+from .readers import BodyReader, ChunkedReader, LengthReader, UntilCloseReader
+from .states import FORBIDDEN, Input, State, move
+from .writers import HeadWriter
+
+_DEFAULT_LIMITS = Limits()
+_IDLE = int(State.IDLE)
+_ANSWERING = int(State.ANSWERING)
+_BODY = int(State.BODY)
+_DONE = int(State.DONE)
+_TUNNEL = int(State.TUNNEL)
+
+
+class H1Connection:
+    """A sans-IO HTTP/1.1 connection. `scheme` is what `Request.scheme` of received requests says.
+
+    `keep_alive`: is the connection to be used again after this exchange? Set it to False to make this exchange the
+    last; a head that is still to be sent says so to the peer.
+    """
+
+    __slots__ = (
+        "_awaits_continue", "_body", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim", "_is_server",
+        "_limits", "_offered", "_out", "_out_left", "_request_1_1", "_request_is_head", "_scheme",
+        "_state_in", "_state_out", "keep_alive",
+    )  # fmt: skip
+
+    def __init__(self, role: Role, *, limits: Limits | None = None, scheme: bytes = b"https") -> None:
+        self._limits = _DEFAULT_LIMITS if limits is None else limits
+        self._scheme = scheme
+        self._is_server = role is Role.SERVER
+        self._buffer = ReceiveBuffer()
+        self._head = HeadReader(self._is_server, self._limits)
+        self._body: BodyReader | None = None
+        self._out: list[bytes] = []
+        self._out_left = 0
+        self._state_in = _IDLE
+        self._state_out = _IDLE
+        self._eof = False
+        self._closed_reported = False
+        self._error: RemoteProtocolError | None = None
+        self.keep_alive = True
+        self._start_exchange()
+
+    def _start_exchange(self) -> None:
+        """Forget what is known of the last request."""
+        self._request_1_1 = True
+        self._request_is_head = False
+        self._offered: bytes | None = None
+        self._awaits_continue = False
+        self._interim = 0
+
+    # What there is to know
+
+    @property
+    def our_state(self) -> State:
+        """The state of our side."""
+        return State(self._state_out)
+
+    @property
+    def their_state(self) -> State:
+        """The state of the peer's side."""
+        return State(self._state_in)
+
+    @property
+    def reusable(self) -> bool:
+        """Will `start_next_cycle` be possible once both sides are done?"""
+        if not self.keep_alive or self._error is not None:
+            return False
+        # A server that says more than its response, or goes, is not to be asked again.
+        return self._is_server or not (self._eof or self._buffer.available())
+
+    @property
+    def buffered(self) -> int:
+        """How many received bytes are kept."""
+        return self._buffer.available()
+
+    @property
+    def trailing_data(self) -> bytes:
+        """The bytes received but not parsed; they stay."""
+        return self._buffer.peek()
+
+    # Receiving
+
+    def receive_data(self, data: bytes) -> None:
+        """Store bytes from the peer. Bytes after `receive_eof` are a `LocalProtocolError`."""
+        if self._eof:
+            raise LocalProtocolError("data after end of file")
+        if data:
+            self._buffer.append(data)
+
+    def receive_eof(self) -> None:
+        """The peer will send no more, and said so cleanly."""
+        self._eof = True
+
+    def next_event(self) -> HTTPEvent | Signal:
+        """The next event, `NEED_DATA` or `PAUSED`.
+
+        Raises `RemoteProtocolError` when the peer broke HTTP, now and ever after.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            return self._next()
+        except RemoteProtocolError as error:
+            self._fail(error)
+            raise
+
+    def _next(self) -> HTTPEvent | Signal:
+        state = self._state_in
+        if state in (_BODY, _TUNNEL):
+            return self._read_body()
+        if state == _IDLE and self._is_server:
+            return self._read_request()
+        if state == _ANSWERING:
+            return self._read_response()
+        if state == _IDLE:
+            if self._buffer.available():
+                raise RemoteProtocolError(Fault.SMUGGLING, "response without a request")
+            return self._end_of_file()
+        if state == _DONE:
+            return PAUSED
+        # Nothing more is expected; what comes is not looked at.
+        self._buffer.clear()
+        return self._end_of_file()
+
+    def _end_of_file(self) -> ConnectionClosed | Signal:
+        """Report the end of the connection, once."""
+        if not self._eof or self._closed_reported:
+            return NEED_DATA
+        self._closed_reported = True
+        self.keep_alive = False
+        self._move_in(Input.EOF)
+        return ConnectionClosed()
+
+    def _read_request(self) -> HTTPEvent | Signal:
+        head = self._head
+        if not head.read(self._buffer):
+            if self._eof and (head.begun() or self._buffer.available()):
+                raise RemoteProtocolError(Fault.TRUNCATED, "connection ended in the head of a request")
+            return self._end_of_file()
+        self._request_1_1 = head.http_1_1
+        self._request_is_head = head.method == b"HEAD"
+        options = connection_options(head)
+        request = build_request(head, options, self._scheme)
+        limit = self._limits.max_body
+        length = request.body_length
+        if limit is not None and length is not None and length > limit:
+            raise RemoteProtocolError(Fault.BODY_TOO_LARGE, "body too large")
+        if not is_persistent(head.http_1_1, options):
+            self.keep_alive = False
+        self._offered = request.upgrade
+        self._awaits_continue = request.expect_continue
+        self._body = self._reader(length, limit)
+        head.reset()
+        self._move_in(Input.REQUEST)
+        self._move_out(Input.REQUEST)
+        return request
+
+    def _read_response(self) -> HTTPEvent | Signal:
+        head = self._head
+        if not head.read(self._buffer):
+            if self._eof:
+                raise RemoteProtocolError(Fault.TRUNCATED, "connection ended before the head of the response")
+            return NEED_DATA
+        options = connection_options(head)
+        status = head.status
+        if status < 200 and status != 101:
+            self._interim += 1
+            if self._interim > self._limits.max_interim_responses:
+                raise RemoteProtocolError(Fault.MALFORMED, "too many interim responses")
+            informational = build_informational(head, options)
+            head.reset()
+            return informational
+        response = build_response(head, options, self._request_is_head, self._offered)
+        if status == 101:
+            if self._state_out != _DONE:
+                raise RemoteProtocolError(Fault.MALFORMED, "switch of protocols before the request was complete")
+            head.reset()
+            self._switch()
+            return response
+        length = response.body_length
+        until_close = length is None and not head.codings
+        if until_close or not is_persistent(head.http_1_1, options):
+            self.keep_alive = False
+        self._body = UntilCloseReader() if until_close else self._reader(length, None)
+        head.reset()
+        self._move_in(Input.RESPONSE)
+        return response
+
+    def _reader(self, length: int | None, limit: int | None) -> BodyReader:
+        """The reader for a body in chunks (None) or of a length."""
+        if length is None:
+            return ChunkedReader(self._limits, limit)
+        return LengthReader(length)
+
+    def _read_body(self) -> HTTPEvent | Signal:
+        body = self._body
+        assert body is not None
+        event = body.read(self._buffer)
+        if event is None:
+            if not self._eof:
+                return NEED_DATA
+            event = body.end()
+            if event is None:
+                raise RemoteProtocolError(Fault.TRUNCATED, "connection ended in the body of a message")
+        if isinstance(event, EndOfMessage):
+            self._body = None
+            self._move_in(Input.END)
+            self._settle()
+        self._awaits_continue = False
+        return event
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        """The peer broke HTTP: remember it, and answer if it may still be answered."""
+        self._error = error
+        self.keep_alive = False
+        self._state_in = int(State.ERROR)
+        self._buffer.clear()
+        if self._is_server and self._state_out in (_IDLE, _ANSWERING):
+            if self._head.method == b"HEAD":
+                self._request_is_head = True
+            text = b"%b\n" % str(error).encode("ascii")
+            headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))])
+            self._send_response(Response(error.status_hint, headers, len(text)))
+            if not self._request_is_head:
+                self._send_data(Data(text))
+            self._send_end(EndOfMessage())
+            self._move_out(Input.STOP)
+
+    # Sending
+
+    def send(self, event: Event) -> None:
+        """Queue an event for the peer; take the bytes with `data_to_send()`.
+
+        Raises `LocalProtocolError`, with nothing queued and no state changed, if the event is not one for this moment
+        or its parts are not what the grammar allows.
+        """
+        if isinstance(event, Data):
+            self._send_data(event)
+        elif isinstance(event, EndOfMessage):
+            self._send_end(event)
+        elif isinstance(event, Response):
+            self._send_response(event)
+        elif isinstance(event, Request):
+            self._send_request(event)
+        elif isinstance(event, InformationalResponse):
+            self._send_informational(event)
+        else:
+            raise LocalProtocolError("not an event that can be sent")
+
+    def data_to_send(self) -> bytes:
+        """Take what is queued; empty if nothing is."""
+        out = self._out
+        if not out:
+            return b""
+        self._out = []
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def fail(self, fault: Fault, message: str) -> None:
+        """Give the connection up for a fault that was found above this layer, such as a deadline.
+
+        The peer is told if it is a client and its response has not begun; `message` (ASCII, nothing secret) is what it
+        reads. From now on `next_event` raises the error.
+        """
+        if self._error is None:
+            self._fail(RemoteProtocolError(fault, message))
+
+    def start_next_cycle(self) -> None:
+        """Both sides are done: be ready for the next exchange. `LocalProtocolError` if that is not so."""
+        if self._state_in != _DONE or self._state_out != _DONE or not self.reusable:
+            raise LocalProtocolError("the connection cannot be used again now")
+        self._move_in(Input.NEXT)
+        self._move_out(Input.NEXT)
+        self._start_exchange()
+
+    def _send_request(self, request: Request) -> None:
+        state = self._allowed(Input.REQUEST, not self._is_server)
+        if not self.reusable:
+            raise LocalProtocolError("the connection cannot be used again")
+        writer = HeadWriter()
+        self._out.append(writer.request(request, not self.keep_alive))
+        self._out_left = writer.length
+        self._request_is_head = request.method == b"HEAD"
+        self._offered = request.upgrade
+        self._state_out = state
+        self._move_in(Input.REQUEST)
+
+    def _send_response(self, response: Response) -> None:
+        if response.status == 101:
+            self._send_switch(response)
+            return
+        state = self._allowed(Input.RESPONSE, self._is_server)
+        # RFC 9110 section 10.1.1: a client that gets its answer instead of 100 may send the body or not, and no one can
+        # tell which. An answer to no request at all cannot be followed by anything either.
+        if self._awaits_continue or self._state_out == _IDLE:
+            self.keep_alive = False
+        writer = HeadWriter()
+        self._out.append(
+            writer.response(response, self._request_is_head, self._request_1_1, not self.keep_alive)
+        )
+        self._out_left = writer.length
+        if writer.length == UNTIL_CLOSE:
+            self.keep_alive = False
+        if self._state_out == _IDLE and self._error is None:
+            self._move_in(Input.STOP)
+        self._state_out = state
+
+    def _send_switch(self, response: Response) -> None:
+        self._allowed(Input.SWITCH, self._is_server)
+        if (
+            self._state_in != _DONE
+            or self._offered is None
+            or response.upgrade is None
+            or not is_offered(response.upgrade, self._offered)
+        ):
+            raise LocalProtocolError("switch to a protocol that was not offered, or before the request was complete")
+        self._out.append(HeadWriter().response(response, False, True, False))
+        self._switch()
+
+    def _send_informational(self, response: InformationalResponse) -> None:
+        self._allowed(Input.INFORMATIONAL, self._is_server)
+        data = HeadWriter().informational(response)
+        if response.status == 100:
+            self._awaits_continue = False
+        # RFC 9110 section 15.2: a client of HTTP/1.0 knows none of them.
+        if self._request_1_1:
+            self._out.append(data)
+
+    def _send_data(self, event: Data) -> None:
+        self._allowed(Input.DATA, True)
+        data = event.data
+        size = len(data)
+        if not size:
+            return
+        left = self._out_left
+        if left == CHUNKED:
+            self._out.append(b"%x\r\n" % size)
+            self._out.append(data)
+            self._out.append(b"\r\n")
+            return
+        if left >= 0:
+            if size > left:
+                raise LocalProtocolError("more data than was announced")
+            self._out_left = left - size
+        self._out.append(data)
+
+    def _send_end(self, event: EndOfMessage) -> None:
+        state = self._allowed(Input.END, True)
+        if self._out_left > 0:
+            raise LocalProtocolError("less data than was announced")
+        # Only chunks can be followed by trailers; elsewhere they may be left out (RFC 9110 section 6.5).
+        if self._out_left == CHUNKED:
+            self._out.append(HeadWriter().trailers(event.trailers))
+        self._state_out = state
+        self._settle()
+
+    # States
+
+    def _allowed(self, event: int, our_role: bool) -> int:
+        """The state of our side after `event`; `LocalProtocolError` if it cannot be sent now."""
+        # What a side sends depends on its role only: requests are the client's, the rest of heads the server's.
+        state = move(self._is_server, self._state_out, event) if our_role else FORBIDDEN
+        if state == FORBIDDEN:
+            raise LocalProtocolError(f"cannot send that in state {State(self._state_out).name}")
+        return state
+
+    def _move_in(self, event: int) -> None:
+        """Move the peer's side. The readers only run where that is possible."""
+        state = move(not self._is_server, self._state_in, event)
+        if state != FORBIDDEN:
+            self._state_in = state
+
+    def _move_out(self, event: int) -> None:
+        """Move our side."""
+        state = move(self._is_server, self._state_out, event)
+        if state != FORBIDDEN:
+            self._state_out = state
+
+    def _settle(self) -> None:
+        """When both messages are complete and were the last ones, nothing more is to come."""
+        if self._state_in == _DONE and self._state_out == _DONE and not self.reusable:
+            self._move_in(Input.STOP)
+            self._move_out(Input.STOP)
+
+    def _switch(self) -> None:
+        """Both sides become a tunnel."""
+        self._move_in(Input.SWITCH)
+        self._move_out(Input.SWITCH)
+        self.keep_alive = False
+        self._body = UntilCloseReader()
+        self._out_left = UNTIL_CLOSE

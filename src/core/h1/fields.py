@@ -1,0 +1,127 @@
+"""What HTTP/1.1 needs to know of single fields, and how one field line is read.
+
+Three kinds of fields never reach the application (RFC 9110 section 7.6.1): those that frame the message or belong to
+this connection only (`KINDS`), and those that the peer names in `Connection`. The latter is a lever: a client that says
+`Connection: X-Forwarded-For` wants a field removed that somebody else relies on. So a field with a defined end-to-end
+meaning is kept even when it is named there (`kept`); RFC 9110 forbids a sender to name such a field in any case.
+
+Trailers come after the decisions that a head has led to, so a field that takes part in framing, routing, authentication
+or in telling who the client is has no business there (RFC 9110 section 6.5.1). Such trailers are dropped, not refused:
+what is never merged and never forwarded can do no harm, and refusing would break a message that is already on its way.
+"""
+
+from __future__ import annotations
+
+from ..errors import Fault, RemoteProtocolError
+from ..http.grammar import skip_space, skip_token, skip_value, trim_space
+
+HOST = 1
+CONTENT_LENGTH = 2
+TRANSFER_ENCODING = 3
+CONNECTION = 4
+UPGRADE = 5
+EXPECT = 6
+TE = 7
+DROPPED = 8
+
+KINDS: dict[bytes, int] = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"te": TE,
+    b"keep-alive": DROPPED,
+    b"proxy-connection": DROPPED,
+    b"http2-settings": DROPPED,
+    b"proxy-authenticate": DROPPED,
+    b"proxy-authorization": DROPPED,
+    # Becomes the environment variable HTTP_PROXY in CGI programs ("httpoxy"); no standard defines it.
+    b"proxy": DROPPED,
+}
+"""Fields with a meaning for this connection; all others are handed on."""
+
+_KEPT = frozenset(
+    b"""accept accept-charset accept-encoding accept-language age allow authorization cache-control content-disposition
+    content-encoding content-language content-length content-location content-range content-security-policy content-type
+    cookie date early-data etag expect expires forwarded from host if-match if-modified-since if-none-match if-range
+    if-unmodified-since last-modified location max-forwards origin pragma range referer retry-after server set-cookie
+    strict-transport-security te trailer user-agent vary via warning www-authenticate x-amzn-trace-id x-b3-sampled
+    x-b3-spanid x-b3-traceid x-cluster-client-ip x-correlation-id x-csrf-token x-original-uri x-original-url x-real-ip
+    x-request-id x-rewrite-url x-scheme traceparent tracestate true-client-ip cf-connecting-ip""".split()
+)
+_KEPT_PREFIXES = tuple(b"x-forwarded- client-cert x-client- x-ssl- ssl- x-auth- sec- access-control-".split())
+
+_NOT_IN_TRAILERS = frozenset(KINDS) | frozenset(
+    b"""age authorization cache-control content-encoding content-range content-type cookie date expires forwarded from
+    location max-forwards pragma range retry-after set-cookie trailer vary via warning www-authenticate origin referer
+    x-cluster-client-ip x-original-uri x-original-url x-real-ip x-request-id x-rewrite-url x-scheme true-client-ip
+    cf-connecting-ip if-match if-modified-since if-none-match if-range if-unmodified-since""".split()
+)
+
+_COMMON = b"""accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin age
+    authorization cache-control content-disposition content-encoding content-language content-range
+    content-security-policy content-type cookie date etag expires forwarded if-modified-since if-none-match
+    last-modified link location origin pragma priority range referer sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform
+    sec-fetch-dest sec-fetch-mode
+    sec-fetch-site sec-fetch-user sec-websocket-accept sec-websocket-extensions sec-websocket-key sec-websocket-protocol
+    sec-websocket-version server set-cookie strict-transport-security trailer upgrade-insecure-requests
+    user-agent vary via www-authenticate x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-port
+    x-forwarded-proto x-frame-options x-real-ip x-request-id x-requested-with""".split()
+
+
+def _spellings() -> dict[bytes, bytes]:
+    """Common names in the two spellings that are sent, each with the one object that stands for it."""
+    found: dict[bytes, bytes] = {}
+    for name in [*KINDS, *_COMMON]:
+        found[name] = name
+        found[name.title()] = name
+    return found
+
+
+_NAMES = _spellings()
+
+
+def folded(name: bytes) -> bytes:
+    """The name as CGI and WSGI see it: they cannot tell `_` from `-`."""
+    return name.replace(b"_", b"-")
+
+
+def kept(name: bytes) -> bool:
+    """Must a field of this name stay, even if the peer names it in `Connection`?"""
+    name = folded(name)
+    return name in _KEPT or name.startswith(_KEPT_PREFIXES)
+
+
+def allowed_in_trailers(name: bytes) -> bool:
+    """May a field of this name be handed on as a trailer?"""
+    name = folded(name)
+    return name not in _NOT_IN_TRAILERS and not name.startswith(_KEPT_PREFIXES)
+
+
+def read_field(data: bytes | bytearray, start: int, end: int) -> tuple[bytes, bytes]:
+    """One field line, data[start:end] without its CRLF, as (name in lower case, value) (RFC 9112 section 5)."""
+    p = data
+    colon = skip_token(data, start, end)
+    if colon in (start, end) or p[colon] != 58:
+        raise _refused(data, start, colon, end)
+    first = skip_space(data, colon + 1, end)
+    last = trim_space(data, first, end)
+    if skip_value(data, first, last) != last:
+        raise RemoteProtocolError(Fault.MALFORMED, "forbidden byte in a field value")
+    name = bytes(p[start:colon])
+    return _NAMES.get(name) or name.lower(), bytes(p[first:last])
+
+
+def _refused(data: bytes | bytearray, start: int, colon: int, end: int) -> RemoteProtocolError:
+    """Why a line without a name and a colon after it is no field."""
+    if colon == end:
+        return RemoteProtocolError(Fault.MALFORMED, "field line without a colon")
+    if data[colon] in b" \t":
+        if colon == start:
+            return RemoteProtocolError(Fault.MALFORMED, "field line that begins with white space")
+        return RemoteProtocolError(Fault.MALFORMED, "white space in or after a field name")
+    if colon == start and data[colon] == 58:
+        return RemoteProtocolError(Fault.MALFORMED, "field without a name")
+    return RemoteProtocolError(Fault.MALFORMED, "forbidden byte in a field name")

@@ -1,0 +1,25 @@
+cimport cython
+
+from ..events cimport InformationalResponse, Request, Response
+from ..http.authority cimport parse_authority
+from ..http.framing cimport request_length, response_length
+from ..http.grammar cimport list_members
+from ..http.headers cimport Headers
+from .fields cimport kept
+from .head cimport HeadReader
+
+cpdef list connection_options(HeadReader head)
+cpdef bint is_persistent(bint http_1_1, list options) except -1
+@cython.locals(length="long long", expects=bint, pairs=list, host=bytes, authority=bytes, target=bytes)
+cpdef Request build_request(HeadReader head, list options, bytes scheme)
+@cython.locals(length="long long", status=int, pairs=list, upgrade=bytes)
+cpdef Response build_response(HeadReader head, list options, bint to_head, bytes offered)
+cpdef InformationalResponse build_informational(HeadReader head, list options)
+@cython.locals(begin=Py_ssize_t, query=Py_ssize_t, end=Py_ssize_t, rest=bytes)
+cpdef tuple split_target(bytes method, bytes target)
+cpdef bint is_offered(bytes protocol, bytes offered) except -1
+cdef bytes _host(HeadReader head)
+cdef bint _expects_continue(HeadReader head) except -1
+cdef list _end_to_end(HeadReader head, list options)
+cdef bytes _offer(HeadReader head, list options)
+cdef list _members(list values)

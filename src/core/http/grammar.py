@@ -1,0 +1,171 @@
+"""Byte classes and number syntax of RFC 9110 and RFC 3986: the leaves that all HTTP parsing stands on.
+
+Each `skip_` function returns the index of the first byte at or after `start` that is not of its class, `end` if there
+is none. Callers keep `0 <= start <= end <= len(data)`: compiled, `data` is a bare pointer.
+
+Only the bytes named here are ever white space, digits or letters. Python's own `strip`, `isdigit` and `int` know more
+of them (`\\x0b`, `\\x85`, `_`, signs), and each such difference between two parsers has been an attack.
+"""
+
+from __future__ import annotations
+
+_DIGITS = b"0123456789"
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_TOKEN = b"!#$%&'*+-.^_`|~" + _DIGITS + _LETTERS
+_VISIBLE = bytes(range(0x21, 0x7F))
+_OBS_TEXT = bytes(range(0x80, 0x100))
+
+MAX_LENGTH = 2**63 - 1
+"""Largest length of a body or chunk that we believe: what fits the signed 64-bit integers of all others."""
+
+
+def _mark(table: bytearray, members: bytes, bit: int) -> None:
+    for byte in members:
+        table[byte] |= bit
+
+
+def _classes() -> bytes:
+    table = bytearray(256)
+    _mark(table, _TOKEN, 1)
+    _mark(table, _VISIBLE + _OBS_TEXT + b" \t", 2)
+    # Request target: visible ASCII. Browsers send []{}|^`\ raw in a query; what URLs never hold stays out.
+    _mark(table, bytes(set(_VISIBLE) - set(b'"#<>')), 4)
+    # Inside a quoted string (RFC 9110 section 5.6.4) without its backslash.
+    _mark(table, bytes(set(_VISIBLE + _OBS_TEXT + b" \t") - set(b'"\\')), 8)
+    # A host name: what resolves. RFC 3986 also allows percent-encoding and sub-delims, which only attacks have.
+    _mark(table, _DIGITS + _LETTERS + b"-._~", 16)
+    return bytes(table)
+
+
+_CLASSES = _classes()
+
+
+def skip_token(data: bytes | bytearray, start: int, end: int) -> int:
+    """Past `tchar`s (RFC 9110 section 5.6.2)."""
+    p = data
+    classes = _CLASSES
+    while start < end and classes[p[start]] & 1:
+        start += 1
+    return start
+
+
+def skip_value(data: bytes | bytearray, start: int, end: int) -> int:
+    """Past the bytes of a field value or reason phrase: visible, obs-text, SP, HTAB (RFC 9110 section 5.5)."""
+    p = data
+    classes = _CLASSES
+    while start < end and classes[p[start]] & 2:
+        start += 1
+    return start
+
+
+def skip_target(data: bytes | bytearray, start: int, end: int) -> int:
+    """Past the bytes that a request target may hold."""
+    p = data
+    classes = _CLASSES
+    while start < end and classes[p[start]] & 4:
+        start += 1
+    return start
+
+
+def skip_quoted(data: bytes | bytearray, start: int, end: int) -> int:
+    """Past `qdtext` (RFC 9110 section 5.6.4)."""
+    p = data
+    classes = _CLASSES
+    while start < end and classes[p[start]] & 8:
+        start += 1
+    return start
+
+
+def skip_name(data: bytes | bytearray, start: int, end: int) -> int:
+    """Past the bytes of a host name."""
+    p = data
+    classes = _CLASSES
+    while start < end and classes[p[start]] & 16:
+        start += 1
+    return start
+
+
+def skip_space(data: bytes | bytearray, start: int, end: int) -> int:
+    """Past optional white space: SP and HTAB, nothing else (RFC 9110 section 5.6.3)."""
+    p = data
+    while start < end and (p[start] == 32 or p[start] == 9):
+        start += 1
+    return start
+
+
+def trim_space(data: bytes | bytearray, start: int, end: int) -> int:
+    """The end of data[start:end] without optional white space at its end."""
+    p = data
+    while end > start and (p[end - 1] == 32 or p[end - 1] == 9):
+        end -= 1
+    return end
+
+
+def is_token(data: bytes) -> bool:
+    """Is it a token, whole and not empty?"""
+    size = len(data)
+    return size > 0 and skip_token(data, 0, size) == size
+
+
+def is_value(data: bytes) -> bool:
+    """May it be sent as a field value: only bytes of one, no white space around it?"""
+    size = len(data)
+    return skip_value(data, 0, size) == size and skip_space(data, 0, size) == 0 and trim_space(data, 0, size) == size
+
+
+def decimal(data: bytes | bytearray, start: int, end: int) -> int:
+    """data[start:end] as `1*DIGIT` with at most 19 digits, not above `MAX_LENGTH`; -1 if it is anything else."""
+    p = data
+    if start >= end or end - start > 19:
+        return -1
+    number = 0
+    while start < end:
+        digit = p[start]
+        if digit < 48 or digit > 57:
+            return -1
+        number = number * 10 + (digit - 48)
+        start += 1
+    return number if number <= 9223372036854775807 else -1
+
+
+def hexadecimal(data: bytes | bytearray, start: int, end: int) -> int:
+    """data[start:end] as 1 to 16 hex digits, not above `MAX_LENGTH`; -1 if it is anything else."""
+    p = data
+    if start >= end or end - start > 16:
+        return -1
+    number = 0
+    while start < end:
+        digit = hex_digit(p[start])
+        if digit < 0:
+            return -1
+        number = number * 16 + digit
+        start += 1
+    return number if number <= 9223372036854775807 else -1
+
+
+def hex_digit(byte: int) -> int:
+    """The value of a hex digit, -1 if it is none."""
+    if 48 <= byte <= 57:
+        return byte - 48
+    if 65 <= byte <= 70:
+        return byte - 55
+    if 97 <= byte <= 102:
+        return byte - 87
+    return -1
+
+
+def list_members(values: list[bytes]) -> list[bytes] | None:
+    """The members of a comma-separated list of tokens over all field lines, in lower case; None if one is no token.
+
+    Empty members are ignored (RFC 9110 section 5.6.1.2).
+    """
+    members: list[bytes] = []
+    for value in values:
+        for part in value.split(b","):
+            member = part.strip(b" \t")
+            if not member:
+                continue
+            if not is_token(member):
+                return None
+            members.append(member.lower())
+    return members
