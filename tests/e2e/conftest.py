@@ -1,0 +1,90 @@
+"""What the end-to-end tests share: certificates, nginx, and lockgate under each adapter in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+from support_e2e import Lockgate, Nginx, free_port, lockgate, nginx
+
+ADAPTERS = ("threads", "asyncio", "trio")
+
+
+@dataclass
+class Certificates:
+    """A certificate authority of the tests' own, and PEM files of certificates that it signed."""
+
+    authority: trustme.CA
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        path = self.folder / "ca.pem"
+        self.authority.cert_pem.write_to_path(path)
+        return path
+
+    def issue(self, *names: str) -> tuple[Path, Path]:
+        """Files of the chain and of the key of a new certificate for `names`."""
+        issued = self.authority.issue_cert(*names)
+        chain, key = self.folder / f"{names[0]}.pem", self.folder / f"{names[0]}.key"
+        chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key)
+        key.chmod(0o600)
+        return chain, key
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(trustme.CA(key_type=trustme.KeyType.ECDSA), tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """nginx, the same for all tests: none of them changes what another one sees."""
+    with nginx(tmp_path_factory.mktemp("nginx")) as service:
+        yield service
+
+
+Serve = Callable[..., Lockgate]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
+    """A function that starts lockgate for localhost before the backends on these ports; stopped after the test."""
+    chain, key = certificates.issue("localhost", "127.0.0.1")
+    with ExitStack() as stack:
+
+        def start(*backends: int, adapter: str = "threads", arguments: tuple[str | Path, ...] = ()) -> Lockgate:
+            port = free_port()
+            flags: list[str | Path] = ["--listen", f"127.0.0.1:{port}", "--cert", chain, "--key", key]
+            for backend in backends:
+                flags += ["--backend", f"127.0.0.1:{backend}"]
+            flags += ["--adapter", adapter, "--workers", "1", "--access-log", "-", *arguments]
+            return stack.enter_context(lockgate(tmp_path, certificates.ca, *flags, port=port))
+
+        yield start
+
+
+@pytest.fixture
+def serve_toml(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
+    """A function that starts lockgate with a configuration file; a listener of the name `{port}` is put in front."""
+    with ExitStack() as stack:
+
+        def start(configuration: str, adapter: str = "threads") -> Lockgate:
+            port = free_port()
+            path = tmp_path / f"lockgate-{port}.toml"
+            path.write_text(f'adapter = "{adapter}"\nworkers = 1\naccess_log = "-"\n\n'
+                            f'[[listen]]\naddress = "127.0.0.1:{port}"\n\n{configuration}')  # fmt: skip
+            return stack.enter_context(lockgate(tmp_path, certificates.ca, "-c", path, port=port))
+
+        yield start
+
+
+@pytest.fixture(params=ADAPTERS)
+def gate(request: pytest.FixtureRequest, serve: Serve, web: Nginx) -> Lockgate:
+    """lockgate in front of nginx, under each adapter in turn."""
+    return serve(web.port, adapter=request.param)
