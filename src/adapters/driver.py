@@ -118,9 +118,11 @@ class Driver:
             conn.setblocking(False)
             try:
                 channel = self.proxy.accept(listener, peer_name(address), self.now())
-            except Exception as error:
-                self.report(error)
+            except BaseException as error:
                 conn.close()
+                if not isinstance(error, Exception):
+                    raise
+                self.report(error)
             else:
                 Link(self, channel, conn)
         self.settle()
