@@ -53,6 +53,8 @@ class Limits:
     """A connection older than this is closed after its current request."""
     linger_timeout: float = 2.0
     """How long a finished connection is still read, so that a reset does not destroy the last answer."""
+    linger_bytes: int = 1048576
+    """Most that is read and dropped meanwhile."""
     tunnel_timeout: float = 3600.0
     """No byte in either direction of a tunnel for this long."""
 
@@ -76,6 +78,8 @@ class Limits:
     """A request that must not be sent twice takes an idle connection only if it was used this recently."""
     connect_attempts: int = 3
     """Servers tried for one request when connecting fails."""
+    server_pause: float = 5.0
+    """How long a server to which a connection failed is passed over, if there is another."""
 
     # The process
     drain_timeout: float = 30.0

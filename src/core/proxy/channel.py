@@ -1,4 +1,4 @@
-"""One byte stream between lockgate and a peer, as an adapter sees it.
+"""One byte stream between lockgate and a peer, as an adapter sees it; and what both kinds of streams share.
 
 An adapter keeps one socket for each channel and does these things with it:
 
@@ -10,23 +10,78 @@ An adapter keeps one socket for each channel and does these things with it:
 * it keeps what it needs to find the socket again in `transport`, which nobody else touches.
 
 After each call the adapter carries out the proxy's commands and re-arms its one timer.
+
+Theory of operation
+-------------------
+A channel is a stack: bytes, TLS if there is any, HTTP. Each call from the adapter stores what came and then *advances*:
+pulls events from the top of the stack until there are none, or until the channel is *held* because the other side cannot
+take more. What is produced on the way is not sent at once: the channel is put on the proxy's list, and when the call is
+almost over the proxy *settles*: every channel on the list encrypts and queues its output in one piece, tells the adapter,
+holds or releases its counterpart by the high and low water marks, and computes its one deadline anew.
+
+The end of a channel goes through `Phase`: OPEN; CLOSING while the last bytes (and close_notify) go out; LINGERING, half
+closed, reading and dropping, so that the kernel does not answer late bytes with a reset that destroys what was sent;
+CLOSED. `abort` goes straight to CLOSED.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from ..commands import Close, CloseConnection, PauseReading, ResumeReading, SendData
+from ..errors import TLSError
+from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
+from ..h1.connection import H1Connection
+from ..tls.connection import TLSConnection
+from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
 
 
+class Phase(Enum):
+    """How far a channel's life has come."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    LINGERING = "lingering"
+    CLOSED = "closed"
+
+
 class Channel:
     """Base of `Downstream` and `Upstream`."""
+
+    __slots__ = (
+        "_announced", "_chunks", "_current", "_dropped", "_half_close", "_linger_until", "_on_list", "_progress", "_sent", "eof", "held",
+        "http", "hub", "phase", "reading", "timer", "tls", "transport", "unsent",
+    )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy) -> None:
         self.hub = hub
         self.transport: Any = None
-        self.output = bytearray()
+        self.phase = Phase.OPEN
+        self.tls: TLSConnection | None = None
+        self.http: H1Connection | None = None
+        self.eof = False
+        """The peer will send no more bytes."""
+        self.held = False
+        """Nothing is parsed, because the other side cannot take more."""
+        self.reading = True
+        self.unsent = 0
+        """Bytes that wait for the kernel."""
+        self._chunks: list[bytes] = []
+        self._current = b""
+        self._sent = 0  # of _current
+        self._announced = False  # the adapter knows that there is something to send
+        self._on_list = False  # of channels to settle
+        self._progress = 0.0  # when the peer last took a byte, or had nothing to take
+        self._linger_until = 0.0
+        self._half_close = False  # after the last byte
+        self._dropped = 0
+        self.timer = Timer(self)
+
+    # -- what the adapter calls ------------------------------------------------------------------------------------
 
     def get_buffer(self) -> memoryview:
         """Where to read into: shared by all channels of the proxy, so valid until the next call only."""
@@ -34,25 +89,277 @@ class Channel:
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
         """`nbytes` were read into the buffer; 0 means end of file."""
+        if nbytes:
+            self.receive_data(bytes(self.hub.read_buffer[:nbytes]), now)
+        else:
+            self.receive_eof(now)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes came from the peer."""
+        self.hub.now = now
+        if self.phase is Phase.OPEN:
+            self._received(len(data))
+            if self.tls is not None:
+                self.tls.receive_data(data)
+            elif self.http is not None:
+                self.http.receive_data(data)
+            self.advance()
+        elif self.phase is not Phase.CLOSED:
+            self._drop(len(data))
+        self.hub.settle()
 
     def receive_eof(self, now: float) -> None:
         """The peer will send no more bytes (FIN)."""
+        self.hub.now = now
+        if not self.eof:
+            self.eof = True
+            if self.phase is Phase.OPEN:
+                if self.tls is not None:
+                    self.tls.receive_eof()
+                else:
+                    self._stream_ended(True)
+                self.advance()
+            elif self.phase is Phase.LINGERING:
+                self._closed(Close.BOTH)
+        self.hub.settle()
 
     def connection_lost(self, now: float, reason: str = "") -> None:
         """The socket is gone: reset, or an error while writing. Nothing more will be sent or received."""
+        self.hub.now = now
+        if self.phase is not Phase.CLOSED:
+            self._closed(None)
+            self._lost(reason or "connection lost")
+        self.hub.settle()
 
     def data_to_send(self) -> bytes | memoryview:
         """What waits to be sent, empty if nothing; stays so until `data_sent`."""
-        return b""
+        if self._sent == len(self._current):
+            self._current = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+            self._chunks.clear()
+            self._sent = 0
+        return memoryview(self._current)[self._sent :] if self._sent else self._current
 
     def data_sent(self, nbytes: int, now: float) -> None:
         """The kernel took `nbytes` of `data_to_send()`."""
+        hub = self.hub
+        hub.now = now
+        if self.phase is Phase.CLOSED:
+            return
+        self._sent += nbytes
+        self.unsent -= nbytes
+        self._progress = now
+        if self.unsent == 0:
+            self._current = b""
+            self._sent = 0
+            self._announced = False
+        self.touch()
+        hub.settle()
 
     def connected(self, now: float) -> None:
         """The connection that `OpenUpstream` asked for is there."""
 
     def connect_failed(self, now: float, reason: str) -> None:
         """The connection that `OpenUpstream` asked for could not be made. The channel has no socket and gets none."""
+
+    # -- for Downstream, Upstream and the hub ----------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Make all that can be made of what has been received."""
+        while self.phase is Phase.OPEN and not self.held:
+            if self.http is not None:
+                self._advance_http()
+                if self.held or self.phase is not Phase.OPEN:
+                    break
+            if self.tls is None:
+                break
+            try:
+                event: Any = self.tls.next_event()
+            except TLSError as error:
+                self._tls_failed(error)
+                break
+            if event is NEED_DATA or event is PAUSED:
+                break
+            if type(event) is DataReceived:
+                if self.http is not None:
+                    self.http.receive_data(event.data)
+            elif type(event) is ConnectionClosed:
+                self._stream_ended(event.clean)
+            else:
+                self._on_tls_event(event)
+        self.touch()
+
+    def touch(self) -> None:
+        """Have the proxy settle this channel before the current call ends."""
+        if not self._on_list:
+            self._on_list = True
+            self.hub.unsettled.append(self)
+
+    def hold(self) -> None:
+        """Parse and read nothing until `release`."""
+        self.held = True
+        self.pause()
+
+    def release(self) -> None:
+        """Go on where `hold` stopped."""
+        if self.held:
+            self.held = False
+            self.resume()
+            self.advance()
+
+    def pause(self) -> None:
+        """Read nothing, but go on with what has been received."""
+        if self.reading and self.phase is Phase.OPEN:
+            self.reading = False
+            self.hub.command(PauseReading(self))
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self.reading and self.phase is not Phase.CLOSED:
+            self.reading = True
+            self.hub.command(ResumeReading(self))
+
+    def flush(self) -> None:
+        """Take what the layers have to send, encrypt it, and tell the adapter."""
+        data = self.http.data_to_send() if self.http is not None else b""
+        if self.tls is not None:
+            if data:
+                self.tls.send(data)
+            data = self.tls.data_to_send()
+        if data and self.phase is not Phase.CLOSED:
+            if not self.unsent:
+                self._progress = self.hub.now
+            self._chunks.append(data)
+            self.unsent += len(data)
+        if self.unsent and not self._announced and self.phase is not Phase.CLOSED:
+            self._announced = True
+            self.hub.command(SendData(self))
+
+    def close(self) -> None:
+        """Send what is queued, say goodbye, half close, and linger until the peer has closed too."""
+        if self.phase is Phase.OPEN:
+            self.flush()
+            if self.tls is not None:
+                self.tls.close()
+            self.phase = Phase.CLOSING
+            self.resume()
+            self.touch()
+
+    def finish_sending(self) -> None:
+        """Half close once everything is sent; go on receiving. For tunnels."""
+        if self.phase is Phase.OPEN:
+            self.flush()
+            if self.tls is not None:
+                self.tls.close()
+            self._half_close = True
+            self.touch()
+
+    def abort(self) -> None:
+        """Reset: what was sent must not look complete."""
+        if self.phase is not Phase.CLOSED:
+            self._closed(Close.ABORT)
+
+    def settle(self) -> None:
+        """Called by the proxy at the end of each call that touched this channel."""
+        self._on_list = False
+        if self.phase is Phase.CLOSED:
+            return
+        self.flush()
+        if self.phase is Phase.OPEN:
+            self._settle()
+        if not self.unsent:
+            self._sent_all()
+        if self.phase is Phase.CLOSED:
+            return
+        deadline = self._linger_until if self.phase is Phase.LINGERING else self._read_deadline()
+        if self.unsent:
+            deadline = min(deadline, self._progress + self.hub.limits.write_timeout)
+        self.hub.timers.arm(self.timer, deadline)
+
+    def expire(self) -> None:
+        """The channel's deadline has passed."""
+        now = self.hub.now
+        if self.unsent and self._progress + self.hub.limits.write_timeout <= now:
+            self._closed(Close.ABORT)
+            self._write_stalled()
+        elif self.phase is Phase.LINGERING:
+            self._closed(Close.BOTH)
+        elif self._read_deadline() <= now:
+            self._too_slow()
+        self.touch()
+
+    def drain(self) -> None:
+        """The proxy stops: close if nothing is under way."""
+
+    def cut_off(self) -> None:
+        """The drain deadline has passed."""
+        self.abort()
+
+    # -- what Downstream and Upstream fill in ----------------------------------------------------------------------
+
+    def _advance_http(self) -> None:
+        """Pull HTTP events."""
+
+    def _on_tls_event(self, event: Event) -> None:
+        """ClientHelloReceived or HandshakeCompleted."""
+
+    def _tls_failed(self, error: TLSError) -> None:
+        """The TLS layer is broken; its alert is queued."""
+
+    def _stream_ended(self, clean: bool) -> None:
+        """End of file, through TLS with or without close_notify."""
+
+    def _lost(self, reason: str) -> None:
+        """The socket is gone; the channel is closed."""
+
+    def _received(self, nbytes: int) -> None:
+        """Bytes came, still encrypted if there is TLS."""
+
+    def _flushed(self) -> None:
+        """Nothing waits to be sent."""
+
+    def _settle(self) -> None:
+        """Water marks, and what waited for the output to drain."""
+
+    def _read_deadline(self) -> float:
+        """When the peer has to have done what it is waited for."""
+        return NEVER
+
+    def _too_slow(self) -> None:
+        """The read deadline has passed."""
+
+    def _write_stalled(self) -> None:
+        """The peer took nothing for too long; the channel is closed."""
+
+    # -- own -------------------------------------------------------------------------------------------------------
+
+    def _sent_all(self) -> None:
+        """Nothing waits to be sent: the time for what had to wait for that."""
+        self._flushed()
+        if self.phase is Phase.CLOSING:
+            if self.eof:
+                self._closed(Close.BOTH)
+                return
+            self.phase = Phase.LINGERING
+            self._linger_until = self.hub.now + self.hub.limits.linger_timeout
+            self._half_close = True
+        if self._half_close:
+            self._half_close = False
+            self.hub.command(CloseConnection(self, Close.HALF))
+
+    def _drop(self, nbytes: int) -> None:
+        """Bytes came on a channel that is as good as closed."""
+        self._dropped += nbytes
+        if self._dropped > self.hub.limits.linger_bytes:
+            self._closed(Close.ABORT)
+
+    def _closed(self, how: Close | None) -> None:
+        """The socket is to be closed (None: is gone), and the channel with it."""
+        self.phase = Phase.CLOSED
+        self.timer.cancel()
+        self.unsent = 0
+        self._chunks.clear()
+        self._current = b""
+        self._sent = 0
+        self.hub.forget(self)
+        if how is not None:
+            self.hub.command(CloseConnection(self, how))

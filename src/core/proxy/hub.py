@@ -1,19 +1,30 @@
-"""The hub of the proxy: connections, routing, upstream pool and deadlines as one sans-IO object per loop or thread."""
+"""The hub of the proxy: connections, routing, upstream pool and deadlines as one sans-IO object per loop or thread.
+
+`accept` makes a `Downstream`; its requests become `Relay`s, which take an `Upstream` from the pool or have one opened. All
+of them speak to the adapter through the one queue of commands here, share the one clock (`now`, set at each entry) and the
+one heap of timers, and are settled together at the end of each call (see `channel.py`).
+"""
 
 from __future__ import annotations
 
-from .. import commands
-from ..limits import Limits
-from .channel import Channel
-from .hooks import Hooks
-from .policy import Listener, Policy
+from collections import deque
 
+from ..commands import Command
+from ..limits import Limits
+from .balance import ServerGroup
+from .channel import Channel
+from .downstream import Downstream
+from .hooks import Hooks
+from .policy import Backend, Listener, Policy
+from .record import AccessRecord
+from .timers import Timers
+from .upstream import Upstream
 
 class ReverseProxy:
     """A reverse proxy without I/O.
 
     Call `accept` for every new client connection and the methods of the `Channel` it returns for what happens on it;
-    `upstream.connected(now, ...)` / `connect_failed` for what `OpenUpstream` led to. After every call carry out
+    `channel.connected` / `channel.connect_failed` for what `OpenUpstream` led to. After every call carry out
     `next_command()` until it returns None, and call `handle_timer(now)` when `get_timer()` is reached. Not thread-safe:
     one object for each loop or thread.
     """
@@ -23,28 +34,99 @@ class ReverseProxy:
         self.limits = Limits() if limits is None else limits
         self.hooks = Hooks() if hooks is None else hooks
         self.read_buffer = memoryview(bytearray(self.limits.read_size))
+        self.now = 0.0
+        self.draining = False
+        self.timers = Timers()
+        self.channels: set[Channel] = set()
+        self.unsettled: list[Channel] = []
+        self._commands: deque[Command] = deque()
+        self._clients = 0
+        self._drain_until = 0.0
+        self._groups: dict[Backend, ServerGroup] = {}
+
+    # -- what the adapter calls ------------------------------------------------------------------------------------
 
     def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> Channel:
         """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket)."""
-        raise NotImplementedError
+        self.now = now
+        channel = Downstream(self, listener, peer)
+        self._clients += 1
+        if self.draining or self._clients > self.limits.max_connections:
+            channel.refuse()
+        self.settle()
+        return channel
 
-    def next_command(self) -> commands.Command | None:
+    def next_command(self) -> Command | None:
         """What to do next, or None."""
-        raise NotImplementedError
+        return self._commands.popleft() if self._commands else None
 
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called, in the clock of `now`; None if never."""
-        raise NotImplementedError
+        when = self.timers.next()
+        if self.draining and self.channels:
+            return self._drain_until if when is None else min(when, self._drain_until)
+        return when
 
     def handle_timer(self, now: float) -> None:
         """Time has passed. Calling it early does no harm."""
-        raise NotImplementedError
+        self.now = now
+        self.timers.fire(now)
+        if self.draining and now >= self._drain_until:
+            for channel in list(self.channels):
+                channel.cut_off()
+        self.settle()
 
     def drain(self, now: float) -> None:
         """Stop: idle connections close now, others after their current request, all at the drain deadline."""
-        raise NotImplementedError
+        self.now = now
+        if not self.draining:
+            self.draining = True
+            self._drain_until = now + self.limits.drain_timeout
+            for channel in list(self.channels):
+                channel.drain()
+        self.settle()
 
     @property
     def drained(self) -> bool:
         """No connection is left."""
-        raise NotImplementedError
+        return not self.channels
+
+    # -- what the channels and relays call -------------------------------------------------------------------------
+
+    def command(self, command: Command) -> None:
+        """Ask the adapter for something."""
+        self._commands.append(command)
+
+    def settle(self) -> None:
+        """Settle every channel that this call has touched, and those that settling touches."""
+        unsettled = self.unsettled
+        while unsettled:
+            unsettled.pop().settle()
+
+    def forget(self, channel: Channel) -> None:
+        """The channel is closed."""
+        self.channels.discard(channel)
+        if isinstance(channel, Downstream):
+            self._clients -= 1
+        elif isinstance(channel, Upstream):
+            channel.group.forget(channel)
+
+    def group(self, policy: Policy, name: str) -> ServerGroup | None:
+        """The servers of a backend, or None if there is no such backend."""
+        backend = policy.backends.get(name)
+        if backend is None:
+            return None
+        group = self._groups.get(backend)
+        if group is None:
+            group = self._groups[backend] = ServerGroup(backend, self.limits)
+        return group
+
+    def log(self, record: AccessRecord) -> None:
+        """A request is over."""
+        if not record.total_time:
+            record.total_time = self.now - record.started
+        try:
+            self.hooks.on_log(record)
+        except Exception:
+            # The answer has been given; a log that fails must not fail the next request too.
+            return

@@ -1,19 +1,23 @@
 """The compiled policy: which certificate, which rules and which backend belong to a host, from one table.
 
-The parts (`Listener`, `Identity`, `Backend`, `Route`) are plain values; `Policy` compiles them. It is immutable: a reload
-makes a new one and swaps it, or changes nothing.
+The parts (`Listener`, `Identity`, `Backend`, `Route`) are plain values; `Policy.build` compiles them. A policy is
+immutable: a reload makes a new one and swaps it, or changes nothing.
 
-One lookup serves both the handshake (SNI) and every request (Host), with the same rule: exact name, then one-label
-wildcard, then the default. A request whose host leads to another identity than its connection's is misdirected (421).
+One lookup, `Policy.identity_for`, serves both the handshake (SNI) and every request (Host): exact name, then one-label
+wildcard, then the default. A request whose host leads to another identity than the one its connection was opened under is
+misdirected (421, RFC 9110 section 7.4): rules of one host can not be escaped by shaking hands under another's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from ..tls.context import ClientContext, ServerContext
+
+BALANCES = ("round_robin",)
+UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,8 @@ class Listener:
     name: str
     tls: bool = True
     redirect_https: bool = False
-    """A plain listener: answer every request with a redirect to https. A TLS listener: plain HTTP gets a redirect, not 400."""
+    """On a plain listener: answer every request with a redirect to https. On a TLS listener: a client that speaks plain
+    HTTP gets that redirect instead of 400."""
     https_port: int = 443
     """The port that redirects name."""
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -49,7 +54,7 @@ class Backend:
     balance: str = "round_robin"
     tls: ClientContext | None = None
     server_name: str = ""
-    """Name that the certificate of a TLS backend must be for; also sent as SNI."""
+    """Name that the certificate of a TLS backend must be for, also sent as SNI; empty: the host of the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +63,118 @@ class Route:
 
     backend: str
     host: str = ""
-    """Exact name, `*.example.com` for one label below, or empty for every host."""
+    """Exact name, `*.example.com` for one label below it, or empty for every host."""
     path: str = "/"
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardRules:
-    """Which fields tell the backend about the client."""
+    """What a backend is told about the client, and which requests it is spared."""
 
     x_forwarded: bool = True
+    """X-Forwarded-For, -Proto, -Host and -Port."""
     forwarded: bool = False
+    """Forwarded (RFC 7239)."""
     via: bool = False
+    """Via (RFC 9110 section 7.6.3), in both directions; a request that came through here before is refused."""
     allow_encoded_slash: bool = False
+    """Let `%2f` in paths pass. Matching never takes it for a slash, but the backend may."""
     underscore_fields: str = "drop"
     """Fields with `_` in their name: `drop`, `keep` or `refuse`. CGI and WSGI cannot tell `_` from `-`."""
 
 
+def parse_server(text: str) -> tuple[str, int] | str:
+    """The address of a server: (host, port), or the path of a Unix socket. ValueError says what is wrong."""
+    if text.startswith("unix:"):
+        if not text[5:].startswith("/"):
+            raise ValueError(f"{text!r} needs an absolute path, as in unix:/run/app.sock")
+        return text[5:]
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r} needs brackets around the IPv6 address, as in [::1]:9000")
+    if not colon or not host:
+        raise ValueError(f"{text!r} is not host:port, [v6]:port or unix:/path")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{port!r} is not a port between 1 and 65535")
+    return host, int(port)
+
+
+class NameTable:
+    """Names to values: exact, then a wildcard for one label, then nothing."""
+
+    __slots__ = ("exact", "wildcard")
+
+    def __init__(self) -> None:
+        self.exact: dict[str, int] = {}
+        self.wildcard: dict[str, int] = {}
+
+    def add(self, name: str, value: int) -> int:
+        """Enter a name unless it is there; returns the value that holds."""
+        if name.startswith("*."):
+            return self.wildcard.setdefault(name[2:], value)
+        return self.exact.setdefault(name, value)
+
+    def get(self, name: str) -> int:
+        """The value of the name, or -1."""
+        found = self.exact.get(name, -1)
+        return found if found >= 0 else self.get_wildcard(name)
+
+    def get_wildcard(self, name: str) -> int:
+        """The value of the wildcard that the name is one label below, or -1."""
+        return self.wildcard.get(name.partition(".")[2], -1) if self.wildcard else -1
+
+
+class RouteTable:
+    """The routes of one host: a path prefix to its route."""
+
+    __slots__ = ("by_path", "lengths", "longest")
+
+    def __init__(self) -> None:
+        self.by_path: dict[str, Route] = {}
+        self.lengths: set[int] = set()
+        self.longest = 0
+
+    def add(self, route: Route) -> bool:
+        """Enter a route; False if its path is taken. A closing slash does not count: `/a/` is the same prefix as `/a`."""
+        path = route.path.rstrip("/")
+        if path in self.by_path:
+            return False
+        self.by_path[path] = route
+        self.lengths.add(len(path))
+        self.longest = max(self.longest, len(path))
+        return True
+
+    def match(self, path: str) -> Route | None:
+        """The longest prefix of `path` that ends where a segment ends."""
+        end = len(path)
+        if end > self.longest:  # no need to try the places past the longest prefix there is
+            end = path.rfind("/", 0, self.longest + 1)
+        while end >= 0:
+            if end in self.lengths:
+                route = self.by_path.get(path[:end])
+                if route is not None:
+                    return route
+            end = path.rfind("/", 0, end)
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that decides, compiled."""
+    """Everything that decides, compiled. Make one with `Policy.build`."""
 
-    backends: Mapping[str, Backend]
+    backends: dict[str, Backend]
     routes: tuple[Route, ...]
-    identities: tuple[Identity, ...] = ()
-    forward: ForwardRules = field(default_factory=ForwardRules)
-    strict_sni: bool | None = None
+    identities: tuple[Identity, ...]
+    forward: ForwardRules
+    strict_sni: bool
+    default_identity: int
+    """Index of the identity for names that nobody has and for clients that name none; -1 if there is none at all."""
+    names: NameTable = field(repr=False)
+    hosts: NameTable = field(repr=False)
+    tables: tuple[RouteTable, ...] = field(repr=False)
+    everywhere: RouteTable = field(repr=False)
 
     @classmethod
     def build(
@@ -100,6 +192,81 @@ class Policy:
         default identity, which is the one marked so, or the only one. A client that names no server gets the default, or
         else the first identity.
 
-        Raises ValueError for parts that contradict each other (a route to a backend that is not there, two equal routes).
+        Raises ValueError for parts that contradict each other: a route to a backend that is not there, two equal routes,
+        two defaults, a server address that is none.
         """
-        raise NotImplementedError
+        by_name: dict[str, Backend] = {}
+        for backend in backends:
+            if backend.name in by_name:
+                raise ValueError(f"two backends are called {backend.name!r}")
+            if not backend.servers:
+                raise ValueError(f"backend {backend.name!r} has no servers")
+            if backend.balance not in BALANCES:
+                raise ValueError(f"backend {backend.name!r}: balance {backend.balance!r} is none of {', '.join(BALANCES)}")
+            for server in backend.servers:
+                parse_server(server)
+            by_name[backend.name] = backend
+
+        names = NameTable()
+        marked = [index for index, identity in enumerate(identities) if identity.default]
+        if len(marked) > 1:
+            raise ValueError("two identities are marked as default")
+        for index, identity in enumerate(identities):
+            for name in identity.names:
+                names.add(name, index)
+        has_default = bool(marked) or len(identities) == 1
+        default = marked[0] if marked else (0 if identities else -1)
+
+        hosts = NameTable()
+        tables: list[RouteTable] = []
+        everywhere = RouteTable()
+        for route in routes:
+            if route.backend not in by_name:
+                raise ValueError(f"route {route.host}{route.path} leads to {route.backend!r}, and there is no such backend")
+            if not route.path.startswith("/"):
+                raise ValueError(f"the path {route.path!r} of a route does not begin with a slash")
+            if route.host:
+                table_index = hosts.add(route.host, len(tables))
+                if table_index == len(tables):
+                    tables.append(RouteTable())
+                table = tables[table_index]
+            else:
+                table = everywhere
+            if not table.add(route):
+                raise ValueError(f"two routes for {route.host or 'every host'} with the path {route.path!r}")
+        rules = ForwardRules() if forward is None else forward
+        if rules.underscore_fields not in UNDERSCORE_RULES:
+            raise ValueError(f"underscore_fields is none of {', '.join(UNDERSCORE_RULES)}")
+        return cls(
+            backends=by_name,
+            routes=tuple(routes),
+            identities=tuple(identities),
+            forward=rules,
+            strict_sni=not has_default if strict_sni is None else strict_sni,
+            default_identity=default,
+            names=names,
+            hosts=hosts,
+            tables=tuple(tables),
+            everywhere=everywhere,
+        )
+
+    def identity_for(self, name: str) -> int:
+        """Index of the identity for a server name or host (lower case, no trailing dot), the default's if nobody has it."""
+        found = self.names.get(name) if name else -1
+        return self.default_identity if found < 0 else found
+
+    def knows(self, name: str) -> bool:
+        """Whether an identity is for this very name."""
+        return self.names.get(name) >= 0
+
+    def match(self, host: str, path: str) -> Route | None:
+        """The route for a host (lower case, no port, no trailing dot) and a normalised path without query.
+
+        The routes of the host come first, then those of the wildcard above it, then those for every host.
+        """
+        for index in (self.hosts.exact.get(host, -1), self.hosts.get_wildcard(host)):
+            if index >= 0:
+                route = self.tables[index].match(path)
+                if route is not None:
+                    return route
+        return self.everywhere.match(path)

@@ -1,0 +1,485 @@
+"""A client's connection: handshake, requests one after the other, their answers, and how it ends.
+
+The connection belongs to the policy that was in force when it was accepted. The identity chosen in the handshake is
+compared with the host of every request.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Fault, RemoteProtocolError, TLSError
+from ..events import (
+    NEED_DATA, PAUSED, ClientHelloReceived, Data, EndOfMessage, Event, HandshakeCompleted, InformationalResponse, Request,
+    Response, Role,
+)  # fmt: skip
+from ..h1.connection import H1Connection
+from ..http.authority import parse_authority
+from ..http.headers import Headers
+from ..http.path import normalise
+from ..tls.connection import TLSConnection, TLSInfo
+from ..tls.failure import Alert
+from .channel import Channel, Phase
+from .forward import ClientInfo, client_address, forward_request
+from .hooks import Answer
+from .policy import Listener, Policy
+from .record import AccessRecord
+from .relay import Relay
+from .timers import NEVER
+
+if TYPE_CHECKING:
+    from .hub import ReverseProxy
+
+PLAIN_ON_TLS = b"This port speaks HTTPS: use https:// in the address.\n"
+_KNOWN_STATUS = frozenset(int(status) for status in HTTPStatus)
+
+
+class Downstream(Channel):
+    """Made by `ReverseProxy.accept`."""
+
+    __slots__ = (
+        "_accepted", "_body_bytes", "_body_last", "_body_since", "_cycle_waits", "_handshake_time", "_head_since",
+        "_held_since", "_identity", "_idle_since", "_info", "_keep_body", "_plain_on_tls", "_requests", "_unlogged",
+        "client", "listener", "policy", "relay",
+    )  # fmt: skip
+
+    def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
+        super().__init__(hub)
+        self.listener = listener
+        self.policy: Policy = hub.policy
+        self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
+        self.relay: Relay | None = None
+        self._identity = -1
+        self._info: TLSInfo | None = None
+        self._handshake_time: float | None = None
+        self._accepted = self._idle_since = hub.now
+        self._head_since = NEVER
+        self._body_since = self._body_last = self._held_since = 0.0
+        self._body_bytes = 0
+        self._keep_body = False  # an unwanted body is read to its end, to keep the connection
+        self._cycle_waits = False  # the next request waits for the output to drain
+        self._plain_on_tls = False
+        self._requests = 0
+        self._unlogged: list[Relay] = []  # answered, but not yet sent
+        if listener.tls:
+            self.tls = TLSConnection(Role.SERVER, limits=hub.limits)
+        else:
+            self.http = H1Connection(Role.SERVER, limits=hub.limits, scheme=b"http")
+        hub.channels.add(self)
+        self.touch()
+
+    # -- what the relay calls --------------------------------------------------------------------------------------
+
+    def send_interim(self, event: InformationalResponse) -> None:
+        """Pass on a 1xx answer, unless the client is too old to understand it."""
+        relay = self.relay
+        if relay is not None and relay.record.version != b"1.0" and self.http is not None:
+            self.http.send(event)
+            self.touch()
+
+    def respond(self, response: Response) -> None:
+        """Begin the answer; decides whether the connection is kept after it."""
+        http = self.http
+        relay = self.relay
+        assert http is not None and relay is not None
+        if not self._may_keep(relay):
+            http.keep_alive = False
+        http.send(response)
+        self.touch()
+
+    def send(self, event: Data | EndOfMessage) -> None:
+        """Go on with the answer."""
+        assert self.http is not None
+        self.http.send(event)
+        self.touch()
+
+    def response_sent(self) -> None:
+        """The answer is complete."""
+        relay = self.relay
+        assert relay is not None
+        self._unlogged.append(relay)
+        self.flush()
+        self._keep_body = True
+        if relay.request_ended:
+            self._next_request()
+        elif self.http is not None and not self.http.reusable:
+            self.close()
+        else:
+            self.release()
+
+    def answer(self, answer: Answer) -> None:
+        """Give an answer of our own. LocalProtocolError if HTTP can not say it."""
+        relay = self.relay
+        assert relay is not None and self.http is not None
+        status = answer.status
+        reason = HTTPStatus(status).phrase.encode() if status in _KNOWN_STATUS else b""
+        headers = answer.headers.copy()
+        body = answer.body
+        if status >= 400 and not body:
+            body = b"%d %s\n" % (status, reason)
+            headers.set(b"content-type", b"text/plain; charset=utf-8")
+        if status in (429, 503) and b"retry-after" not in headers:
+            headers.add(b"retry-after", b"5")
+        bodiless = status == 204 or status == 304
+        if not bodiless:
+            headers.set(b"content-length", b"%d" % len(body))
+        silent = bodiless or relay.exchange.request.method == b"HEAD"
+        self.respond(Response(status, headers, 0 if silent else len(body), reason=reason))
+        if body and not silent:
+            relay.record.bytes_out += len(body)
+            self.http.send(Data(body))
+        self.http.send(EndOfMessage())
+        relay.response_ended = True
+        self.response_sent()
+
+    def hold(self) -> None:
+        """Parse no more of the request for now."""
+        if not self.held:
+            self._held_since = self.hub.now
+        super().hold()
+
+    def release(self) -> None:
+        """Go on; the time that we did not want to read does not count against the client."""
+        if self.held:
+            waited = self.hub.now - self._held_since
+            self._body_since += waited
+            self._body_last += waited
+        super().release()
+
+    def tunnel_closed(self) -> None:
+        """Both sides of the tunnel have ended."""
+        assert self.relay is not None
+        self._unlogged.append(self.relay)
+        self.relay = None
+        self.close()
+
+    def refuse(self) -> None:
+        """The proxy is full, or stops."""
+        self._log_connection("overload", "too many connections")
+        self.abort()
+
+    def cut_off(self) -> None:
+        """The drain deadline has passed."""
+        self._lost_all("drained", "cut off at the drain deadline")
+        self.abort()
+
+    def drain(self) -> None:
+        """The proxy stops: close if nothing is under way."""
+        if self.relay is None and self.http is not None and not self.http.buffered:
+            self.close()
+
+    # -- TLS -------------------------------------------------------------------------------------------------------
+
+    def _on_tls_event(self, event: Event) -> None:
+        assert self.tls is not None
+        if type(event) is ClientHelloReceived:
+            name = event.hello.sni or ""
+            policy = self.policy
+            if policy.strict_sni and name and not policy.knows(name):
+                self.tls.refuse(Alert.UNRECOGNIZED_NAME)
+            elif policy.default_identity < 0:
+                self.tls.refuse(Alert.INTERNAL_ERROR)
+            else:
+                self._identity = policy.identity_for(name)
+                self.tls.use_context(policy.identities[self._identity].context)
+        elif type(event) is HandshakeCompleted:
+            self._info = event.info
+            self._idle_since = self.hub.now
+            self._handshake_time = self.hub.now - self._accepted
+            self.http = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"https")
+
+    def _tls_failed(self, error: TLSError) -> None:
+        assert self.tls is not None
+        if self.tls.plain_http is not None:
+            # Answered in the language that the client speaks.
+            self._plain_on_tls = True
+            self.http = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
+            self.http.receive_data(self.tls.plain_http)
+            if self.eof:
+                self.http.receive_eof()
+            self.tls = None
+            self._idle_since = self.hub.now
+            self.advance()
+            return
+        if self.relay is not None:
+            self.relay.client_gone("tls_failed", str(error))
+        else:
+            self._log_connection("tls_failed", str(error))
+        self.http = None  # nothing of an answer may follow the alert
+        self.close()
+
+    def _stream_ended(self, clean: bool) -> None:
+        self.eof = True
+        if self.http is None:
+            self._log_connection("client_gone", "during the TLS handshake")
+            self.close()
+        elif not clean and self.relay is not None and (self.relay.tunnel or not self.relay.request_ended):
+            self.relay.client_gone("client_gone", "TLS stream cut off without close_notify")
+            self.abort()
+        else:
+            self.http.receive_eof()
+
+    # -- HTTP ------------------------------------------------------------------------------------------------------
+
+    def _advance_http(self) -> None:
+        while not self.held and self.phase is Phase.OPEN:
+            http = self.http
+            assert http is not None
+            try:
+                event: Any = http.next_event()
+            except RemoteProtocolError as error:
+                self._bad_request(error)
+                return
+            if event is NEED_DATA or event is PAUSED:
+                return
+            kind = type(event)
+            if kind is Data:
+                self._body_bytes += len(event.data)
+                self._body_last = self.hub.now
+                if not self._keep_body:
+                    assert self.relay is not None
+                    self.relay.request_data(event)
+                elif self._body_bytes > self.hub.limits.drain_body:
+                    self.close()
+            elif kind is EndOfMessage:
+                assert self.relay is not None
+                if self._keep_body:
+                    self.relay.request_ended = True
+                    self._next_request()
+                else:
+                    self.relay.request_end(event)
+            elif kind is Request:
+                self._on_request(event)
+            else:
+                self.close()
+                return
+
+    def _on_request(self, request: Request) -> None:
+        self._requests += 1
+        self._head_since = NEVER
+        self._body_since = self._body_last = self.hub.now
+        self._body_bytes = 0
+        self._keep_body = False
+        record = self._record()
+        record.method = request.method
+        record.authority = request.authority
+        record.target = request.target
+        record.version = request.version
+        record.referer = request.headers.get(b"referer", b"") or b""
+        record.user_agent = request.headers.get(b"user-agent", b"") or b""
+        record.client = client_address(request, self.client, self.listener.trusted)
+        relay = self.relay = Relay(self, request, record)
+        try:
+            refusal = self._route(relay, request)
+        except RemoteProtocolError as error:
+            relay.answer(Answer(error.status_hint, str(error).encode("ascii", "replace") + b"\n"), "bad_request", str(error))
+            return
+        if refusal is not None:
+            relay.answer(*refusal)
+
+    def _route(self, relay: Relay, request: Request) -> tuple[Answer, str, str] | None:
+        """Find out where the request goes and start it on its way; or what to answer it, for which end, and why."""
+        hub = self.hub
+        host = parse_authority(request.authority)[0].decode("ascii") if request.authority else ""
+        if self._plain_on_tls or self.listener.redirect_https:
+            if self.listener.redirect_https and host:
+                return self._redirect(request), "answered", "redirected to https"
+            return Answer(400, PLAIN_ON_TLS, _text()), "bad_request", "plain HTTP on a TLS port"
+        if self._info is not None:
+            if not host:
+                host = self._info.sni
+            if self.policy.identity_for(host) != self._identity:
+                return Answer(421), "misdirected", "the host belongs to another certificate than this connection"
+        request.target = normalise(request.target, self.policy.forward.allow_encoded_slash)
+        limit = hub.limits.max_body
+        if limit is not None and request.body_length is not None and request.body_length > limit:
+            return Answer(413), "bad_request", "body over the limit"
+
+        exchange = relay.exchange
+        path = request.target.partition(b"?")[0].decode("ascii")
+        route = exchange.route = self.policy.match(host, "/" if path == "*" else path)
+        if route is not None:
+            exchange.backend = route.backend
+            relay.record.route = route.host + route.path
+        exchange.request = forward_request(request, self.client, self.policy.forward)
+        try:
+            answer = hub.hooks.on_request(exchange)
+        except Exception as error:
+            return Answer(500), "hook_failed", f"on_request raised {type(error).__name__}"
+        if answer is not None:
+            return answer, "answered", "by on_request"
+        if not exchange.backend:
+            return Answer(404), "no_route", ""
+        group = hub.group(self.policy, exchange.backend)
+        if group is None:
+            return Answer(500), "hook_failed", "on_request chose a backend that is not there"
+        relay.start(group)
+        return None
+
+    def _redirect(self, request: Request) -> Answer:
+        host, _, port_text = request.authority.rpartition(b":")
+        if not port_text.isdigit() or host.endswith(b":"):
+            host = request.authority
+        port = self.listener.https_port
+        place = host if port == 443 else b"%s:%d" % (host, port)
+        target = b"/" if request.target == b"*" else request.target
+        headers = Headers([(b"location", b"https://%s%s" % (place, target))])
+        return Answer(308, b"", headers)
+
+    def _may_keep(self, relay: Relay) -> bool:
+        """Whether the connection can be used again after this answer."""
+        hub = self.hub
+        limits = hub.limits
+        if hub.draining or self._plain_on_tls or self.listener.redirect_https:
+            return False
+        if self._requests >= limits.max_requests or hub.now - self._accepted >= limits.max_connection_age:
+            return False
+        if relay.request_ended or relay.exchange.request.body_length == 0:
+            return True
+        # The rest of the body has to be read first. Not if that is much, or if the client may never send it.
+        length = relay.exchange.request.body_length
+        if length is None or length - self._body_bytes > limits.drain_body:
+            return False
+        return not (relay.exchange.request.expect_continue and self._body_bytes == 0)
+
+    def _next_request(self) -> None:
+        """Request and answer are complete."""
+        http = self.http
+        assert http is not None
+        if self.unsent > self.hub.limits.high_water:
+            self._cycle_waits = True
+            return
+        self._cycle_waits = False
+        self.relay = None
+        self._idle_since = self.hub.now
+        if not http.reusable or self.hub.draining:
+            self.close()
+        else:
+            http.start_next_cycle()
+            self.release()
+
+    def _bad_request(self, error: RemoteProtocolError) -> None:
+        relay = self.relay
+        if error.fault is Fault.TRUNCATED:
+            if relay is not None:
+                relay.client_gone("client_gone", str(error))
+            else:
+                self._log_connection("client_gone", str(error))
+            self.close()
+        elif relay is not None and not self._keep_body:
+            relay.client_broke(error.status_hint, "bad_request", str(error))
+        else:
+            self._log_connection("bad_request", str(error), error.status_hint)
+            self.close()
+
+    # -- deadlines, and other ends ---------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        limits = self.hub.limits
+        if self._cycle_waits and self.unsent <= limits.low_water:
+            self._next_request()
+        relay = self.relay
+        if relay is not None and relay.upstream is not None:
+            if self.unsent > limits.high_water:
+                relay.upstream.hold()
+            elif self.unsent <= limits.low_water:
+                relay.upstream.release()
+        http = self.http
+        if http is None or self.held or self.phase is not Phase.OPEN:
+            return
+        if http.buffered > limits.read_size:  # pipelined requests can wait in the kernel
+            self.pause()
+        else:
+            self.resume()
+        if relay is None and http.buffered and self._head_since == NEVER:
+            self._head_since = self.hub.now
+
+    def _read_deadline(self) -> float:
+        limits = self.hub.limits
+        if self.http is None:
+            return self._accepted + limits.handshake_timeout
+        relay = self.relay
+        if relay is None:
+            if self._head_since != NEVER:
+                return self._head_since + limits.header_timeout
+            return self._idle_since + limits.idle_timeout
+        if self.held or relay.tunnel or relay.request_ended:
+            return NEVER
+        slowest = self._body_since + limits.min_body_rate_grace + self._body_bytes / max(limits.min_body_rate, 1)
+        return min(self._body_last + limits.body_timeout, slowest)
+
+    def _too_slow(self) -> None:
+        relay = self.relay
+        http = self.http
+        if http is None:
+            self._log_connection("client_timeout", "no TLS handshake in time")
+            self.abort()
+        elif relay is not None:
+            if not relay.response_started:
+                http.fail(Fault.TIMEOUT, "the body came too slowly")
+            relay.client_broke(408, "client_timeout", "the body came too slowly")
+        elif self._head_since != NEVER:
+            http.fail(Fault.TIMEOUT, "the request head came too slowly")
+            self._log_connection("client_timeout", "the request head came too slowly", 408)
+            self.close()
+        else:
+            if not self._requests:
+                self._log_connection("idle", "no request in time")
+            self.close()
+
+    def _write_stalled(self) -> None:
+        self._lost_all("client_timeout", "took no byte of the answer in time")
+
+    def _lost(self, reason: str) -> None:
+        self._lost_all("client_gone", reason)
+
+    def _flushed(self) -> None:
+        for relay in self._unlogged:
+            relay.record.total_time = self.hub.now - relay.started
+            relay.finish()
+        self._unlogged.clear()
+
+    def _lost_all(self, end: str, detail: str) -> None:
+        """Nothing can be sent any more."""
+        for relay in self._unlogged:
+            relay.finish(end, detail)
+        self._unlogged.clear()
+        if self.relay is not None:
+            self.relay.client_gone(end, detail)
+        elif self.http is None:
+            self._log_connection(end, f"{detail}, during the TLS handshake")
+
+    # -- the access record -----------------------------------------------------------------------------------------
+
+    def _record(self) -> AccessRecord:
+        info = self._info
+        record = AccessRecord(
+            listener=self.listener.name,
+            client=self.client.address.decode("ascii"),
+            client_port=self.client.port,
+            started=self.hub.now,
+        )
+        if info is not None:
+            record.tls_version = info.version
+            record.cipher = info.cipher
+            record.group = info.group
+            record.sni = info.sni
+            record.alpn = info.alpn
+            record.resumed = info.resumed
+            record.handshake_time = self._handshake_time
+        return record
+
+    def _log_connection(self, end: str, detail: str, status: int = 0) -> None:
+        """Log the end of a connection that has no request to show for it."""
+        record = self._record()
+        record.end = end
+        record.detail = detail
+        record.status = status
+        if self.tls is not None and self.tls.hello is not None:
+            record.sni = self.tls.hello.sni or ""
+        self.hub.log(record)
+
+
+def _text() -> Headers:
+    return Headers([(b"content-type", b"text/plain; charset=utf-8")])

@@ -1,0 +1,174 @@
+"""What is changed on the way through: the fields that describe the client to the backend.
+
+Order matters. Fields of one hop were consumed by the connection that parsed the message; then what a client may not say
+(`MANAGED`) is taken out, under every spelling that a backend could confuse with it; then ours is added. So nothing a client
+sends can remove, precede or imitate what lockgate says.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from ..errors import Fault, RemoteProtocolError
+from ..events import Request, Response
+from ..http.headers import Headers
+from .policy import ForwardRules
+
+# Believed from a trusted hop only.
+CHAIN = frozenset(
+    [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"forwarded", b"x-real-ip"]
+)
+# Never believed: statements about TLS that only the terminator can make (RFC 9440 section 4, RFC 8470 section 5.1).
+TLS_STATEMENTS = frozenset(
+    [
+        b"client-cert", b"client-cert-chain", b"x-forwarded-client-cert", b"x-forwarded-tls-client-cert",
+        b"x-forwarded-tls-client-cert-info", b"x-ssl-cert", b"x-ssl-client-cert", b"x-ssl-client-verify",
+        b"x-ssl-client-dn", b"x-client-cert", b"x-client-verify", b"ssl-client-cert", b"ssl-client-verify",
+        b"x-forwarded-ssl", b"x-forwarded-scheme", b"x-url-scheme", b"front-end-https", b"early-data",
+    ]
+)  # fmt: skip
+MANAGED = CHAIN | TLS_STATEMENTS
+
+# A backend that folds names (CGI: upper case, `-` to `_`; some PHP: `.` to `_`) sees these characters as one.
+_FOLD = bytes.maketrans(b"_.", b"--")
+_VIA_NAME = b"lockgate"
+
+
+class ClientInfo:
+    """What is known of a connection's client, prepared once for all its requests."""
+
+    __slots__ = ("address", "element", "https", "port", "proto", "trusted")
+
+    def __init__(self, address: str, port: int, https: bool, trusted_nets: tuple[IPv4Network | IPv6Network, ...]) -> None:
+        self.address = address.encode("ascii", "replace")
+        self.port = port
+        self.https = https
+        self.proto = b"https" if https else b"http"
+        self.trusted = is_trusted(address, trusted_nets)
+        # RFC 7239 section 6: IPv6 in brackets and quotes; a peer without address is "unknown".
+        self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
+
+
+def is_trusted(address: str, nets: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether an address is one of the trusted hops."""
+    if not nets:
+        return False
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    if mapped is not None:
+        parsed = mapped
+    return any(parsed in net for net in nets)
+
+
+def client_address(request: Request, client: ClientInfo, nets: tuple[IPv4Network | IPv6Network, ...]) -> str:
+    """Who the client is: the last hop that is not trusted, read from right to left."""
+    address = client.address.decode("ascii")
+    if not client.trusted:
+        return address
+    hops = b",".join(request.headers.get_all(b"x-forwarded-for")).decode("latin-1").split(",")
+    for hop in reversed(hops):
+        text = hop.strip(" \t")
+        try:
+            ip_address(text)
+        except ValueError:
+            break
+        address = text
+        if not is_trusted(text, nets):
+            break
+    return address
+
+
+def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -> Request:
+    """The request as the backend gets it. RemoteProtocolError if the rules refuse it."""
+    kept: list[tuple[bytes, bytes]] = []
+    chain: dict[bytes, list[bytes]] = {}
+    for pair in request.headers:
+        name = pair[0]
+        if name in MANAGED:
+            if client.trusted and name in CHAIN:
+                chain.setdefault(name, []).append(pair[1])
+            continue
+        if b"_" in name or b"." in name:
+            if b"_" in name and rules.underscore_fields != "keep":
+                if rules.underscore_fields == "refuse":
+                    raise RemoteProtocolError(Fault.MALFORMED, "a field name with an underscore")
+                continue
+            if name.translate(_FOLD) in MANAGED:
+                continue
+        kept.append(pair)
+
+    if rules.x_forwarded:
+        add_x_forwarded(kept, chain, request, client)
+    if rules.forwarded:
+        element = b"for=%s;host=%s;proto=%s" % (client.element, _quoted(request.authority), client.proto)
+        kept.append((b"forwarded", b", ".join([*chain.pop(b"forwarded", ()), element])))
+    for name, values in chain.items():  # what a trusted hop said and no rule rewrote
+        kept.extend((name, value) for value in values)
+    headers = Headers(kept)
+    if rules.via:
+        add_via(headers, request.version)
+    return Request(
+        request.method,
+        request.target,
+        request.authority,
+        headers,
+        request.body_length,
+        scheme=request.scheme,
+        upgrade=request.upgrade,
+        expect_continue=request.expect_continue,
+    )
+
+
+def forward_response(response: Response, rules: ForwardRules) -> Response:
+    """The response as the client gets it; hop-by-hop fields were consumed by the connection."""
+    headers = response.headers
+    if rules.via:
+        headers.add(b"via", b"%s %s" % (response.version, _VIA_NAME))
+    return Response(
+        response.status, headers, response.body_length, reason=response.reason, upgrade=response.upgrade
+    )
+
+
+def add_x_forwarded(
+    kept: list[tuple[bytes, bytes]], chain: dict[bytes, list[bytes]], request: Request, client: ClientInfo
+) -> None:
+    """X-Forwarded-For, -Proto, -Host, -Port: extended from a trusted hop, else replaced."""
+    hops = chain.pop(b"x-forwarded-for", [])
+    if client.address:
+        hops = [*hops, client.address]
+    if hops:
+        kept.append((b"x-forwarded-for", b", ".join(hops)))
+    for name, value in (
+        (b"x-forwarded-proto", client.proto),
+        (b"x-forwarded-host", request.authority),
+        (b"x-forwarded-port", authority_port(request.authority, client.https)),
+    ):
+        said = chain.pop(name, None)
+        if said:
+            value = said[0]
+        if value:
+            kept.append((name, value))
+
+
+def add_via(headers: Headers, version: bytes) -> None:
+    """Extend Via; RemoteProtocolError when the request was here before (a loop)."""
+    seen = headers.get_all(b"via")
+    if any(part.split()[1:2] == [_VIA_NAME] for value in seen for part in value.split(b",")):
+        raise RemoteProtocolError(Fault.MISDIRECTED, "the request came through this proxy before")
+    headers.set(b"via", b", ".join([*seen, b"%s %s" % (version, _VIA_NAME)]))
+
+
+def authority_port(authority: bytes, https: bool) -> bytes:
+    """The port a client thinks it is talking to."""
+    host, colon, port = authority.rpartition(b":")
+    if colon and port.isdigit() and not host.endswith(b":"):
+        return port
+    return b"443" if https else b"80"
+
+
+def _quoted(value: bytes) -> bytes:
+    """As an RFC 7239 value: a token as it is, anything else in quotes. An authority holds no quote or backslash."""
+    return b'"%s"' % value if b":" in value or not value else value

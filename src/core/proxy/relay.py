@@ -1,0 +1,286 @@
+"""One request on its way: from a client's connection to a server's and back.
+
+The relay is where the two sides meet, and the only place that knows both. `Downstream` tells it what the client sent,
+`Upstream` what the server answered; it decides what each means for the other.
+
+What may be sent again
+----------------------
+Nothing is taken from a request's body before a connection to a server stands, so a failed *connect* always leaves the
+request whole for the next server. Once the head was written, the server may have acted on it: then the request is sent
+again only if its method is safe (RFC 9110 section 9.2.1), it has no body, the connection was an old idle one, and not one byte
+of an answer came. That is the one race of keep-alive in which a server's close and our request cross.
+
+What may be passed on
+---------------------
+An answer that ends early is never given a clean end: the client's connection is reset.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..commands import OpenUpstream
+from ..errors import LocalProtocolError
+from ..events import Data, EndOfMessage, InformationalResponse, Request, Response
+from .balance import Server, ServerGroup
+from .forward import forward_response
+from .hooks import Answer, Exchange
+from .record import AccessRecord
+from .upstream import Upstream
+
+if TYPE_CHECKING:
+    from .downstream import Downstream
+
+SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
+
+
+class Relay:
+    """A request, its answer, and how far each has come."""
+
+    __slots__ = (
+        "_attempts", "_fresh", "_group", "_idle_ok", "_reused", "_tried", "client", "exchange", "finished", "last_activity",
+        "record", "request_ended", "response_ended", "response_started", "started", "tunnel", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, client: Downstream, request: Request, record: AccessRecord) -> None:
+        self.client = client
+        self.exchange = Exchange(request, None, "", record)
+        self.record = record
+        self.started = client.hub.now
+        self.last_activity = self.started
+        self.upstream: Upstream | None = None
+        self.request_ended = False
+        self.response_started = False
+        self.response_ended = False
+        self.tunnel = False
+        self.finished = False
+        """The record has been given to the log."""
+        self._group: ServerGroup | None = None
+        self._tried: list[Server] = []
+        self._attempts = 0
+        self._fresh = False
+        self._reused = False
+        self._idle_ok = False
+
+    # -- finding a server ------------------------------------------------------------------------------------------
+
+    def start(self, group: ServerGroup) -> None:
+        """Send the request to a server of the group."""
+        request = self.exchange.request
+        self._group = group
+        self.record.backend = group.backend.name
+        self._idle_ok = request.method in SAFE_METHODS and request.body_length == 0 and request.upgrade is None
+        if request.body_length != 0:
+            self.client.hold()
+        self._connect()
+
+    def _connect(self) -> None:
+        hub = self.client.hub
+        group = self._group
+        assert group is not None
+        server = group.pick(self._tried, hub.now) if self._attempts < hub.limits.connect_attempts else None
+        if server is None:
+            self.fail(502, "upstream_connect", "no server could be reached")
+            return
+        self._attempts += 1
+        self.record.attempts = self._attempts
+        self.record.server = server.name
+        limits = hub.limits
+        idle = None
+        if not self._fresh:
+            idle = server.take_idle(hub.now - (limits.pool_idle_timeout if self._idle_ok else limits.pool_fresh))
+        self._reused = idle is not None
+        if idle is not None:
+            idle.take(self)
+        else:
+            self.upstream = Upstream(hub, group, server, self)
+            hub.command(OpenUpstream(self.upstream, server.address))
+
+    def connect_failed(self, upstream: Upstream, detail: str, timed_out: bool) -> None:
+        """No connection to this server, or no TLS on it: nothing was sent, so the next server may have it."""
+        assert self._group is not None
+        self.upstream = None
+        self._tried.append(upstream.server)
+        self._group.failed(upstream.server, self.client.hub.now)
+        if self._attempts < self.client.hub.limits.connect_attempts and len(self._tried) < len(self._group.servers):
+            self._connect()
+        else:
+            self.fail(504 if timed_out else 502, "upstream_connect", detail)
+
+    def upstream_ready(self, upstream: Upstream) -> None:
+        """The connection stands: send what there is of the request."""
+        request = self.exchange.request
+        self.upstream = upstream
+        self.record.connect_time = self.client.hub.now - self.started
+        if not request.authority:  # HTTP/1.0 may leave it out; towards the server Host is a duty
+            request.authority = upstream.server.name.encode("ascii", "replace")
+        assert upstream.http is not None
+        try:
+            upstream.http.send(request)
+        except LocalProtocolError as error:
+            self.fail(500, "hook_failed", f"the request can not be sent: {error}")
+            return
+        if self.request_ended:
+            upstream.http.send(EndOfMessage())
+            upstream.request_sent()
+        upstream.touch()
+        self.client.release()
+
+    # -- what the client does --------------------------------------------------------------------------------------
+
+    def request_data(self, event: Data) -> None:
+        """A piece of the request's body."""
+        self.record.bytes_in += len(event.data)
+        self.last_activity = self.client.hub.now
+        limit = self.client.hub.limits.max_body
+        if limit is not None and self.record.bytes_in > limit and not self.tunnel:
+            self.fail(413, "bad_request", "body over the limit")
+        elif self.upstream is not None and self.upstream.http is not None:
+            self.upstream.http.send(event)
+            self.upstream.touch()
+
+    def request_end(self, event: EndOfMessage) -> None:
+        """The request is complete; in a tunnel, the client has closed its side."""
+        self.request_ended = True
+        upstream = self.upstream
+        if upstream is None or upstream.http is None:
+            return
+        if not self.tunnel and self.exchange.request.body_length is not None and len(event.trailers):
+            event = EndOfMessage()
+        upstream.http.send(event)
+        upstream.request_sent()
+        if self.tunnel:
+            upstream.finish_sending()
+            self._tunnel_side_ended()
+
+    def client_gone(self, end: str, detail: str) -> None:
+        """There is nobody left to answer."""
+        self._drop_upstream()
+        if not self.response_ended:
+            self.record.status = self.record.status or 499
+        self.finish(end, detail)
+
+    def client_broke(self, status: int, end: str, detail: str) -> None:
+        """The client broke HTTP within the body, or was too slow. What it is owed is queued, if the answer was not begun."""
+        self._drop_upstream()
+        if self.response_started:
+            self.finish(end, detail)
+            self.client.abort()
+        else:
+            self.record.status = status
+            self.response_started = self.response_ended = True
+            self.client.close()
+            self.finish(end, detail)
+
+    # -- what the server does --------------------------------------------------------------------------------------
+
+    def interim(self, event: InformationalResponse) -> None:
+        """A 1xx answer: passed on, except to HTTP/1.0, which does not know them (RFC 9110 section 15.2)."""
+        self.client.send_interim(event)
+
+    def response(self, event: Response) -> None:
+        """The head of the answer."""
+        hub = self.client.hub
+        self.record.first_byte_time = hub.now - self.started
+        response = forward_response(event, self.client.policy.forward)
+        try:
+            answer = hub.hooks.on_response(self.exchange, response)
+        except Exception as error:
+            self.fail(500, "hook_failed", f"on_response raised {type(error).__name__}")
+            return
+        if answer is not None:
+            self._drop_upstream()
+            self.answer(answer, "answered", "by on_response")
+            return
+        if response.status == 101:
+            self.tunnel = True
+            self.request_ended = False
+        try:
+            self.client.respond(response)
+        except LocalProtocolError as error:
+            self.fail(500, "hook_failed", f"the answer can not be sent: {error}")
+            return
+        self.response_started = True
+        self.record.status = response.status
+
+    def response_data(self, event: Data) -> None:
+        """A piece of the answer's body."""
+        self.record.bytes_out += len(event.data)
+        self.last_activity = self.client.hub.now
+        self.client.send(event)
+
+    def response_end(self, event: EndOfMessage) -> None:
+        """The answer is complete; in a tunnel, the server has closed its side."""
+        self.response_ended = True
+        upstream = self.upstream
+        if self.tunnel:
+            self.client.send(event)
+            self.client.finish_sending()
+            self._tunnel_side_ended()
+            return
+        self.upstream = None
+        if upstream is not None:
+            upstream.finished(self.request_ended)
+        self.client.send(event)
+        self.client.response_sent()
+
+    def upstream_failed(self, upstream: Upstream, end: str, detail: str) -> None:
+        """The server broke HTTP, closed early, or was too slow. Its channel is closed or being aborted."""
+        self.upstream = None
+        if self._reused and self._idle_ok and self.request_ended and not upstream.answered and end == "upstream_gone":
+            self._fresh = True
+            self._connect()
+            return
+        self.fail(504 if end == "upstream_timeout" else 502, end, detail)
+
+    # -- ends ------------------------------------------------------------------------------------------------------
+
+    def fail(self, status: int, end: str, detail: str) -> None:
+        """Give up: answer with `status`, or if the answer has begun, see to it that it does not look complete."""
+        self._drop_upstream()
+        if self.response_started:
+            self.finish(end, detail)
+            self.client.abort()
+        else:
+            self.answer(Answer(status), end, detail)
+
+    def answer(self, answer: Answer, end: str, detail: str = "") -> None:
+        """Answer in place of a backend."""
+        self.record.end = end
+        self.record.detail = detail
+        self.record.status = answer.status
+        self.response_started = True
+        try:
+            self.client.answer(answer)
+        except LocalProtocolError as error:
+            self.record.end = "hook_failed"
+            self.record.detail = f"the answer can not be sent: {error}"
+            self.record.status = 500
+            self.client.answer(Answer(500))
+
+    def finish(self, end: str = "", detail: str = "") -> None:
+        """Everything was sent, or never will be: write the record, once."""
+        if self.finished:
+            return
+        self.finished = True
+        if end:
+            self.record.end = end
+            self.record.detail = detail
+        self.client.hub.log(self.record)
+
+    def _tunnel_side_ended(self) -> None:
+        if self.request_ended and self.response_ended:
+            upstream = self.upstream
+            self.upstream = None
+            if upstream is not None:
+                upstream.relay = None
+                upstream.close()
+            self.client.tunnel_closed()
+
+    def _drop_upstream(self) -> None:
+        """Reset the server's connection: a request that was cut off must not look complete."""
+        upstream = self.upstream
+        self.upstream = None
+        if upstream is not None:
+            upstream.relay = None
+            upstream.abort()

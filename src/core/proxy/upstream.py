@@ -1,0 +1,250 @@
+"""A connection to one server of a backend: being made, carrying one request, or idle in the pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RemoteProtocolError, TLSError
+from ..events import (
+    NEED_DATA, PAUSED, Data, EndOfMessage, Event, HandshakeCompleted, InformationalResponse, Response, Role,
+)  # fmt: skip
+from ..h1.connection import H1Connection
+from ..tls.connection import TLSConnection
+from .balance import Server, ServerGroup
+from .channel import Channel, Close, Phase
+from .timers import NEVER
+
+if TYPE_CHECKING:
+    from .hub import ReverseProxy
+    from .relay import Relay
+
+
+class Upstream(Channel):
+    """Made by a relay; `OpenUpstream` tells the adapter to connect it."""
+
+    __slots__ = ("_opened", "_request_sent", "_responding", "answered", "group", "idle_since", "last_read", "relay", "server")
+
+    def __init__(self, hub: ReverseProxy, group: ServerGroup, server: Server, relay: Relay) -> None:
+        super().__init__(hub)
+        self.group = group
+        self.server = server
+        self.relay: Relay | None = relay
+        self.idle_since = 0.0
+        self.last_read = hub.now
+        self.answered = False
+        """At least one byte came since the request was sent."""
+        self._opened = hub.now
+        self._request_sent = NEVER
+        self._responding = False
+        hub.channels.add(self)
+        self.touch()
+
+    # -- what the adapter calls ------------------------------------------------------------------------------------
+
+    def connected(self, now: float) -> None:
+        """The socket is connected."""
+        self.hub.now = now
+        if self.phase is Phase.OPEN:
+            backend = self.group.backend
+            if backend.tls is None:
+                self._ready()
+            else:
+                name = backend.server_name or (self.server.address[0] if isinstance(self.server.address, tuple) else "")
+                self.tls = TLSConnection(Role.CLIENT, context=backend.tls, server_name=name, limits=self.hub.limits)
+                self.advance()
+        self.hub.settle()
+
+    def connect_failed(self, now: float, reason: str) -> None:
+        """The socket could not be connected; it is closed."""
+        self.hub.now = now
+        if self.phase is not Phase.CLOSED:
+            self._closed(None)
+            self._fail_connect(reason, timed_out=False)
+        self.hub.settle()
+
+    # -- what the relay calls --------------------------------------------------------------------------------------
+
+    def take(self, relay: Relay) -> None:
+        """An idle connection gets a request."""
+        self.relay = relay
+        self.answered = False
+        self._request_sent = NEVER
+        self._responding = False
+        relay.upstream_ready(self)
+
+    def request_sent(self) -> None:
+        """The whole request is queued: the answer is due."""
+        self._request_sent = self.hub.now
+        self.touch()
+
+    def release(self) -> None:
+        """Go on reading; the time that we did not want to read does not count against the server."""
+        if self.held:
+            self.last_read = self.hub.now
+        super().release()
+
+    def finished(self, request_ended: bool) -> None:
+        """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
+        self.relay = None
+        http = self.http
+        assert http is not None
+        if (
+            request_ended
+            and self.phase is Phase.OPEN
+            and not self.eof
+            and not self.hub.draining
+            and http.reusable
+            and not http.buffered
+            and not self.unsent
+        ):
+            http.start_next_cycle()
+            self.idle_since = self.hub.now
+            if self.held:
+                self.held = False
+                self.resume()
+            if self.group.keep(self):
+                self.touch()
+                return
+        self.close()
+
+    def drain(self) -> None:
+        """The proxy stops: an idle connection closes."""
+        if self.relay is None:
+            self.group.forget(self)
+            self.close()
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _on_tls_event(self, event: Event) -> None:
+        if type(event) is HandshakeCompleted:
+            self._ready()
+
+    def _ready(self) -> None:
+        self.http = H1Connection(Role.CLIENT, limits=self.hub.limits)
+        relay = self.relay
+        if relay is None:
+            self.close()
+        else:
+            relay.upstream_ready(self)
+
+    def _advance_http(self) -> None:
+        http = self.http
+        while not self.held and self.phase is Phase.OPEN:
+            relay = self.relay
+            assert http is not None
+            if relay is None:
+                if http.buffered or self.eof:  # a server that speaks unasked, or closes, is of no more use
+                    self.group.forget(self)
+                    self.close()
+                return
+            try:
+                event: Any = http.next_event()
+            except RemoteProtocolError as error:
+                gone = self.eof or (self.tls is not None and self.tls.closed_by_peer)
+                self._give_up("upstream_gone" if gone else "upstream_bad", str(error))
+                return
+            if event is NEED_DATA or event is PAUSED:
+                return
+            kind = type(event)
+            if kind is Data:
+                relay.response_data(event)
+            elif kind is Response:
+                self._responding = True
+                relay.response(event)
+            elif kind is EndOfMessage:
+                relay.response_end(event)
+            elif kind is InformationalResponse:
+                relay.interim(event)
+            else:
+                self._give_up("upstream_gone", "closed before it answered")
+                return
+
+    def _received(self, nbytes: int) -> None:
+        self.answered = True
+        self.last_read = self.hub.now
+
+    def _tls_failed(self, error: TLSError) -> None:
+        if self.http is None:
+            self.close()
+            self._fail_connect(f"TLS: {error.reason}", timed_out=False)
+        else:
+            self.http = None
+            self.close()
+            self._tell_relay("upstream_bad", f"TLS: {error.reason}")
+
+    def _stream_ended(self, clean: bool) -> None:
+        self.eof = True
+        if self.http is None:
+            self._closed(Close.BOTH)
+            self._fail_connect("closed during the TLS handshake", timed_out=False)
+        elif not clean and self.relay is not None and not self.relay.response_ended:
+            self._give_up("upstream_gone", "TLS stream cut off without close_notify")
+        else:
+            self.http.receive_eof()
+
+    def _lost(self, reason: str) -> None:
+        self.group.forget(self)
+        if self.http is None:
+            self._fail_connect(reason, timed_out=False)
+        else:
+            self._tell_relay("upstream_gone", reason)
+
+    def _settle(self) -> None:
+        relay = self.relay
+        if relay is None or self.http is None:
+            return
+        if self.unsent > self.hub.limits.high_water:
+            relay.client.hold()
+        elif self.unsent <= self.hub.limits.low_water:
+            relay.client.release()
+
+    # -- deadlines -------------------------------------------------------------------------------------------------
+
+    def _read_deadline(self) -> float:
+        limits = self.hub.limits
+        relay = self.relay
+        if self.http is None:
+            return self._opened + limits.connect_timeout
+        if relay is None:
+            return self.idle_since + limits.pool_idle_timeout
+        if relay.tunnel:
+            return relay.last_activity + limits.tunnel_timeout
+        if self.held:
+            return NEVER
+        if self._responding:
+            return self.last_read + limits.upstream_body_timeout
+        return self._request_sent + limits.first_byte_timeout
+
+    def _too_slow(self) -> None:
+        relay = self.relay
+        if self.http is None:
+            self._closed(Close.ABORT)
+            self._fail_connect("connect deadline passed", timed_out=True)
+        elif relay is None:
+            self.group.forget(self)
+            self.close()
+        elif relay.tunnel:
+            self._give_up("idle", "nothing went through the tunnel")
+        else:
+            self._give_up("upstream_timeout", "no body byte in time" if self._responding else "no answer in time")
+
+    def _write_stalled(self) -> None:
+        self._tell_relay("upstream_timeout", "took no byte of the request in time")
+
+    # -- own -------------------------------------------------------------------------------------------------------
+
+    def _fail_connect(self, detail: str, *, timed_out: bool) -> None:
+        relay = self.relay
+        self.relay = None
+        if relay is not None:
+            relay.connect_failed(self, detail, timed_out)
+
+    def _give_up(self, end: str, detail: str) -> None:
+        self.abort()
+        self._tell_relay(end, detail)
+
+    def _tell_relay(self, end: str, detail: str) -> None:
+        relay = self.relay
+        self.relay = None
+        if relay is not None:
+            relay.upstream_failed(self, end, detail)
