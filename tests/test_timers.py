@@ -1,0 +1,74 @@
+"""The one timer for all deadlines."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lockgate.core.proxy.timers import NEVER, Timer, Timers
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.fired = 0
+
+    def expire(self) -> None:
+        self.fired += 1
+
+
+def test_fires_once_at_the_deadline() -> None:
+    timers, owner = Timers(), Owner()
+    timer = Timer(owner)
+    timers.arm(timer, 5.0)
+    assert timers.next() == 5.0
+    timers.fire(4.9)
+    assert owner.fired == 0
+    timers.fire(5.0)
+    timers.fire(9.0)
+    assert owner.fired == 1
+    assert timers.next() is None
+
+
+def test_a_deadline_moved_back_fires_at_the_later_time_only() -> None:
+    timers, owner = Timers(), Owner()
+    timer = Timer(owner)
+    timers.arm(timer, 5.0)
+    timers.arm(timer, 8.0)
+    timers.fire(5.0)
+    assert owner.fired == 0
+    assert timers.next() == 8.0
+    timers.fire(8.0)
+    assert owner.fired == 1
+
+
+def test_a_cancelled_timer_forgets_its_owner() -> None:
+    timers, owner = Timers(), Owner()
+    timer = Timer(owner)
+    timers.arm(timer, 5.0)
+    timer.cancel()
+    timers.fire(9.0)
+    assert owner.fired == 0
+    assert timer.owner is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.one_of(st.just(NEVER), st.integers(0, 20).map(float)), st.booleans())))
+def test_against_a_plain_list_of_deadlines(steps: list[tuple[int, float, bool]]) -> None:
+    timers = Timers()
+    owners = [Owner() for _ in range(4)]
+    handles = [Timer(owner) for owner in owners]
+    deadlines = [NEVER] * 4
+    expected = [0] * 4
+    now = 0.0
+    for index, value, advance in steps:
+        if advance:
+            now += 1
+            for i, deadline in enumerate(deadlines):
+                if deadline <= now:
+                    expected[i] += 1
+                    deadlines[i] = NEVER
+            timers.fire(now)
+        else:
+            deadlines[index] = value if value == NEVER else now + 1 + value
+            timers.arm(handles[index], deadlines[index])
+        assert [owner.fired for owner in owners] == expected
+        due = timers.next()
+        assert min(deadlines) == NEVER or (due is not None and due <= min(deadlines))
