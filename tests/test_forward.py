@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+
 from lockgate.core.errors import RemoteProtocolError
 from lockgate.core.events import Request, Response
 from lockgate.core.http.headers import Headers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lockgate.core.proxy.policy import Backend, Identity, Policy, Route, parse_server
 
 APP = Backend("app", ("127.0.0.1:9000",))

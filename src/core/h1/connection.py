@@ -116,6 +116,11 @@ class H1Connection:
         return self._buffer.available()
 
     @property
+    def head_begun(self) -> bool:
+        """Has some of a head been received, but not all of it?"""
+        return self._head.begun() or self._buffer.available() > 0
+
+    @property
     def trailing_data(self) -> bytes:
         """The bytes received but not parsed; they stay."""
         return self._buffer.peek()

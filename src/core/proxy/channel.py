@@ -53,7 +53,7 @@ class Channel:
     """Base of `Downstream` and `Upstream`."""
 
     __slots__ = (
-        "_announced", "_chunks", "_current", "_dropped", "_half_close", "_linger_until", "_on_list", "_progress", "_sent", "eof", "held",
+        "_again", "_announced", "_chunks", "_current", "_dropped", "_half_close", "_linger_until", "_on_list", "_progress", "_sent", "eof", "held",
         "http", "hub", "phase", "reading", "timer", "tls", "transport", "unsent",
     )  # fmt: skip
 
@@ -78,6 +78,7 @@ class Channel:
         self._progress = 0.0  # when the peer last took a byte, or had nothing to take
         self._linger_until = 0.0
         self._half_close = False  # after the last byte
+        self._again = False  # advance once more before the current call ends
         self._dropped = 0
         self.timer = Timer(self)
 
@@ -161,6 +162,11 @@ class Channel:
     def connect_failed(self, now: float, reason: str) -> None:
         """The connection that `OpenUpstream` asked for could not be made. The channel has no socket and gets none."""
 
+    @property
+    def closed(self) -> bool:
+        """There is no socket any more, or will be none."""
+        return self.phase is Phase.CLOSED
+
     # -- for Downstream, Upstream and the hub ----------------------------------------------------------------------
 
     def advance(self) -> None:
@@ -204,7 +210,12 @@ class Channel:
         if self.held:
             self.held = False
             self.resume()
-            self.advance()
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Advance before the current call ends. Not at once: that would recurse from one message to the next."""
+        self._again = True
+        self.touch()
 
     def pause(self) -> None:
         """Read nothing, but go on with what has been received."""
@@ -223,7 +234,10 @@ class Channel:
         data = self.http.data_to_send() if self.http is not None else b""
         if self.tls is not None:
             if data:
-                self.tls.send(data)
+                try:
+                    self.tls.send(data)
+                except TLSError as error:
+                    self._tls_failed(error)
             data = self.tls.data_to_send()
         if data and self.phase is not Phase.CLOSED:
             if not self.unsent:
@@ -261,14 +275,17 @@ class Channel:
     def settle(self) -> None:
         """Called by the proxy at the end of each call that touched this channel."""
         self._on_list = False
-        if self.phase is Phase.CLOSED:
+        if self.closed:
             return
+        if self._again:
+            self._again = False
+            self.advance()
         self.flush()
         if self.phase is Phase.OPEN:
             self._settle()
         if not self.unsent:
             self._sent_all()
-        if self.phase is Phase.CLOSED:
+        if self.closed:
             return
         deadline = self._linger_until if self.phase is Phase.LINGERING else self._read_deadline()
         if self.unsent:

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, RemoteProtocolError, TLSError
 from ..events import (
-    NEED_DATA, PAUSED, ClientHelloReceived, Data, EndOfMessage, Event, HandshakeCompleted, InformationalResponse, Request,
-    Response, Role,
+    NEED_DATA,
+    PAUSED,
+    ClientHelloReceived,
+    Data,
+    EndOfMessage,
+    Event,
+    HandshakeCompleted,
+    InformationalResponse,
+    Request,
+    Response,
+    Role,
 )  # fmt: skip
 from ..h1.connection import H1Connection
 from ..http.authority import parse_authority
@@ -82,7 +91,8 @@ class Downstream(Channel):
         """Begin the answer; decides whether the connection is kept after it."""
         http = self.http
         relay = self.relay
-        assert http is not None and relay is not None
+        assert http is not None
+        assert relay is not None
         if not self._may_keep(relay):
             http.keep_alive = False
         http.send(response)
@@ -111,7 +121,8 @@ class Downstream(Channel):
     def answer(self, answer: Answer) -> None:
         """Give an answer of our own. LocalProtocolError if HTTP can not say it."""
         relay = self.relay
-        assert relay is not None and self.http is not None
+        assert relay is not None
+        assert self.http is not None
         status = answer.status
         reason = HTTPStatus(status).phrase.encode() if status in _KNOWN_STATUS else b""
         headers = answer.headers.copy()
@@ -121,7 +132,7 @@ class Downstream(Channel):
             headers.set(b"content-type", b"text/plain; charset=utf-8")
         if status in (429, 503) and b"retry-after" not in headers:
             headers.add(b"retry-after", b"5")
-        bodiless = status == 204 or status == 304
+        bodiless = status in (204, 304)
         if not bodiless:
             headers.set(b"content-length", b"%d" % len(body))
         silent = bodiless or relay.exchange.request.method == b"HEAD"
@@ -166,7 +177,7 @@ class Downstream(Channel):
 
     def drain(self) -> None:
         """The proxy stops: close if nothing is under way."""
-        if self.relay is None and self.http is not None and not self.http.buffered:
+        if self.relay is None and self.http is not None and not self.http.head_begun:
             self.close()
 
     # -- TLS -------------------------------------------------------------------------------------------------------
@@ -252,7 +263,8 @@ class Downstream(Channel):
             elif kind is Request:
                 self._on_request(event)
             else:
-                self.close()
+                if self.relay is None or not self.relay.tunnel:
+                    self.close()
                 return
 
     def _on_request(self, request: Request) -> None:
@@ -281,7 +293,7 @@ class Downstream(Channel):
     def _route(self, relay: Relay, request: Request) -> tuple[Answer, str, str] | None:
         """Find out where the request goes and start it on its way; or what to answer it, for which end, and why."""
         hub = self.hub
-        host = parse_authority(request.authority)[0].decode("ascii") if request.authority else ""
+        host = host_of(request.authority)
         if self._plain_on_tls or self.listener.redirect_https:
             if self.listener.redirect_https and host:
                 return self._redirect(request), "answered", "redirected to https"
@@ -292,9 +304,6 @@ class Downstream(Channel):
             if self.policy.identity_for(host) != self._identity:
                 return Answer(421), "misdirected", "the host belongs to another certificate than this connection"
         request.target = normalise(request.target, self.policy.forward.allow_encoded_slash)
-        limit = hub.limits.max_body
-        if limit is not None and request.body_length is not None and request.body_length > limit:
-            return Answer(413), "bad_request", "body over the limit"
 
         exchange = relay.exchange
         path = request.target.partition(b"?")[0].decode("ascii")
@@ -358,6 +367,7 @@ class Downstream(Channel):
         else:
             http.start_next_cycle()
             self.release()
+            self.go_on()
 
     def _bad_request(self, error: RemoteProtocolError) -> None:
         relay = self.relay
@@ -392,7 +402,7 @@ class Downstream(Channel):
             self.pause()
         else:
             self.resume()
-        if relay is None and http.buffered and self._head_since == NEVER:
+        if relay is None and http.head_begun and self._head_since == NEVER:
             self._head_since = self.hub.now
 
     def _read_deadline(self) -> float:
@@ -465,7 +475,7 @@ class Downstream(Channel):
             record.cipher = info.cipher
             record.group = info.group
             record.sni = info.sni
-            record.alpn = info.alpn
+            record.alpn = info.alpn.decode("ascii", "replace")
             record.resumed = info.resumed
             record.handshake_time = self._handshake_time
         return record
@@ -479,6 +489,12 @@ class Downstream(Channel):
         if self.tls is not None and self.tls.hello is not None:
             record.sni = self.tls.hello.sni or ""
         self.hub.log(record)
+
+
+def host_of(authority: bytes) -> str:
+    """The host of a valid authority, in the form in which the policy has it: no brackets around an IPv6 address."""
+    parsed = parse_authority(authority)
+    return parsed[0].strip(b"[]").decode("ascii") if parsed is not None else ""
 
 
 def _text() -> Headers:

@@ -147,10 +147,9 @@ def add_x_forwarded(
         (b"x-forwarded-port", authority_port(request.authority, client.https)),
     ):
         said = chain.pop(name, None)
-        if said:
-            value = said[0]
-        if value:
-            kept.append((name, value))
+        told = said[0] if said else value
+        if told:
+            kept.append((name, told))
 
 
 def add_via(headers: Headers, version: bytes) -> None:

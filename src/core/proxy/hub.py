@@ -20,6 +20,7 @@ from .record import AccessRecord
 from .timers import Timers
 from .upstream import Upstream
 
+
 class ReverseProxy:
     """A reverse proxy without I/O.
 

@@ -132,10 +132,7 @@ class Relay:
         """A piece of the request's body."""
         self.record.bytes_in += len(event.data)
         self.last_activity = self.client.hub.now
-        limit = self.client.hub.limits.max_body
-        if limit is not None and self.record.bytes_in > limit and not self.tunnel:
-            self.fail(413, "bad_request", "body over the limit")
-        elif self.upstream is not None and self.upstream.http is not None:
+        if self.upstream is not None and self.upstream.http is not None:
             self.upstream.http.send(event)
             self.upstream.touch()
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..commands import Close
 from ..errors import RemoteProtocolError, TLSError
 from ..events import (
-    NEED_DATA, PAUSED, Data, EndOfMessage, Event, HandshakeCompleted, InformationalResponse, Response, Role,
+    NEED_DATA,
+    PAUSED,
+    Data,
+    EndOfMessage,
+    Event,
+    HandshakeCompleted,
+    InformationalResponse,
+    Response,
+    Role,
 )  # fmt: skip
 from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
-from .channel import Channel, Close, Phase
+from .channel import Channel, Phase
 from .timers import NEVER
 
 if TYPE_CHECKING:
@@ -156,7 +165,8 @@ class Upstream(Channel):
             elif kind is InformationalResponse:
                 relay.interim(event)
             else:
-                self._give_up("upstream_gone", "closed before it answered")
+                if not relay.response_ended:
+                    self._give_up("upstream_gone", "closed before it answered")
                 return
 
     def _received(self, nbytes: int) -> None:
