@@ -53,8 +53,8 @@ class Channel:
     """Base of `Downstream` and `Upstream`."""
 
     __slots__ = (
-        "_again", "_announced", "_chunks", "_current", "_dropped", "_half_close", "_linger_until", "_on_list", "_progress", "_sent", "eof", "held",
-        "http", "hub", "phase", "reading", "timer", "tls", "transport", "unsent",
+        "_again", "_announced", "_chunks", "_current", "_dropped", "_half_close", "_linger_until", "_on_list",
+        "_progress", "_sent", "eof", "held", "http", "hub", "phase", "reading", "timer", "tls", "transport", "unsent",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy) -> None:

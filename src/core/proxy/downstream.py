@@ -294,9 +294,11 @@ class Downstream(Channel):
         """Find out where the request goes and start it on its way; or what to answer it, for which end, and why."""
         hub = self.hub
         host = host_of(request.authority)
-        if self._plain_on_tls or self.listener.redirect_https:
-            if self.listener.redirect_https and host:
-                return self._redirect(request), "answered", "redirected to https"
+        if self._info is None and self.listener.redirect_https:
+            if not host:
+                return Answer(400), "bad_request", "no host to redirect to"
+            return self._redirect(request), "answered", "redirected to https"
+        if self._plain_on_tls:
             return Answer(400, PLAIN_ON_TLS, _text()), "bad_request", "plain HTTP on a TLS port"
         if self._info is not None:
             if not host:
@@ -340,7 +342,7 @@ class Downstream(Channel):
         """Whether the connection can be used again after this answer."""
         hub = self.hub
         limits = hub.limits
-        if hub.draining or self._plain_on_tls or self.listener.redirect_https:
+        if hub.draining or self._plain_on_tls:
             return False
         if self._requests >= limits.max_requests or hub.now - self._accepted >= limits.max_connection_age:
             return False
