@@ -1,0 +1,228 @@
+"""What `lockgate serve` is told to do: one immutable `Config`, from a TOML file or from flags.
+
+The classes below are the format: a field is a key, its type what may be written, its docstring what it means;
+`docs/configuration.md` says the same for readers. `tables.py` makes them from plain values, noting every mistake;
+`check.py` goes on with what depends on other tables, files and ports.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from argparse import Namespace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from msgspec import Meta, Struct, field
+
+from ..core.limits import Limits
+from ..core.proxy.policy import ForwardRules
+from .problems import ConfigError, KeyPath, Place, Problem, Source
+from .tables import FAILED, LogTarget, Reader
+from .toml_lines import key_lines
+from .values import Address, HostName, Network, PathPrefix, ServerAddress
+
+Adapter = Literal["threads", "asyncio", "trio"]
+LogFormat = Literal["json", "common", "combined"]
+
+
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+    place: Place = Place()
+    """Where it was written, for messages."""
+
+
+class Listen(Table):
+    """`[[listen]]`: a place where clients connect."""
+
+    address: Address
+    tls: bool | None = None
+    """Whether clients speak TLS. None: yes, unless `redirect_https` is set."""
+    redirect_https: bool = False
+    """Without TLS: redirect every request to https. With `tls = true`: redirect those who speak plain HTTP here."""
+    https_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    """The port that redirects name. None: this one if it speaks TLS, else that of the first listener that does, else 443."""
+    trusted: tuple[Network, ...] = ()
+    """Peers (proxies in front of lockgate) whose X-Forwarded-* and Forwarded fields are believed."""
+
+    @property
+    def is_tls(self) -> bool:
+        """`tls` with its default worked out."""
+        return not self.redirect_https if self.tls is None else self.tls
+
+
+class CertificateFiles(Table):
+    """`[[certificate]]`: a certificate with its intermediates, and its key."""
+
+    cert: Path
+    key: Path | None = None
+    """None: the key is in the file `cert`."""
+    default: bool = False
+    """For clients that name no server, or one that no certificate is for."""
+    allow_expired: bool = False
+    """Serve it although it has expired or is not valid yet."""
+
+
+class TLSSettings(Table):
+    """`[tls]`: what holds for all certificates."""
+
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    strict_sni: bool | None = None
+    """Refuse clients that name an unknown server. None: do so unless there is a default certificate."""
+
+
+class Route(Table):
+    """`[[route]]`: which requests go to which backend. By host first, then the longest path."""
+
+    backend: str
+    host: HostName = HostName("")
+    """Empty: every host."""
+    path: PathPrefix = PathPrefix("/")
+
+
+class BackendTLS(Table):
+    """`tls = {...}` of a backend: encrypt again, and verify the backend."""
+
+    ca: Path | None = None
+    """PEM file with the authorities to trust. None: those of the system."""
+    server_name: HostName | None = None
+    """The name its certificate must be for. None: the host name in `servers`."""
+    insecure: bool = False
+    """Do not verify: whoever is in the middle can read and change everything."""
+
+
+class Backend(Table):
+    """`[backend.NAME]`: servers that answer alike."""
+
+    servers: tuple[ServerAddress, ...]
+    balance: Literal["round_robin", "least_conn"] = "round_robin"
+    tls: BackendTLS | None = None
+
+
+class Config(Table):
+    """Everything."""
+
+    listen: tuple[Listen, ...] = ()
+    certificate: tuple[CertificateFiles, ...] = ()
+    tls: TLSSettings = TLSSettings()
+    route: tuple[Route, ...] = ()
+    backend: dict[str, Backend] = field(default_factory=dict)
+    forward: ForwardRules = ForwardRules()
+    limits: Limits = Limits()
+    adapter: Adapter = "threads"
+    workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    """Number of processes. None: one for each core."""
+    access_log: LogTarget | Path | str | None = None
+    """`-` for standard output, or a file. None: no access log."""
+    access_log_format: LogFormat = "json"
+
+
+class Draft(NamedTuple):
+    """A configuration that was read, with the mistakes found so far: tables that could not be read are left out."""
+
+    config: Config
+    problems: list[Problem]
+    written: dict[str, Any]
+    """The plain values, to tell a table that is not there from one with mistakes in it."""
+
+
+def read_file(path: Path | str) -> Draft:
+    """Read a TOML file. Raises `ConfigError` when it cannot be read at all, or is not TOML."""
+    path = Path(path)
+    file = str(path)
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise ConfigError([Problem(file, 0, "this file does not exist", "give the path of a TOML file")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(file, line, "this is not UTF-8 text", "save the file as UTF-8")]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "the path is not possible"
+        raise ConfigError([Problem(file, 0, f"cannot be read ({reason})", "give a readable file")]) from None
+    try:
+        written = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_problem(file, text, str(error))]) from None
+    except RecursionError:
+        raise ConfigError([Problem(file, 0, "lists or tables are nested too deeply", "write them flat")]) from None
+    return _read(written, Source(file, key_lines(text.replace("\r\n", "\n"))), path.parent)
+
+
+def read_flags(args: Namespace) -> Draft:
+    """Read the flags of `lockgate serve`: listen, cert, key, backend, route (lists of texts or None)."""
+    written: dict[str, Any] = {}
+    flags: dict[KeyPath, str] = {}
+    problems: list[Problem] = []
+
+    def note(path: KeyPath, flag: str, text: str | None = None) -> None:
+        flags[path] = flag if text is None else f"{flag} {text}"
+
+    for index, text in enumerate(args.listen or []):
+        written.setdefault("listen", []).append({"address": text})
+        note(("listen", index), "--listen", text)
+    certs, keys = args.cert or [], args.key or []
+    if len(keys) > len(certs):
+        problems.append(Problem("--key", 0, "there are more keys than certificates", "give --cert FILE for each --key"))
+    for index, text in enumerate(certs):
+        note(("certificate", index), "--cert", text)
+        written.setdefault("certificate", []).append({"cert": text})
+        if index < len(keys):
+            written["certificate"][index]["key"] = keys[index]
+            note(("certificate", index, "key"), "--key", keys[index])
+    backends: dict[str, Any] = {}
+    routes: list[dict[str, str]] = []
+    if args.backend:
+        backends["default"] = {"servers": list(args.backend)}
+        routes.append({"backend": "default"})
+        for index, text in enumerate(args.backend):
+            note(("backend", "default", "servers", index), "--backend", text)
+    for text in args.route or []:
+        match, equals, server = text.partition("=")
+        if not equals:
+            problems.append(
+                Problem(f"--route {text}", 0, "there is no = in it", "write --route /login=127.0.0.1:9001")
+            )
+            continue
+        host, slash, path = match.partition("/")
+        note(("route", len(routes)), "--route", text)
+        routes.append({"backend": server, "path": slash + path or "/"} | ({"host": host} if host else {}))
+        backends.setdefault(server, {"servers": [server]})
+        flags.setdefault(("backend", server), f"--route {text}")
+    written |= {"route": routes} if routes else {}
+    written |= {"backend": backends} if backends else {}
+    draft = _read(written, Source("command line", flags=flags), Path())
+    return draft._replace(problems=problems + draft.problems)
+
+
+def _read(written: dict[str, Any], source: Source, base: Path) -> Draft:
+    """Read the values of each key of the file by itself, so that a mistake in one hides nothing in the others."""
+    reader = Reader(source, base)
+    place = Place(source)
+    whole = reader.table(Config, written, place)
+    if whole is FAILED:
+        silent = Reader(source, base)
+        good = {key: silent.table(Config, {key: value}, place) for key, value in written.items()}
+        whole = Config(**{key: getattr(one, key) for key, one in good.items() if one is not FAILED}, place=place)
+    return Draft(whole, reader.problems, written)
+
+
+def _syntax_problem(file: str, text: str, message: str) -> Problem:
+    """A problem from the text of a TOMLDecodeError, which ends in "(at line 3, column 7)" or "(at end of document)"."""
+    found = re.search(r" \(at line (\d+), column (\d+)\)$", message)
+    lines = text.splitlines() or [""]
+    number = int(found[1]) if found else len(lines)
+    line = lines[min(number, len(lines)) - 1].strip()
+    fault = re.sub(r" \(at [^()]*\)$", "", message)
+    fault = f"this is not TOML: {fault[:1].lower()}{ascii(fault[1:])[1:-1]}"
+    if fault.endswith("invalid value") and re.fullmatch(r"[\w-]+\s*=\s*[A-Za-z/.0-9][^\"'{}\[\]]*", line):
+        key, _, value = line.partition("=")
+        remedy = f'write the value in quotes: {key.strip()} = "{ascii(value.strip())[1:-1]}"'
+    elif re.fullmatch(r"[\w-]+\s*:.*", line):
+        remedy = "write key = value, with an equals sign"
+    elif "overwrite" in fault or "twice" in fault or "already" in fault:
+        remedy = "write each key and table once; begin each element of a list of tables with double brackets, as [[route]]"
+    else:
+        remedy = 'write key = "text", key = 1, key = true, [table] or [[list of tables]]'
+    return Problem(file, number, fault, remedy)

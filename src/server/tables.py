@@ -1,0 +1,193 @@
+"""Turns nested tables of plain values into typed ones, collecting every mistake on the way.
+
+msgspec stops at the first fault, so the tables are walked here, one field at a time, and msgspec converts and bounds the
+single values. The types are the schema: a class (msgspec Struct or dataclass) is a table, its fields are the keys, a field
+without a default is required. A class with a field `place` is told where it was written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from . import values
+from .problems import Place, Problem, Source, choose, shown
+
+
+class Failed:
+    """Stands for a value that could not be made; the problem has been noted."""
+
+
+FAILED = Failed()
+
+PARSERS: Mapping[Any, Callable[[str], Any]] = {
+    values.Address: values.parse_address,
+    values.ServerAddress: values.parse_server,
+    values.HostName: values.parse_host,
+    values.PathPrefix: values.parse_path,
+    values.Network: values.parse_network,
+}
+
+EXAMPLES = {
+    "listen": '[[listen]] with address = "127.0.0.1:8443"',
+    "address": 'address = "127.0.0.1:8443"',
+    "trusted": 'trusted = ["10.0.0.0/8"]',
+    "certificate": '[[certificate]] with cert = "example.com.pem"',
+    "cert": 'cert = "example.com.pem"',
+    "key": 'key = "example.com.key"',
+    "ca": 'ca = "internal-ca.pem"',
+    "route": '[[route]] with path = "/" and backend = "name"',
+    "backend": 'backend = "name of a [backend.name] table"',
+    "host": 'host = "example.com"',
+    "path": 'path = "/login"',
+    "servers": 'servers = ["127.0.0.1:9000"]',
+    "server_name": 'server_name = "payments.internal"',
+    "tls": 'tls = { ca = "internal-ca.pem" }',
+    "access_log": 'access_log = "-"',
+}
+"""What a value looks like, by key, where its default does not show it."""
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string in quotes"}
+
+
+class Reader:
+    """Reads tables of one source. `base` is the folder that relative paths start from."""
+
+    def __init__(self, source: Source, base: Path) -> None:
+        self.source = source
+        self.base = base
+        self.problems: list[Problem] = []
+
+    def table(self, kind: type[Any], raw: object, place: Place, title: str = "") -> Any:
+        """An instance of `kind` made of the table `raw`, or FAILED."""
+        if not isinstance(raw, dict):
+            return self._wrong(place, raw, "a table", EXAMPLES.get(str(place.path[-1]), "") if place.path else "")
+        fields = fields_of(kind)
+        made: dict[str, Any] = {}
+        for key, value in raw.items():
+            if key in fields:
+                made[key] = self.value(fields[key][0], value, place.at(key), fields[key][1])
+            else:
+                made[key] = FAILED
+                where = f" in {title}" if title else ""
+                self._note(place.at(key), f"unknown key {shown(key)}{where}", choose(key, fields))
+        for key, (_, default) in fields.items():
+            if default is REQUIRED and key not in raw:
+                made[key] = FAILED
+                self._note(place, f"{title or 'the table'} has no {key}", f"add {EXAMPLES.get(key, key)}")
+        if FAILED in made.values():
+            return FAILED
+        return kind(**made, **({"place": place} if "place" in get_type_hints(kind) else {}))
+
+    def value(self, kind: Any, raw: object, place: Place, default: object = None) -> Any:
+        """A value of the type `kind` made of `raw`, or FAILED."""
+        kind = _without_none(kind)
+        key = next((part for part in reversed(place.path) if isinstance(part, str)), "")
+        if kind in PARSERS or kind in {Path, LogTarget}:
+            return self._text(kind, raw, place, key)
+        origin, parts = get_origin(kind), get_args(kind)
+        if origin is tuple:
+            if not isinstance(raw, list):
+                return self._wrong(place, raw, "a list", EXAMPLES.get(key, ""))
+            items = [self.value(parts[0], item, place.at(index)) for index, item in enumerate(raw)]
+            return tuple(item for item in items if item is not FAILED) if _is_table(parts[0]) else _all(tuple(items))
+        if origin is dict:
+            if not isinstance(raw, dict):
+                return self._wrong(place, raw, "a table", f"write [{key}.name] and below it its keys")
+            tables = {name: self.table(parts[1], item, place.at(name), f"[{key}.{name}]") for name, item in raw.items()}
+            return {name: item for name, item in tables.items() if item is not FAILED}
+        if _is_table(kind):
+            title = f"[[{key}]]" if place.path and isinstance(place.path[-1], int) else f"[{key}]"
+            return self.table(kind, raw, place, title)
+        if origin is Literal:
+            if raw in parts:
+                return raw
+            return self._note(place, f"{key} = {shown(raw)} is not possible", choose(raw, parts))
+        return self._scalar(kind, raw, place, key, default)
+
+    def _text(self, kind: Any, raw: object, place: Place, key: str) -> Any:
+        if not isinstance(raw, str):
+            return self._wrong(place, raw, KINDS[str], EXAMPLES.get(key, ""))
+        if kind in {Path, LogTarget}:
+            if not raw or "\0" in raw:
+                return self._note(place, f"{key} = {shown(raw)} is no path", f"write {EXAMPLES[key]}")
+            return raw if kind is LogTarget and raw == "-" else self.base / raw
+        try:
+            return PARSERS[kind](raw)
+        except values.BadValue as bad:
+            return self._note(place, bad.message, bad.remedy)
+
+    def _scalar(self, kind: Any, raw: object, place: Place, key: str, default: object) -> Any:
+        plain = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        try:
+            return msgspec.convert(raw, kind)
+        except msgspec.ValidationError as error:
+            example = EXAMPLES.get(key, "")
+            if not example and isinstance(default, (bool, int, float, str)):
+                example = f"{key} = {str(default).lower()}"
+            if type(raw) is plain or (plain is float and type(raw) is int):
+                bound = str(error).split(" - at")[0].removeprefix("Expected ").replace("`", "")
+                return self._note(place, f"{key} = {raw} is out of bounds", f"write {bound}")
+            return self._wrong(place, raw, KINDS[plain], example)
+
+    def _wrong(self, place: Place, raw: object, wanted: str, example: str = "") -> Failed:
+        key = next((part for part in reversed(place.path) if isinstance(part, str)), "this")
+        such = f", such as {example}" if example and "such as" not in wanted else ""
+        return self._note(place, f"{key} is {_described(raw)}", f"write {wanted}{such}")
+
+    def _note(self, place: Place, message: str, remedy: str) -> Failed:
+        self.problems.append(place.problem(message, remedy))
+        return FAILED
+
+
+class LogTarget:
+    """Type of a setting that is `-` for standard output, or a path."""
+
+
+REQUIRED = object()
+"""Stands for the default of a field that has none."""
+
+
+def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
+    """The keys of a table: {name: (type, default)}; `place` is none of them."""
+    hints = get_type_hints(kind, include_extras=True)
+    if dataclasses.is_dataclass(kind):
+        known = [(f.name, f.default, f.default_factory) for f in dataclasses.fields(kind)]
+        missing: object = dataclasses.MISSING
+    else:
+        known = [(f.name, f.default, f.default_factory) for f in msgspec.structs.fields(kind)]
+        missing = msgspec.NODEFAULT
+    return {
+        name: (hints[name], REQUIRED if default is missing and factory is missing else default)
+        for name, default, factory in known
+        if name != "place"
+    }
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))
+
+
+def _without_none(kind: Any) -> Any:
+    if kind not in PARSERS and get_origin(kind) in {Union, types.UnionType} and type(None) in get_args(kind):
+        return get_args(kind)[0]
+    return kind
+
+
+def _all(items: tuple[Any, ...]) -> Any:
+    return FAILED if FAILED in items else items
+
+
+def _described(raw: object) -> str:
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    if isinstance(raw, str):
+        return f"the string {shown(raw)}"
+    if isinstance(raw, (int, float)):
+        return f"the number {raw}"
+    return {dict: "a table", list: "a list"}.get(type(raw), f"a {type(raw).__name__}")

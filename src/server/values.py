@@ -1,0 +1,219 @@
+"""The kinds of text in a configuration: addresses, host names, path prefixes, networks.
+
+Each `parse_*` takes what was written and returns the value, or raises `BadValue` with what is wrong and what to write
+instead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NewType
+
+from .problems import shown
+
+HostName = NewType("HostName", str)
+"""Lower-case DNS name, possibly with `*.` before it, or an IP address as text (IPv6 without brackets)."""
+PathPrefix = NewType("PathPrefix", str)
+"""A normal path: begins with `/`, no dot segments, no empty segments."""
+ServerAddress = NewType("ServerAddress", str)
+"""Where a backend listens: `host:port`, `[v6]:port` or `unix:/path`."""
+Network = IPv4Network | IPv6Network
+
+MAX_NAME = 253
+LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+"""One label of a DNS name. The underscore is no host name character, but internal names have it."""
+PATH_CHARACTERS = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
+"""RFC 3986 section 3.3."""
+
+
+class BadValue(ValueError):
+    """Not a possible value. `message` says what is wrong, `remedy` what to write."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: an IP address and a port, or the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Every address of the machine of one IP version."""
+        return self.host in {"0.0.0.0", "::"}
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """A place to listen on: `127.0.0.1:8443`, `[::1]:8443`, `localhost:8443` or `unix:/run/lockgate.sock`."""
+    if text.startswith("unix:"):
+        return Address(path=_socket_path(text))
+    host, port = _host_and_port(text, "127.0.0.1:8443")
+    if host in {"", "*"}:
+        raise BadValue(
+            f"address {shown(text)} has no IP address",
+            f'write "0.0.0.0:{port}" for every IPv4 address, "[::]:{port}" for every IPv6 address',
+        )
+    try:
+        return Address("127.0.0.1" if host == "localhost" else str(ip_address(host)), port)
+    except ValueError:
+        raise BadValue(
+            f"address {shown(text)} has a name, and a name may have several addresses",
+            f'write an IP address of this machine, such as "127.0.0.1:{port}"',
+        ) from None
+
+
+def parse_server(text: str) -> ServerAddress:
+    """A server of a backend: `host:port`, `[v6]:port` or `unix:/path`."""
+    if text.startswith("unix:"):
+        _socket_path(text)
+        return ServerAddress(text)
+    host, port = _host_and_port(text, "127.0.0.1:9000")
+    if not host:
+        raise BadValue(f"server {shown(text)} has no host", f'write "127.0.0.1:{port}"')
+    if not port:
+        raise BadValue(f"server {shown(text)} has port 0", "write the port that the server listens on")
+    if ":" in host:
+        return ServerAddress(f"[{host}]:{port}")
+    name = parse_host(host)
+    if name.startswith("*"):
+        raise BadValue(f"server {shown(text)} is no single host", "write one server, or several in the list")
+    return ServerAddress(f"{name}:{port}")
+
+
+def parse_host(text: str) -> HostName:
+    """A host of a route: an exact name, `*.example.com`, or an IP address."""
+    name = text.lower()
+    if len(name) > 1:
+        name = name.removesuffix(".")
+    if "://" in name:
+        rest = name.split("://", 1)[1].split("/")[0]
+        raise BadValue(f"host {shown(text)} is a URL", f'write the name only: "{ascii(rest)[1:-1]}"')
+    try:
+        return HostName(str(ip_address(name.removeprefix("[").removesuffix("]"))))
+    except ValueError:
+        pass
+    if not name.isascii():
+        raise BadValue(f"host {shown(text)} has characters outside ASCII", f"write its A-label form{_a_label(name)}")
+    if "/" in name:
+        raise BadValue(f"host {shown(text)} has a path", "write the path in the key path")
+    if ":" in name:
+        raise BadValue(f"host {shown(text)} has a port", "write the name only; a route is for every port")
+    labels = name.removeprefix("*.").split(".")
+    if "*" in name.removeprefix("*."):
+        raise BadValue(f"host {shown(text)} has a * that is not its first label", 'write it as "*.example.com"')
+    if len(name) > MAX_NAME or not all(LABEL.fullmatch(label) for label in labels):
+        raise BadValue(f"host {shown(text)} is not a host name", 'write a name such as "example.com"')
+    if labels[-1].isdigit():
+        raise BadValue(f"host {shown(text)} looks like an IP address but is none", "write four numbers from 0 to 255")
+    return HostName(name)
+
+
+def parse_path(text: str) -> PathPrefix:
+    """A path prefix of a route."""
+    if not text.startswith("/"):
+        raise BadValue(f"path {shown(text)} does not begin with /", f"write {shown('/' + text)}")
+    if "?" in text or "#" in text:
+        raise BadValue(f"path {shown(text)} has a query or a fragment", f"write {shown(re.split('[?#]', text)[0])}")
+    if "*" in text:
+        raise BadValue(
+            f"path {shown(text)} has a *, which would be taken literally",
+            f"write {shown(text.split('*')[0].rstrip('/') or '/')}: a path covers everything below it",
+        )
+    if not PATH_CHARACTERS.fullmatch(text) or re.search("%(?![0-9A-Fa-f]{2})", text):
+        raise BadValue(f"path {shown(text)} has characters that a path cannot have", "percent-encode them in UTF-8")
+    segments = text[1:].split("/")
+    if "" in segments[:-1] or not {".", ".."}.isdisjoint(segments):
+        normal = "/" + "/".join(segment for segment in segments if segment not in {"", ".", ".."})
+        raise BadValue(
+            f"path {shown(text)} can never match, because paths of requests are normalised first",
+            f"write it without empty segments, . and .. : {shown(normal)}",
+        )
+    return PathPrefix(text)
+
+
+def parse_network(text: str) -> Network:
+    """An IP address or a network in CIDR form."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        pass
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise BadValue(
+            f"{shown(text)} is not an IP address or network", 'write one such as "10.0.0.0/8" or "2001:db8::1"'
+        ) from None
+    raise BadValue(
+        f"network {shown(text)} has bits set after its prefix", f'write "{network}", or one address without /'
+    )
+
+
+def split_server(server: ServerAddress) -> tuple[str, int] | str:
+    """(host, port) or the path of a Unix socket."""
+    if server.startswith("unix:"):
+        return server.removeprefix("unix:")
+    host, _, port = server.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _socket_path(text: str) -> str:
+    path = text.removeprefix("unix:")
+    if not path.startswith("/"):
+        raise BadValue(f"the path of {shown(text)} is not absolute", f"write {shown('unix:/run/' + (path or 'name.sock'))}")
+    if len(path.encode()) > 107 or "\0" in path:
+        raise BadValue(f"{shown(text)} is not possible as the path of a socket", "write a path of at most 107 bytes")
+    return path
+
+
+def _host_and_port(text: str, example: str) -> tuple[str, int]:
+    if "://" in text:
+        raise BadValue(f"address {shown(text)} is a URL", f'write host and port only, such as "{example}"')
+    host, colon, port = text.rpartition(":")
+    if colon and host.startswith("[") and host.endswith("]"):
+        host = _v6(host[1:-1], text)
+    elif ":" in host or text.endswith("]"):
+        bare = text.strip("[]")
+        try:
+            remedy = f'write "[{IPv6Address(bare)}]:{example.rpartition(":")[2]}"'
+        except ValueError:
+            remedy = f'write an IPv6 address in brackets, then the port: "[::1]:{example.rpartition(":")[2]}"'
+        raise BadValue(f"address {shown(text)} cannot be told apart into host and port", remedy)
+    elif not colon:
+        if text.isascii() and text.isdigit():
+            raise BadValue(f"address {shown(text)} has no host", f'write "127.0.0.1:{text}"')
+        raise BadValue(f"address {shown(text)} has no port", f"write {shown(text + ':' + example.rpartition(':')[2])}")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise BadValue(f"address {shown(text)} has no possible port", "write a number from 1 to 65535 after the colon")
+    return host, int(port)
+
+
+def _v6(host: str, text: str) -> str:
+    try:
+        return str(IPv6Address(host))
+    except ValueError:
+        pass
+    try:
+        IPv4Address(host)
+    except ValueError:
+        raise BadValue(f"{shown(text)} has no IPv6 address in its brackets", 'write one such as "[::1]:8443"') from None
+    raise BadValue(f"{shown(text)} has an IPv4 address in brackets", "write it without brackets")
+
+
+def _a_label(name: str) -> str:
+    try:
+        return f': "{name.encode("idna").decode()}"'
+    except UnicodeError:
+        return ""
