@@ -9,9 +9,11 @@ or of an error's text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography import x509
@@ -142,10 +144,11 @@ def pair(
     _check_match(chain, key, cert_path, key_path)
     _check_order(chain, cert_path)
     for certificate in chain:
-        if isinstance(certificate.signature_hash_algorithm, WEAK_HASHES) and certificate.issuer != certificate.subject:
+        algorithm = certificate.signature_hash_algorithm
+        if isinstance(algorithm, WEAK_HASHES) and certificate.issuer != certificate.subject:
             raise CertificateError(
                 cert_path,
-                f"{_title(certificate)} is signed with {certificate.signature_hash_algorithm.name.upper()}, which clients refuse",
+                f"{_title(certificate)} is signed with {algorithm.name.upper()}, which clients refuse",
                 "get a certificate signed with SHA-256",
             )
     warnings = []
@@ -194,11 +197,9 @@ def _read(path: Path | str, what: str) -> bytes:
 
 
 def _pem_kinds(data: bytes) -> str:
-    """The kinds of PEM blocks in the file, for a message: labels only, never content."""
-    labels = [line[11:-5] for line in data.split(b"\n") if (line := line.strip())[:11] == b"-----BEGIN "]
-    known = (b"CERTIFICATE", b"CERTIFICATE REQUEST", b"PRIVATE KEY", b"PUBLIC KEY", b"EC PARAMETERS", b"DH PARAMETERS")
-    found = [label.decode() for label in labels if label.removeprefix(b"RSA ").removeprefix(b"EC ") in known or label in known]
-    return " and ".join(dict.fromkeys(found)) or "something else"
+    """What kinds of PEM blocks the file has, for a message: labels only, never content."""
+    labels = re.findall(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", data)
+    return " and ".join(dict.fromkeys(label.decode() for label in labels)) or "something else"
 
 
 def _check_match(chain: Sequence[x509.Certificate], key: PrivateKey, cert_path: Path | str, key_path: Path | str) -> None:
@@ -221,7 +222,7 @@ def _check_match(chain: Sequence[x509.Certificate], key: PrivateKey, cert_path: 
 
 def _check_order(chain: Sequence[x509.Certificate], path: Path | str) -> None:
     """Each certificate must be signed by the next one (RFC 5246 section 7.4.2)."""
-    for number, (certificate, issuer) in enumerate(zip(chain, chain[1:], strict=False), 1):
+    for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
         try:
             certificate.verify_directly_issued_by(issuer)
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

@@ -10,15 +10,17 @@ from __future__ import annotations
 import re
 import tomllib
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from ..core.limits import Limits
 from ..core.proxy.policy import ForwardRules
 from .problems import ConfigError, KeyPath, Place, Problem, Source
-from .tables import FAILED, LogTarget, Reader
+from .tables import LogTarget, Reader
 from .toml_lines import key_lines
 from .values import Address, HostName, Network, PathPrefix, ServerAddress
 
@@ -119,12 +121,17 @@ class Config(Table):
 
 
 class Draft(NamedTuple):
-    """A configuration that was read, with the mistakes found so far: tables that could not be read are left out."""
+    """A configuration that was read, with the mistakes found so far.
+
+    Values with mistakes have their default, tables without a value that is required are left out.
+    """
 
     config: Config
     problems: list[Problem]
     written: dict[str, Any]
     """The plain values, to tell a table that is not there from one with mistakes in it."""
+    is_bad: Callable[[Place], bool]
+    """Whether there is a mistake in the value at a place."""
 
 
 def read_file(path: Path | str) -> Draft:
@@ -153,7 +160,7 @@ def read_file(path: Path | str) -> Draft:
 def read_flags(args: Namespace) -> Draft:
     """Read the flags of `lockgate serve`: listen, cert, key, backend, route (lists of texts or None)."""
     written: dict[str, Any] = {}
-    flags: dict[KeyPath, str] = {}
+    flags: dict[KeyPath, str] = {(): "command line"}
     problems: list[Problem] = []
 
     def note(path: KeyPath, flag: str, text: str | None = None) -> None:
@@ -196,16 +203,18 @@ def read_flags(args: Namespace) -> Draft:
     return draft._replace(problems=problems + draft.problems)
 
 
+def override(draft: Draft, args: Namespace) -> Draft:
+    """Put the flags that win over a file in: adapter, workers, access_log (None: not given)."""
+    given: dict[str, Any] = {name: getattr(args, name) for name in ("adapter", "workers") if getattr(args, name)}
+    if args.access_log:
+        given["access_log"] = "-" if args.access_log == "-" else Path(args.access_log)
+    return draft._replace(config=replace(draft.config, **given))
+
+
 def _read(written: dict[str, Any], source: Source, base: Path) -> Draft:
-    """Read the values of each key of the file by itself, so that a mistake in one hides nothing in the others."""
     reader = Reader(source, base)
-    place = Place(source)
-    whole = reader.table(Config, written, place)
-    if whole is FAILED:
-        silent = Reader(source, base)
-        good = {key: silent.table(Config, {key: value}, place) for key, value in written.items()}
-        whole = Config(**{key: getattr(one, key) for key, one in good.items() if one is not FAILED}, place=place)
-    return Draft(whole, reader.problems, written)
+    config = reader.table(Config, written, Place(source))
+    return Draft(config, reader.problems, written, reader.is_bad)
 
 
 def _syntax_problem(file: str, text: str, message: str) -> Problem:

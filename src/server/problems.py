@@ -39,7 +39,7 @@ class ConfigError(LockgateError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a configuration was written: a file with the line of each key, or flags of the command line."""
+    """Where a configuration was written: a file with the line of each key, or flags of the command line (never none)."""
 
     file: str
     lines: Mapping[KeyPath, int] = field(default_factory=dict, repr=False)
@@ -65,6 +65,10 @@ class Place:
     def at(self, *keys: str | int) -> Place:
         """The place of a value inside this one."""
         return Place(self.source, (*self.path, *keys))
+
+    def either(self, in_file: str, in_flags: str) -> str:
+        """The remedy for the way in which the configuration was written."""
+        return in_flags if self.source.flags else in_file
 
     def problem(self, message: str, remedy: str = "", *, warning: bool = False) -> Problem:
         """A problem that lies here."""

@@ -3,6 +3,9 @@
 msgspec stops at the first fault, so the tables are walked here, one field at a time, and msgspec converts and bounds the
 single values. The types are the schema: a class (msgspec Struct or dataclass) is a table, its fields are the keys, a field
 without a default is required. A class with a field `place` is told where it was written.
+
+After a mistake reading goes on with the default, so that checks of the whole find what else is wrong; `Reader.is_bad` tells
+them which values not to judge.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from . import values
-from .problems import Place, Problem, Source, choose, shown
+from .problems import KeyPath, Place, Problem, Source, choose, nearest, shown
 
 
 class Failed:
@@ -49,6 +52,10 @@ EXAMPLES = {
     "server_name": 'server_name = "payments.internal"',
     "tls": 'tls = { ca = "internal-ca.pem" }',
     "access_log": 'access_log = "-"',
+    "workers": "workers = 2",
+    "https_port": "https_port = 443",
+    "max_body": "max_body = 1000000",
+    "strict_sni": "strict_sni = true",
 }
 """What a value looks like, by key, where its default does not show it."""
 
@@ -62,6 +69,11 @@ class Reader:
         self.source = source
         self.base = base
         self.problems: list[Problem] = []
+        self.bad: set[KeyPath] = set()
+
+    def is_bad(self, place: Place) -> bool:
+        """Whether there is a mistake in the value at `place`."""
+        return any(path[: len(place.path)] == place.path for path in self.bad)
 
     def table(self, kind: type[Any], raw: object, place: Place, title: str = "") -> Any:
         """An instance of `kind` made of the table `raw`, or FAILED."""
@@ -73,15 +85,17 @@ class Reader:
             if key in fields:
                 made[key] = self.value(fields[key][0], value, place.at(key), fields[key][1])
             else:
-                made[key] = FAILED
                 where = f" in {title}" if title else ""
                 self._note(place.at(key), f"unknown key {shown(key)}{where}", choose(key, fields))
+                meant = nearest(key, fields)
+                if meant is not None:
+                    self.bad.add(place.at(meant).path)
         for key, (_, default) in fields.items():
-            if default is REQUIRED and key not in raw:
-                made[key] = FAILED
-                self._note(place, f"{title or 'the table'} has no {key}", f"add {EXAMPLES.get(key, key)}")
-        if FAILED in made.values():
-            return FAILED
+            if default is REQUIRED and made.setdefault(key, FAILED) is FAILED:
+                if not self.is_bad(place.at(key)):
+                    self._note(place, f"{title or 'the table'} has no {key}", f"add {EXAMPLES.get(key, key)}")
+                return FAILED
+        made = {key: value for key, value in made.items() if value is not FAILED}
         return kind(**made, **({"place": place} if "place" in get_type_hints(kind) else {}))
 
     def value(self, kind: Any, raw: object, place: Place, default: object = None) -> Any:
@@ -95,15 +109,15 @@ class Reader:
             if not isinstance(raw, list):
                 return self._wrong(place, raw, "a list", EXAMPLES.get(key, ""))
             items = [self.value(parts[0], item, place.at(index)) for index, item in enumerate(raw)]
-            return tuple(item for item in items if item is not FAILED) if _is_table(parts[0]) else _all(tuple(items))
+            return tuple(item for item in items if item is not FAILED)
         if origin is dict:
             if not isinstance(raw, dict):
                 return self._wrong(place, raw, "a table", f"write [{key}.name] and below it its keys")
             tables = {name: self.table(parts[1], item, place.at(name), f"[{key}.{name}]") for name, item in raw.items()}
             return {name: item for name, item in tables.items() if item is not FAILED}
         if _is_table(kind):
-            title = f"[[{key}]]" if place.path and isinstance(place.path[-1], int) else f"[{key}]"
-            return self.table(kind, raw, place, title)
+            is_element = bool(place.path) and isinstance(place.path[-1], int)
+            return self.table(kind, raw, place, f"[[{key}]]" if is_element else f"[{'.'.join(map(str, place.path))}]")
         if origin is Literal:
             if raw in parts:
                 return raw
@@ -131,7 +145,7 @@ class Reader:
             if not example and isinstance(default, (bool, int, float, str)):
                 example = f"{key} = {str(default).lower()}"
             if type(raw) is plain or (plain is float and type(raw) is int):
-                bound = str(error).split(" - at")[0].removeprefix("Expected ").replace("`", "")
+                bound = str(error).split(" - at")[0].removeprefix("Expected ").replace("`int`", "a whole number")
                 return self._note(place, f"{key} = {raw} is out of bounds", f"write {bound}")
             return self._wrong(place, raw, KINDS[plain], example)
 
@@ -142,6 +156,7 @@ class Reader:
 
     def _note(self, place: Place, message: str, remedy: str) -> Failed:
         self.problems.append(place.problem(message, remedy))
+        self.bad.add(place.path)
         return FAILED
 
 
@@ -177,10 +192,6 @@ def _without_none(kind: Any) -> Any:
     if kind not in PARSERS and get_origin(kind) in {Union, types.UnionType} and type(None) in get_args(kind):
         return get_args(kind)[0]
     return kind
-
-
-def _all(items: tuple[Any, ...]) -> Any:
-    return FAILED if FAILED in items else items
 
 
 def _described(raw: object) -> str:

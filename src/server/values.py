@@ -45,10 +45,11 @@ class Address:
     port: int = 0
     path: str = ""
 
-    @property
-    def is_wildcard(self) -> bool:
-        """Every address of the machine of one IP version."""
-        return self.host in {"0.0.0.0", "::"}
+    def overlaps(self, other: Address) -> bool:
+        """Whether one of the two is every address of the machine, and the other a part of that."""
+        same_kind = not self.path and not other.path and (":" in self.host) == (":" in other.host)
+        is_all = not {self.host, other.host}.isdisjoint({"0.0.0.0", "::"})
+        return same_kind and is_all and self.port == other.port != 0
 
     def __str__(self) -> str:
         if self.path:
@@ -130,7 +131,7 @@ def parse_path(text: str) -> PathPrefix:
     if "*" in text:
         raise BadValue(
             f"path {shown(text)} has a *, which would be taken literally",
-            f"write {shown(text.split('*')[0].rstrip('/') or '/')}: a path covers everything below it",
+            f"write {shown(text.split('*', maxsplit=1)[0].rstrip('/') or '/')}: a path covers everything below it",
         )
     if not PATH_CHARACTERS.fullmatch(text) or re.search("%(?![0-9A-Fa-f]{2})", text):
         raise BadValue(f"path {shown(text)} has characters that a path cannot have", "percent-encode them in UTF-8")
@@ -159,14 +160,6 @@ def parse_network(text: str) -> Network:
     raise BadValue(
         f"network {shown(text)} has bits set after its prefix", f'write "{network}", or one address without /'
     )
-
-
-def split_server(server: ServerAddress) -> tuple[str, int] | str:
-    """(host, port) or the path of a Unix socket."""
-    if server.startswith("unix:"):
-        return server.removeprefix("unix:")
-    host, _, port = server.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _socket_path(text: str) -> str:

@@ -1,0 +1,344 @@
+"""What can only be said of a configuration as a whole: references, files, certificates, names, ports.
+
+`prepare` is the way from a `Draft` to something that can be served; it raises `ConfigError` with every mistake, those
+that were found while reading among them. Each rule looks only at tables that could be read, so that one mistake is not
+reported twice.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from cryptography import x509
+
+from ..certs import store
+from ..core.proxy.policy import UNDERSCORE_RULES
+from .config import Backend, CertificateFiles, Config, Draft, Listen
+from .problems import ConfigError, Place, Problem, choose, shown
+from .sockets import try_address
+
+ZERO_IS_FINE = {
+    "max_interim_responses", "max_leading_blank_lines", "max_body", "max_chunk_extension", "min_body_rate",
+    "min_body_rate_grace", "drain_body", "linger_timeout", "pool_size", "pool_fresh", "drain_timeout",
+}  # fmt: skip
+"""Limits that may be 0; the others must be above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Certificates that answer for the same names: one, or an ECDSA and RSA pair."""
+
+    names: tuple[str, ...]
+    certificates: tuple[store.Certificate, ...]
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration without mistakes, with the files it names."""
+
+    config: Config
+    identities: tuple[Identity, ...]
+    authorities: dict[str, bytes]
+    """The PEM file `ca` of each backend that has one."""
+    warnings: tuple[Problem, ...]
+
+
+def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
+    """Check everything and load the files. With `ports`, see also whether the addresses can be listened on.
+
+    Raises `ConfigError` when there is any problem but warnings.
+    """
+    problems = list(draft.problems)
+    config = draft.config
+    problems += _listeners(draft)
+    loaded = list(_certificates(config, problems))
+    identities = _identities(loaded, problems)
+    problems += _tls_use(draft)
+    authorities = dict(_authorities(config, problems))
+    problems += _backends(draft)
+    problems += _routes(draft, identities)
+    problems += _limits(draft)
+    problems += _forward(config)
+    problems += _access_log(config)
+    if ports:
+        problems += _ports(config)
+    if not all(problem.warning for problem in problems):
+        raise ConfigError(problems)
+    return Prepared(config, identities, authorities, tuple(problems))
+
+
+def _listeners(draft: Draft) -> Iterator[Problem]:
+    config = draft.config
+    if not draft.written.get("listen"):
+        place = config.place
+        remedy = place.either('add [[listen]] with address = "127.0.0.1:8443"', "give --listen 127.0.0.1:8443")
+        yield place.problem("there is no address to listen on", remedy)
+    seen: list[Listen] = []
+    for listen in config.listen:
+        address, place = listen.address, listen.place.at("address")
+        for other in seen:
+            old = other.address
+            if address == old and (address.port or address.path):
+                yield place.problem(f"{address} is there twice", "remove one of them")
+            elif address.overlaps(old):
+                yield place.problem(f"{old} and {address} overlap", "keep one of them, or use another port")
+        seen.append(listen)
+        if listen.https_port is not None and not listen.redirect_https:
+            yield listen.place.at("https_port").problem(
+                "https_port has no effect here", "add redirect_https = true, or remove it"
+            )
+
+
+def _tls_use(draft: Draft) -> Iterator[Problem]:
+    config = draft.config
+    speaking_tls = [
+        listen
+        for listen in config.listen
+        if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
+    ]
+    certificates = draft.written.get("certificate")
+    if speaking_tls and not certificates:
+        listen = speaking_tls[0]
+        remedy = listen.place.either(
+            'add [[certificate]] with cert = "FILE" and key = "FILE", or tls = false here to listen without TLS',
+            "give --cert FILE and --key FILE",
+        )
+        yield listen.place.problem(f"there is no certificate for the TLS listener {listen.address}", remedy)
+    if certificates and config.listen and not any(listen.is_tls for listen in config.listen):
+        place = config.place.at("certificate", 0)
+        yield place.problem("no listener speaks TLS, so no certificate is used", "remove it", warning=True)
+
+
+def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
+    """Whether one of the keys of a table has a mistake, which was reported, in its value."""
+    return any(draft.is_bad(place.at(key)) for key in keys)
+
+
+def _certificates(config: Config, problems: list[Problem]) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
+    """Load each certificate; both files are looked at even when one is bad."""
+    for files in config.certificate:
+        key_path = files.cert if files.key is None else files.key
+        key_place = files.place.at("cert" if files.key is None else "key")
+        chain: list[x509.Certificate] | None = None
+        key: store.PrivateKey | None = None
+        try:
+            chain = store.load_chain(files.cert)
+        except store.CertificateError as error:
+            problems.append(_certificate_problem(files.place.at("cert"), error))
+        try:
+            key = store.load_key(key_path)
+        except store.CertificateError as error:
+            if files.key is not None or "no private key" not in error.fault:
+                problems.append(_certificate_problem(key_place, error))
+            elif chain is not None:
+                remedy = key_place.either('add key = "FILE"', "give --key FILE")
+                problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
+        if chain is None or key is None:
+            continue
+        try:
+            certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
+        except store.CertificateError as error:
+            at = key_place if error.path == Path(key_path) else files.place.at("cert")
+            problems.append(_certificate_problem(at, error))
+            continue
+        for warning in certificate.warnings:
+            problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
+        yield files, certificate
+
+
+def _certificate_problem(place: Place, error: store.CertificateError) -> Problem:
+    return place.problem(f"{error.path}: {error.fault}", error.remedy)
+
+
+def _identities(
+    loaded: list[tuple[CertificateFiles, store.Certificate]], problems: list[Problem]
+) -> tuple[Identity, ...]:
+    """Join certificates of different key types with the same names; a name that is left twice belongs to the first."""
+    groups: list[list[tuple[CertificateFiles, store.Certificate]]] = []
+    for files, certificate in loaded:
+        for group in groups:
+            same_names = set(group[0][1].names) == set(certificate.names)
+            if same_names and certificate.key_type not in {other.key_type for _, other in group}:
+                group.append((files, certificate))
+                break
+        else:
+            groups.append([(files, certificate)])
+    defaults = [group for group in groups if any(files.default for files, _ in group)]
+    for group in defaults[1:]:
+        place = next(files.place for files, _ in group if files.default)
+        problems.append(place.at("default").problem("there is another default certificate", "remove one of the two"))
+    identities = []
+    owners: dict[str, CertificateFiles] = {}
+    for group in groups:
+        files, certificate = group[0]
+        taken = [name for name in certificate.names if name in owners]
+        for name in taken[:1]:
+            problems.append(
+                files.place.at("cert").problem(
+                    f"{shown(name)} is in {owners[name].cert} too, which comes first and is used for it",
+                    "remove one of the two, or put the better one first",
+                    warning=True,
+                )
+            )
+        names = tuple(name for name in certificate.names if name not in owners)
+        owners |= dict.fromkeys(names, files)
+        identities.append(Identity(names, tuple(one for _, one in group), group in defaults))
+    return tuple(identities)
+
+
+def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
+    for name, backend in config.backend.items():
+        if backend.tls is None or backend.tls.ca is None:
+            continue
+        try:
+            store.load_chain(backend.tls.ca)
+            yield name, backend.tls.ca.read_bytes()
+        except store.CertificateError as error:
+            problems.append(_certificate_problem(backend.tls.place.at("ca"), error))
+
+
+def _backends(draft: Draft) -> Iterator[Problem]:
+    config = draft.config
+    used = {route.backend for route in config.route}
+    for name, backend in config.backend.items():
+        if not backend.servers and not _unsure(draft, backend.place, "servers"):
+            yield backend.place.at("servers").problem(
+                f"backend {shown(name)} has no servers", 'write servers = ["127.0.0.1:9000"]'
+            )
+        for index, server in enumerate(backend.servers):
+            if server in backend.servers[:index]:
+                yield backend.place.at("servers", index).problem(f"server {server} is there twice", "remove one of them")
+        yield from _backend_tls(name, backend)
+        if name not in used:
+            yield backend.place.problem(
+                f"backend {shown(name)} is never used",
+                f"add [[route]] with backend = {shown(name)}, or remove it",
+                warning=True,
+            )
+
+
+def _backend_tls(name: str, backend: Backend) -> Iterator[Problem]:
+    tls = backend.tls
+    if tls is None:
+        return
+    if tls.server_name is not None and tls.server_name.startswith("*"):
+        yield tls.place.at("server_name").problem("server_name is a wildcard", "write the one name that is to be verified")
+    if tls.insecure:
+        if tls.ca is not None:
+            yield tls.place.at("ca").problem("ca has no effect beside insecure = true", "remove one of the two")
+        yield tls.place.at("insecure").problem(
+            f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
+            "write ca = \"FILE\" instead of insecure = true",
+            warning=True,
+        )
+    elif tls.server_name is None and any(server.startswith("unix:") for server in backend.servers):
+        yield tls.place.problem("the certificate on a Unix socket is for a name", "add server_name to tls")
+
+
+def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]:
+    config = draft.config
+    written = draft.written.get("backend")
+    known = list(written) if isinstance(written, dict) else []
+    if not draft.written.get("route") and not all(listen.redirect_https and not listen.is_tls for listen in config.listen):
+        example = f"backend = {shown(known[0])}" if known else "a backend"
+        remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
+        yield config.place.problem("there is no route, so every request gets 404", remedy)
+    seen: dict[tuple[str, str], Place] = {}
+    for route in config.route:
+        if route.backend not in known:
+            remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
+            yield route.place.at("backend").problem(f"there is no backend {shown(route.backend)}", remedy)
+        if _unsure(draft, route.place, "host", "path"):
+            continue
+        match = (route.host, route.path.rstrip("/"))
+        if match in seen:
+            file, line = seen[match].source.find(seen[match].path)
+            yield route.place.problem(
+                f"this route is unreachable: {shown((route.host or 'every host') + ' ' + route.path)} "
+                f"is taken by the route of {file}{f':{line}' if line else ''}",
+                "remove one of the two, or change its path",
+            )
+        else:
+            seen[match] = route.place
+        if route.host and identities and len(identities) == len(config.certificate):
+            yield from _host_of_route(config, route.host, route.place.at("host"), identities)
+
+
+def _host_of_route(config: Config, host: str, place: Place, identities: tuple[Identity, ...]) -> Iterator[Problem]:
+    """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
+    if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
+        return
+    names = {name for identity in identities for name in identity.names}
+    if host in names or f"*.{host.partition('.')[2]}" in names:
+        return
+    if host.startswith("*.") and any(name.partition(".")[2] == host[2:] for name in names):
+        return
+    has_default = len(identities) == 1 or any(identity.default for identity in identities)
+    strict = config.tls.strict_sni if config.tls.strict_sni is not None else not has_default
+    remedy = "add a certificate for it, or correct the name: certificates are for " + ", ".join(
+        shown(name) for name in sorted(names)[:5]
+    )
+    if strict:
+        yield place.problem(f"this route is unreachable: no certificate is for {shown(host)}", remedy)
+    else:
+        yield place.problem(
+            f"no certificate is for {shown(host)}, so clients will refuse the default one", remedy, warning=True
+        )
+
+
+def _limits(draft: Draft) -> Iterator[Problem]:
+    config = draft.config
+    limits = config.limits
+    place = config.place.at("limits")
+    for item in fields(limits):
+        value = getattr(limits, item.name)
+        if value is None:
+            continue
+        if not math.isfinite(value) or value < 0 or (value == 0 and item.name not in ZERO_IS_FINE):
+            bound = "0 or more" if item.name in ZERO_IS_FINE else "more than 0"
+            yield place.at(item.name).problem(
+                f"{item.name} = {value} is out of bounds", f"write {bound}, such as {item.name} = {item.default}"
+            )
+    if limits.low_water >= limits.high_water and not _unsure(draft, place, "low_water", "high_water"):
+        at = "high_water" if place.at("high_water").path in place.source.lines else "low_water"
+        yield place.at(at).problem(
+            f"low_water ({limits.low_water}) is not below high_water ({limits.high_water})",
+            "write a lower low_water or a higher high_water",
+        )
+
+
+def _forward(config: Config) -> Iterator[Problem]:
+    value = config.forward.underscore_fields
+    if value not in UNDERSCORE_RULES:
+        yield config.place.at("forward", "underscore_fields").problem(
+            f"underscore_fields = {shown(value)} is not possible", choose(value, UNDERSCORE_RULES)
+        )
+
+
+def _access_log(config: Config) -> Iterator[Problem]:
+    target = config.access_log
+    place = config.place.at("access_log")
+    if target is None:
+        if config.access_log_format != "json":
+            yield config.place.at("access_log_format").problem(
+                "access_log_format has no effect without access_log", 'add access_log = "-", or remove it'
+            )
+    elif isinstance(target, Path):
+        if target.is_dir():
+            yield place.problem(f"{target} is a folder", "give a file in it")
+        elif not target.parent.is_dir():
+            yield place.problem(f"the folder {target.parent} does not exist", "create it")
+        elif not os.access(target if target.exists() else target.parent, os.W_OK):
+            yield place.problem(f"{target} may not be written", "let the user that runs lockgate write it")
+
+
+def _ports(config: Config) -> Iterator[Problem]:
+    for listen in config.listen:
+        fault = try_address(listen.address)
+        if fault is not None:
+            yield listen.place.at("address").problem(*fault)

@@ -1,0 +1,139 @@
+"""The command line: `lockgate serve`, `lockgate check`, `lockgate demo`.
+
+Exit codes: 0 after an orderly end, 1 when something failed while running, 2 for a mistake in the configuration or in the
+flags, 130 after an interrupt where nothing was running yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from .. import __version__
+from . import config
+from .check import prepare
+from .problems import ConfigError, Problem
+
+DEFAULT_FILE = Path("lockgate.toml")
+FLAGS = ("listen", "cert", "key", "backend", "route")
+"""The flags that make up a configuration; a file is the other way."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except ConfigError as error:
+        _tell(error.problems)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        print(f"lockgate: {_last_word(error)}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lockgate", description="A TLS-terminating reverse proxy.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"lockgate {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serve(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))
+
+    check = commands.add_parser("check", help="find every mistake in a configuration file", allow_abbrev=False)
+    check.add_argument("file", type=Path, metavar="FILE", help="TOML file")
+    check.set_defaults(run=_check)
+
+    from . import demo
+
+    demo_parser = commands.add_parser("demo", help="show everything on this machine, with two small backends")
+    demo.add_arguments(demo_parser)
+    demo_parser.set_defaults(run=demo.main)
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    serve.description = (
+        "Run the proxy until SIGTERM or SIGINT; running requests are finished then, a second signal cuts them off. "
+        "What to do is in a TOML file (lockgate.toml if nothing is given), or in flags."
+    )
+    serve.add_argument("-c", "--config", type=Path, metavar="FILE", help="TOML file")
+    flags = serve.add_argument_group("instead of a file")
+    flags.add_argument("--listen", action="append", metavar="ADDRESS", help="where to serve https: 127.0.0.1:8443")
+    flags.add_argument("--cert", action="append", metavar="FILE", help="PEM file with a certificate and its chain")
+    flags.add_argument("--key", action="append", metavar="FILE", help="its private key, unless it is in the same file")
+    flags.add_argument(
+        "--backend", action="append", metavar="ADDRESS", help="server for everything without a route; several share it"
+    )
+    flags.add_argument(
+        "--route",
+        action="append",
+        metavar="[HOST]/PATH=ADDRESS",
+        help="server for a path and all below it: /login=127.0.0.1:9001",
+    )
+    both = serve.add_argument_group("these win over the file")
+    both.add_argument("--adapter", choices=get_args(config.Adapter), help="what drives the sockets (default threads)")
+    both.add_argument("--workers", type=_workers, metavar="N", help="number of processes (default one for each core)")
+    both.add_argument("--access-log", metavar="FILE", help="access log: a file, or - for standard output")
+    serve.set_defaults(run=_serve)
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
+        raise argparse.ArgumentTypeError("write a number from 1 to 1024")
+    return int(text)
+
+
+def _check(args: argparse.Namespace) -> int:
+    prepared = prepare(config.read_file(args.file), ports=True)
+    _tell(prepared.warnings)
+    print(f"{args.file}: ok")
+    return 0
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from .serve import run
+
+    prepared = prepare(config.override(_read(args), args))
+    _tell(prepared.warnings)
+    return run(prepared)
+
+
+def _read(args: argparse.Namespace) -> config.Draft:
+    given = [f"--{name}" for name in FLAGS if getattr(args, name)]
+    if args.config is not None and given:
+        problem = Problem(given[0], 0, "flags and a file cannot be mixed", f"write it into {args.config}")
+        raise ConfigError([problem])
+    if given:
+        return config.read_flags(args)
+    if args.config is None and not DEFAULT_FILE.exists():
+        problem = Problem(
+            "lockgate serve",
+            0,
+            f"there is nothing to serve, and no {DEFAULT_FILE} here",
+            "give -c FILE, or --listen ADDRESS --cert FILE --key FILE --backend ADDRESS",
+        )
+        raise ConfigError([problem])
+    return config.read_file(args.config or DEFAULT_FILE)
+
+
+def _tell(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print(problem, file=sys.stderr)
+
+
+def _last_word(error: Exception) -> str:
+    """One line for an error that nobody expected: what, and where it was raised."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return f"internal error, please report it: {type(error).__name__}{place}"

@@ -1,0 +1,161 @@
+"""From a checked configuration to a running proxy: policy, sockets, access log, workers.
+
+Order matters. Sockets are opened, TLS contexts made and the log opened before the first worker is forked: a mistake is
+reported once and by the process that was started, a session ticket of one worker is understood by all, and no connection
+is lost while a worker is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from socket import socket
+
+from ..core.limits import Limits
+from ..core.proxy.hooks import Hooks
+from ..core.proxy.hub import ReverseProxy
+from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
+from ..core.tls.context import TLSOptions, client_context, server_context
+from . import sockets
+from .access_log import AccessLog, LoggingHooks, open_access_log
+from .check import Prepared
+from .config import Config, Listen
+from .problems import ConfigError, Problem
+from .supervisor import Supervisor
+from .values import Address
+from .worker import Bindings, run_worker
+
+HTTPS_PORT = 443
+
+
+def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
+    """Serve until told to stop, and return the exit code.
+
+    `hooks` are the program's own; they run in every worker. Raises `ConfigError` when an address or the access log
+    cannot be opened.
+    """
+    config = prepared.config
+    logging.basicConfig(format="lockgate: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    _raise_file_limit()
+    policy = build_policy(prepared)
+    bindings = open_bindings(config, os.environ)
+    log = _open_log(config)
+    shown = [describe(listener, sock) for listener, sock in bindings]
+
+    def work(ready: Callable[[], None]) -> None:
+        proxy = ReverseProxy(policy, limits=config.limits, hooks=_hooks(hooks, log))
+        try:
+            run_worker(config.adapter, proxy, bindings, ready)
+        finally:
+            if log is not None:
+                log.close()
+
+    def ready() -> None:
+        for text in shown:
+            print(f"listening on {text}", file=sys.stderr, flush=True)
+
+    try:
+        workers = config.workers or len(os.sched_getaffinity(0))
+        return Supervisor(work, workers=workers, ready=ready, drain_timeout=config.limits.drain_timeout).run()
+    finally:
+        for _, sock in bindings:
+            sock.close()
+        for listen in config.listen:
+            sockets.remove_path(listen.address)
+
+
+def build_policy(prepared: Prepared) -> Policy:
+    """The policy of a configuration, with its TLS contexts."""
+    config = prepared.config
+    options = TLSOptions(min_version=config.tls.min_version)
+    identities = [
+        Identity(
+            identity.names,
+            server_context([(one.chain_pem, one.key_pem) for one in identity.certificates], options=options),
+            identity.default,
+        )
+        for identity in prepared.identities
+    ]
+    backends = []
+    for name, backend in config.backend.items():
+        context = None
+        server_name = ""
+        if backend.tls is not None:
+            context = client_context(ca=prepared.authorities.get(name), verify=not backend.tls.insecure)
+            server_name = backend.tls.server_name or ""
+        backends.append(Backend(name, backend.servers, backend.balance, context, server_name))
+    return Policy.build(
+        backends=backends,
+        routes=[Route(route.backend, route.host, route.path) for route in config.route],
+        identities=identities,
+        forward=config.forward,
+        strict_sni=config.tls.strict_sni,
+    )
+
+
+def open_bindings(config: Config, environ: Mapping[str, str]) -> Bindings:
+    """A listening socket for each `[[listen]]`: one that systemd passed, or a new one. Raises `ConfigError`."""
+    passed = sockets.passed_sockets(environ)
+    opened: list[tuple[Listen, socket]] = []
+    problems: list[Problem] = []
+    for listen in config.listen:
+        try:
+            sock = sockets.find_passed(passed, listen.address) or sockets.open_socket(listen.address)
+        except sockets.ListenError as error:
+            problems.append(listen.place.at("address").problem(error.fault, error.remedy))
+        else:
+            opened.append((listen, sock))
+    if problems:
+        for _, sock in opened:
+            sock.close()
+        raise ConfigError(problems)
+    for sock in passed:
+        print(f"lockgate: no [[listen]] is for the passed socket {sockets.address_of(sock)}", file=sys.stderr)
+    first_tls = next((sockets.address_of(sock).port for listen, sock in opened if listen.is_tls), 0)
+    return [(_listener(listen, sock, first_tls), sock) for listen, sock in opened]
+
+
+def _listener(listen: Listen, sock: socket, first_tls: int) -> Listener:
+    address = sockets.address_of(sock)
+    own = address.port if listen.is_tls else first_tls
+    return Listener(
+        name=str(address),
+        tls=listen.is_tls,
+        redirect_https=listen.redirect_https,
+        https_port=listen.https_port or own or HTTPS_PORT,
+        trusted=listen.trusted,
+    )
+
+
+def describe(listener: Listener) -> str:
+    """Where to connect to, as a URL where there is one for it."""
+    scheme = "https" if listener.tls else "http"
+    return f"{scheme}://{listener.name}" if not listener.name.startswith("unix:") else f"{listener.name} ({scheme})"
+
+
+def _hooks(hooks: Hooks | None, log: AccessLog | None) -> Hooks | None:
+    return hooks if log is None else LoggingHooks(log, hooks)
+
+
+def _open_log(config: Config) -> AccessLog | None:
+    target = config.access_log
+    if target is None:
+        return None
+    try:
+        return open_access_log(target, config.access_log_format)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "there is no standard output"
+        problem = config.place.at("access_log").problem(f"{target} cannot be written ({reason})", "give another file")
+        raise ConfigError([problem]) from None
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us have: each connection is one, and so is each to a backend."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,148 @@
+"""Listening sockets: opened before any worker is started, or taken over from systemd."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+
+from .values import Address
+
+BACKLOG = 4096
+"""Connections that the kernel keeps while all workers are busy; it caps this at net.core.somaxconn."""
+
+FIRST_PASSED_FD = 3
+"""systemd passes sockets from this file descriptor on (sd_listen_fds(3))."""
+
+
+class ListenError(Exception):
+    """An address cannot be listened on. `fault` says why, `remedy` what to do."""
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(f"{fault}; {remedy}")
+        self.fault = fault
+        self.remedy = remedy
+
+
+def open_socket(address: Address) -> socket.socket:
+    """A listening, non-blocking socket. Raises `ListenError`."""
+    sock = _bound(address)
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:  # bound by two with SO_REUSEADDR, but only one may listen
+        sock.close()
+        raise ListenError(*_explained(address, error)) from None
+    sock.setblocking(False)
+    return sock
+
+
+def try_address(address: Address) -> tuple[str, str] | None:
+    """Whether the address could be listened on now: None, or (fault, remedy). Leaves nothing behind."""
+    try:
+        sock = open_socket(address)
+    except ListenError as error:
+        return error.fault, error.remedy
+    sock.close()
+    remove_path(address)
+    return None
+
+
+def remove_path(address: Address) -> None:
+    """Remove the file of a Unix socket that is not used any more."""
+    if address.path:
+        with suppress(OSError):
+            os.unlink(address.path)
+
+
+def passed_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
+    """The listening sockets that systemd passed to this process; the variables are removed, for they are for us alone."""
+    count, pid = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if not count.isdecimal() or pid != str(os.getpid()):
+        return []
+    passed = []
+    for fd in range(FIRST_PASSED_FD, FIRST_PASSED_FD + int(count)):
+        with suppress(OSError):  # not a socket
+            sock = socket.socket(fileno=fd)
+            sock.setblocking(False)
+            os.set_inheritable(fd, False)
+            passed.append(sock)
+    return passed
+
+
+def find_passed(passed: list[socket.socket], address: Address) -> socket.socket | None:
+    """Take the passed socket that listens on `address` out of the list."""
+    for sock in passed:
+        if address_of(sock) == address:
+            passed.remove(sock)
+            return sock
+    return None
+
+
+def address_of(sock: socket.socket) -> Address:
+    """Where a socket listens."""
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        return Address(name[0], name[1])
+    return Address(path=os.fsdecode(name))
+
+
+def _bound(address: Address) -> socket.socket:
+    family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ListenError(*_explained(address, error)) from None
+    try:
+        if address.path:
+            _remove_stale(address.path)
+            sock.bind(address.path)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # [::] and 0.0.0.0 are two addresses, on every system
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((address.host, address.port))
+    except OSError as error:
+        sock.close()
+        raise ListenError(*_explained(address, error)) from None
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a Unix socket that nobody listens on, left by a process that was killed."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            with suppress(OSError):
+                os.unlink(path)
+        except OSError:
+            return
+
+
+REASONS: Mapping[int, tuple[str, str]] = {
+    errno.EADDRINUSE: ("is in use", "stop the program that listens there, or use another one"),
+    errno.EACCES: ("may not be listened on", "use a port above 1023, or give the right (capability CAP_NET_BIND_SERVICE)"),
+    errno.EADDRNOTAVAIL: ("is not an address of this machine", "write one that is, or 0.0.0.0 for all"),
+    errno.EAFNOSUPPORT: ("is of an IP version that this machine does not have", "remove it"),
+    errno.ENOENT: ("is in a folder that does not exist", "create the folder"),
+}
+
+
+def _explained(address: Address, error: OSError) -> tuple[str, str]:
+    fault, remedy = REASONS.get(
+        error.errno or 0, (f"cannot be listened on ({error.strerror})", "use another one")
+    )
+    if address.path and error.errno == errno.EACCES:
+        remedy = "let the user that runs lockgate write in that folder"
+    return f"address {address} {fault}", remedy

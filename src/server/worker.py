@@ -1,0 +1,125 @@
+"""One worker process: runs a proxy under one adapter until it is told to stop.
+
+Signals. The supervisor forks with all of `SIGNALS` blocked, and they stay blocked in every thread here. A thread of its own
+waits for them with `sigwait` and tells the adapter in the one way that its loop allows from a thread. So no handler ever
+runs in the middle of something, a signal that comes before the loop is up waits, and all adapters are stopped alike.
+
+* SIGTERM: drain, which may be said any number of times (a service manager signals all processes of a service, and so
+  does the supervisor);
+* SIGQUIT: end at once;
+* SIGINT is ignored: Ctrl-C reaches all processes of a terminal, and the supervisor says what is to be done.
+
+A worker whose supervisor is gone (killed, so that it could not say anything) drains: the far end of a pipe closes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from socket import socket
+
+from ..core.proxy.hub import ReverseProxy
+from ..core.proxy.policy import Listener
+
+Bindings = Sequence[tuple[Listener, socket]]
+
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+CUT_OFF = 70
+"""Exit code of a worker that was ended at once."""
+
+
+def run_worker(
+    adapter: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], cut_off: Callable[[], None]
+) -> None:
+    """Serve until SIGTERM, then until drained. `ready` is called once; `cut_off` before the process ends by SIGQUIT."""
+    run = {"threads": _run_threads, "asyncio": _run_asyncio, "trio": _run_trio}[adapter]
+    run(proxy, bindings, ready, lambda stop: _start_signal_thread(stop, cut_off))
+
+
+def watch_parent(fd: int) -> None:
+    """Send ourselves SIGTERM when the other end of the pipe `fd` closes."""
+
+    def wait() -> None:
+        with suppress(OSError):
+            os.read(fd, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="lockgate-parent", daemon=True).start()
+
+
+def _start_signal_thread(stop: Callable[[], None], cut_off: Callable[[], None]) -> None:
+    def wait() -> None:
+        while True:
+            number = signal.sigwait(SIGNALS)
+            if number == signal.SIGQUIT:
+                cut_off()
+                os._exit(CUT_OFF)
+            if number == signal.SIGTERM:
+                stop()
+
+    threading.Thread(target=wait, name="lockgate-signals", daemon=True).start()
+
+
+Started = Callable[[Callable[[], None]], None]
+"""Is given what stops the loop, callable from any thread, once there is a loop."""
+
+
+def _run_threads(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
+    from ..adapters import threads
+
+    stop = threads.Stop()
+    started(stop.set)
+    threads.serve(proxy, bindings, stop=stop, ready=ready)
+
+
+def _run_asyncio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
+    import asyncio
+
+    from ..adapters import asyncio as adapter
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+
+        def stop_soon() -> None:
+            with suppress(RuntimeError):  # the loop has ended already
+                loop.call_soon_threadsafe(stop.set)
+
+        started(stop_soon)
+        await adapter.serve(proxy, bindings, stop=stop, ready=ready)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+
+
+def _loop_factory() -> Callable[[], "asyncio.AbstractEventLoop"] | None:
+    """uvloop's where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _run_trio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
+    import trio
+
+    from ..adapters import trio as adapter
+
+    async def main() -> None:
+        token = trio.lowlevel.current_trio_token()
+        stop = trio.Event()
+
+        def stop_soon() -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(stop.set)
+
+        started(stop_soon)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_serve_trio, adapter.serve, proxy, bindings, stop)
+            ready()
+
+    trio.run(main)

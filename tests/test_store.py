@@ -1,0 +1,286 @@
+"""Certificates and keys from files: what is accepted, and that every fault is named with its file and a remedy."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+from support_tls import authority, client_pem, expired_pem, rsa_pem, self_signed_pem, server_pem
+
+from lockgate.certs.store import CertificateError, load_certificate, load_chain, load_key, pair
+
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+def files(folder: Path, chain: bytes, key: bytes) -> tuple[Path, Path]:
+    cert_path, key_path = folder / "site.pem", folder / "site.key"
+    cert_path.write_bytes(chain)
+    key_path.write_bytes(key)
+    key_path.chmod(0o600)
+    return cert_path, key_path
+
+
+def self_signed(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, *, san: list[x509.GeneralName] | None) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Plain.Test")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW - datetime.timedelta(days=1))
+        .not_valid_after(NOW + datetime.timedelta(days=90))
+    )
+    if san is not None:
+        builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def key_pem(key: object, password: bytes | None = None) -> bytes:
+    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def blocks(pem: bytes) -> list[bytes]:
+    return [block + b"-----END CERTIFICATE-----\n" for block in pem.split(b"-----END CERTIFICATE-----\n")[:-1]]
+
+
+def test_chain_and_key(tmp_path):
+    pem = server_pem()
+    certificate = load_certificate(*files(tmp_path, pem.chain, pem.key))
+    assert certificate.names == ("localhost", "example.test", "*.example.test", "127.0.0.1", "::1")
+    assert certificate.key_type == "ECDSA"
+    assert certificate.not_before < NOW < certificate.not_after
+    assert certificate.chain_pem == pem.chain
+    assert certificate.key_pem == pem.key
+    assert certificate.warnings == ()
+
+
+def test_rsa(tmp_path):
+    pem = rsa_pem()
+    assert load_certificate(*files(tmp_path, pem.chain, pem.key)).key_type == "RSA"
+
+
+def test_chain_and_key_in_one_file(tmp_path):
+    pem = server_pem()
+    path = tmp_path / "both.pem"
+    path.write_bytes(pem.key + b"some words of explanation\n" + pem.chain)
+    path.chmod(0o600)
+    certificate = load_certificate(path, path)
+    assert certificate.chain_pem == pem.chain
+    assert certificate.key_pem == pem.key
+
+
+def test_traditional_key_format_becomes_pkcs8(tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    old = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    assert b"BEGIN EC PRIVATE KEY" in old
+    chain = self_signed(key, san=[x509.DNSName("a.test")])
+    certificate = load_certificate(*files(tmp_path, chain, old))
+    assert certificate.key_pem == key_pem(key)
+
+
+def test_names_are_lower_case_and_listed_once(tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    chain = self_signed(key, san=[x509.DNSName("WWW.A.Test"), x509.DNSName("www.a.test"), x509.DNSName("b.test")])
+    assert load_certificate(*files(tmp_path, chain, key_pem(key))).names == ("www.a.test", "b.test")
+
+
+def test_key_is_never_shown(tmp_path):
+    pem = server_pem()
+    certificate = load_certificate(*files(tmp_path, pem.chain, pem.key))
+    secret = pem.key.decode().splitlines()[1]
+    assert secret not in repr(certificate)
+    assert secret not in str(certificate)
+
+
+@pytest.mark.parametrize("place", ["cert", "key"])
+def test_missing_file(tmp_path, place):
+    pem = server_pem()
+    paths = files(tmp_path, pem.chain, pem.key)
+    missing = paths[0] if place == "cert" else paths[1]
+    missing.unlink()
+    with pytest.raises(CertificateError) as caught:
+        load_certificate(*paths)
+    assert caught.value.path == missing
+    assert caught.value.fault == f"this {'certificate' if place == 'cert' else 'key'} file does not exist"
+    assert str(caught.value).startswith(f"{missing}: ")
+    assert caught.value.remedy
+
+
+def test_folder(tmp_path):
+    with pytest.raises(CertificateError, match="is a folder"):
+        load_chain(tmp_path)
+
+
+def test_impossible_path():
+    with pytest.raises(CertificateError, match="the path is not possible"):
+        load_chain("a\0b")
+
+
+def test_path_too_long():
+    with pytest.raises(CertificateError, match="cannot be read"):
+        load_chain("a" * 5000)
+
+
+def test_unreadable_file(tmp_path, monkeypatch):
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(CertificateError, match="this key file may not be read"):
+        load_key(tmp_path / "x.key")
+
+
+DER = x509.load_pem_x509_certificates(server_pem().chain)[0].public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "is not a PEM file"),
+        (b"hello", "is not a PEM file"),
+        (DER, "is in DER form, not PEM"),
+        (server_pem().key, "has no certificate in it"),
+        (server_pem().chain[:200], "has a certificate that cannot be decoded"),
+        (server_pem().chain.replace(b"MII", b"MIA", 1), "has a certificate that cannot be decoded"),
+    ],
+    ids=["empty", "text", "DER", "key", "cut off", "damaged"],
+)
+def test_bad_chain(tmp_path, content, fault):
+    pem = server_pem()
+    paths = files(tmp_path, content, pem.key)
+    with pytest.raises(CertificateError) as caught:
+        load_certificate(*paths)
+    assert caught.value.fault == fault
+    assert caught.value.path == paths[0]
+
+
+def test_wrong_kind_of_pem_is_named(tmp_path):
+    with pytest.raises(CertificateError) as caught:
+        load_certificate(*files(tmp_path, server_pem().key, server_pem().key))
+    assert "PRIVATE KEY" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"hello", "is not a PEM file"),
+        (server_pem().chain, "has no private key in it"),
+        (server_pem().key[:80] + b"\n-----END PRIVATE KEY-----\n", "has a private key that cannot be decoded"),
+        (key_pem(ec.generate_private_key(ec.SECP256R1()), b"secret"), "is encrypted"),
+        (key_pem(dsa.generate_private_key(1024)), "has a kind of key that TLS cannot use"),
+        (key_pem(rsa.generate_private_key(65537, 1024)), "has an RSA key of 1024 bits"),
+        (key_pem(ec.generate_private_key(ec.SECP256K1())), "has a key on the curve secp256k1"),
+    ],
+    ids=["text", "certificate", "damaged", "encrypted", "DSA", "short RSA", "curve"],
+)
+def test_bad_key(tmp_path, content, fault):
+    paths = files(tmp_path, server_pem().chain, content)
+    with pytest.raises(CertificateError) as caught:
+        load_certificate(*paths)
+    assert caught.value.fault.startswith(fault)
+    assert caught.value.path == paths[1]
+    assert content.splitlines()[1].decode() not in str(caught.value) if content.count(b"\n") > 1 else True
+
+
+def test_key_of_another_certificate(tmp_path):
+    paths = files(tmp_path, server_pem().chain, client_pem().key)
+    with pytest.raises(CertificateError, match="does not belong to the certificate in") as caught:
+        load_certificate(*paths)
+    assert caught.value.path == paths[1]
+
+
+def test_ed25519_key_is_a_key(tmp_path):
+    path = tmp_path / "x.key"
+    path.write_bytes(key_pem(ed25519.Ed25519PrivateKey.generate()))
+    assert isinstance(load_key(path), ed25519.Ed25519PrivateKey)
+
+
+def test_certificate_is_not_first(tmp_path):
+    pem = server_pem()
+    leaf, issuer = blocks(pem.chain)
+    with pytest.raises(CertificateError, match="belongs to the certificate in place 2"):
+        load_certificate(*files(tmp_path, issuer + leaf, pem.key))
+
+
+def test_chain_out_of_order(tmp_path):
+    pem = server_pem()
+    leaf, issuer = blocks(pem.chain)
+    with pytest.raises(CertificateError, match=r"certificate 1, .* was not signed by certificate 2") as caught:
+        load_certificate(*files(tmp_path, leaf + authority().pem + issuer, pem.key))
+    assert "out of order" in caught.value.fault
+
+
+def test_foreign_certificate_in_chain(tmp_path):
+    pem = server_pem()
+    with pytest.raises(CertificateError, match=r"certificate 2, .* was not signed by certificate 3"):
+        load_certificate(*files(tmp_path, pem.chain + blocks(client_pem().chain)[0], pem.key))
+
+
+def test_root_at_the_end_is_fine(tmp_path):
+    pem = server_pem()
+    assert load_certificate(*files(tmp_path, pem.chain + authority().pem, pem.key)).names
+
+
+def test_expired(tmp_path):
+    pem = expired_pem()
+    paths = files(tmp_path, pem.chain, pem.key)
+    with pytest.raises(CertificateError, match="expired on") as caught:
+        load_certificate(*paths)
+    assert "allow_expired" in caught.value.remedy
+    certificate = pair(load_chain(paths[0]), load_key(paths[1]), *paths, allow_expired=True)
+    assert "expired on" in certificate.warnings[0]
+
+
+def test_not_yet_valid(tmp_path):
+    pem = server_pem()
+    paths = files(tmp_path, pem.chain, pem.key)
+    with pytest.raises(CertificateError, match="is not valid before"):
+        load_certificate(*paths, now=NOW - datetime.timedelta(days=400))
+
+
+def test_expires_soon(tmp_path):
+    pem = server_pem()
+    certificate = load_certificate(*files(tmp_path, pem.chain, pem.key), now=NOW + datetime.timedelta(days=360))
+    assert [warning for warning in certificate.warnings if warning.startswith("expires on")]
+
+
+def test_a_short_life_is_no_reason_to_warn(tmp_path):
+    pem = authority().issue("a.test", first_day=0, last_day=6)
+    assert load_certificate(*files(tmp_path, pem.chain, pem.key)).warnings == ()
+
+
+def test_no_subject_alt_name(tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = load_certificate(*files(tmp_path, self_signed(key, san=None), key_pem(key)))
+    assert certificate.names == ("plain.test",)
+    assert "subjectAltName" in certificate.warnings[0]
+
+
+def test_weak_signature(tmp_path):
+    # cryptography does not sign with SHA-1 any more; OpenSSL's command line was used for this one
+    pem = (Path(__file__).parent / "vectors" / "certs" / "sha1-signed.pem").read_bytes()
+    leaf, _, key = pem.partition(b"-----BEGIN PRIVATE KEY-----")
+    with pytest.raises(CertificateError, match="is signed with SHA1, which clients refuse"):
+        load_certificate(*files(tmp_path, leaf, b"-----BEGIN PRIVATE KEY-----" + key))
+
+
+def test_self_signed(tmp_path):
+    pem = self_signed_pem()
+    assert "localhost" in load_certificate(*files(tmp_path, pem.chain, pem.key)).names
+
+
+def test_key_that_everyone_can_read(tmp_path):
+    pem = server_pem()
+    paths = files(tmp_path, pem.chain, pem.key)
+    os.chmod(paths[1], 0o644)
+    assert "can be read by every user" in load_certificate(*paths).warnings[0]
