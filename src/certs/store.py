@@ -202,7 +202,9 @@ def _pem_kinds(data: bytes) -> str:
     return " and ".join(dict.fromkeys(label.decode() for label in labels)) or "something else"
 
 
-def _check_match(chain: Sequence[x509.Certificate], key: PrivateKey, cert_path: Path | str, key_path: Path | str) -> None:
+def _check_match(
+    chain: Sequence[x509.Certificate], key: PrivateKey, cert_path: Path | str, key_path: Path | str
+) -> None:
     public = key.public_key()
     if chain[0].public_key() == public:
         return

@@ -167,7 +167,9 @@ def json_line(record: AccessRecord, began: float, most: int) -> str:
     r = record
 
     def text(value: str | bytes) -> str:
-        return quoted((value.decode("latin-1") if isinstance(value, bytes) else value)[:most]).replace("\x7f", "\\u007f")
+        return quoted((value.decode("latin-1") if isinstance(value, bytes) else value)[:most]).replace(
+            "\x7f", "\\u007f"
+        )
 
     def seconds(value: float | None) -> str:
         return "null" if value is None else f"{value:.6f}"
@@ -216,9 +218,7 @@ def _iso(when: float) -> str:
     """RFC 3339 in UTC with milliseconds."""
     whole = int(when)
     at = time.gmtime(whole)
-    return (
-        f"{at[0]:04d}-{at[1]:02d}-{at[2]:02d}T{at[3]:02d}:{at[4]:02d}:{at[5]:02d}.{int((when - whole) * 1000):03d}Z"
-    )
+    return f"{at[0]:04d}-{at[1]:02d}-{at[2]:02d}T{at[3]:02d}:{at[4]:02d}:{at[5]:02d}.{int((when - whole) * 1000):03d}Z"
 
 
 def _clf_time(when: float) -> str:

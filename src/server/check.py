@@ -16,7 +16,6 @@ from pathlib import Path
 from cryptography import x509
 
 from ..certs import store
-from ..core.proxy.policy import UNDERSCORE_RULES
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
@@ -26,6 +25,7 @@ ZERO_IS_FINE = {
     "min_body_rate_grace", "drain_body", "linger_timeout", "pool_size", "pool_fresh", "drain_timeout",
 }  # fmt: skip
 """Limits that may be 0; the others must be above."""
+UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,9 @@ def _backends(draft: Draft) -> Iterator[Problem]:
             )
         for index, server in enumerate(backend.servers):
             if server in backend.servers[:index]:
-                yield backend.place.at("servers", index).problem(f"server {server} is there twice", "remove one of them")
+                yield backend.place.at("servers", index).problem(
+                    f"server {server} is there twice", "remove one of them"
+                )
         yield from _backend_tls(name, backend)
         if name not in used:
             yield backend.place.problem(
@@ -227,13 +229,15 @@ def _backend_tls(name: str, backend: Backend) -> Iterator[Problem]:
     if tls is None:
         return
     if tls.server_name is not None and tls.server_name.startswith("*"):
-        yield tls.place.at("server_name").problem("server_name is a wildcard", "write the one name that is to be verified")
+        yield tls.place.at("server_name").problem(
+            "server_name is a wildcard", "write the one name that is to be verified"
+        )
     if tls.insecure:
         if tls.ca is not None:
             yield tls.place.at("ca").problem("ca has no effect beside insecure = true", "remove one of the two")
         yield tls.place.at("insecure").problem(
             f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
-            "write ca = \"FILE\" instead of insecure = true",
+            'write ca = "FILE" instead of insecure = true',
             warning=True,
         )
     elif tls.server_name is None and any(server.startswith("unix:") for server in backend.servers):
@@ -244,7 +248,9 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
     config = draft.config
     written = draft.written.get("backend")
     known = list(written) if isinstance(written, dict) else []
-    if not draft.written.get("route") and not all(listen.redirect_https and not listen.is_tls for listen in config.listen):
+    if not draft.written.get("route") and not all(
+        listen.redirect_https and not listen.is_tls for listen in config.listen
+    ):
         example = f"backend = {shown(known[0])}" if known else "a backend"
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)

@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lockgate", description="A TLS-terminating reverse proxy.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="lockgate", description="A TLS-terminating reverse proxy.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"lockgate {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serve(commands.add_parser("serve", help="run the proxy", allow_abbrev=False))

@@ -20,9 +20,9 @@ from msgspec.structs import replace
 from ..core.limits import Limits
 from ..core.proxy.policy import ForwardRules
 from .problems import ConfigError, KeyPath, Place, Problem, Source
-from .tables import LogTarget, Reader
+from .tables import Reader
 from .toml_lines import key_lines
-from .values import Address, HostName, Network, PathPrefix, ServerAddress
+from .values import Address, HostName, LogTarget, Network, PathPrefix, ServerAddress
 
 Adapter = Literal["threads", "asyncio", "trio"]
 LogFormat = Literal["json", "common", "combined"]
@@ -35,7 +35,7 @@ class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where it was written, for messages."""
 
 
-class Listen(Table):
+class Listen(Table, frozen=True, kw_only=True):
     """`[[listen]]`: a place where clients connect."""
 
     address: Address
@@ -54,7 +54,7 @@ class Listen(Table):
         return not self.redirect_https if self.tls is None else self.tls
 
 
-class CertificateFiles(Table):
+class CertificateFiles(Table, frozen=True, kw_only=True):
     """`[[certificate]]`: a certificate with its intermediates, and its key."""
 
     cert: Path
@@ -66,7 +66,7 @@ class CertificateFiles(Table):
     """Serve it although it has expired or is not valid yet."""
 
 
-class TLSSettings(Table):
+class TLSSettings(Table, frozen=True, kw_only=True):
     """`[tls]`: what holds for all certificates."""
 
     min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
@@ -74,7 +74,7 @@ class TLSSettings(Table):
     """Refuse clients that name an unknown server. None: do so unless there is a default certificate."""
 
 
-class Route(Table):
+class Route(Table, frozen=True, kw_only=True):
     """`[[route]]`: which requests go to which backend. By host first, then the longest path."""
 
     backend: str
@@ -83,7 +83,7 @@ class Route(Table):
     path: PathPrefix = PathPrefix("/")
 
 
-class BackendTLS(Table):
+class BackendTLS(Table, frozen=True, kw_only=True):
     """`tls = {...}` of a backend: encrypt again, and verify the backend."""
 
     ca: Path | None = None
@@ -94,7 +94,7 @@ class BackendTLS(Table):
     """Do not verify: whoever is in the middle can read and change everything."""
 
 
-class Backend(Table):
+class Backend(Table, frozen=True, kw_only=True):
     """`[backend.NAME]`: servers that answer alike."""
 
     servers: tuple[ServerAddress, ...]
@@ -102,7 +102,7 @@ class Backend(Table):
     tls: BackendTLS | None = None
 
 
-class Config(Table):
+class Config(Table, frozen=True, kw_only=True):
     """Everything."""
 
     listen: tuple[Listen, ...] = ()
@@ -115,7 +115,7 @@ class Config(Table):
     adapter: Adapter = "threads"
     workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """Number of processes. None: one for each core."""
-    access_log: LogTarget | Path | str | None = None
+    access_log: LogTarget | None = None
     """`-` for standard output, or a file. None: no access log."""
     access_log_format: LogFormat = "json"
 
@@ -188,9 +188,7 @@ def read_flags(args: Namespace) -> Draft:
     for text in args.route or []:
         match, equals, server = text.partition("=")
         if not equals:
-            problems.append(
-                Problem(f"--route {text}", 0, "there is no = in it", "write --route /login=127.0.0.1:9001")
-            )
+            problems.append(Problem(f"--route {text}", 0, "there is no = in it", "write --route /login=127.0.0.1:9001"))
             continue
         host, slash, path = match.partition("/")
         note(("route", len(routes)), "--route", text)
@@ -207,7 +205,7 @@ def override(draft: Draft, args: Namespace) -> Draft:
     """Put the flags that win over a file in: adapter, workers, access_log (None: not given)."""
     given: dict[str, Any] = {name: getattr(args, name) for name in ("adapter", "workers") if getattr(args, name)}
     if args.access_log:
-        given["access_log"] = "-" if args.access_log == "-" else Path(args.access_log)
+        given["access_log"] = args.access_log if args.access_log == "-" else Path(args.access_log)
     return draft._replace(config=replace(draft.config, **given))
 
 
@@ -231,7 +229,9 @@ def _syntax_problem(file: str, text: str, message: str) -> Problem:
     elif re.fullmatch(r"[\w-]+\s*:.*", line):
         remedy = "write key = value, with an equals sign"
     elif "overwrite" in fault or "twice" in fault or "already" in fault:
-        remedy = "write each key and table once; begin each element of a list of tables with double brackets, as [[route]]"
+        remedy = (
+            "write each key and table once; begin each element of a list of tables with double brackets, as [[route]]"
+        )
     else:
         remedy = 'write key = "text", key = 1, key = true, [table] or [[list of tables]]'
     return Problem(file, number, fault, remedy)

@@ -11,12 +11,9 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, Mapping
-from ipaddress import ip_address
-from pathlib import Path
+from collections.abc import Callable, MutableMapping
 from socket import socket
 
-from ..core.limits import Limits
 from ..core.proxy.hooks import Hooks
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
@@ -27,7 +24,6 @@ from .check import Prepared
 from .config import Config, Listen
 from .problems import ConfigError, Problem
 from .supervisor import Supervisor
-from .values import Address
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
@@ -45,19 +41,21 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
     policy = build_policy(prepared)
     bindings = open_bindings(config, os.environ)
     log = _open_log(config)
-    shown = [describe(listener, sock) for listener, sock in bindings]
+
+    def close_log() -> None:
+        if log is not None:
+            log.close()
 
     def work(ready: Callable[[], None]) -> None:
         proxy = ReverseProxy(policy, limits=config.limits, hooks=_hooks(hooks, log))
         try:
-            run_worker(config.adapter, proxy, bindings, ready)
+            run_worker(config.adapter, proxy, bindings, ready, close_log)
         finally:
-            if log is not None:
-                log.close()
+            close_log()
 
     def ready() -> None:
-        for text in shown:
-            print(f"listening on {text}", file=sys.stderr, flush=True)
+        for listener, _ in bindings:
+            print(f"listening on {describe(listener)}", file=sys.stderr, flush=True)
 
     try:
         workers = config.workers or len(os.sched_getaffinity(0))
@@ -98,7 +96,7 @@ def build_policy(prepared: Prepared) -> Policy:
     )
 
 
-def open_bindings(config: Config, environ: Mapping[str, str]) -> Bindings:
+def open_bindings(config: Config, environ: MutableMapping[str, str]) -> Bindings:
     """A listening socket for each `[[listen]]`: one that systemd passed, or a new one. Raises `ConfigError`."""
     passed = sockets.passed_sockets(environ)
     opened: list[tuple[Listen, socket]] = []

@@ -132,7 +132,10 @@ def _remove_stale(path: str) -> None:
 
 REASONS: Mapping[int, tuple[str, str]] = {
     errno.EADDRINUSE: ("is in use", "stop the program that listens there, or use another one"),
-    errno.EACCES: ("may not be listened on", "use a port above 1023, or give the right (capability CAP_NET_BIND_SERVICE)"),
+    errno.EACCES: (
+        "may not be listened on",
+        "use a port above 1023, or give the right (capability CAP_NET_BIND_SERVICE)",
+    ),
     errno.EADDRNOTAVAIL: ("is not an address of this machine", "write one that is, or 0.0.0.0 for all"),
     errno.EAFNOSUPPORT: ("is of an IP version that this machine does not have", "remove it"),
     errno.ENOENT: ("is in a folder that does not exist", "create the folder"),
@@ -140,9 +143,7 @@ REASONS: Mapping[int, tuple[str, str]] = {
 
 
 def _explained(address: Address, error: OSError) -> tuple[str, str]:
-    fault, remedy = REASONS.get(
-        error.errno or 0, (f"cannot be listened on ({error.strerror})", "use another one")
-    )
+    fault, remedy = REASONS.get(error.errno or 0, (f"cannot be listened on ({error.strerror})", "use another one"))
     if address.path and error.errno == errno.EACCES:
         remedy = "let the user that runs lockgate write in that folder"
     return f"address {address} {fault}", remedy

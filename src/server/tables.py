@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -102,7 +104,7 @@ class Reader:
         """A value of the type `kind` made of `raw`, or FAILED."""
         kind = _without_none(kind)
         key = next((part for part in reversed(place.path) if isinstance(part, str)), "")
-        if kind in PARSERS or kind in {Path, LogTarget}:
+        if kind in PARSERS or kind in {Path, values.LogTarget}:
             return self._text(kind, raw, place, key)
         origin, parts = get_origin(kind), get_args(kind)
         if origin is tuple:
@@ -127,10 +129,10 @@ class Reader:
     def _text(self, kind: Any, raw: object, place: Place, key: str) -> Any:
         if not isinstance(raw, str):
             return self._wrong(place, raw, KINDS[str], EXAMPLES.get(key, ""))
-        if kind in {Path, LogTarget}:
+        if kind in {Path, values.LogTarget}:
             if not raw or "\0" in raw:
                 return self._note(place, f"{key} = {shown(raw)} is no path", f"write {EXAMPLES[key]}")
-            return raw if kind is LogTarget and raw == "-" else self.base / raw
+            return raw if kind == values.LogTarget and raw == "-" else self.base / raw
         try:
             return PARSERS[kind](raw)
         except values.BadValue as bad:
@@ -160,10 +162,6 @@ class Reader:
         return FAILED
 
 
-class LogTarget:
-    """Type of a setting that is `-` for standard output, or a path."""
-
-
 REQUIRED = object()
 """Stands for the default of a field that has none."""
 
@@ -189,8 +187,8 @@ def _is_table(kind: Any) -> bool:
 
 
 def _without_none(kind: Any) -> Any:
-    if kind not in PARSERS and get_origin(kind) in {Union, types.UnionType} and type(None) in get_args(kind):
-        return get_args(kind)[0]
+    if get_origin(kind) in {Union, types.UnionType}:
+        return reduce(or_, (part for part in get_args(kind) if part is not type(None)))
     return kind
 
 
@@ -201,4 +199,6 @@ def _described(raw: object) -> str:
         return f"the string {shown(raw)}"
     if isinstance(raw, (int, float)):
         return f"the number {raw}"
-    return {dict: "a table", list: "a list"}.get(type(raw), f"a {type(raw).__name__}")
+    if isinstance(raw, (dict, list)):
+        return "a table" if isinstance(raw, dict) else "a list"
+    return f"a {type(raw).__name__}"

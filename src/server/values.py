@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import NewType
+from pathlib import Path
+from typing import Literal, NewType
 
 from .problems import shown
 
@@ -20,6 +21,8 @@ PathPrefix = NewType("PathPrefix", str)
 ServerAddress = NewType("ServerAddress", str)
 """Where a backend listens: `host:port`, `[v6]:port` or `unix:/path`."""
 Network = IPv4Network | IPv6Network
+LogTarget = Path | Literal["-"]
+"""A file, or standard output."""
 
 MAX_NAME = 253
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -165,7 +168,9 @@ def parse_network(text: str) -> Network:
 def _socket_path(text: str) -> str:
     path = text.removeprefix("unix:")
     if not path.startswith("/"):
-        raise BadValue(f"the path of {shown(text)} is not absolute", f"write {shown('unix:/run/' + (path or 'name.sock'))}")
+        raise BadValue(
+            f"the path of {shown(text)} is not absolute", f"write {shown('unix:/run/' + (path or 'name.sock'))}"
+        )
     if len(path.encode()) > 107 or "\0" in path:
         raise BadValue(f"{shown(text)} is not possible as the path of a socket", "write a path of at most 107 bytes")
     return path

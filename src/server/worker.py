@@ -19,7 +19,12 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from socket import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
@@ -95,7 +100,7 @@ def _run_asyncio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], No
         runner.run(main())
 
 
-def _loop_factory() -> Callable[[], "asyncio.AbstractEventLoop"] | None:
+def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
     """uvloop's where it is installed."""
     try:
         import uvloop
@@ -119,7 +124,7 @@ def _run_trio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None]
 
         started(stop_soon)
         async with trio.open_nursery() as nursery:
-            await nursery.start(_serve_trio, adapter.serve, proxy, bindings, stop)
+            await nursery.start(partial(adapter.serve, proxy, bindings, stop=stop))
             ready()
 
     trio.run(main)
