@@ -39,6 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "adapters": CORE,
     "testing": {*CORE, "certs"},
     "server": {*CORE, "certs", "adapters", ""},
+    "__main__": {"server"},
     "": {*CORE, "core.tls.engine", "certs", "adapters"},
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from cryptography import x509
 
 from ..certs import store
+from ..core.proxy.policy import UNDERSCORE_RULES
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
@@ -25,7 +26,6 @@ ZERO_IS_FINE = {
     "min_body_rate_grace", "drain_body", "linger_timeout", "pool_size", "pool_fresh", "drain_timeout",
 }  # fmt: skip
 """Limits that may be 0; the others must be above."""
-UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 
 @dataclass(frozen=True, slots=True)
