@@ -223,6 +223,8 @@ class Steering(Recorder):
             exchange.backend = "nowhere"
         if request.target == b"/boom":
             raise RuntimeError("secret")
+        if request.target == b"/shorter":
+            request.headers.set(b"content-length", b"3")
         request.headers.set(b"x-added", b"a\r\nb" if request.target == b"/inject" else b"1")
         return None
 
@@ -231,6 +233,8 @@ class Steering(Recorder):
             return Answer(404)
         if exchange.request.target == b"/boom2":
             raise RuntimeError("secret")
+        if exchange.request.target == b"/longer":
+            response.headers.set(b"content-length", b"7")
         response.headers.add(b"x-back", b"\n" if exchange.request.target == b"/inject2" else b"2")
         return None
 
@@ -268,6 +272,19 @@ def test_hooks(target: str, status: int, end: str) -> None:
     assert "secret" not in world.records[0].detail
     client.send(head("GET /answer HTTP/1.1\nHost: a"))
     assert client.text.endswith("mine")
+
+
+def test_a_hook_that_announces_another_length_is_found_out() -> None:
+    world = World(hooks=Steering())
+    client = world.client()
+    client.send(head("POST /shorter HTTP/1.1\nHost: a\nContent-Length: 5") + b"12345")
+    assert client.text.startswith("HTTP/1.1 500")
+    assert world.servers[0].how == [Close.ABORT]
+    client = world.client()
+    client.send(head("GET /longer HTTP/1.1\nHost: a"))
+    world.servers[1].send(OK)
+    assert client.how == [Close.ABORT]
+    assert [record.end for record in world.records] == ["hook_failed", "hook_failed"]
 
 
 # -- servers that fail ---------------------------------------------------------------------------------------------

@@ -114,16 +114,10 @@ class Relay:
         self.record.connect_time = self.client.hub.now - self.started
         if not request.authority:  # HTTP/1.0 may leave it out; towards the server Host is a duty
             request.authority = upstream.server.name.encode("ascii", "replace")
-        assert upstream.http is not None
-        try:
-            upstream.http.send(request)
-        except LocalProtocolError as error:
-            self.fail(500, "hook_failed", f"the request can not be sent: {error}")
+        if not self._to_server(upstream, request):
             return
-        if self.request_ended:
-            upstream.http.send(EndOfMessage())
+        if self.request_ended and self._to_server(upstream, EndOfMessage()):
             upstream.request_sent()
-        upstream.touch()
         self.client.release()
 
     # -- what the client does --------------------------------------------------------------------------------------
@@ -132,9 +126,8 @@ class Relay:
         """A piece of the request's body."""
         self.record.bytes_in += len(event.data)
         self.last_activity = self.client.hub.now
-        if self.upstream is not None and self.upstream.http is not None:
-            self.upstream.http.send(event)
-            self.upstream.touch()
+        if self.upstream is not None:
+            self._to_server(self.upstream, event)
 
     def request_end(self, event: EndOfMessage) -> None:
         """The request is complete; in a tunnel, the client has closed its side."""
@@ -144,11 +137,11 @@ class Relay:
             return
         if not self.tunnel and self.exchange.request.body_length is not None and len(event.trailers):
             event = EndOfMessage()
-        upstream.http.send(event)
-        upstream.request_sent()
-        if self.tunnel:
-            upstream.finish_sending()
-            self._tunnel_side_ended()
+        if self._to_server(upstream, event):
+            upstream.request_sent()
+            if self.tunnel:
+                upstream.finish_sending()
+                self._tunnel_side_ended()
 
     def client_gone(self, end: str, detail: str) -> None:
         """There is nobody left to answer."""
@@ -204,21 +197,21 @@ class Relay:
         """A piece of the answer's body."""
         self.record.bytes_out += len(event.data)
         self.last_activity = self.client.hub.now
-        self.client.send(event)
+        self._to_client(event)
 
     def response_end(self, event: EndOfMessage) -> None:
         """The answer is complete; in a tunnel, the server has closed its side."""
         self.response_ended = True
         upstream = self.upstream
+        if not self._to_client(event):
+            return
         if self.tunnel:
-            self.client.send(event)
             self.client.finish_sending()
             self._tunnel_side_ended()
             return
         self.upstream = None
         if upstream is not None:
             upstream.finished(self.request_ended)
-        self.client.send(event)
         self.client.response_sent()
 
     def upstream_failed(self, upstream: Upstream, end: str, detail: str) -> None:
@@ -264,6 +257,28 @@ class Relay:
             self.record.end = end
             self.record.detail = detail
         self.client.hub.log(self.record)
+
+    def _to_server(self, upstream: Upstream, event: Request | Data | EndOfMessage) -> bool:
+        """Pass an event on; False if a hook made a message of it that HTTP can not say, and the request was given up."""
+        if upstream.http is None:
+            return False
+        try:
+            upstream.http.send(event)
+        except LocalProtocolError as error:
+            self.fail(500, "hook_failed", f"the request can not be sent: {error}")
+            return False
+        upstream.touch()
+        return True
+
+    def _to_client(self, event: Data | EndOfMessage) -> bool:
+        """The same in the other direction."""
+        try:
+            self.client.send(event)
+        except LocalProtocolError as error:
+            self.response_ended = False
+            self.fail(500, "hook_failed", f"the answer can not be sent: {error}")
+            return False
+        return True
 
     def _tunnel_side_ended(self) -> None:
         if self.request_ended and self.response_ended:
