@@ -23,7 +23,6 @@ from lockgate.adapters import threads as on_threads
 from lockgate.adapters import trio as on_trio
 from lockgate.core import commands
 from lockgate.core.commands import Close
-from lockgate.core.proxy.channel import Channel
 
 HIGH_WATER, LOW_WATER = 100_000, 20_000
 PEER_TEXT = "quotes the peer"
@@ -36,12 +35,13 @@ class Listener:
     name: str
 
 
-class EchoChannel(Channel):
-    """Sends back what it gets; with a `partner` sends it to that one instead."""
+class EchoChannel:
+    """Sends back what it gets; with a `partner` sends it to that one instead. What `Channel` is to an adapter."""
 
     def __init__(self, hub: EchoHub, behaviour: str) -> None:
-        super().__init__(hub)
-        self.hub: EchoHub = hub
+        self.hub = hub
+        self.transport: Any = None
+        self.output = bytearray()
         self.behaviour = behaviour
         self.partner: EchoChannel = self
         self.paused = False
@@ -55,6 +55,9 @@ class EchoChannel(Channel):
         self.hub.calls.append((self.behaviour, call))
         if self.gone:
             self.hub.violations.append(f"{call} after the end of {self.behaviour}")
+
+    def get_buffer(self) -> memoryview:
+        return self.hub.read_buffer
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
         self.receive_data(bytes(self.get_buffer()[:nbytes]), now)
