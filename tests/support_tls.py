@@ -284,7 +284,11 @@ def hello_message(
     if tail is None:
         tail = with_length(b"".join(extensions)) if extensions else b""
     body = (
-        u16(version) + bytes(range(32)) + with_length(session_id, 1) + with_length(ciphers) + with_length(compression, 1)
+        u16(version)
+        + bytes(range(32))
+        + with_length(session_id, 1)
+        + with_length(ciphers)
+        + with_length(compression, 1)
     )
     return b"\x01" + with_length(body + tail, 3)
 

@@ -544,9 +544,7 @@ class TestRefusedHandshakes:
         assert pair.peer.error is not None
 
     def test_server_name_changes_after_hello_retry_request(self, engine: EngineKind) -> None:
-        ours = server_context(
-            [support_tls.server_pem().pair], options=TLSOptions(groups="P-384"), engine=engine
-        )
+        ours = server_context([support_tls.server_pem().pair], options=TLSOptions(groups="P-384"), engine=engine)
         client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
         client.set_tlsext_host_name(b"example.test")
         client.set_connect_state()
@@ -591,7 +589,13 @@ class TestVerification:
         ],
     )
     def test_refused(
-        self, trusting: ClientContext, version: str, pem: Callable[[], support_tls.Pem], name: str, reason: str, alert: int
+        self,
+        trusting: ClientContext,
+        version: str,
+        pem: Callable[[], support_tls.Pem],
+        name: str,
+        reason: str,
+        alert: int,
     ) -> None:
         pair = client_pair(trusting, ssl_server_context(pem(), **only(version)), name)
         error = failure(pair)
@@ -637,9 +641,7 @@ class TestVerification:
     def test_client_certificate(self, engine: EngineKind) -> None:
         server = ssl_server_context(verify_mode=ssl.CERT_REQUIRED)
         server.load_verify_locations(cadata=support_tls.authority().pem.decode())
-        context = client_context(
-            ca=support_tls.authority().pem, identity=support_tls.client_pem().pair, engine=engine
-        )
+        context = client_context(ca=support_tls.authority().pem, identity=support_tls.client_pem().pair, engine=engine)
         pair = established(client_pair(context, server))
         assert isinstance(pair.peer, SSLPeer)
         assert pair.peer.ssl.getpeercert()["subjectAltName"] == (("DNS", "client.test"),)  # type: ignore[index]
