@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import ssl
 from collections.abc import Callable
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import support_tls
+from OpenSSL import SSL
+from support_tls import SSLPeer, hello_message, pieces, records, ssl_client_context, ssl_server_context
+
 from lockgate.core.errors import LocalProtocolError, TLSError
 from lockgate.core.events import (
     NEED_DATA,
@@ -25,8 +29,6 @@ from lockgate.core.tls.connection import CONTROL_ALLOWANCE, CONTROL_DATA, TLSCon
 from lockgate.core.tls.context import ClientContext, ServerContext, TLSOptions, client_context, server_context
 from lockgate.core.tls.engine import NATIVE, EngineKind, PyOpenSSLContext
 from lockgate.core.tls.states import State
-from OpenSSL import SSL
-from support_tls import SSLPeer, hello_message, pieces, records, ssl_client_context, ssl_server_context
 
 ENGINES: dict[str, EngineKind] = {"pyopenssl": PyOpenSSLContext}
 if NATIVE is not None:
@@ -472,7 +474,7 @@ class TestDecision:
             ours.receive_data(part)
             assert ours.next_event() is NEED_DATA
         ours.receive_data(b" /x")
-        with pytest.raises(TLSError, match="^plain_http$") as caught:
+        with pytest.raises(TLSError, match=r"^plain_http$") as caught:
             ours.next_event()
         assert caught.value.alert is None
         assert ours.plain_http == b"GET /x"
@@ -551,10 +553,8 @@ class TestRefusedHandshakes:
         server = TLSConnection(Role.SERVER)
 
         def flight() -> None:
-            try:
+            with contextlib.suppress(SSL.WantReadError):
                 client.do_handshake()
-            except SSL.WantReadError:
-                pass
             server.receive_data(client.bio_read(65536))
             pull(server, ours)
             if output := server.data_to_send():
@@ -576,7 +576,7 @@ class TestRefusedHandshakes:
 class TestVerification:
     @pytest.mark.parametrize("version", VERSIONS)
     @pytest.mark.parametrize(
-        ("pem", "name", "reason", "alert"),
+        "case",
         [
             (support_tls.wrong_name_pem, "localhost", "certificate_wrong_name", 42),
             (support_tls.wrong_name_pem, "127.0.0.1", "certificate_wrong_name", 42),
@@ -592,11 +592,9 @@ class TestVerification:
         self,
         trusting: ClientContext,
         version: str,
-        pem: Callable[[], support_tls.Pem],
-        name: str,
-        reason: str,
-        alert: int,
+        case: tuple[Callable[[], support_tls.Pem], str, str, int],
     ) -> None:
+        pem, name, reason, alert = case
         pair = client_pair(trusting, ssl_server_context(pem(), **only(version)), name)
         error = failure(pair)
         assert (error.reason, error.alert, error.received) == (reason, alert, False)
@@ -725,10 +723,14 @@ class TestControlMessages:
     @pytest.mark.parametrize("answer", [True, False])
     def test_flood(self, context: ServerContext, tmp_path: Path, answer: bool) -> None:
         pair, keys = self.keys(context, tmp_path)
-        with pytest.raises(TLSError) as caught:
+
+        def flood() -> None:
             for _ in range(CONTROL_ALLOWANCE + 1):
                 pair.ours.receive_data(keys.key_update(answer=answer))
                 pull(pair.ours)
+
+        with pytest.raises(TLSError) as caught:
+            flood()
         assert caught.value.reason == "too_many_control_messages"
         assert caught.value.alert in (10, 20)
         output = pair.ours.data_to_send()
@@ -751,10 +753,8 @@ class TestControlMessages:
         server = TLSConnection(Role.SERVER)
 
         def step() -> list[TLSEvent]:
-            try:
+            with contextlib.suppress(SSL.WantReadError):
                 client.do_handshake()
-            except SSL.WantReadError:
-                pass
             server.receive_data(client.bio_read(65536))
             events = pull(server, context)
             client.bio_write(server.data_to_send())

@@ -8,9 +8,10 @@ import pytest
 import support_tls
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support_tls import alpn, extension, hello_message, records, server_name, u16, with_length
+
 from lockgate.core.errors import TLSError
 from lockgate.core.tls.hello import ClientHello, ClientHelloReader, hello_records, parse_client_hello
-from support_tls import alpn, extension, hello_message, records, server_name, u16, with_length
 
 LIMIT = 65536
 
@@ -263,7 +264,4 @@ def test_mutations(data: st.DataObject) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_as_message(body: bytes) -> None:
     """No bytes make the parser fail in another way than with a TLSError that names an alert."""
-    try:
-        parse_client_hello(b"\x01" + with_length(body, 3))
-    except TLSError as error:
-        assert error.alert in (47, 50, 70)
+    assert read([records(b"\x01" + with_length(body, 3))])[1] in (47, 50, 70)

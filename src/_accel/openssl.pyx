@@ -2,8 +2,8 @@
 """The native engine: OpenSSL called by address.
 
 Nothing is linked. The functions are those of the OpenSSL inside cryptography, which pyOpenSSL has configured the `SSL_CTX`
-with; `load` is given their addresses after each was found with the type in `SIGNATURES` (see `core/tls/binding.py`). The
-interface and its meaning are `Engine`'s in `core/tls/engine.py`.
+with; `load` is given their addresses after each was found with its type of `openssl_table.py` (see `core/tls/binding.py`).
+The interface and its meaning are `Engine`'s in `core/tls/engine.py`; C declarations are in `openssl.pxd`.
 
 Callbacks
     OpenSSL calls back while one of our calls runs, on the same thread. So each call leaves a pointer to the connection's
@@ -28,6 +28,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, PyObject
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcmp
+
+from .openssl_table import SIGNATURES
 
 
 cdef extern from *:
@@ -62,128 +64,11 @@ cdef extern from "Python.h":
     char *content "PyBytes_AS_STRING"(PyObject *)
     int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t)
 
-ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
-ctypedef int (*ALPNCallback)(
-    void *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *) noexcept nogil
-ctypedef int (*NameCallback)(void *, int *, void *) noexcept nogil
-
-
-cdef struct Functions:
-    void *(*SSL_new)(void *) noexcept nogil
-    void (*SSL_free)(void *) noexcept nogil
-    long (*SSL_set_mode)(void *, long) noexcept nogil
-    void (*SSL_set_bio)(void *, void *, void *) noexcept nogil
-    void (*SSL_set_accept_state)(void *) noexcept nogil
-    void (*SSL_set_connect_state)(void *) noexcept nogil
-    int (*SSL_do_handshake)(void *) noexcept nogil
-    int (*SSL_read)(void *, void *, int) noexcept nogil
-    int (*SSL_write)(void *, const void *, int) noexcept nogil
-    int (*SSL_pending)(void *) noexcept nogil
-    int (*SSL_shutdown)(void *) noexcept nogil
-    int (*SSL_get_error)(void *, int) noexcept nogil
-    const char *(*SSL_get_version)(void *) noexcept nogil
-    void *(*SSL_get_current_cipher)(void *) noexcept nogil
-    const char *(*SSL_CIPHER_get_name)(void *) noexcept nogil
-    const char *(*SSL_get0_group_name)(void *) noexcept nogil
-    void *(*SSL_get_session)(void *) noexcept nogil
-    const char *(*SSL_get_servername)(void *, int) noexcept nogil
-    void (*SSL_get0_alpn_selected)(void *, const unsigned char **, unsigned int *) noexcept nogil
-    int (*SSL_session_reused)(void *) noexcept nogil
-    long (*SSL_get_verify_result)(void *) noexcept nogil
-    void (*SSL_CTX_set_info_callback)(void *, InfoCallback) noexcept nogil
-    void (*SSL_CTX_set_alpn_select_cb)(void *, ALPNCallback, void *) noexcept nogil
-    void (*SSL_CTX_set_tlsext_servername_callback)(void *, NameCallback) noexcept nogil
-    void (*SSL_set_tlsext_host_name)(void *, const char *) noexcept nogil
-    void *(*SSL_get0_param)(void *) noexcept nogil
-    int (*X509_VERIFY_PARAM_set1_host)(void *, const char *, size_t) noexcept nogil
-    int (*X509_VERIFY_PARAM_set1_ip)(void *, const unsigned char *, size_t) noexcept nogil
-    void (*X509_VERIFY_PARAM_set_hostflags)(void *, unsigned int) noexcept nogil
-    void *(*BIO_new)(void *) noexcept nogil
-    void *(*BIO_s_mem)() noexcept nogil
-    int (*BIO_free)(void *) noexcept nogil
-    int (*BIO_read)(void *, void *, int) noexcept nogil
-    int (*BIO_write)(void *, const void *, int) noexcept nogil
-    long (*BIO_get_mem_data)(void *, char **) noexcept nogil
-    void (*ERR_clear_error)() noexcept nogil
-    unsigned long (*ERR_peek_error)() noexcept nogil
-    int (*ERR_GET_REASON)(unsigned long) noexcept nogil
-
-
-SIGNATURES = {
-    "SSL_new": "SSL *(*)(SSL_CTX *)",
-    "SSL_free": "void(*)(SSL *)",
-    "SSL_set_mode": "long(*)(SSL *, long)",
-    "SSL_set_bio": "void(*)(SSL *, BIO *, BIO *)",
-    "SSL_set_accept_state": "void(*)(SSL *)",
-    "SSL_set_connect_state": "void(*)(SSL *)",
-    "SSL_do_handshake": "int(*)(SSL *)",
-    "SSL_read": "int(*)(SSL *, void *, int)",
-    "SSL_write": "int(*)(SSL *, void *, int)",
-    "SSL_pending": "int(*)(SSL *)",
-    "SSL_shutdown": "int(*)(SSL *)",
-    "SSL_get_error": "int(*)(SSL *, int)",
-    "SSL_get_version": "char *(*)(SSL *)",
-    "SSL_get_current_cipher": "SSL_CIPHER *(*)(SSL *)",
-    "SSL_CIPHER_get_name": "char *(*)(SSL_CIPHER *)",
-    "SSL_get0_group_name": "char *(*)(SSL *)",
-    "SSL_get_session": "SSL_SESSION *(*)(SSL *)",
-    "SSL_get_servername": "char *(*)(SSL *, int)",
-    "SSL_get0_alpn_selected": "void(*)(SSL *, unsigned char * *, unsigned int *)",
-    "SSL_session_reused": "int(*)(SSL *)",
-    "SSL_get_verify_result": "long(*)(SSL *)",
-    "SSL_CTX_set_info_callback": "void(*)(SSL_CTX *, void(*)(SSL *, int, int))",
-    "SSL_CTX_set_alpn_select_cb": (
-        "void(*)(SSL_CTX *, int(*)(SSL *, unsigned char * *, unsigned char *, unsigned char *, unsigned int, void *), void *)"
-    ),
-    "SSL_CTX_set_tlsext_servername_callback": "void(*)(SSL_CTX *, int(*)(SSL *, int *, void *))",
-    "SSL_set_tlsext_host_name": "void(*)(SSL *, char *)",
-    "SSL_get0_param": "X509_VERIFY_PARAM *(*)(SSL *)",
-    "X509_VERIFY_PARAM_set1_host": "int(*)(X509_VERIFY_PARAM *, char *, size_t)",
-    "X509_VERIFY_PARAM_set1_ip": "int(*)(X509_VERIFY_PARAM *, unsigned char *, size_t)",
-    "X509_VERIFY_PARAM_set_hostflags": "void(*)(X509_VERIFY_PARAM *, unsigned int)",
-    "BIO_new": "BIO *(*)(BIO_METHOD *)",
-    "BIO_s_mem": "BIO_METHOD *(*)()",
-    "BIO_free": "int(*)(BIO *)",
-    "BIO_read": "int(*)(BIO *, void *, int)",
-    "BIO_write": "int(*)(BIO *, void *, int)",
-    "BIO_get_mem_data": "long(*)(BIO *, char * *)",
-    "ERR_clear_error": "void(*)()",
-    "ERR_peek_error": "unsigned long(*)()",
-    "ERR_GET_REASON": "int(*)(unsigned long)",
-}
-
 cdef Functions ssl
 cdef bint loaded = False
 
-cdef enum:
-    # Status, as in core/tls/engine.py
-    OK = 0
-    WANT = 1
-    CLOSED = 2
-    FAILED = 3
-
-    SSL_ERROR_WANT_READ = 2
-    SSL_ERROR_WANT_WRITE = 3
-    SSL_ERROR_WANT_X509_LOOKUP = 4
-    SSL_ERROR_ZERO_RETURN = 6
-
-    SSL_MODE_AUTO_RETRY = 4
-    SSL_CB_LOOP = 0x01
-    SSL_CB_WRITE = 0x08
-    SSL_CB_ALERT = 0x4000
-    SSL_TLSEXT_ERR_OK = 0
-    SSL_TLSEXT_ERR_NOACK = 3
-
-    HOST_FLAGS = 0x4 | 0x20  # no partial wildcards, never the common name
-
-    BIG = 8192
-    RECORD = 16384
-    LARGE_BUFFER = 65536
-    MOST = 1 << 30  # OpenSSL counts in int
-
-
 def load(dict addresses):
-    """Take the addresses of all functions in `SIGNATURES`. Before this nothing else may be called."""
+    """Take the addresses of all functions in `SIGNATURES`. Before this no context can be made."""
     global loaded
     # The struct holds nothing but pointers, in the order of the table.
     cdef void **slot = <void **>&ssl
@@ -546,13 +431,6 @@ cdef class NativeEngine:
             status = FAILED
         self.leave()
         return status
-
-    def abort(self):
-        """See `Engine`."""
-        # On a record's boundary the header is wrong; inside a record the rest of it is, and its tag will not fit.
-        self.feed(b"\x16\x03\x03\xff\xff" + bytes(RECORD + 2048))
-        while self.read(RECORD):
-            pass
 
     def take(self):
         """See `Engine`."""

@@ -40,11 +40,14 @@ from ..limits import Limits
 from .context import ClientContext, ServerContext
 from .engine import Engine, Status
 from .failure import Alert, alert_name, alert_record, reason_for
-from .hello import ClientHello, ClientHelloReader, hello_records
+from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
 CONTROL_ALLOWANCE = 128
 CONTROL_DATA = 1024
+
+POISON = b"\x16\x03\x03\xff\xff" + bytes(MAX_FRAGMENT + 2048)
+"""No valid record at any point of a stream: on a boundary its header is wrong, inside a record the tag will be."""
 
 MAX_READ = 262144
 """Most plaintext in one event; what was fed at once is usually less."""
@@ -309,9 +312,12 @@ class TLSConnection:
         self._move(Input.FAULT)
 
     def _abort(self, reason: str) -> None:
-        """Fail for a reason of ours, with an alert that the engine can be brought to send."""
-        assert self._engine is not None
-        self._engine.abort()
+        """Fail for a reason of ours. OpenSSL has no call to send an alert, so it is given a reason to send one."""
+        engine = self._engine
+        assert engine is not None
+        engine.feed(POISON)
+        while engine.read(MAX_READ):
+            pass
         self._fail_with_engine()
         self._reason = reason
         raise self._error()

@@ -26,9 +26,6 @@ from . import binding
 RECORD = 16384
 OUTPUT_CHUNK = 65536
 
-POISON = b"\x16\x03\x03\xff\xff" + bytes(RECORD + 2048)
-"""No valid record at any point of a stream: on a boundary its header is wrong, inside a record its tag will be."""
-
 
 class Status(IntEnum):
     """How an operation of an engine ended."""
@@ -83,9 +80,6 @@ class Engine(Protocol):
 
     def shutdown(self) -> int:
         """Queue close_notify."""
-
-    def abort(self) -> None:
-        """Break the connection so that the peer gets a fatal alert."""
 
     def take(self) -> bytes:
         """Ciphertext for the peer."""
@@ -303,12 +297,6 @@ class PyOpenSSLEngine:
             return Status.FAILED
         return Status.OK
 
-    def abort(self) -> None:
-        """See `Engine`."""
-        self.feed(POISON)
-        while self.read(RECORD):
-            pass
-
     def take(self) -> bytes:
         """See `Engine`."""
         if not self._untaken or self._connection is None:
@@ -369,11 +357,11 @@ def _native() -> tuple[EngineKind | None, str]:
     if backend.PURE:
         return None, "LOCKGATE_PURE=1"
     try:
-        from ..._accel import openssl
+        from ..._accel import openssl, openssl_table
     except ImportError:
         return None, "the native engine is not compiled"
     try:
-        openssl.load(binding.addresses(openssl.SIGNATURES))
+        openssl.load(binding.addresses(openssl_table.SIGNATURES))
     except LookupError as error:
         return None, str(error)
 

@@ -1,0 +1,71 @@
+ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
+ctypedef int (*ALPNCallback)(
+    void *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *) noexcept nogil
+ctypedef int (*NameCallback)(void *, int *, void *) noexcept nogil
+
+
+cdef struct Functions:
+    void *(*SSL_new)(void *) noexcept nogil
+    void (*SSL_free)(void *) noexcept nogil
+    long (*SSL_set_mode)(void *, long) noexcept nogil
+    void (*SSL_set_bio)(void *, void *, void *) noexcept nogil
+    void (*SSL_set_accept_state)(void *) noexcept nogil
+    void (*SSL_set_connect_state)(void *) noexcept nogil
+    int (*SSL_do_handshake)(void *) noexcept nogil
+    int (*SSL_read)(void *, void *, int) noexcept nogil
+    int (*SSL_write)(void *, const void *, int) noexcept nogil
+    int (*SSL_pending)(void *) noexcept nogil
+    int (*SSL_shutdown)(void *) noexcept nogil
+    int (*SSL_get_error)(void *, int) noexcept nogil
+    const char *(*SSL_get_version)(void *) noexcept nogil
+    void *(*SSL_get_current_cipher)(void *) noexcept nogil
+    const char *(*SSL_CIPHER_get_name)(void *) noexcept nogil
+    const char *(*SSL_get0_group_name)(void *) noexcept nogil
+    void *(*SSL_get_session)(void *) noexcept nogil
+    const char *(*SSL_get_servername)(void *, int) noexcept nogil
+    void (*SSL_get0_alpn_selected)(void *, const unsigned char **, unsigned int *) noexcept nogil
+    int (*SSL_session_reused)(void *) noexcept nogil
+    long (*SSL_get_verify_result)(void *) noexcept nogil
+    void (*SSL_CTX_set_info_callback)(void *, InfoCallback) noexcept nogil
+    void (*SSL_CTX_set_alpn_select_cb)(void *, ALPNCallback, void *) noexcept nogil
+    void (*SSL_CTX_set_tlsext_servername_callback)(void *, NameCallback) noexcept nogil
+    void (*SSL_set_tlsext_host_name)(void *, const char *) noexcept nogil
+    void *(*SSL_get0_param)(void *) noexcept nogil
+    int (*X509_VERIFY_PARAM_set1_host)(void *, const char *, size_t) noexcept nogil
+    int (*X509_VERIFY_PARAM_set1_ip)(void *, const unsigned char *, size_t) noexcept nogil
+    void (*X509_VERIFY_PARAM_set_hostflags)(void *, unsigned int) noexcept nogil
+    void *(*BIO_new)(void *) noexcept nogil
+    void *(*BIO_s_mem)() noexcept nogil
+    int (*BIO_free)(void *) noexcept nogil
+    int (*BIO_read)(void *, void *, int) noexcept nogil
+    int (*BIO_write)(void *, const void *, int) noexcept nogil
+    long (*BIO_get_mem_data)(void *, char **) noexcept nogil
+    void (*ERR_clear_error)() noexcept nogil
+    unsigned long (*ERR_peek_error)() noexcept nogil
+    int (*ERR_GET_REASON)(unsigned long) noexcept nogil
+
+cdef enum:
+    # Status, as in core/tls/engine.py
+    OK = 0
+    WANT = 1
+    CLOSED = 2
+    FAILED = 3
+
+    SSL_ERROR_WANT_READ = 2
+    SSL_ERROR_WANT_WRITE = 3
+    SSL_ERROR_WANT_X509_LOOKUP = 4
+    SSL_ERROR_ZERO_RETURN = 6
+
+    SSL_MODE_AUTO_RETRY = 4
+    SSL_CB_LOOP = 0x01
+    SSL_CB_WRITE = 0x08
+    SSL_CB_ALERT = 0x4000
+    SSL_TLSEXT_ERR_OK = 0
+    SSL_TLSEXT_ERR_NOACK = 3
+
+    HOST_FLAGS = 0x4 | 0x20  # no partial wildcards, never the common name
+
+    BIG = 8192
+    RECORD = 16384
+    LARGE_BUFFER = 65536
+    MOST = 1 << 30  # OpenSSL counts in int
