@@ -229,14 +229,16 @@ def test_templates_escape_all_but_markup() -> None:
     assert fill("<a b='{x}'>{y}</a>", x="'&{y}", y=Html("<b>")) == "<a b='&#x27;&amp;{y}'><b></a>"
 
 
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Of the products service."""
+    backend = Backend(Products(Sessions()))
+    yield int(backend.address.rpartition(":")[2])
+    backend.stop()
+
+
 class TestBackend:
     """Over a socket."""
-
-    @pytest.fixture(scope="class")
-    def port(self) -> Iterator[int]:
-        backend = Backend(Products(Sessions()))
-        yield int(backend.address.rpartition(":")[2])
-        backend.stop()
 
     @pytest.fixture
     def connection(self, port: int) -> Iterator[http.client.HTTPConnection]:
@@ -352,12 +354,14 @@ class TestShowRequests:
         assert len(shown) < 160
 
 
-class TestWholeDemo:
-    @pytest.fixture(scope="class")
-    def demo(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-        with running_demo(tmp_path_factory.mktemp("demo") / "state") as demo:
-            yield demo
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One for all tests that only ask."""
+    with running_demo(tmp_path_factory.mktemp("demo") / "state") as demo:
+        yield demo
 
+
+class TestWholeDemo:
     def connect(self, demo: Demo, host: str = "localhost") -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=demo.ca)
         return http.client.HTTPSConnection(host, demo.https_port, context=context, timeout=10)
