@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,14 @@ class Demo:
         found = re.search(pattern, self.text)
         assert found, f"{pattern} is not in {self.text}"
         return found[1]
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has been said."""
+        for _ in range(100):
+            if text in self.text:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{text} is not in {self.text}")
 
     @property
     def https_port(self) -> int:

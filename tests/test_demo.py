@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import re
@@ -318,18 +319,17 @@ class TestListen:
     def test_a_port_that_is_taken_is_named_with_its_remedy(self, family: socket.AddressFamily, host: str) -> None:
         with socket.create_server((host, 0), family=family) as taken:
             port = taken.getsockname()[1]
-            with pytest.raises(DemoError, match=rf"port {port} is in use .*--plain-port 0"):
+            with pytest.raises(DemoError, match=rf":{port} is in use: .*--plain-port 0 takes any free port"):
                 listen(port, "--plain-port")
 
     def test_without_ipv6_there_is_ipv4(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real = socket.socket
+        class NoIPv6(socket.socket):
+            def __init__(self, family: int = -1, *args: object, **more: object) -> None:
+                if family == socket.AF_INET6:
+                    raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+                super().__init__(family, *args, **more)
 
-        def no_ipv6(family: int, kind: int) -> socket.socket:
-            if family == socket.AF_INET6:
-                raise OSError(97, "Address family not supported by protocol")
-            return real(family, kind)
-
-        monkeypatch.setattr(socket, "socket", no_ipv6)
+        monkeypatch.setattr(socket, "socket", NoIPv6)
         (only,) = listen(0, "--port")
         only.close()
 
@@ -422,6 +422,7 @@ class TestWholeDemo:
 
     def test_requests_are_shown(self, demo: Demo) -> None:
         self.get(demo, "/products/bell?shown")
+        demo.wait_for("/products/bell?shown")
         assert re.search(r"  200  GET /products/bell\?shown  products  \d+ ms\n", demo.text)
 
     def test_a_client_without_the_ca_refuses(self, demo: Demo) -> None:
@@ -475,5 +476,5 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
             check=False,
         )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"lockgate demo: port {port} is in use")
+    assert done.stderr.startswith(f"lockgate demo: address 127.0.0.1:{port} is in use: ")
     assert done.stderr.count("\n") == 1

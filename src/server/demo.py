@@ -7,7 +7,6 @@ listening sockets, backends, a `Policy` made of these, a `ReverseProxy`, and the
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import secrets
 import signal
@@ -27,9 +26,12 @@ from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
 from ..core.proxy.record import AccessRecord
 from ..core.tls.context import server_context
 from . import demo_backends
+from .access_log import FORMATS, AccessLog, LoggingHooks
 from .demo_auth import Auth
 from .demo_guide import guide
 from .demo_products import Products
+from .sockets import ListenError, open_socket
+from .values import Address
 
 USER = "demo"
 AUTH_PATHS = ("/login", "/logout", "/account")
@@ -51,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the local CA is kept (default $XDG_STATE_HOME/lockgate or ~/.local/state/lockgate)",
     )
-    parser.add_argument("--access-log", action="store_true", help="write the full access log to stderr, as JSON lines")
+    parser.add_argument(
+        "--access-log",
+        action="store_true",
+        help="instead of a short line for each request on stdout, write the access log to stderr, as JSON lines",
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -82,12 +88,18 @@ def _run(args: argparse.Namespace) -> int:
         products = demo_backends.Backend(Products(sessions))
         stack.callback(products.stop)
 
+        hooks: Hooks = ShowRequests()
+        if args.access_log:
+            log = AccessLog(os.dup(sys.stderr.fileno()), FORMATS["json"])
+            stack.callback(log.close)
+            hooks = LoggingHooks(log)
+
         tls = Listener("https", redirect_https=True, https_port=https_port)
         plain = Listener("http", tls=False, redirect_https=True, https_port=https_port)
         proxy = ReverseProxy(
             demo_policy(certificate, auth.address, products.address),
             limits=Limits(drain_timeout=DRAIN_TIMEOUT),
-            hooks=ShowRequests(),
+            hooks=hooks,
         )
 
         def ready() -> None:
@@ -152,46 +164,31 @@ def listen(port: int, option: str) -> list[socket.socket]:
     attempts = 1 if port else 10  # a port that is free in IPv4 may be taken in IPv6: then another one
     while True:
         attempts -= 1
-        sockets: list[socket.socket] = []
+        first = _open("127.0.0.1", port, option)
+        if not _has_ipv6():
+            return [first]
         try:
-            sockets.append(_bind(socket.AF_INET, "127.0.0.1", port))
-            sockets.append(_bind(socket.AF_INET6, "::1", sockets[0].getsockname()[1]))
-        except OSError as error:
-            if sockets and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                return sockets
-            for sock in sockets:
-                sock.close()
-            if not (sockets and attempts):
-                raise _cannot_listen(port, option, error) from error
-        else:
-            return sockets
+            return [first, _open("::1", first.getsockname()[1], option)]
+        except DemoError:
+            first.close()
+            if not attempts:
+                raise
 
 
-def _bind(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _open(host: str, port: int, option: str) -> socket.socket:
     try:
-        if os.name == "posix":  # elsewhere it would let two programs share the port
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
-        sock.listen(1024)
-        sock.setblocking(False)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        return open_socket(Address(host, port))
+    except ListenError as error:
+        raise DemoError(f"{error.fault}: {error.remedy} ({option} 0 takes any free port)") from None
 
 
-def _cannot_listen(port: int, option: str, error: OSError) -> DemoError:
-    if error.errno == errno.EADDRINUSE:
-        return DemoError(
-            f"port {port} is in use by another program: stop that one (ss -ltnp shows who it is), or choose another port "
-            f"with {option}, for example {option} 0 for any free one"
-        )
-    if error.errno == errno.EACCES:
-        return DemoError(f"you may not listen on port {port}: choose one from 1024 on with {option}")
-    return DemoError(f"cannot listen on port {port}: {error.strerror}: choose another one with {option}")
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def _stop_on_signals(stop: threads.Stop) -> None:

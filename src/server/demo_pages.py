@@ -37,7 +37,7 @@ STYLE = Html("""
 body{margin:0;background:var(--paper);color:var(--ink);font:17px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,
 "DejaVu Sans",sans-serif;display:flex;flex-direction:column;min-height:100vh}
 h1,h2,.brand{font-family:Georgia,"Times New Roman","DejaVu Serif",serif;line-height:1.2;font-weight:700}
-h1{font-size:2.1rem;margin:0 0 .6rem}h2{font-size:1.3rem;margin:2.2rem 0 .9rem}p{margin:.6rem 0}
+h1{font-size:2.1rem;margin:0 0 .6rem;overflow-wrap:anywhere}h2{font-size:1.3rem;margin:2.2rem 0 .9rem}p{margin:.6rem 0}
 a{color:var(--accent)}a:hover{color:var(--strong)}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
 .wide{width:100%;max-width:68rem;margin:0 auto;padding:0 1.4rem}
