@@ -45,11 +45,16 @@ def browser(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh tab without cookies. What the browser complains about fails the test."""
+def complaints() -> list[str]:
+    """What the browser complained about. A test takes out what it expects."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    """A fresh tab without cookies."""
     context = browser.new_context()
     page = context.new_page()
-    complaints: list[str] = []
 
     def failed(request: Request) -> None:
         if request.failure != "net::ERR_ABORTED":  # what the browser says of what it has stopped itself
@@ -68,7 +73,7 @@ def site(demo: Demo) -> str:
     return f"https://localhost:{demo.https_port}"
 
 
-def test_sign_in_browse_search_download_sign_out(page: Page, demo: Demo, site: str) -> None:
+def test_sign_in_browse_search_download_sign_out(page: Page, complaints: list[str], demo: Demo, site: str) -> None:
     response = page.goto(f"http://localhost:{demo.http_port}/")
     assert response is not None
     assert page.url == f"{site}/"
@@ -83,6 +88,7 @@ def test_sign_in_browse_search_download_sign_out(page: Page, demo: Demo, site: s
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_have_text("The name or the password is not right.")
+    assert "403" in complaints.pop()
     page.get_by_label("Password").fill(demo.password)
     page.get_by_role("main").get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Good to see you, demo")
