@@ -54,7 +54,7 @@ class Demo:
     @property
     def http_port(self) -> int:
         """Where it redirects."""
-        return int(self.find(r"http://localhost:(\d+)/ .*redirected"))
+        return int(self.find(r"http://localhost:(\d+)/ +is redirected"))
 
     @property
     def password(self) -> str:

@@ -29,17 +29,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def browser(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium with a home of its own, in which the CA is trusted."""
+    """Chromium with a home of its own, in which the CA is trusted in the way that the demo says."""
     home = tmp_path_factory.mktemp("home")
     database = home / ".pki" / "nssdb"
     database.mkdir(parents=True)
-    certutil = ["certutil", "-d", f"sql:{database}"]
-    subprocess.run([*certutil, "-N", "--empty-password"], check=True, timeout=30)
-    subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "lockgate-demo", "-i", str(demo.ca)], check=True, timeout=30)
+    environment = {**os.environ, "HOME": str(home)}
+    trust, no_more = demo.find(r"Chrome on Linux +(.*)\n"), demo.find(r"Chrome on Linux.*\n +no more +(.*)\n")
+    for command in (f"certutil -d sql:{database} -N --empty-password", trust, no_more, trust):
+        subprocess.run(["bash", "-c", command], env=environment, check=True, timeout=30)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=list(QUIET), env={**os.environ, "HOME": str(home)}
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET), env=environment)
         yield browser
         browser.close()
 

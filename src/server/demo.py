@@ -114,6 +114,7 @@ def _run(args: argparse.Namespace) -> int:
                     user=USER,
                     password=password,
                     ca=certificate.ca_path,
+                    ca_name=certificate.ca_name,
                 )
             )
             print("Ctrl-C stops it. Requests:", flush=True)

@@ -154,11 +154,11 @@ _DRAWINGS = {
         '<circle cx="112" cy="92" r="38" fill="#f7dc8b"/>'
         '<path d="M0 190q120-80 260-20t240-30 140 30v120H0z" fill="#9cc4a4"/>'
         '<path d="M0 226q160-56 330-10t310-22v100H0z" fill="#7db08a"/>'
-        # A lock keeper's cottage and its tree
-        '<g transform="translate(424 0)"><path d="M76 166h104v76H76z" fill="#fbf7ee"/>'
+        # A tree, and the lock keeper's cottage
+        '<circle cx="300" cy="168" r="32" fill="#5f9a70"/><path d="M300 172v72" stroke="#6b4a32" stroke-width="8"/>'
+        '<g transform="translate(446 0)"><path d="M76 166h104v76H76z" fill="#fbf7ee"/>'
         '<path d="M64 170l64-48 64 48z" fill="#a3483a"/>'
-        '<path d="M96 200h22v42H96zM138 190h24v22h-24z" fill="#44605d"/>'
-        '<circle cx="224" cy="176" r="34" fill="#5f9a70"/><path d="M224 180v64" stroke="#6b4a32" stroke-width="8"/></g>'
+        '<path d="M96 200h22v42H96zM138 190h24v22h-24z" fill="#44605d"/></g>'
         # Banks and water: the level is higher on the left of the gates
         '<path d="M0 242h640v198H0z" fill="#b9a68a"/>'
         '<path d="M0 268h356v172H0z" fill="#3d8f96"/><path d="M356 330h284v110H356z" fill="#2f7780"/>'
@@ -169,7 +169,7 @@ _DRAWINGS = {
         'stroke-width="4" opacity=".35"/>'
         # The gates, with their white balance beam
         '<path d="M340 214h30v200h-30z" fill="#22312e"/><path d="M340 250h30M340 290h30M340 340h30" stroke="#4a5f5a" '
-        'stroke-width="5"/><path d="M326 206h210v16H326z" fill="#22312e"/><path d="M470 206h66v16h-66z" fill="#fff"/>'
+        'stroke-width="5"/><path d="M326 206h176v16H326z" fill="#22312e"/><path d="M446 206h56v16h-56z" fill="#fff"/>'
         '<path d="M355 206v-40M343 166h24" stroke="#22312e" stroke-width="7"/>'
         # A narrowboat
         '<path d="M28 262h262l22-26v44q-8 18-30 18H52q-22 0-24-36z" fill="#8c2f2b"/>'

@@ -74,7 +74,8 @@ table{border-collapse:collapse;width:100%;font-size:.93rem}
 th,td{text-align:left;vertical-align:top;padding:.5rem 1rem;border-bottom:1px solid var(--line)}
 tr:last-child>*{border-bottom:0}th{font-weight:600;white-space:nowrap}td{overflow-wrap:anywhere}
 code,td.code{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:.9em}
-tr.ours{background:var(--tint)}
+tr.ours{background:var(--tint)}tr.ours th{box-shadow:inset 4px 0 var(--accent)}
+h1+.grid{margin-top:1.4rem}
 footer{border-top:1px solid var(--line);color:var(--soft);font-size:.9rem;padding:1.1rem 0}
 @media(max-width:46rem){.hero,.product{grid-template-columns:1fr}h1{font-size:1.7rem}.search{margin-left:0;width:100%}
 .search input{flex:1}}
