@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PACKAGES = Path(__file__).resolve().parent.parent / "build" / "pkg"
-START = "from lockgate.server.cli import main; raise SystemExit(main())"
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Demo:
 
 def demo_command(*arguments: str) -> list[str]:
     """The command line of `lockgate demo`."""
-    return [sys.executable, "-c", START, "demo", *arguments]
+    return [sys.executable, "-m", "lockgate", "demo", *arguments]
 
 
 def demo_environment() -> dict[str, str]:
