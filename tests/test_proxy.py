@@ -254,9 +254,7 @@ class Steering(Recorder):
     ],
 )
 def test_hooks(target: str, status: int, end: str) -> None:
-    world = World(
-        hooks=Steering(), backends=(Backend("app", ("10.0.0.1:80",)), Backend("other", ("10.0.0.2:80",)))
-    )
+    world = World(hooks=Steering(), backends=(Backend("app", ("10.0.0.1:80",)), Backend("other", ("10.0.0.2:80",))))
     client = world.client()
     client.send(head(f"GET {target} HTTP/1.1\nHost: a"))
     for server in world.servers:

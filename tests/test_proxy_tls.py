@@ -196,7 +196,12 @@ def test_a_secure_listener_that_redirects_plain_http_still_serves_https() -> Non
 
 @pytest.mark.parametrize(
     "rubbish",
-    [b"\x00" * 50, b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", b"\x80\x2e\x01\x00\x02", b"\x16\x03\x01\xff\xff" + b"x" * 100],
+    [
+        b"\x00" * 50,
+        b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00",
+        b"\x80\x2e\x01\x00\x02",
+        b"\x16\x03\x01\xff\xff" + b"x" * 100,
+    ],
 )
 def test_rubbish_on_the_tls_port(rubbish: bytes) -> None:
     world = World(policy=policy(identity("a.test")))
@@ -290,9 +295,7 @@ def test_a_slow_reader_over_tls_holds_the_server() -> None:
 def backend_world(*servers: str) -> World:
     secure = client_context(ca=authority().pem)
     return World(
-        policy=Policy.build(
-            backends=[Backend("app", servers or ("localhost:443",), tls=secure)], routes=[Route("app")]
-        )
+        policy=Policy.build(backends=[Backend("app", servers or ("localhost:443",), tls=secure)], routes=[Route("app")])
     )
 
 

@@ -285,7 +285,9 @@ class Downstream(Channel):
         try:
             refusal = self._route(relay, request)
         except RemoteProtocolError as error:
-            relay.answer(Answer(error.status_hint, str(error).encode("ascii", "replace") + b"\n"), "bad_request", str(error))
+            relay.answer(
+                Answer(error.status_hint, str(error).encode("ascii", "replace") + b"\n"), "bad_request", str(error)
+            )
             return
         if refusal is not None:
             relay.answer(*refusal)

@@ -39,7 +39,9 @@ class ClientInfo:
 
     __slots__ = ("address", "element", "https", "port", "proto", "trusted")
 
-    def __init__(self, address: str, port: int, https: bool, trusted_nets: tuple[IPv4Network | IPv6Network, ...]) -> None:
+    def __init__(
+        self, address: str, port: int, https: bool, trusted_nets: tuple[IPv4Network | IPv6Network, ...]
+    ) -> None:
         self.address = address.encode("ascii", "replace")
         self.port = port
         self.https = https
@@ -127,9 +129,7 @@ def forward_response(response: Response, rules: ForwardRules) -> Response:
     headers = response.headers
     if rules.via:
         headers.add(b"via", b"%s %s" % (response.version, _VIA_NAME))
-    return Response(
-        response.status, headers, response.body_length, reason=response.reason, upgrade=response.upgrade
-    )
+    return Response(response.status, headers, response.body_length, reason=response.reason, upgrade=response.upgrade)
 
 
 def add_x_forwarded(

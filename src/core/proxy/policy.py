@@ -202,7 +202,9 @@ class Policy:
             if not backend.servers:
                 raise ValueError(f"backend {backend.name!r} has no servers")
             if backend.balance not in BALANCES:
-                raise ValueError(f"backend {backend.name!r}: balance {backend.balance!r} is none of {', '.join(BALANCES)}")
+                raise ValueError(
+                    f"backend {backend.name!r}: balance {backend.balance!r} is none of {', '.join(BALANCES)}"
+                )
             for server in backend.servers:
                 parse_server(server)
             by_name[backend.name] = backend
@@ -222,7 +224,9 @@ class Policy:
         everywhere = RouteTable()
         for route in routes:
             if route.backend not in by_name:
-                raise ValueError(f"route {route.host}{route.path} leads to {route.backend!r}, and there is no such backend")
+                raise ValueError(
+                    f"route {route.host}{route.path} leads to {route.backend!r}, and there is no such backend"
+                )
             if not route.path.startswith("/"):
                 raise ValueError(f"the path {route.path!r} of a route does not begin with a slash")
             if route.host:

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
 class Upstream(Channel):
     """Made by a relay; `OpenUpstream` tells the adapter to connect it."""
 
-    __slots__ = ("_opened", "_request_sent", "_responding", "answered", "group", "idle_since", "last_read", "relay", "server")
+    __slots__ = (
+        "_opened",
+        "_request_sent",
+        "_responding",
+        "answered",
+        "group",
+        "idle_since",
+        "last_read",
+        "relay",
+        "server",
+    )
 
     def __init__(self, hub: ReverseProxy, group: ServerGroup, server: Server, relay: Relay) -> None:
         super().__init__(hub)
