@@ -106,6 +106,10 @@ class TestGoodHellos:
     def test_names(self, name: bytes) -> None:
         assert parse_client_hello(hello_message(server_name(name))).sni == name.decode().lower()
 
+    @pytest.mark.parametrize("address", [b"127.0.0.1", b"::1", b"2001:DB8::1"])
+    def test_an_address_is_no_name(self, address: bytes) -> None:
+        assert parse_client_hello(hello_message(server_name(address))).sni == ""
+
     def test_standard_library(self) -> None:
         client = support_tls.SSLPeer(
             support_tls.ssl_client_context(alpn=("h2", "http/1.1")), server_name="Example.test"
@@ -158,8 +162,8 @@ BAD_MESSAGES = {
     "dot at the end": (hello_message(server_name(b"a.test.")), "bad_server_name", 47),
     "dot at the start": (hello_message(server_name(b".a.test")), "bad_server_name", 47),
     "two dots": (hello_message(server_name(b"a..test")), "bad_server_name", 47),
-    "IPv4 address": (hello_message(server_name(b"127.0.0.1")), "bad_server_name", 47),
-    "IPv6 address": (hello_message(server_name(b"::1")), "bad_server_name", 47),
+    "a number as last label": (hello_message(server_name(b"a.1")), "bad_server_name", 47),
+    "a port behind an address": (hello_message(server_name(b"127.0.0.1/80")), "bad_server_name", 47),
     "wildcard": (hello_message(server_name(b"*.test")), "bad_server_name", 47),
     "port": (hello_message(server_name(b"a.test:443")), "bad_server_name", 47),
     "space": (hello_message(server_name(b"a b.test")), "bad_server_name", 47),

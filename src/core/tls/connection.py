@@ -40,7 +40,7 @@ from ..limits import Limits
 from .context import ClientContext, ServerContext
 from .engine import Engine, Status
 from .failure import Alert, alert_name, alert_record, reason_for
-from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records
+from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, is_address
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
 CONTROL_ALLOWANCE = 128
@@ -239,7 +239,8 @@ class TLSConnection:
             self._fail_with_engine()
             raise self._error()
         version, cipher, group, sni, alpn, resumed = engine.info()
-        info = TLSInfo(version, cipher, group, sni.lower(), alpn, resumed)
+        sni = "" if is_address(sni.encode()) else sni.lower()
+        info = TLSInfo(version, cipher, group, sni, alpn, resumed)
         if self.hello is not None and self._context is not None:
             # The context was chosen for the first ClientHello; a second one, after a HelloRetryRequest, or a resumed
             # session must not have led OpenSSL to another name.

@@ -38,6 +38,7 @@ HTTP_STARTS = tuple(
 """How a client begins that speaks plain HTTP; `PRI` opens HTTP/2 in the clear."""
 
 HOST_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
+ADDRESS_CHARACTERS = frozenset(b"0123456789abcdef:.")
 
 
 class ClientHello:
@@ -225,16 +226,26 @@ def _inner(data: bytes, start: int, end: int) -> int:
     return start + 2
 
 
+def is_address(name: bytes) -> bool:
+    """Whether a server name is an IP address: numbers only, or a colon, which no host name has."""
+    return name.replace(b".", b"").isdigit() or (b":" in name and ADDRESS_CHARACTERS.issuperset(name))
+
+
 def _server_name(data: bytes, start: int, end: int) -> str:
-    """The host name of a server_name extension (RFC 6066 section 3)."""
+    """The host name of a server_name extension (RFC 6066 section 3).
+
+    An address is not permitted there, but wrk, load balancers' checks and others send one; it names no host, so it counts
+    as no name at all.
+    """
     p = data
     start = _inner(data, start, end)
     # One entry of type host_name: no other type was ever defined, and a second one would leave open which is meant.
     if end - start < 4 or p[start] != 0 or ((p[start + 1] << 8) | p[start + 2]) != end - start - 3:
         raise _decode_error()
     name = data[start + 3 : end].lower()
+    if is_address(name):
+        return ""
     labels = name.split(b".")
-    # An IPv4 address has a number as its last label, as no top-level domain has; the colon of IPv6 is no host character.
     if len(name) > 253 or not HOST_CHARACTERS.issuperset(name) or b"" in labels or labels[-1].isdigit():
         raise TLSError("bad_server_name", alert=Alert.ILLEGAL_PARAMETER)
     return name.decode("ascii")
