@@ -45,6 +45,10 @@ class DemoError(LockgateError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of `lockgate demo`."""
+    parser.description = (
+        "Make a local CA and a certificate for localhost, start two small backends (sign-in and a shop), and run lockgate "
+        "in front of them. It says what to try; Ctrl-C stops it."
+    )
     parser.add_argument("--port", type=_port, default=8443, help="port for https (default 8443; 0 takes a free one)")
     parser.add_argument("--plain-port", type=_port, default=8080, help="port that redirects to https (default 8080)")
     parser.add_argument(
