@@ -10,7 +10,7 @@ cdef class ReceiveBuffer:
     @cython.locals(begin=Py_ssize_t, newline=Py_ssize_t)
     cpdef Py_ssize_t find_line(self) except -2
     cpdef Py_ssize_t available(self) except -2
-    @cython.locals(start=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t)
     cpdef bytes take(self, long long most)
     cpdef bytes peek(self)
     cpdef clear(self)

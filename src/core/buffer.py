@@ -51,6 +51,7 @@ class ReceiveBuffer:
     def take(self, most: int) -> bytes:
         """The next bytes, at most `most`, as one object; empty if there are none."""
         data = self.data
+        p = data
         start = self.start
         end = len(data)
         if end - start > most:
@@ -58,7 +59,7 @@ class ReceiveBuffer:
         self.start = end
         if start == 0 and end == len(data) and isinstance(data, bytes):
             return data
-        return bytes(data[start:end])
+        return bytes(p[start:end])
 
     def peek(self) -> bytes:
         """All that is there, without taking it."""

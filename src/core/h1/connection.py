@@ -49,7 +49,10 @@ _IDLE = int(State.IDLE)
 _ANSWERING = int(State.ANSWERING)
 _BODY = int(State.BODY)
 _DONE = int(State.DONE)
+_MUST_CLOSE = int(State.MUST_CLOSE)
+_CLOSED = int(State.CLOSED)
 _TUNNEL = int(State.TUNNEL)
+_ERROR = int(State.ERROR)
 
 
 class H1Connection:
@@ -107,8 +110,10 @@ class H1Connection:
         """Will `start_next_cycle` be possible once both sides are done?"""
         if not self.keep_alive or self._error is not None:
             return False
+        if self._is_server:
+            return True
         # A server that says more than its response, or goes, is not to be asked again.
-        return self._is_server or not (self._eof or self._buffer.available())
+        return not self._eof and not (self._state_in in (_IDLE, _DONE) and self._buffer.available())
 
     @property
     def buffered(self) -> int:
@@ -128,10 +133,13 @@ class H1Connection:
     # Receiving
 
     def receive_data(self, data: bytes) -> None:
-        """Store bytes from the peer. Bytes after `receive_eof` are a `LocalProtocolError`."""
+        """Store bytes from the peer; they are dropped where nothing is expected any more.
+
+        Bytes after `receive_eof` are a `LocalProtocolError`.
+        """
         if self._eof:
             raise LocalProtocolError("data after end of file")
-        if data:
+        if data and self._state_in not in (_MUST_CLOSE, _CLOSED, _ERROR):
             self._buffer.append(data)
 
     def receive_eof(self) -> None:
@@ -165,8 +173,7 @@ class H1Connection:
             return self._end_of_file()
         if state == _DONE:
             return PAUSED
-        # Nothing more is expected; what comes is not looked at.
-        self._buffer.clear()
+        # Nothing more is expected.
         return self._end_of_file()
 
     def _end_of_file(self) -> ConnectionClosed | Signal:
@@ -260,7 +267,7 @@ class H1Connection:
         """The peer broke HTTP: remember it, and answer if it may still be answered."""
         self._error = error
         self.keep_alive = False
-        self._state_in = int(State.ERROR)
+        self._state_in = _ERROR
         self._buffer.clear()
         if self._is_server and self._state_out in (_IDLE, _ANSWERING):
             if self._head.method == b"HEAD":
@@ -338,17 +345,15 @@ class H1Connection:
         state = self._allowed(Input.RESPONSE, self._is_server)
         # RFC 9110 section 10.1.1: a client that gets its answer instead of 100 may send the body or not, and no one can
         # tell which. An answer to no request at all cannot be followed by anything either.
-        if self._awaits_continue or self._state_out == _IDLE:
-            self.keep_alive = False
+        unasked = self._state_out == _IDLE
+        close = not self.keep_alive or self._awaits_continue or unasked
         writer = HeadWriter()
-        self._out.append(
-            writer.response(response, self._request_is_head, self._request_1_1, not self.keep_alive)
-        )
+        self._out.append(writer.response(response, self._request_is_head, self._request_1_1, close))
         self._out_left = writer.length
-        if writer.length == UNTIL_CLOSE:
+        if close or writer.length == UNTIL_CLOSE:
             self.keep_alive = False
-        if self._state_out == _IDLE and self._error is None:
-            self._move_in(Input.STOP)
+        if unasked and self._error is None:
+            self._stop_reading()
         self._state_out = state
 
     def _send_switch(self, response: Response) -> None:
@@ -425,8 +430,13 @@ class H1Connection:
     def _settle(self) -> None:
         """When both messages are complete and were the last ones, nothing more is to come."""
         if self._state_in == _DONE and self._state_out == _DONE and not self.reusable:
-            self._move_in(Input.STOP)
+            self._stop_reading()
             self._move_out(Input.STOP)
+
+    def _stop_reading(self) -> None:
+        """Nothing more is expected from the peer; what is there or comes is not looked at."""
+        self._move_in(Input.STOP)
+        self._buffer.clear()
 
     def _switch(self) -> None:
         """Both sides become a tunnel."""

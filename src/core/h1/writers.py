@@ -13,7 +13,7 @@ from ..errors import LocalProtocolError
 from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
 from ..http.framing import ABSENT, CHUNKED, UNTIL_CLOSE
-from ..http.grammar import decimal, is_token, is_value, skip_target, skip_value
+from ..http.grammar import MAX_LENGTH, decimal, is_token, is_value, skip_target, skip_value
 from ..http.headers import Headers
 from .fields import CONTENT_LENGTH, KINDS, TE
 
@@ -58,7 +58,7 @@ class HeadWriter:
             self.length = CHUNKED
             pieces.append(b"transfer-encoding: chunked\r\n")
         else:
-            self.length = request.body_length
+            self.length = _checked(request.body_length)
             if self.length or method in _WITH_BODY:
                 pieces.append(b"content-length: %d\r\n" % self.length)
         if request.expect_continue:
@@ -94,7 +94,7 @@ class HeadWriter:
         elif self._content_length != ABSENT:
             self.length = self._content_length
         elif response.body_length is not None:
-            self.length = response.body_length
+            self.length = _checked(response.body_length)
             self._pieces.append(b"content-length: %d\r\n" % self.length)
         elif to_http_1_1:
             self.length = CHUNKED
@@ -169,3 +169,9 @@ class HeadWriter:
             self._pieces.append(b"connection: %b\r\n" % b", ".join(self._options))
         self._pieces.append(b"\r\n")
         return b"".join(self._pieces)
+
+
+def _checked(body_length: int) -> int:
+    if body_length < 0 or body_length > MAX_LENGTH:
+        raise LocalProtocolError("body length is negative or above 2^63-1")
+    return body_length
