@@ -429,7 +429,7 @@ class H1Connection:
 
     def _settle(self) -> None:
         """When both messages are complete and were the last ones, nothing more is to come."""
-        if self._state_in == _DONE and self._state_out == _DONE and not self.reusable:
+        if self._state_in == _DONE and self._state_out == _DONE and not self.keep_alive:
             self._stop_reading()
             self._move_out(Input.STOP)
 

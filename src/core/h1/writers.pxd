@@ -4,6 +4,7 @@ from ..events cimport InformationalResponse, Request, Response
 from ..http.authority cimport parse_authority
 from ..http.grammar cimport decimal, is_token, is_value, skip_target, skip_value
 from ..http.headers cimport Headers
+from .fields cimport allowed_in_trailers
 
 
 cdef class HeadWriter:

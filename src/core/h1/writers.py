@@ -15,7 +15,7 @@ from ..http.authority import parse_authority
 from ..http.framing import ABSENT, CHUNKED, UNTIL_CLOSE
 from ..http.grammar import MAX_LENGTH, decimal, is_token, is_value, skip_target, skip_value
 from ..http.headers import Headers
-from .fields import CONTENT_LENGTH, KINDS, TE
+from .fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
 
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
@@ -119,6 +119,8 @@ class HeadWriter:
         """The last chunk, and the trailers after it."""
         self._pieces.append(b"0\r\n")
         for name, value in trailers:
+            if not allowed_in_trailers(name.lower()):
+                raise LocalProtocolError("a field that has no business in trailers")
             self._field(name, value)
         return self._finish()
 
