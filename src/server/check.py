@@ -23,7 +23,7 @@ from .sockets import try_address
 
 ZERO_IS_FINE = {
     "max_interim_responses", "max_leading_blank_lines", "max_body", "max_chunk_extension", "min_body_rate",
-    "min_body_rate_grace", "drain_body", "linger_timeout", "pool_size", "pool_fresh", "drain_timeout",
+    "min_body_rate_grace", "drain_body", "linger_timeout", "linger_bytes", "pool_size", "pool_fresh", "drain_timeout",
 }  # fmt: skip
 """Limits that may be 0; the others must be above."""
 
@@ -205,6 +205,7 @@ def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str,
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
     used = {route.backend for route in config.route}
+    routes_are_known = used <= config.backend.keys() and not draft.is_bad(config.place.at("route"))
     for name, backend in config.backend.items():
         if not backend.servers and not _unsure(draft, backend.place, "servers"):
             yield backend.place.at("servers").problem(
@@ -216,7 +217,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                     f"server {server} is there twice", "remove one of them"
                 )
         yield from _backend_tls(name, backend)
-        if name not in used:
+        if name not in used and routes_are_known:
             yield backend.place.problem(
                 f"backend {shown(name)} is never used",
                 f"add [[route]] with backend = {shown(name)}, or remove it",
@@ -248,9 +249,9 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
     config = draft.config
     written = draft.written.get("backend")
     known = list(written) if isinstance(written, dict) else []
-    if not draft.written.get("route") and not all(
-        listen.redirect_https and not listen.is_tls for listen in config.listen
-    ):
+    serving = [listen for listen in config.listen if listen.is_tls or not listen.redirect_https]
+    certain = not any(_unsure(draft, listen.place, "tls", "redirect_https") for listen in serving)
+    if serving and certain and not draft.written.get("route"):
         example = f"backend = {shown(known[0])}" if known else "a backend"
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)

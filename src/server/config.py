@@ -222,7 +222,8 @@ def _syntax_problem(file: str, text: str, message: str) -> Problem:
     number = int(found[1]) if found else len(lines)
     line = lines[min(number, len(lines)) - 1].strip()
     fault = re.sub(r" \(at [^()]*\)$", "", message)
-    fault = f"this is not TOML: {fault[:1].lower()}{ascii(fault[1:])[1:-1]}"
+    fault = "".join(letter if " " <= letter <= "~" else ascii(letter)[1:-1] for letter in fault)
+    fault = f"this is not TOML: {fault[:1].lower()}{fault[1:]}"
     if fault.endswith("invalid value") and re.fullmatch(r"[\w-]+\s*=\s*[A-Za-z/.0-9][^\"'{}\[\]]*", line):
         key, _, value = line.partition("=")
         remedy = f'write the value in quotes: {key.strip()} = "{ascii(value.strip())[1:-1]}"'

@@ -1,0 +1,224 @@
+"""What a configuration means, and that the reference in docs/ says the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+import pytest
+from support_config import GOOD, found, load, write_pem
+from support_tls import authority, rsa_pem, server_pem
+
+from lockgate.core.limits import Limits
+from lockgate.core.proxy.policy import ForwardRules
+from lockgate.server import config
+from lockgate.server.tables import fields_of
+from lockgate.server.values import Address
+
+DOCS = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+DESIGN_SAMPLE = """
+[[listen]]
+address = "127.0.0.1:8443"            # TLS
+[[listen]]
+address = "127.0.0.1:8080"
+redirect_https = true
+
+[[certificate]]                        # several: chosen by SNI
+cert = "certs/example.com.pem"
+key  = "certs/example.com.key"
+
+[[route]]                              # first by host, then longest path
+host = "example.com"
+path = "/login"
+backend = "auth"
+[[route]]
+host = "example.com"
+path = "/"
+backend = "products"
+
+[backend.auth]
+servers = ["127.0.0.1:9001"]
+[backend.products]
+servers = ["127.0.0.1:9002", "127.0.0.1:9003"]
+balance = "least_conn"
+[backend.payments]                     # end to end: encrypted again, verified by default
+servers = ["127.0.0.1:9443"]
+tls = { ca = "internal-ca.pem", server_name = "payments.internal" }
+"""
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_pem(tmp_path, "site", server_pem())
+    return tmp_path
+
+
+def test_sample_of_the_design(tmp_path):
+    (tmp_path / "certs").mkdir()
+    write_pem(tmp_path / "certs", "example.com", authority().issue("example.com"))
+    (tmp_path / "internal-ca.pem").write_bytes(authority().pem)
+    prepared = load(tmp_path, DESIGN_SAMPLE)
+    read = prepared.config
+    assert [(str(one.address), one.is_tls, one.redirect_https) for one in read.listen] == [
+        ("127.0.0.1:8443", True, False),
+        ("127.0.0.1:8080", False, True),
+    ]
+    assert read.certificate[0].cert == tmp_path / "certs" / "example.com.pem"
+    assert [(route.host, route.path, route.backend) for route in read.route] == [
+        ("example.com", "/login", "auth"),
+        ("example.com", "/", "products"),
+    ]
+    assert read.backend["products"].servers == ("127.0.0.1:9002", "127.0.0.1:9003")
+    assert read.backend["products"].balance == "least_conn"
+    assert read.backend["payments"].tls.server_name == "payments.internal"
+    assert prepared.authorities == {"payments": authority().pem}
+    assert [identity.names for identity in prepared.identities] == [("example.com",)]
+    assert [str(warning).rpartition("/")[2] for warning in prepared.warnings] == [
+        'lockgate.toml:26: warning: backend "payments" is never used; '
+        'add [[route]] with backend = "payments", or remove it'
+    ]
+
+
+def test_defaults(folder):
+    read = load(folder, GOOD).config
+    assert read.limits == Limits()
+    assert read.forward == ForwardRules()
+    assert (read.adapter, read.workers, read.access_log, read.access_log_format) == ("threads", None, None, "json")
+    assert (read.tls.min_version, read.tls.strict_sni) == ("TLSv1.2", None)
+    assert read.route[0].host == ""
+    assert read.route[0].path == "/"
+
+
+def test_everything_that_can_be_set(folder):
+    (folder / "ca.pem").write_bytes(authority().pem)
+    read = load(
+        folder,
+        """
+        adapter = "trio"
+        workers = 3
+        access_log = "logs.txt"
+        access_log_format = "combined"
+        [tls]
+        min_version = "TLSv1.3"
+        strict_sni = true
+        [limits]
+        idle_timeout = 5
+        max_body = 1_000_000
+        [forward]
+        forwarded = true
+        underscore_fields = "refuse"
+        [[listen]]
+        address = "[::1]:8443"
+        tls = true
+        redirect_https = true
+        https_port = 443
+        trusted = ["10.0.0.0/8", "2001:db8::1"]
+        [[listen]]
+        address = "unix:/run/lockgate.sock"
+        tls = false
+        [[certificate]]
+        cert = "site.pem"
+        key = "site.key"
+        default = true
+        [[route]]
+        host = "*.Example.TEST."
+        path = "/shop/"
+        backend = "app"
+        [backend.app]
+        servers = ["unix:/run/app.sock", "[2001:DB8::1]:80", "App.internal:8080"]
+        balance = "round_robin"
+        tls = { ca = "ca.pem", server_name = "app.internal" }
+        """,
+    ).config
+    assert (read.adapter, read.workers, read.access_log) == ("trio", 3, folder / "logs.txt")
+    assert read.access_log_format == "combined"
+    assert (read.tls.min_version, read.tls.strict_sni) == ("TLSv1.3", True)
+    assert read.limits == Limits(idle_timeout=5.0, max_body=1_000_000)
+    assert read.forward == ForwardRules(forwarded=True, underscore_fields="refuse")
+    first, second = read.listen
+    assert (first.address, first.is_tls, first.https_port) == (Address("::1", 8443), True, 443)
+    assert first.trusted == (ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128"))
+    assert (str(second.address), second.is_tls) == ("unix:/run/lockgate.sock", False)
+    assert (read.route[0].host, read.route[0].path) == ("*.example.test", "/shop/")
+    assert read.backend["app"].servers == ("unix:/run/app.sock", "[2001:db8::1]:80", "app.internal:8080")
+
+
+def test_access_log_on_standard_output(folder):
+    assert load(folder, 'access_log = "-"\n' + GOOD).config.access_log == "-"
+
+
+def test_ecdsa_and_rsa_for_the_same_names_are_one_identity(folder):
+    names = ("localhost", "example.test", "127.0.0.1", "::1")
+    write_pem(folder, "ecdsa", authority().issue(*reversed(names)))
+    write_pem(folder, "rsa", rsa_pem())
+    prepared = load(folder, GOOD.replace("site.", "ecdsa.") + '[[certificate]]\ncert = "rsa.pem"\nkey = "rsa.key"\n')
+    assert len(prepared.identities) == 1
+    assert [certificate.key_type for certificate in prepared.identities[0].certificates] == ["ECDSA", "RSA"]
+    assert prepared.warnings == ()
+
+
+def test_a_name_in_two_certificates_belongs_to_the_first(folder):
+    write_pem(folder, "second", authority().issue("second.test", "localhost"))
+    second = '[[certificate]]\ncert = "second.pem"\nkey = "second.key"\n'
+    prepared = load(folder, GOOD + second)
+    assert prepared.identities[1].names == ("second.test",)
+    (warning,) = prepared.warnings
+    assert warning.warning
+    assert warning.line == GOOD.count("\n") + 2
+    assert '"localhost" is in' in warning.message
+
+
+def test_key_in_the_certificate_file(folder):
+    both = folder / "site.pem"
+    both.write_bytes(server_pem().key + server_pem().chain)
+    both.chmod(0o600)
+    assert load(folder, GOOD.replace('key = "site.key"\n', "")).identities
+
+
+def test_redirects_need_neither_certificate_nor_route(tmp_path):
+    assert load(tmp_path, '[[listen]]\naddress = "127.0.0.1:80"\nredirect_https = true\n').config.listen
+
+
+def test_plain_listener_needs_no_certificate(tmp_path):
+    text = '[[listen]]\naddress = "127.0.0.1:80"\ntls = false\n[[route]]\nbackend = "a"\n[backend.a]\nservers = ["a:1"]\n'
+    assert load(tmp_path, text).config.listen[0].is_tls is False
+
+
+# -- the reference ---------------------------------------------------------------------------------------------------
+
+TABLES = (
+    config.Config, config.Listen, config.CertificateFiles, config.TLSSettings, config.Route, config.Backend,
+    config.BackendTLS, Limits, ForwardRules,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.__name__)
+def test_every_key_is_in_the_reference(table):
+    text = DOCS.read_text()
+    assert [key for key in fields_of(table) if f"`{key}`" not in text] == []
+
+
+def test_reference_names_the_defaults():
+    text = DOCS.read_text()
+    for field in dataclasses.fields(Limits):
+        written = "none" if field.default is None else f"{field.default:g}" if field.default < 1e5 else str(field.default)
+        assert re.search(rf"\| `{field.name}` \| {re.escape(written)} \|", text), field.name
+
+
+def test_examples_in_the_reference(folder):
+    (folder / "internal-ca.pem").write_bytes(authority().pem)
+    for name in ("example.com", "example.com-rsa", "other"):
+        pem = authority().issue("other.test") if name == "other" else authority().issue("example.com", "www.example.com")
+        write_pem(folder, name, pem)
+    blocks = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        listed = [message for _, message in found(folder, block) if not message.startswith("warning: ")]
+        assert listed == [], block
+
+
+def test_schema_can_be_made():
+    assert msgspec.json.schema(config.Route, schema_hook=lambda _: {})["$defs"]["Route"]["required"] == ["backend"]
