@@ -16,8 +16,9 @@ closed. What had been decrypted before the failure is handed out first.
 
 What is bounded: the ClientHello, and what may come behind it before it is answered, by `limits.max_client_hello`; later
 nothing is kept but what was fed and not yet pulled. Messages that carry no data (key updates, tickets, attempts to
-renegotiate) cost us work and give nothing; there may be `CONTROL_ALLOWANCE` of them, and one more for each
-`CONTROL_DATA` bytes of data. A peer that changes its keys a hundred times a second has to send 100 KiB a second with it.
+renegotiate) cost us work and give nothing. They are counted in steps of OpenSSL's handshake machine, three to five for a key
+update; there may be `CONTROL_ALLOWANCE` steps, and one more for each `CONTROL_DATA` bytes of data. So a peer that changes
+its keys a hundred times a second has to send about 100 KiB a second with it.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, is_address
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
-CONTROL_ALLOWANCE = 128
-CONTROL_DATA = 1024
+CONTROL_ALLOWANCE = 512
+CONTROL_DATA = 256
 
 POISON = b"\x16\x03\x03\xff\xff" + bytes(MAX_FRAGMENT + 2048)
 """No valid record at any point of a stream: on a boundary its header is wrong, inside a record the tag will be."""
