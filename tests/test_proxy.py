@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support_proxy import GET, OK, PLAIN, Recorder, World, head
 
@@ -293,6 +295,25 @@ def test_round_robin() -> None:
     for _ in range(4):
         world.client().send(GET)
     assert [server.address for server in world.servers] == [("10.0.0.1", 80), ("10.0.0.2", 80)] * 2
+
+
+def test_least_conn_counts_requests_until_they_are_over() -> None:
+    world = World(backends=[replace(TWO[0], balance="least_conn")])
+    clients = [world.client() for _ in range(6)]
+    first, second = ("10.0.0.1", 80), ("10.0.0.2", 80)
+    clients[0].send(GET)
+    clients[1].send(GET)
+    assert [server.address for server in world.servers] == [first, second]
+    world.servers[1].send(OK)  # answered: kept in the pool, and nothing runs on it
+    clients[2].send(GET)  # takes the connection from the pool
+    clients[2].reset()
+    clients[3].send(POST)
+    assert [server.address for server in world.servers[2:]] == [second]
+    clients[3].reset()
+    world.servers[0].reset()
+    clients[4].send(POST)
+    clients[5].send(POST)
+    assert sorted(server.address for server in world.servers[3:]) == [first, second]
 
 
 def test_next_server_when_one_can_not_be_connected_and_it_is_avoided_for_a_while() -> None:

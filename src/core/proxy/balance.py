@@ -1,7 +1,8 @@
 """Which server of a backend gets the next request, and the idle connections to each.
 
-Round robin over the servers that are thought to be up. A server to which a connection failed is passed over for a while,
-unless all of them are: then they are tried all the same, since a wrong guess must not turn into an outage.
+In turn (`round_robin`), or the one with the fewest requests running (`least_conn`; equals in turn), among the servers that are
+thought to be up. A server to which a connection failed is passed over for a while, unless all of them are: then they are
+tried all the same, since a wrong guess must not turn into an outage.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 class Server:
     """One server of a backend, with the idle connections to it, the latest used last."""
 
-    __slots__ = ("address", "down_until", "idle", "name")
+    __slots__ = ("address", "busy", "down_until", "idle", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.address = parse_server(name)
+        self.busy = 0
+        """Requests that were given to it and are not over."""
         self.idle: list[Upstream] = []
         self.down_until = 0.0
 
@@ -45,20 +48,27 @@ class ServerGroup:
         self._next = 0
 
     def pick(self, tried: list[Server], now: float) -> Server | None:
-        """The next server in turn that is not among `tried`; None when every one is."""
+        """The server for the next request, none of those in `tried`; None when every one is."""
+        least_conn = self.backend.balance == "least_conn"
         count = len(self.servers)
-        fallback = None
+        best = fallback = None
+        after_best = 0
         for step in range(count):
             index = (self._next + step) % count
             server = self.servers[index]
             if server in tried:
                 continue
-            if server.down_until <= now:
-                self._next = (index + 1) % count
-                return server
-            if fallback is None:
-                fallback = server
-        return fallback
+            if server.down_until > now:
+                fallback = fallback or server
+            elif best is None or server.busy < best.busy:
+                best = server
+                after_best = (index + 1) % count
+                if not least_conn:
+                    break
+        if best is None:
+            return fallback
+        self._next = after_best
+        return best
 
     def failed(self, server: Server, now: float) -> None:
         """A connection to the server could not be made."""

@@ -16,7 +16,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from ..tls.context import ClientContext, ServerContext
 
-BALANCES = ("round_robin",)
+BALANCES = ("round_robin", "least_conn")
 UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 

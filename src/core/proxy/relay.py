@@ -38,8 +38,8 @@ class Relay:
     """A request, its answer, and how far each has come."""
 
     __slots__ = (
-        "_attempts", "_fresh", "_group", "_idle_ok", "_reused", "_tried", "client", "exchange", "finished", "last_activity",
-        "record", "request_ended", "response_ended", "response_started", "started", "tunnel", "upstream",
+        "_attempts", "_fresh", "_group", "_idle_ok", "_reused", "_server", "_tried", "client", "exchange", "finished",
+        "last_activity", "record", "request_ended", "response_ended", "response_started", "started", "tunnel", "upstream",
     )  # fmt: skip
 
     def __init__(self, client: Downstream, request: Request, record: AccessRecord) -> None:
@@ -56,6 +56,8 @@ class Relay:
         self.finished = False
         """The record has been given to the log."""
         self._group: ServerGroup | None = None
+        self._server: Server | None = None
+        """The one that counts this request."""
         self._tried: list[Server] = []
         self._attempts = 0
         self._fresh = False
@@ -82,6 +84,9 @@ class Relay:
         if server is None:
             self.fail(502, "upstream_connect", "no server could be reached")
             return
+        self._leave_server()
+        self._server = server
+        server.busy += 1
         self._attempts += 1
         self.record.attempts = self._attempts
         self.record.server = server.name
@@ -253,6 +258,7 @@ class Relay:
         if self.finished:
             return
         self.finished = True
+        self._leave_server()
         if end:
             self.record.end = end
             self.record.detail = detail
@@ -288,6 +294,12 @@ class Relay:
                 upstream.relay = None
                 upstream.close()
             self.client.tunnel_closed()
+
+    def _leave_server(self) -> None:
+        server = self._server
+        self._server = None
+        if server is not None:
+            server.busy -= 1
 
     def _drop_upstream(self) -> None:
         """Reset the server's connection: a request that was cut off must not look complete."""
