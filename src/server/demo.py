@@ -77,13 +77,12 @@ def main(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
-        stop = threads.Stop()
-        stack.callback(stop.close)
-        certificate = local_certificate(args.state)
+        certificate = local_certificate(None if args.state is None else args.state.absolute())
         tls_sockets = listen(args.port, "--port")
-        https_port = tls_sockets[0].getsockname()[1]
+        stack.callback(_close, tls_sockets)
         plain_sockets = listen(args.plain_port, "--plain-port")
-        http_port = plain_sockets[0].getsockname()[1]
+        stack.callback(_close, plain_sockets)
+        https_port, http_port = tls_sockets[0].getsockname()[1], plain_sockets[0].getsockname()[1]
 
         sessions = demo_backends.Sessions()
         password = secrets.token_hex(5)
@@ -92,43 +91,53 @@ def _run(args: argparse.Namespace) -> int:
         products = demo_backends.Backend(Products(sessions))
         stack.callback(products.stop)
 
-        hooks: Hooks = ShowRequests()
         if args.access_log:
             log = AccessLog(os.dup(sys.stderr.fileno()), FORMATS["json"])
-            stack.callback(log.close)
-            hooks = LoggingHooks(log)
-
-        tls = Listener("https", redirect_https=True, https_port=https_port)
-        plain = Listener("http", tls=False, redirect_https=True, https_port=https_port)
+            hooks: Hooks = LoggingHooks(log)
+        else:
+            log = AccessLog(os.dup(sys.stdout.fileno()), short_line)
+            hooks = ShowRequests(log)
         proxy = ReverseProxy(
             demo_policy(certificate, auth.address, products.address),
             limits=Limits(drain_timeout=DRAIN_TIMEOUT),
             hooks=hooks,
         )
+        tls = Listener("https", redirect_https=True, https_port=https_port)
+        plain = Listener("http", tls=False, redirect_https=True, https_port=https_port)
 
         def ready() -> None:
             for note in certificate.notes:
                 print(f"{note[0].upper()}{note[1:]}.")
-            print(
-                guide(
-                    https_port=https_port,
-                    http_port=http_port,
-                    auth=auth.address,
-                    products=products.address,
-                    user=USER,
-                    password=password,
-                    ca=certificate.ca_path,
-                    ca_name=certificate.ca_name,
-                )
+            text = guide(
+                https_port=https_port,
+                http_port=http_port,
+                auth=auth.address,
+                products=products.address,
+                user=USER,
+                password=password,
+                ca=certificate.ca_path,
+                ca_name=certificate.ca_name,
             )
-            print("Ctrl-C stops it. Requests:", flush=True)
+            print(
+                text, "Ctrl-C stops it. Requests:" if not args.access_log else "Ctrl-C stops it.", sep="\n", flush=True
+            )
             print(f"listening on https://localhost:{https_port}", file=sys.stderr, flush=True)
 
+        stop = threads.Stop()
+        stack.callback(stop.close)
         _stop_on_signals(stop)
         bindings = [(tls, sock) for sock in tls_sockets] + [(plain, sock) for sock in plain_sockets]
-        threads.serve(proxy, bindings, stop=stop, ready=ready)
-        print("Stopped.")
+        try:
+            threads.serve(proxy, bindings, stop=stop, ready=ready)
+        finally:
+            log.close()
+    print("Stopped.")
     return 0
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
 
 
 def demo_policy(certificate: LocalCertificate, auth: str, products: str) -> Policy:
@@ -142,17 +151,23 @@ def demo_policy(certificate: LocalCertificate, auth: str, products: str) -> Poli
 
 
 class ShowRequests(Hooks):
-    """One short line on stdout for each request."""
+    """Notes each request in a log, and each client that does not like our certificate."""
+
+    def __init__(self, log: AccessLog) -> None:
+        self._log = log
 
     def on_log(self, record: AccessRecord) -> None:
         """A request is over, or a connection that made none."""
-        if record.method:
-            target = _printable(record.target)
-            took = f"{record.total_time * 1000:.0f} ms"
-            by = record.backend or record.end
-            print(f"  {record.status}  {_printable(record.method)} {target}  {by}  {took}", flush=True)
-        elif record.end == "tls_failed":
-            print(f"  TLS failed: {record.detail} (does the client trust the CA?)", flush=True)
+        if record.method or record.end == "tls_failed":
+            self._log.log(record)
+
+
+def short_line(record: AccessRecord, began: float, most: int) -> str:
+    """What happened, for whoever sits in front of the demo."""
+    if not record.method:
+        return f"  TLS failed: {_printable(record.detail.encode())} (does the client trust the CA?)"
+    target, by = _printable(record.target), record.backend or record.end
+    return f"  {record.status}  {_printable(record.method)} {target}  {by}  {record.total_time * 1000:.0f} ms"
 
 
 def _printable(text: bytes) -> str:
@@ -203,6 +218,7 @@ def _stop_on_signals(stop: threads.Stop) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         stop.set()
+        os.write(sys.stderr.fileno(), b"\nstopping when running requests are done, at most 10 s; Ctrl-C again: now\n")
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
