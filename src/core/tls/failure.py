@@ -53,7 +53,6 @@ class Alert(IntEnum):
 OPENSSL_REASONS = {
     101: "no_suitable_key_share",
     118: "no_suitable_signature_algorithm",
-    129: "digest_check_failed",
     193: "no_shared_cipher",
     258: "unsupported_protocol",
     373: "inappropriate_fallback",
