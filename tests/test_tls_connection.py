@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import resource
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,16 @@ import pytest
 import support_tls
 from OpenSSL import SSL
 from support_tls import SSLPeer, hello_message, pieces, records, ssl_client_context, ssl_server_context
+from support_tls_pair import (
+    ENGINES,
+    Pair,
+    client_pair,
+    established,
+    merged,
+    only,
+    pull,
+    server_pair,
+)
 
 from lockgate.core.errors import LocalProtocolError, TLSError
 from lockgate.core.events import (
@@ -20,19 +31,14 @@ from lockgate.core.events import (
     ClientHelloReceived,
     ConnectionClosed,
     DataReceived,
-    HandshakeCompleted,
     Role,
     TLSEvent,
 )
 from lockgate.core.limits import Limits
 from lockgate.core.tls.connection import CONTROL_ALLOWANCE, CONTROL_DATA, TLSConnection
 from lockgate.core.tls.context import ClientContext, ServerContext, TLSOptions, client_context, server_context
-from lockgate.core.tls.engine import NATIVE, EngineKind, PyOpenSSLContext
+from lockgate.core.tls.engine import EngineKind
 from lockgate.core.tls.states import State
-
-ENGINES: dict[str, EngineKind] = {"pyopenssl": PyOpenSSLContext}
-if NATIVE is not None:
-    ENGINES["native"] = NATIVE
 
 VERSIONS = ["TLSv1.2", "TLSv1.3"]
 
@@ -50,95 +56,6 @@ def context(engine: EngineKind) -> ServerContext:
 @pytest.fixture
 def trusting(engine: EngineKind) -> ClientContext:
     return client_context(ca=support_tls.authority().pem, engine=engine)
-
-
-def only(version: str) -> dict[str, ssl.TLSVersion]:
-    """Settings of an SSLContext for one version."""
-    chosen = ssl.TLSVersion[version.replace(".", "_")]
-    return {"minimum_version": chosen, "maximum_version": chosen}
-
-
-def pull(connection: TLSConnection, context: ServerContext | None = None) -> list[TLSEvent]:
-    """All events that are there; the ClientHello is answered with `context`."""
-    events = []
-    while True:
-        event = connection.next_event()
-        if event is PAUSED and context is not None and connection.state is State.DECISION:
-            connection.use_context(context)
-        elif event is NEED_DATA or event is PAUSED:
-            return events
-        else:
-            events.append(event)
-
-
-Peer = SSLPeer | TLSConnection
-
-
-class Pair:
-    """One of our connections and a peer, with the wire between them in our hands."""
-
-    def __init__(self, ours: TLSConnection, peer: Peer, context: ServerContext | None = None) -> None:
-        self.ours = ours
-        self.peer = peer
-        self.context = context
-        self.events: list[TLSEvent] = []
-        self.owed = b""
-        """What our side had to send when it failed."""
-        self.cut: Callable[[bytes], list[bytes]] = lambda data: [data]
-        """How bytes for us are cut into reads."""
-
-    def exchange(self) -> list[TLSEvent]:
-        """Let both talk until they have nothing more to say. The events of our side since the last time."""
-        events: list[TLSEvent] = []
-        for _ in range(100):
-            events += pull(self.ours, self.context)
-            to_peer = self.ours.data_to_send()
-            if to_peer:
-                self.peer.receive_data(to_peer)
-            if isinstance(self.peer, TLSConnection):
-                pull(self.peer, self.context)
-            to_us = self.peer.data_to_send()
-            for part in self.cut(to_us) if to_us else []:
-                self.ours.receive_data(part)
-                events += pull(self.ours, self.context)
-            if not to_peer and not to_us:
-                self.events += events
-                return events
-        raise AssertionError("the two sides never come to rest")
-
-
-def server_pair(
-    context: ServerContext, client: ssl.SSLContext | None = None, name: str = "localhost", **settings: object
-) -> Pair:
-    """Our server and the standard library's client."""
-    client = ssl_client_context() if client is None else client
-    return Pair(TLSConnection(Role.SERVER), SSLPeer(client, server_name=name, **settings), context)  # type: ignore[arg-type]
-
-
-def client_pair(trusting: ClientContext, server: ssl.SSLContext, name: str = "localhost") -> Pair:
-    """Our client and the standard library's server."""
-    return Pair(TLSConnection(Role.CLIENT, context=trusting, server_name=name), SSLPeer(server, server_side=True))
-
-
-def established(pair: Pair) -> Pair:
-    pair.exchange()
-    assert pair.ours.state is State.ESTABLISHED
-    return pair
-
-
-def merged(events: list[TLSEvent]) -> list[object]:
-    """Events in a form that does not show where data was cut."""
-    found: list[object] = []
-    for event in events:
-        if isinstance(event, DataReceived) and found and isinstance(found[-1], bytes):
-            found[-1] += event.data
-        elif isinstance(event, DataReceived):
-            found.append(event.data)
-        elif isinstance(event, HandshakeCompleted):
-            found.append(event.info.version)
-        else:
-            found.append(type(event))
-    return found
 
 
 def failure(pair: Pair) -> TLSError:
@@ -312,6 +229,17 @@ class TestClosing:
         pair.ours.close()
         assert pair.ours.state is State.CLOSED
         assert pair.ours.data_to_send()
+
+    def test_nothing_is_kept_after_close_notify(self, context: ServerContext) -> None:
+        """Also while we may still send."""
+        pair = established(server_pair(context))
+        assert isinstance(pair.peer, SSLPeer)
+        pair.peer.close()
+        pair.exchange()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(200):
+            pair.ours.receive_data(bytes(1 << 20))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
     def test_we_close_first_and_still_receive(self, context: ServerContext) -> None:
         pair = established(server_pair(context))
@@ -545,10 +473,14 @@ class TestRefusedHandshakes:
         assert isinstance(pair.peer, SSLPeer)
         assert pair.peer.error is not None
 
-    def test_server_name_changes_after_hello_retry_request(self, engine: EngineKind) -> None:
-        ours = server_context([support_tls.server_pem().pair], options=TLSOptions(groups="P-384"), engine=engine)
+    @pytest.mark.parametrize("what", ["server_name", "alpn"])
+    def test_second_hello_differs(self, engine: EngineKind, what: str) -> None:
+        """After a HelloRetryRequest the client comes back with another name, or other protocols."""
+        options = TLSOptions(groups="P-384", alpn=(b"h2", b"http/1.1"))
+        ours = server_context([support_tls.server_pem().pair], options=options, engine=engine)
         client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
         client.set_tlsext_host_name(b"example.test")
+        client.set_alpn_protos([b"http/1.1"])
         client.set_connect_state()
         server = TLSConnection(Role.SERVER)
 
@@ -562,11 +494,14 @@ class TestRefusedHandshakes:
 
         flight()
         assert server.state is State.HANDSHAKE
-        client.set_tlsext_host_name(b"victim.test")
+        if what == "alpn":
+            client.set_alpn_protos([b"h2"])
+        else:
+            client.set_tlsext_host_name(b"victim.test")
         flight()
         with pytest.raises(TLSError) as caught:
             flight()
-        assert caught.value.reason == "server_name_changed"
+        assert caught.value.reason == f"{what}_changed"
         assert not caught.value.received
         client.bio_write(server.data_to_send())
         with pytest.raises(SSL.Error):

@@ -10,7 +10,7 @@ import support_tls
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import x25519
 from support_tls import Pem, SSLPeer, ssl_client_context
-from test_tls_connection import ENGINES, Pair, established, only, pull, server_pair
+from support_tls_pair import ENGINES, Pair, established, only, pull, server_pair
 
 from lockgate.core.events import Role
 from lockgate.core.tls.connection import TLSConnection

@@ -15,7 +15,7 @@ import support_tls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_tls import SSLPeer, pieces, ssl_client_context, ssl_server_context
-from test_tls_connection import ENGINES, client_pair, established, merged, only, pull, server_pair
+from support_tls_pair import ENGINES, client_pair, established, merged, only, pull, server_pair
 
 import lockgate
 from lockgate.core.errors import TLSError

@@ -125,7 +125,8 @@ class TLSConnection:
 
     def receive_data(self, data: bytes) -> None:
         """Store ciphertext from the peer. What comes after the end is dropped (RFC 8446 section 6.1)."""
-        if self._engine is not None:
+        if self._receiving or self.state is State.HANDSHAKE:
+            assert self._engine is not None
             self._engine.feed(data)
         elif self._reader is not None:
             self._reader.receive_data(data)
