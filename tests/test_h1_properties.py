@@ -13,11 +13,12 @@ import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support_h1 import Driver, ask, asking, load, random_pieces, raw, serve, single_bytes, whole
+
 from lockgate.core.errors import LocalProtocolError
 from lockgate.core.events import Data, EndOfMessage, Request, Response, Role
 from lockgate.core.h1.connection import H1Connection
 from lockgate.core.http.headers import Headers
-from support_h1 import Driver, ask, asking, load, random_pieces, raw, serve, single_bytes, whole
 
 TOKENS = st.text("abcXYZ019-_!~", min_size=1, max_size=8).map(str.encode)
 NAMES = TOKENS.map(lambda name: b"x" + name.lower())
@@ -191,7 +192,7 @@ MUTABLE = [
     b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
     b"POST / HTTP/1.0\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab",
 ]
-SPICE = [b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b",", b";", b"0", b"1", b"-", b"+", b"\x0b", b"\x80", b"_", b"\"", b"x"]
+SPICE = [b"\r\n", *(bytes((byte,)) for byte in b'\r\n \t\0:,;01-+\x0b\x80_"x')]
 
 
 @st.composite

@@ -5,7 +5,16 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+
 from lockgate.core.h1.states import CLIENT_SIDE, FORBIDDEN, SERVER_SIDE, Input, State, move
+
+STOPPED = {
+    State.IDLE: State.MUST_CLOSE,
+    State.DONE: State.MUST_CLOSE,
+    State.MUST_CLOSE: State.MUST_CLOSE,
+    State.CLOSED: State.CLOSED,
+    State.ERROR: State.ERROR,
+}
 
 # Written down once more, by input, so that a slip in the tables shows.
 EXPECTED: dict[Input, dict[str, dict[State, State]]] = {
@@ -41,17 +50,8 @@ EXPECTED: dict[Input, dict[str, dict[State, State]]] = {
         "client": {State.DONE: State.IDLE},
         "server": {State.DONE: State.IDLE},
     },
-    Input.STOP: dict.fromkeys(
-        ("client", "server"),
-        {
-            State.IDLE: State.MUST_CLOSE,
-            State.DONE: State.MUST_CLOSE,
-            State.MUST_CLOSE: State.MUST_CLOSE,
-            State.CLOSED: State.CLOSED,
-            State.ERROR: State.ERROR,
-        },
-    ),
-    Input.FAULT: dict.fromkeys(("client", "server"), dict.fromkeys(State, State.ERROR)),
+    Input.STOP: {"client": STOPPED, "server": STOPPED},
+    Input.FAULT: {"client": dict.fromkeys(State, State.ERROR), "server": dict.fromkeys(State, State.ERROR)},
 }
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support_h1 import Driver, asking, fault_of, load, raw, splits
+
 from lockgate.core.errors import Fault
 from lockgate.core.events import Request, Role
 from lockgate.core.h1.connection import H1Connection
 from lockgate.core.limits import Limits
-from support_h1 import Driver, asking, fault_of, load, raw, splits
 
 
 def named(vectors: list[dict[str, Any]]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+
 from lockgate.core.errors import Fault, RemoteProtocolError
 from lockgate.core.http.framing import CHUNKED, UNTIL_CLOSE, request_length, response_length
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lockgate.core.errors import Fault, RemoteProtocolError
 from lockgate.core.http.path import normalise
 
@@ -82,8 +83,11 @@ def test_encoded_slash_when_asked_for() -> None:
 
 
 PIECES = st.sampled_from(
-    "/ . .. %2e %2E %2f %2F ; ? % %25 %5c \\ a B ~ - %61 %7e %3b %c3%A9 // /../ /./ %00 & = + : @ ! * ' ( ) [ ] | { }".split()
-)
+    [
+        "/", ".", "..", "%2e", "%2E", "%2f", "%2F", ";", "?", "%", "%25", "%5c", "\\", "a", "B", "~", "-", "%61", "%7e", "%3b",
+        "%c3%A9", "//", "/../", "/./", "%00", "&", "=", "+", ":", "@", "!", "*", "'", "(", ")", "[", "]", "|", "{", "}",
+    ]
+)  # fmt: skip
 TARGETS = st.lists(PIECES, max_size=12).map(lambda pieces: ("/" + "".join(pieces)).encode())
 
 

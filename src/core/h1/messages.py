@@ -73,7 +73,8 @@ def build_response(head: HeadReader, options: list[bytes], to_head: bool, offere
         pairs.append((b"content-length", head.lengths[0].lstrip(b"0") or b"0"))
     upgrade = None
     if status == 101:
-        upgrade = _offer(head, options)
+        # To one protocol: RFC 9110 section 7.8 allows layers of them, which nobody speaks.
+        upgrade = head.upgrades[0] if len(head.upgrades) == 1 and b"upgrade" in options else None
         if upgrade is None or offered is None or not head.http_1_1 or not is_offered(upgrade, offered):
             raise RemoteProtocolError(Fault.MALFORMED, "switch to a protocol that was not offered")
     return Response(

@@ -1,0 +1,42 @@
+"""The package a second time, interpreted, under the name `lockgate_interpreted`, beside the compiled one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+NAME = "lockgate_interpreted"
+SRC = Path(__file__).parent.parent / "src"
+
+
+class Finder:
+    """Finds the modules of the twin, as `.py` files only."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name == NAME:
+            return importlib.util.spec_from_file_location(
+                NAME, SRC / "__init__.py", submodule_search_locations=[str(SRC)]
+            )
+        if not name.startswith(NAME + ".") or path is None:
+            return None
+        loader = (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES)
+        for folder in path:
+            spec = importlib.machinery.FileFinder(folder, loader).find_spec(name, target)
+            if spec is not None:
+                return spec
+        return None
+
+
+def interpreted(module: str) -> ModuleType:
+    """The interpreted twin of `lockgate.<module>`."""
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    return importlib.import_module(f"{NAME}.{module}")
