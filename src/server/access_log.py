@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import fields, replace
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 
@@ -40,8 +41,8 @@ CLOSE_TIMEOUT = 2.0
 SHORTER = (1024, 256, 64)
 """How many characters of each text are kept, the most that will do, in a record that is too long for a pipe."""
 
-Render = Callable[[AccessRecord, float, int], str]
-"""(record, seconds since the epoch at which the request began, most characters of one text) -> line without its end"""
+Render = Callable[[AccessRecord, float], str]
+"""(record, seconds since the epoch at which the request began) -> line without its end"""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 256), ord('"'), ord("\\"))}
@@ -86,11 +87,12 @@ class AccessLog:
             self._thread.join(CLOSE_TIMEOUT)
 
     def _line(self, record: AccessRecord, began: float) -> bytes:
-        line = self._render(record, began, sys.maxsize) + "\n"
-        for most in SHORTER:
-            if not self._is_pipe or len(line) <= select.PIPE_BUF:
-                break
-            line = self._render(record, began, most) + "\n"
+        line = self._render(record, began) + "\n"
+        if self._is_pipe and len(line) > select.PIPE_BUF:
+            for most in SHORTER:
+                line = self._render(_shortened(record, most), began) + "\n"
+                if len(line) <= select.PIPE_BUF:
+                    break
         return line.encode("ascii")
 
     def _run(self) -> None:
@@ -162,56 +164,57 @@ def open_access_log(target: str | Path, log_format: str) -> AccessLog:
     return AccessLog(fd, FORMATS[log_format])
 
 
-def json_line(record: AccessRecord, began: float, most: int) -> str:
+def json_line(record: AccessRecord, began: float) -> str:
     """Every field of the record; `time` is when the request began, durations are seconds."""
     r = record
-
-    def text(value: str | bytes) -> str:
-        return quoted((value.decode("latin-1") if isinstance(value, bytes) else value)[:most]).replace(
-            "\x7f", "\\u007f"
-        )
-
-    def seconds(value: float | None) -> str:
-        return "null" if value is None else f"{value:.6f}"
-
-    extra = ",".join(f"{text(key)}:{text(value)}" for key, value in r.extra.items()) if most >= sys.maxsize else ""
-    return (
-        f'{{"time":"{_iso(began)}","listener":{text(r.listener)},"client":{text(r.client)},"client_port":{r.client_port},'
-        f'"tls_version":{text(r.tls_version)},"cipher":{text(r.cipher)},"group":{text(r.group)},"sni":{text(r.sni)},'
-        f'"alpn":{text(r.alpn)},"resumed":{"true" if r.resumed else "false"},'
-        f'"handshake_time":{seconds(r.handshake_time)},"method":{text(r.method)},"authority":{text(r.authority)},'
-        f'"target":{text(r.target)},"version":{text(r.version)},"referer":{text(r.referer)},'
-        f'"user_agent":{text(r.user_agent)},"route":{text(r.route)},"backend":{text(r.backend)},'
-        f'"server":{text(r.server)},"attempts":{r.attempts},"status":{r.status},"bytes_in":{r.bytes_in},'
-        f'"bytes_out":{r.bytes_out},"connect_time":{seconds(r.connect_time)},'
-        f'"first_byte_time":{seconds(r.first_byte_time)},"total_time":{r.total_time:.6f},"end":{text(r.end)},'
-        f'"detail":{text(r.detail)},"extra":{{{extra}}}}}'
+    extra = ",".join(f"{quoted(key)}:{quoted(value)}" for key, value in r.extra.items()) if r.extra else ""
+    line = (
+        f'{{"time":"{_iso(began)}","listener":{quoted(r.listener)},"client":{quoted(r.client)},'
+        f'"client_port":{r.client_port},"tls_version":{quoted(r.tls_version)},"cipher":{quoted(r.cipher)},'
+        f'"group":{quoted(r.group)},"sni":{quoted(r.sni)},"alpn":{quoted(r.alpn)},'
+        f'"resumed":{"true" if r.resumed else "false"},"handshake_time":{_seconds(r.handshake_time)},'
+        f'"method":{quoted(r.method.decode("latin-1"))},"authority":{quoted(r.authority.decode("latin-1"))},'
+        f'"target":{quoted(r.target.decode("latin-1"))},"version":{quoted(r.version.decode("latin-1"))},'
+        f'"referer":{quoted(r.referer.decode("latin-1"))},"user_agent":{quoted(r.user_agent.decode("latin-1"))},'
+        f'"route":{quoted(r.route)},"backend":{quoted(r.backend)},"server":{quoted(r.server)},'
+        f'"attempts":{r.attempts},"status":{r.status},"bytes_in":{r.bytes_in},"bytes_out":{r.bytes_out},'
+        f'"connect_time":{_seconds(r.connect_time)},"first_byte_time":{_seconds(r.first_byte_time)},'
+        f'"total_time":{r.total_time:.6f},"end":{quoted(r.end)},"detail":{quoted(r.detail)},"extra":{{{extra}}}}}'
     )
+    return line.replace("\x7f", "\\u007f")  # the one character that JSON need not escape and a terminal need not show
 
 
-def common_line(record: AccessRecord, began: float, most: int) -> str:
+def common_line(record: AccessRecord, began: float) -> str:
     """The Common Log Format: client, identity and user (never known), time, request line, status, bytes of the body."""
-
-    def text(value: str | bytes) -> str:
-        return (value.decode("latin-1") if isinstance(value, bytes) else ascii(value)[1:-1])[:most].translate(ESCAPES)
-
     request = "-"
     if record.method:
-        request = f"{text(record.method)} {text(record.target)} HTTP/{text(record.version)}"
-    status = record.status or "-"
-    return f'{text(record.client) or "-"} - - [{_clf_time(began)}] "{request}" {status} {record.bytes_out or "-"}'
+        request = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/{_escaped(record.version)}"
+    client = _escaped(record.client.encode("utf-8", "surrogatepass")) or "-"
+    return f'{client} - - [{_clf_time(began)}] "{request}" {record.status or "-"} {record.bytes_out or "-"}'
 
 
-def combined_line(record: AccessRecord, began: float, most: int) -> str:
+def combined_line(record: AccessRecord, began: float) -> str:
     """The common format, then referer and user agent."""
-
-    def text(value: bytes) -> str:
-        return value[:most].decode("latin-1").translate(ESCAPES) or "-"
-
-    return f'{common_line(record, began, most)} "{text(record.referer)}" "{text(record.user_agent)}"'
+    referer, user_agent = _escaped(record.referer) or "-", _escaped(record.user_agent) or "-"
+    return f'{common_line(record, began)} "{referer}" "{user_agent}"'
 
 
 FORMATS: dict[str, Render] = {"json": json_line, "common": common_line, "combined": combined_line}
+
+
+def _escaped(text: bytes) -> str:
+    return text.decode("latin-1").translate(ESCAPES)
+
+
+def _seconds(value: float | None) -> str:
+    return "null" if value is None else f"{value:.6f}"
+
+
+def _shortened(record: AccessRecord, most: int) -> AccessRecord:
+    """The record with at most so many characters of each text, and without what hooks have added."""
+    values = [(field.name, getattr(record, field.name)) for field in fields(record)]
+    texts = {name: value[:most] for name, value in values if isinstance(value, (bytes, str))}
+    return replace(record, **texts, extra={})
 
 
 def _iso(when: float) -> str:
