@@ -23,8 +23,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
+from typing import Any
 
 from ..core.events import Response
 from ..core.proxy.hooks import Answer, Exchange, Hooks
@@ -213,18 +215,27 @@ def _seconds(value: float | None) -> str:
 def _shortened(record: AccessRecord, most: int) -> AccessRecord:
     """The record with at most so many characters of each text, and without what hooks have added."""
     values = [(field.name, getattr(record, field.name)) for field in fields(record)]
-    texts = {name: value[:most] for name, value in values if isinstance(value, (bytes, str))}
+    texts: dict[str, Any] = {name: value[:most] for name, value in values if isinstance(value, (bytes, str))}
     return replace(record, **texts, extra={})
 
 
 def _iso(when: float) -> str:
     """RFC 3339 in UTC with milliseconds."""
-    whole = int(when)
-    at = time.gmtime(whole)
-    return f"{at[0]:04d}-{at[1]:02d}-{at[2]:02d}T{at[3]:02d}:{at[4]:02d}:{at[5]:02d}.{int((when - whole) * 1000):03d}Z"
+    second = int(when)
+    return f"{_iso_second(second)}.{int((when - second) * 1000):03d}Z"
+
+
+@lru_cache(16)
+def _iso_second(when: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(when))
 
 
 def _clf_time(when: float) -> str:
+    return _clf_second(int(when))
+
+
+@lru_cache(16)
+def _clf_second(when: int) -> str:
     """`10/Oct/2000:13:55:36 +0000`, in English whatever the locale."""
     at = time.gmtime(when)
     return f"{at[2]:02d}/{MONTHS[at[1] - 1]}/{at[0]:04d}:{at[3]:02d}:{at[4]:02d}:{at[5]:02d} +0000"
