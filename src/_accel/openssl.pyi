@@ -1,13 +1,18 @@
 from OpenSSL import SSL
+from typing_extensions import disjoint_base
+
+from .openssl_table import SIGNATURES as SIGNATURES
 
 def load(addresses: dict[str, int]) -> None: ...
 
+@disjoint_base
 class NativeContext:
     def __init__(
         self, context: SSL.Context, pointer: int, *, server: bool, alpn: tuple[bytes, ...], verify: bool
     ) -> None: ...
     def engine(self, server_name: str, address: bytes) -> NativeEngine | None: ...
 
+@disjoint_base
 class NativeEngine:
     @property
     def status(self) -> int: ...

@@ -36,4 +36,4 @@ class SourceFinder:
 def choose() -> None:
     """Called once, when `lockgate` is imported, before any module that may be compiled."""
     if PURE:
-        sys.meta_path.insert(0, SourceFinder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, SourceFinder())
