@@ -1,10 +1,56 @@
-"""lockgate: TLS termination as a sans-IO core, adapters for event loops, and a ready reverse proxy."""
+"""lockgate: TLS termination as a sans-IO core, adapters for event loops, and a ready reverse proxy.
+
+What a program of its own needs is here under one name; it is imported when it is first used, so that `import lockgate` stays
+cheap.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from .core import backend as _backend
 from .info import BackendInfo, backend_info
+
+if _TYPE_CHECKING:
+    from .certs.identity import load_identity
+    from .certs.store import CertificateError
+    from .core.errors import LockgateError
+    from .core.limits import Limits
+    from .core.proxy.hooks import Answer, Exchange, Hooks
+    from .core.proxy.hub import ReverseProxy
+    from .core.proxy.policy import Backend, ForwardRules, Identity, Listener, Policy, Route
+    from .core.proxy.record import AccessRecord
+    from .core.tls.context import TLSOptions, client_context, server_context
 
 _backend.choose()
 
 __version__ = "0.1.0"
 
-__all__ = ["BackendInfo", "__version__", "backend_info"]
+__all__ = [
+    "AccessRecord", "Answer", "Backend", "BackendInfo", "CertificateError", "Exchange", "ForwardRules", "Hooks", "Identity",
+    "Limits", "Listener", "LockgateError", "Policy", "ReverseProxy", "Route", "TLSOptions", "__version__", "backend_info",
+    "client_context", "load_identity", "server_context",
+]  # fmt: skip
+
+_HOMES = {
+    "certs.identity": ("load_identity",),
+    "certs.store": ("CertificateError",),
+    "core.errors": ("LockgateError",),
+    "core.limits": ("Limits",),
+    "core.proxy.hooks": ("Answer", "Exchange", "Hooks"),
+    "core.proxy.hub": ("ReverseProxy",),
+    "core.proxy.policy": ("Backend", "ForwardRules", "Identity", "Listener", "Policy", "Route"),
+    "core.proxy.record": ("AccessRecord",),
+    "core.tls.context": ("TLSOptions", "client_context", "server_context"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(_import_module(f".{_HOME_OF[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,13 +11,12 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .driver import ACCEPT_PAUSE, Bindings, Driver
-from .link import Link, reason_of
+from .driver import Bindings, Callback, Driver
+from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
-    from ..core.proxy.policy import Listener
 
 __all__ = ["serve"]
 
@@ -55,34 +54,15 @@ class _Driver(Driver):
         self._timer: asyncio.TimerHandle | None = None
         self._lookups: set[asyncio.Task[None]] = set()
 
-    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        if wanted:
-            self._loop.add_reader(sock.fileno(), link.on_readable)
-        else:
+    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+        if read is None:
             self._loop.remove_reader(sock.fileno())
-
-    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        if wanted:
-            self._loop.add_writer(sock.fileno(), link.on_writable)
         else:
+            self._loop.add_reader(sock.fileno(), read)
+        if write is None:
             self._loop.remove_writer(sock.fileno())
-
-    def unwatch(self, link: Link, sock: socket.socket) -> None:
-        self._loop.remove_reader(sock.fileno())
-        if link.writing:
-            self._loop.remove_writer(sock.fileno())
-
-    def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
-        if sock.fileno() != -1:  # it may have been closed during the pause
-            self._loop.add_reader(sock.fileno(), self._accept, listener, sock)
-
-    def unwatch_accept(self, sock: socket.socket) -> None:
-        self._loop.remove_reader(sock.fileno())
-
-    def _accept(self, listener: Listener, sock: socket.socket) -> None:
-        if not self.accept(listener, sock):
-            self._loop.remove_reader(sock.fileno())
-            self._loop.call_later(ACCEPT_PAUSE, self.watch_accept, listener, sock)
+        else:
+            self._loop.add_writer(sock.fileno(), write)
 
     def arm(self, when: float) -> None:
         if self._timer is not None:

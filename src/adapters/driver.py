@@ -14,11 +14,12 @@ import logging
 import socket
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core.commands import Close, CloseConnection, OpenUpstream, PauseReading, SendData
-from .link import Link
-from .outgoing import OutgoingLink, literal_family
+from .link import Link, reason_of
+from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses, literal_family
 
 if TYPE_CHECKING:
     from ..core.proxy.channel import Channel
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ..core.proxy.policy import Listener
 
 log = logging.getLogger("lockgate.adapters")
+
+Callback = Callable[[], object]
 
 Bindings = Sequence[tuple["Listener", socket.socket]]
 """Which listening socket belongs to which listener. An adapter owns the sockets and closes them when it stops."""
@@ -48,46 +51,44 @@ def peer_name(address: Any) -> tuple[str, int]:
 
 
 class Driver:
-    """Base of the adapters' drivers. `now` is the loop's monotonic clock."""
+    """Runs a `ReverseProxy` on some event loop: make a subclass with the loop's way to `watch` a socket.
+
+    `now` is the loop's monotonic clock. A loop that can be told to call something at a time overrides `arm`; one that
+    waits with a timeout asks `timeout` before and calls `tick` after. `resolve` blocks unless it is overridden.
+    """
 
     def __init__(self, proxy: ReverseProxy, now: Callable[[], float]) -> None:
         self.proxy = proxy
         self.now = now
         self.links: set[Link] = set()
-        self.listening: list[socket.socket] = []
+        self.listening: dict[socket.socket, Listener] = {}
         self.armed: float | None = None
+        """When `on_timer` is to be called; None for never."""
         self._not_before = 0.0
+        self._accept_again: float | None = None
         self._draining = False
 
     # What each loop does in its own way
 
-    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        """Call `link.on_readable()` whenever `sock` is readable, or no longer."""
-        raise NotImplementedError
+    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+        """From now on call `read` whenever `sock` is readable, and `write` whenever it is writable; None: do not.
 
-    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        """Call `link.on_writable()` whenever `sock` is writable, or no longer."""
-        raise NotImplementedError
-
-    def unwatch(self, link: Link, sock: socket.socket) -> None:
-        """`sock` is about to be closed."""
-        raise NotImplementedError
-
-    def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
-        """Call `accept` whenever a connection waits; when it returns False, not for `ACCEPT_PAUSE` seconds."""
-        raise NotImplementedError
-
-    def unwatch_accept(self, sock: socket.socket) -> None:
-        """`sock` is about to be closed."""
+        Two times None is also what comes last, before `sock` is closed. Called only when something changes. A callback
+        that is called once too often, by an event of before the change, does no harm.
+        """
         raise NotImplementedError
 
     def arm(self, when: float) -> None:
-        """Call `on_timer` at `when`; replaces the time set before."""
-        raise NotImplementedError
+        """Call `on_timer` at `when`, not at the time set before."""
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         """Look the name up, then call `link.connect` or `link.connect_failed`, and `settle`."""
-        raise NotImplementedError
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except LOOKUP_ERRORS as error:
+            link.connect_failed(reason_of(error))
+        else:
+            link.connect(found_addresses(infos))
 
     def on_drained(self) -> None:
         """Draining has come to its end. May be called more than once."""
@@ -95,38 +96,20 @@ class Driver:
     # What is the same everywhere
 
     def listen(self, bindings: Bindings) -> None:
-        """Start to accept."""
+        """Start to accept. The sockets belong to us from now on."""
         for listener, sock in bindings:
             sock.setblocking(False)
-            self.listening.append(sock)
-            self.watch_accept(listener, sock)
+            self.listening[sock] = listener
+            self.watch(sock, partial(self._accept, sock), None)
 
-    def accept(self, listener: Listener, sock: socket.socket) -> bool:
-        """Accept what waits, up to `ACCEPT_BATCH`. False if the system is short of something: try again later."""
-        going = True
-        for _ in range(ACCEPT_BATCH):
-            try:
-                conn, address = sock.accept()
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:
-                    continue  # that client has left already
-                log.error("cannot accept on listener %s: %s", listener.name, error.strerror)
-                going = False
-                break
-            conn.setblocking(False)
-            try:
-                channel = self.proxy.accept(listener, peer_name(address), self.now())
-            except BaseException as error:
-                conn.close()
-                if not isinstance(error, Exception):
-                    raise
-                self.report(error)
-            else:
-                Link(self, channel, conn)
-        self.settle()
-        return going
+    def timeout(self) -> float | None:
+        """For how long a loop may wait for sockets; None for ever."""
+        return None if self.armed is None else max(0.0, self.armed - self.now())
+
+    def tick(self) -> None:
+        """Call the timer if it is due."""
+        if self.armed is not None and self.armed <= self.now():
+            self.on_timer()
 
     def settle(self) -> None:
         """Carry out the core's commands until there are none, and arm the timer."""
@@ -155,11 +138,7 @@ class Driver:
             self.report(error)
             return
         if when is not None:
-            # A timer that moved back is left alone: it comes early, which does no harm, and is set again then.
-            when = max(when, self._not_before)
-            if self.armed is None or when < self.armed:
-                self.armed = when
-                self.arm(when)
+            self._call_at(max(when, self._not_before))
         if self._draining and proxy.drained:
             self.on_drained()
 
@@ -167,6 +146,12 @@ class Driver:
         """The time of the timer has come."""
         self.armed = None
         now = self.now()
+        if self._accept_again is not None and self._accept_again <= now:
+            self._accept_again = None
+            for sock in self.listening:
+                self.watch(sock, partial(self._accept, sock), None)
+        elif self._accept_again is not None:
+            self._call_at(self._accept_again)
         try:
             self.proxy.handle_timer(now)
         except Exception as error:
@@ -211,8 +196,49 @@ class Driver:
         else:
             self.report(error)
 
+    def _accept(self, sock: socket.socket) -> None:
+        """Accept what waits on a listening socket, up to `ACCEPT_BATCH`."""
+        if sock not in self.listening:
+            return  # closed by an earlier event of the same batch
+        listener = self.listening[sock]
+        for _ in range(ACCEPT_BATCH):
+            try:
+                conn, address = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                if error.errno == errno.ECONNABORTED:
+                    continue  # that client has left already
+                log.error("cannot accept on listener %s: %s", listener.name, error.strerror)
+                self._rest()
+                break
+            conn.setblocking(False)
+            try:
+                channel = self.proxy.accept(listener, peer_name(address), self.now())
+            except BaseException as error:
+                conn.close()
+                if not isinstance(error, Exception):
+                    raise
+                self.report(error)
+            else:
+                Link(self, channel, conn)
+        self.settle()
+
+    def _rest(self) -> None:
+        """Accept nothing for a while."""
+        for sock in self.listening:
+            self.watch(sock, None, None)
+        self._accept_again = self.now() + ACCEPT_PAUSE
+        self._call_at(self._accept_again)
+
+    def _call_at(self, when: float) -> None:
+        # A timer that moved back is left alone: it comes early, which does no harm, and is set again then.
+        if self.armed is None or when < self.armed:
+            self.armed = when
+            self.arm(when)
+
     def _close_listening(self) -> None:
         while self.listening:
-            sock = self.listening.pop()
-            self.unwatch_accept(sock)
+            sock, _ = self.listening.popitem()
+            self.watch(sock, None, None)
             sock.close()

@@ -1,7 +1,7 @@
 """One channel's socket: what every adapter does with it in the same way.
 
-The loops differ in how they say that a socket is ready, so that is all they are asked for (`Driver.watch_read`,
-`watch_write`). Reading, writing and closing are here, on a plain non-blocking socket:
+The loops differ in how they say that a socket is ready, so that is all they are asked for (`Driver.watch`). Reading,
+writing and closing are here, on a plain non-blocking socket:
 
 * one `recv_into` for each readiness, so that no peer can keep the loop for itself;
 * `send` takes what the core has queued, and exactly what the kernel accepted is reported, at once;
@@ -178,12 +178,12 @@ class Link:
             return
         self.reading = wanted
         if self.sock is not None:
-            self.driver.watch_read(self, self.sock, wanted)
+            self.watch(self.sock)
 
     def _watch_write(self, wanted: bool) -> None:
         if self.sock is not None and self.writing is not wanted:
             self.writing = wanted
-            self.driver.watch_write(self, self.sock, wanted)
+            self.watch(self.sock)
 
     # For `OutgoingLink` too
 
@@ -193,12 +193,15 @@ class Link:
         if sock.family != getattr(socket, "AF_UNIX", None):
             with suppress(OSError):  # gone already: the first read will say so
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.reading:
-            self.driver.watch_read(self, sock, True)
+        self.watch(sock)
+
+    def watch(self, sock: socket.socket) -> None:
+        """Have the loop report what we wait for now."""
+        self.driver.watch(sock, self.on_readable if self.reading else None, self.on_writable if self.writing else None)
 
     def drop(self, sock: socket.socket, reset: bool = False) -> None:
         """Close `sock`; with `reset`, so that the peer gets RST."""
-        self.driver.unwatch(self, sock)
+        self.driver.watch(sock, None, None)
         if reset:
             with suppress(OSError):  # gone already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

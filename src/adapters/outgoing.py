@@ -88,7 +88,7 @@ class OutgoingLink(Link):
             if code == errno.EINPROGRESS:
                 self.attempt = sock
                 self.writing = True
-                self.driver.watch_write(self, sock, True)
+                self.driver.watch(sock, None, self.on_writable)
                 return
             reason = errno.errorcode.get(code, reason)
             sock.close()
@@ -99,7 +99,6 @@ class OutgoingLink(Link):
         if code == 0:
             self.attempt = None
             self.writing = False
-            self.driver.watch_write(self, sock, False)
             self._connected(sock)
         else:
             self._end_attempt()

@@ -16,13 +16,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .driver import ACCEPT_PAUSE, Bindings, Driver
-from .link import Link, reason_of
+from .driver import Bindings, Callback, Driver
+from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
-    from ..core.proxy.policy import Listener
 
 __all__ = ["Server", "Stop", "serve"]
 
@@ -129,30 +128,19 @@ class _Driver(Driver):
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ, self._on_woken)
+        self._selector.register(self._woken, selectors.EVENT_READ, (self._on_woken, None))
         self._lookups: ThreadPoolExecutor | None = None
         self._found: deque[tuple[OutgoingLink, Future[Any]]] = deque()
-        self._resting: list[tuple[float, Listener, socket.socket]] = []
 
     def turn(self) -> None:
         """Wait for something to happen and deal with it."""
-        wake_at = min((when for when, _, _ in self._resting), default=self.armed)
-        if self.armed is not None and wake_at is not None:
-            wake_at = min(wake_at, self.armed)
-        timeout = None if wake_at is None else max(0.0, wake_at - time.monotonic())
-        for key, mask in self._selector.select(timeout):
-            target = key.data
-            if isinstance(target, Link):
-                if mask & selectors.EVENT_WRITE:
-                    target.on_writable()
-                if mask & selectors.EVENT_READ:
-                    target.on_readable()
-            else:
-                target()
-        if self.armed is not None and self.armed <= time.monotonic():
-            self.on_timer()
-        if self._resting:
-            self._accept_again()
+        for key, mask in self._selector.select(self.timeout()):
+            read, write = key.data
+            if mask & selectors.EVENT_WRITE:
+                write()
+            if mask & selectors.EVENT_READ:
+                read()
+        self.tick()
 
     def on_stop(self, stop: Stop) -> None:
         """Drain when `stop` is set."""
@@ -161,51 +149,18 @@ class _Driver(Driver):
             self._selector.unregister(stop)
             self.drain()
 
-        self._selector.register(stop, selectors.EVENT_READ, begin)
+        self._selector.register(stop, selectors.EVENT_READ, (begin, None))
 
-    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        self._watch(link, sock, selectors.EVENT_READ if wanted else 0, selectors.EVENT_WRITE)
-
-    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        self._watch(link, sock, selectors.EVENT_WRITE if wanted else 0, selectors.EVENT_READ)
-
-    def _watch(self, link: Link, sock: socket.socket, events: int, kept: int) -> None:
-        """Watch for `events`, and for those of `kept` that were watched before."""
-        key = self._selector.get_map().get(sock)
-        if key is None:
-            if events:
-                self._selector.register(sock, events, link)
-        elif events | (key.events & kept):
-            self._selector.modify(sock, events | (key.events & kept), link)
+    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+        events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+        watched = sock in self._selector.get_map()
+        if not events:
+            if watched:
+                self._selector.unregister(sock)
+        elif watched:
+            self._selector.modify(sock, events, (read, write))
         else:
-            self._selector.unregister(sock)
-
-    def unwatch(self, link: Link, sock: socket.socket) -> None:
-        if sock in self._selector.get_map():
-            self._selector.unregister(sock)
-
-    def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
-        self._selector.register(sock, selectors.EVENT_READ, partial(self._accept, listener, sock))
-
-    def unwatch_accept(self, sock: socket.socket) -> None:
-        if sock in self._selector.get_map():
-            self._selector.unregister(sock)
-
-    def _accept(self, listener: Listener, sock: socket.socket) -> None:
-        if sock.fileno() != -1 and not self.accept(listener, sock):
-            self._selector.unregister(sock)
-            self._resting.append((time.monotonic() + ACCEPT_PAUSE, listener, sock))
-
-    def _accept_again(self) -> None:
-        now = time.monotonic()
-        due = [rest for rest in self._resting if rest[0] <= now]
-        self._resting = [rest for rest in self._resting if rest[0] > now]
-        for _, listener, sock in due:
-            if sock.fileno() != -1:  # closed while it rested
-                self.watch_accept(listener, sock)
-
-    def arm(self, when: float) -> None:
-        pass  # `turn` looks at `armed`
+            self._selector.register(sock, events, (read, write))
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         if self._lookups is None:

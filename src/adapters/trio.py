@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .driver import ACCEPT_PAUSE, Bindings, Driver
-from .link import Link, reason_of
+from .driver import Bindings, Callback, Driver
+from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
-    from ..core.proxy.policy import Listener
 
 __all__ = ["serve"]
+
+NOTHING = (None, None)
 
 
 async def serve(
@@ -56,57 +57,32 @@ class _Driver(Driver):
         self.drained = trio.Event()
         self._nursery = nursery
         self._timer = trio.CancelScope()
-        self._readers: set[socket.socket] = set()
-        self._writers: set[socket.socket] = set()
+        self._wanted: dict[socket.socket, tuple[Callback | None, Callback | None]] = {}
+        self._waiting: set[tuple[socket.socket, int]] = set()
 
-    def watch_read(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        # A task that finds reading not wanted any more ends by itself, when the socket wakes it.
-        if wanted and sock not in self._readers:
-            self._readers.add(sock)
-            self._nursery.start_soon(self._read, link, sock)
+    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+        if read is None and write is None:
+            self._wanted.pop(sock, None)
+            trio.lowlevel.notify_closing(sock)  # wakes the tasks that wait for it; they end
+            return
+        self._wanted[sock] = read, write
+        for way, callback in enumerate((read, write)):
+            if callback is not None and (sock, way) not in self._waiting:
+                self._waiting.add((sock, way))
+                self._nursery.start_soon(self._wait, sock, way)
 
-    def watch_write(self, link: Link, sock: socket.socket, wanted: bool) -> None:
-        if wanted and sock not in self._writers:
-            self._writers.add(sock)
-            self._nursery.start_soon(self._write, link, sock)
-
-    def unwatch(self, link: Link, sock: socket.socket) -> None:
-        trio.lowlevel.notify_closing(sock)
-
-    async def _read(self, link: Link, sock: socket.socket) -> None:
-        try:
-            while link.reading and sock.fileno() != -1:
-                await trio.lowlevel.wait_readable(sock)
-                link.on_readable()
-        except trio.ClosedResourceError:
-            pass  # closed while we waited
-        finally:
-            self._readers.discard(sock)
-
-    async def _write(self, link: Link, sock: socket.socket) -> None:
-        try:
-            while link.writing and sock.fileno() != -1:
-                await trio.lowlevel.wait_writable(sock)
-                link.on_writable()
-        except trio.ClosedResourceError:
-            pass  # closed while we waited
-        finally:
-            self._writers.discard(sock)
-
-    def watch_accept(self, listener: Listener, sock: socket.socket) -> None:
-        self._nursery.start_soon(self._accept, listener, sock)
-
-    def unwatch_accept(self, sock: socket.socket) -> None:
-        trio.lowlevel.notify_closing(sock)
-
-    async def _accept(self, listener: Listener, sock: socket.socket) -> None:
-        while sock.fileno() != -1:
+    async def _wait(self, sock: socket.socket, way: int) -> None:
+        """Wait for `sock` to be readable (`way` 0) or writable (1) for as long as that is wanted."""
+        wait = trio.lowlevel.wait_writable if way else trio.lowlevel.wait_readable
+        while self._wanted.get(sock, NOTHING)[way] is not None:
             try:
-                await trio.lowlevel.wait_readable(sock)
+                await wait(sock)
             except trio.ClosedResourceError:
-                return
-            if not self.accept(listener, sock):
-                await trio.sleep(ACCEPT_PAUSE)
+                continue  # see `watch`
+            callback = self._wanted.get(sock, NOTHING)[way]
+            if callback is not None:
+                callback()
+        self._waiting.discard((sock, way))
 
     def arm(self, when: float) -> None:
         self._timer.deadline = when

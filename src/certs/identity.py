@@ -1,0 +1,22 @@
+"""From certificate files to what a `Policy` takes, in one call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core.proxy.policy import Identity
+from ..core.tls.context import TLSOptions, server_context
+from .store import load_certificate
+
+
+def load_identity(
+    cert_path: Path | str, key_path: Path | str, *, default: bool = False, options: TLSOptions | None = None
+) -> Identity:
+    """The identity of a certificate chain and its private key, PEM files, for the names in the certificate.
+
+    `default`: it is shown to clients that ask for a name nobody has. Raises `CertificateError`, whose message names file,
+    fault and remedy.
+    """
+    certificate = load_certificate(cert_path, key_path)
+    context = server_context([(certificate.chain_pem, certificate.key_pem)], options=options)
+    return Identity(certificate.names, context, default)

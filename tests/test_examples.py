@@ -1,0 +1,169 @@
+"""Every example runs as it stands: TLS in front of a real server, asked by curl."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import trustme
+
+import lockgate
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PROXIES = ("asyncio_proxy", "custom_proxy", "selectors_proxy", "threads_proxy", "trio_proxy")
+GRACEFUL = ("asyncio_proxy", "threads_proxy", "trio_proxy")
+MAX_LINES = 30
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with the request as it arrived; `/slow` takes a while."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/slow":
+            time.sleep(0.5)
+        self.answer(f"{self.requestline}\n{self.headers}".encode())
+
+    def do_POST(self) -> None:
+        self.answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """Paths of a CA certificate, and of a certificate for localhost and its key."""
+    folder = tmp_path_factory.mktemp("certs")
+    ca = trustme.CA()
+    certificate = ca.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
+    ca.cert_pem.write_to_path(folder / "ca.pem")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    for pem in certificate.cert_chain_pems:
+        pem.write_to_path(folder / "cert.pem", append=True)
+    return str(folder / "ca.pem"), str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+@contextmanager
+def running(name: str, files: tuple[str, str, str], backend: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The example as a process of its own, and the port it listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    package = Path(lockgate.__path__[0]).absolute().parent
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *files[1:], backend, str(port)],
+        env={**os.environ, "PYTHONPATH": str(package)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            wait_for(port, process)
+            yield process, port
+        finally:
+            process.kill()
+
+
+def wait_for(port: int, process: subprocess.Popen[str]) -> None:
+    """Return once somebody listens."""
+    end = time.monotonic() + 10
+    while process.poll() is None and time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    process.kill()
+    assert process.stderr is not None
+    pytest.fail(process.stderr.read())
+
+
+def curl(files: tuple[str, str, str], port: int, path: str, *options: str) -> str:
+    """What curl prints for one request, with certificate and name verified."""
+    command = ["curl", "-sS", "--max-time", "10", "--cacert", files[0], *options, f"https://localhost:{port}{path}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_proxy_serves(name: str, files: tuple[str, str, str], backend: str) -> None:
+    with running(name, files, backend) as (_, port):
+        answer = curl(files, port, "/hello?x=1")
+        assert answer.startswith("GET /hello?x=1 HTTP/1.1\n")
+        assert "x-forwarded-proto: https" in answer.lower()
+        body = "0123456789" * 100_000
+        assert curl(files, port, "/up", "--data-binary", body[:100_000]) == body[:100_000]
+
+
+@pytest.mark.parametrize("name", GRACEFUL)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_running_request_finish(
+    name: str, number: signal.Signals, files: tuple[str, str, str], backend: str
+) -> None:
+    with running(name, files, backend) as (process, port):
+        answers: list[str] = []
+        client = threading.Thread(target=lambda: answers.append(curl(files, port, "/slow")))
+        client.start()
+        time.sleep(0.25)
+        process.send_signal(number)
+        client.join()
+        assert answers[0].startswith("GET /slow HTTP/1.1\n")
+        assert process.wait(10) == 0
+
+
+def test_custom_proxy(files: tuple[str, str, str], backend: str) -> None:
+    with running("custom_proxy", files, backend) as (_, port):
+        assert "x-house: lockgate" in curl(files, port, "/")
+        status = ("-o", "/dev/null", "-w", "%{http_code}", "--path-as-is")
+        for path in ("/private", "/private/x", "/private?x", "/%70rivate", "/a/../private"):
+            assert curl(files, port, path, *status) == "403"
+        assert curl(files, port, "/privateer", *status) == "200"
+        assert curl(files, port, "/health") == "fine\n"
+
+
+def test_bare_core() -> None:
+    package = Path(lockgate.__path__[0]).absolute().parent
+    run = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / "bare_core.py"],
+        env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [line for line in run.stdout.splitlines() if not line.startswith(" ")] == [
+        "OpenUpstream for Upstream",
+        "SendData for Upstream",
+        "SendData for Downstream",
+    ]
+    assert "GET /hello HTTP/1.1" in run.stdout
+    assert "HTTP/1.1 200 OK" in run.stdout
+
+
+def test_examples_are_short_and_all_tested() -> None:
+    found = {path.stem: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
+    assert set(found) == {*PROXIES, "bare_core"}
+    assert {name: size for name, size in found.items() if size > MAX_LINES} == {}
