@@ -52,6 +52,18 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
+def _key_usage(**uses: bool) -> x509.KeyUsage:
+    names = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**{name: uses.get(name, False) for name in names})
+
+
+def _issued_by(key: PrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
 class Authority:
     """A certificate authority of the tests: a root, and an intermediate that signs the leaves."""
 
@@ -69,8 +81,13 @@ class Authority:
     def _sign_ca(self, name: str, key: PrivateKey, issuer: x509.Certificate | None) -> x509.Certificate:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, subject if issuer is None else issuer.subject, key, -1, 3650)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        return builder.sign(self.root_key, hashes.SHA256())
+        return (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(_issued_by(self.root_key), critical=False)
+            .sign(self.root_key, hashes.SHA256())
+        )
 
     def issue(
         self, *names: str, key: PrivateKey | None = None, first_day: int = -1, last_day: int = 365, client: bool = False
@@ -85,6 +102,8 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(_key_usage(digital_signature=True), critical=True)
+            .add_extension(_issued_by(self.signing_key), critical=False)
             .sign(self.signing_key, hashes.SHA256())
         )
         chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (leaf, self.signing))
