@@ -227,14 +227,14 @@ def test_upstream_on_a_unix_socket(adapter: str, tmp_path: Path) -> None:
         (("127.0.0.1", 1), b"ECONNREFUSED"),
         (("::1", 1), b"ECONNREFUSED"),
         (("no-such-host.invalid", 80), b"gaierror"),
-        (("x" * 64 + ".invalid", 80), b"UnicodeError"),
+        (("x" * 64 + ".invalid", 80), b"Unicode"),  # UnicodeError, from 3.13 UnicodeEncodeError
         ("/nonexistent/socket", b"ENOENT"),
         ("x" * 200, b"OSError"),
     ],
 )
 def test_upstream_refused(adapter: str, upstream: object, reason: bytes) -> None:
     with echo_hub(adapter, "forward", upstream=upstream) as (_, address, _), connect(address) as client:
-        assert read_all(client) == b"failed: " + reason
+        assert read_all(client).startswith(b"failed: " + reason)
 
 
 def test_a_connection_attempt_that_hangs_can_be_given_up(adapter: str) -> None:
