@@ -13,6 +13,7 @@ from support_tls import Pem, SSLPeer, ssl_client_context
 from support_tls_pair import ENGINES, Pair, established, only, pull, server_pair
 
 from lockgate.core.events import Role
+from lockgate.core.tls import binding
 from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.context import (
     ContextError,
@@ -20,7 +21,7 @@ from lockgate.core.tls.context import (
     client_context,
     server_context,
 )
-from lockgate.core.tls.engine import EngineKind
+from lockgate.core.tls.engine import EngineKind, PyOpenSSLContext
 
 
 @pytest.fixture(params=ENGINES)
@@ -91,6 +92,23 @@ class TestRefused:
     def test_trust_without_certificates(self) -> None:
         with pytest.raises(ContextError, match="CA file"):
             client_context(ca=b"nothing here")
+
+    @pytest.mark.parametrize("name", binding.NAME_CHECK)
+    def test_nothing_is_verified_by_halves(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """Where OpenSSL's check of names is not to be had, there is no verifying client."""
+        monkeypatch.setitem(binding.NAME_CHECK, name, "int(*)(of_another, type)")
+        with pytest.raises(ContextError, match="names cannot be verified"):
+            client_context()
+        client_context(verify=False)
+
+    def test_groups_that_were_asked_for_are_not_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def gone(name: str, signature: str) -> object:
+            raise LookupError(name)
+
+        monkeypatch.setattr(binding, "function", gone)
+        server_context([support_tls.server_pem().pair], engine=PyOpenSSLContext)
+        with pytest.raises(ContextError, match="groups cannot be chosen"):
+            server_context([support_tls.server_pem().pair], options=TLSOptions(groups="P-384"), engine=PyOpenSSLContext)
 
 
 class TestDefaults:

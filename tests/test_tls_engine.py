@@ -46,6 +46,14 @@ def two_engines(kind: EngineKind) -> tuple[Engine, Engine]:
     return server, client
 
 
+def run(code: str, **environment: str) -> str:
+    """What a new interpreter prints."""
+    merged_environment = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=merged_environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
 def outcome(connection: TLSConnection) -> tuple[TLSError | None, list[TLSEvent]]:
     """How pulling all events ends."""
     try:
@@ -63,11 +71,16 @@ class TestChoice:
 
     def test_pure_means_pyopenssl(self) -> None:
         code = "import lockgate; i = lockgate.backend_info(); print(i.compiled, i.engine, i.engine_reason)"
-        environment = {**os.environ, "LOCKGATE_PURE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-        output = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
-        ).stdout
-        assert output == "False pyopenssl LOCKGATE_PURE=1\n"
+        assert run(code, LOCKGATE_PURE="1") == "False pyopenssl LOCKGATE_PURE=1\n"
+
+    def test_a_missing_function_means_pyopenssl(self) -> None:
+        code = """if True:
+            import lockgate
+            from lockgate._accel import openssl_table
+            openssl_table.SIGNATURES["SSL_gone"] = "int(*)(void)"
+            print(lockgate.backend_info().engine)
+        """
+        assert run(code, LOCKGATE_PURE="0") == "pyopenssl\n"
 
     def test_missing_function(self) -> None:
         with pytest.raises(LookupError, match="SSL_no_such_function is not there"):

@@ -67,15 +67,22 @@ def set_groups(context: SSL.Context, groups: str) -> bool:
     return accepted
 
 
+NAME_CHECK = {
+    "SSL_get0_param": "X509_VERIFY_PARAM *(*)(SSL *)",
+    "X509_VERIFY_PARAM_set_hostflags": "void(*)(X509_VERIFY_PARAM *, unsigned int)",
+    "X509_VERIFY_PARAM_set1_host": "int(*)(X509_VERIFY_PARAM *, char *, size_t)",
+    "X509_VERIFY_PARAM_set1_ip": "int(*)(X509_VERIFY_PARAM *, unsigned char *, size_t)",
+}
+"""What OpenSSL's check of a server's name needs. Without all of it no client verifies, and so none is made."""
+
+
 def expect_name(connection: SSL.Connection, name: str, address: bytes) -> bool:
     """Have the peer's certificate checked for a DNS name, or for an IP address if `address` is not empty."""
-    parameters = function("SSL_get0_param", "X509_VERIFY_PARAM *(*)(SSL *)")(connection._ssl)
+    get_parameters, set_flags, set_host, set_ip = (function(*item) for item in NAME_CHECK.items())
+    parameters = get_parameters(connection._ssl)
     if address:
-        set_ip = function("X509_VERIFY_PARAM_set1_ip", "int(*)(X509_VERIFY_PARAM *, unsigned char *, size_t)")
         return bool(set_ip(parameters, address, len(address)) == 1)
-    flags = function("X509_VERIFY_PARAM_set_hostflags", "void(*)(X509_VERIFY_PARAM *, unsigned int)")
-    flags(parameters, NO_PARTIAL_WILDCARDS | NEVER_CHECK_SUBJECT)
-    set_host = function("X509_VERIFY_PARAM_set1_host", "int(*)(X509_VERIFY_PARAM *, char *, size_t)")
+    set_flags(parameters, NO_PARTIAL_WILDCARDS | NEVER_CHECK_SUBJECT)
     encoded = name.encode("ascii")
     return bool(set_host(parameters, encoded, len(encoded)) == 1)
 

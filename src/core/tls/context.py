@@ -171,6 +171,11 @@ def client_context(
     Raises ContextError.
     """
     options = TLSOptions() if options is None else options
+    if verify:
+        try:
+            binding.addresses(binding.NAME_CHECK)
+        except LookupError:
+            raise ContextError("names cannot be verified with this version of cryptography") from None
     context = _new_context(SSL.TLS_CLIENT_METHOD, options)
     if ca is None:
         if verify:
