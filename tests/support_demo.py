@@ -87,20 +87,22 @@ def running_demo(state: Path, *arguments: str) -> Iterator[Demo]:
         env=demo_environment(),
     )
     demo = Demo(process, state)
-    ready = threading.Event()
+    # It says both when it listens, each on a stream of its own.
+    ready = {"stdout": threading.Event(), "stderr": threading.Event()}
 
     def read(stream: str) -> None:
         for line in getattr(process, stream):
             (demo.said if stream == "stdout" else demo.complained).append(line)
-            if "listening on" in line:
-                ready.set()
-        ready.set()
+            if line.startswith(("Ctrl-C stops it", "listening on")):
+                ready[stream].set()
+        ready[stream].set()
 
     readers = [threading.Thread(target=read, args=(stream,)) for stream in ("stdout", "stderr")]
     for reader in readers:
         reader.start()
     try:
-        assert ready.wait(30)
+        assert ready["stdout"].wait(30)
+        assert ready["stderr"].wait(30)
         assert process.poll() is None, "".join(demo.complained)
         yield demo
         if process.poll() is None:

@@ -162,7 +162,7 @@ class ShowRequests(Hooks):
             self._log.log(record)
 
 
-def short_line(record: AccessRecord, began: float, most: int) -> str:
+def short_line(record: AccessRecord, began: float) -> str:
     """What happened, for whoever sits in front of the demo."""
     if not record.method:
         return f"  TLS failed: {_printable(record.detail.encode())} (does the client trust the CA?)"
