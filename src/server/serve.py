@@ -57,12 +57,22 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
         for listener, _ in bindings:
             print(f"listening on {describe(listener)}", file=sys.stderr, flush=True)
 
-    try:
-        workers = config.workers or len(os.sched_getaffinity(0))
-        return Supervisor(work, workers=workers, ready=ready, drain_timeout=config.limits.drain_timeout).run()
-    finally:
+    def stopping() -> None:
+        # The workers have the sockets too: only when the last one has closed them, clients are refused
         for _, sock in bindings:
             sock.close()
+
+    try:
+        supervisor = Supervisor(
+            work,
+            workers=config.workers or len(os.sched_getaffinity(0)),
+            ready=ready,
+            stopping=stopping,
+            drain_timeout=config.limits.drain_timeout,
+        )
+        return supervisor.run()
+    finally:
+        stopping()
         for listen in config.listen:
             sockets.remove_path(listen.address)
 

@@ -52,7 +52,11 @@ class Child:
 
 
 class Supervisor:
-    """Runs `work(ready)` in `workers` processes; calls `ready` in this one once each of them has called its `ready`."""
+    """Runs `work(ready)` in `workers` processes.
+
+    In this process, `ready` is called once each of them has called its `ready`, and `stopping` as soon as no worker will
+    be started any more: what was kept open for them can be closed.
+    """
 
     def __init__(
         self,
@@ -60,11 +64,13 @@ class Supervisor:
         *,
         workers: int,
         ready: Callable[[], None],
+        stopping: Callable[[], None],
         drain_timeout: float,
     ) -> None:
         self._work = work
         self._wanted = workers
         self._on_ready = ready
+        self._on_stopping = stopping
         self._drain_timeout = drain_timeout
         self._children: dict[int, Child] = {}
         self._ready: set[int] = set()
@@ -164,17 +170,13 @@ class Supervisor:
         for number in numbers:
             now = time.monotonic()
             if number in {signal.SIGTERM, signal.SIGINT} and not self._stopping:
-                self._stopping = True
                 self._stopped_at = now
-                self._kill_at = now + self._drain_timeout + LATE
-                self._send_all(signal.SIGTERM)
+                self._stop(signal.SIGTERM, now + self._drain_timeout + LATE)
             elif number == signal.SIGQUIT or (
                 number in {signal.SIGTERM, signal.SIGINT} and now - self._stopped_at > SAME_SIGNAL
             ):
-                self._stopping = True
                 self._failed = True
-                self._kill_at = min(self._kill_at or now + LATE_CUT_OFF, now + LATE_CUT_OFF)
-                self._send_all(signal.SIGQUIT)
+                self._stop(signal.SIGQUIT, now + LATE_CUT_OFF)
 
     def _reap(self) -> None:
         while True:
@@ -195,9 +197,8 @@ class Supervisor:
         now = time.monotonic()
         if child.pid not in self._ready and not self._was_ready:
             print(f"lockgate: worker {child.pid} {how} before it was ready; giving up", file=sys.stderr, flush=True)
-            self._failed = self._stopping = True
-            self._kill_at = now + LATE
-            self._send_all(signal.SIGTERM)
+            self._failed = True
+            self._stop(signal.SIGTERM, now + LATE)
             return
         self._ready.discard(child.pid)
         pause = 0.0
@@ -209,6 +210,14 @@ class Supervisor:
         self._restart_at = max(self._restart_at, now + pause)
         when = f"in {pause:.1f} s" if pause else "now"
         print(f"lockgate: worker {child.pid} {how}; it is replaced {when}", file=sys.stderr, flush=True)
+
+    def _stop(self, number: int, kill_at: float) -> None:
+        """Start no worker any more, and send those that there are a signal."""
+        self._kill_at = kill_at
+        if not self._stopping:
+            self._stopping = True
+            self._on_stopping()
+        self._send_all(number)
 
     def _kill_late(self) -> None:
         if self._stopping and time.monotonic() >= self._kill_at:

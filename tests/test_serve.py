@@ -1,0 +1,548 @@
+"""`lockgate serve` as a real process with curl in front and a real backend behind: starting, stopping, dying."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from support_config import write_pem
+from support_e2e import Service, run, started, wait_for_line, wait_until
+from support_tls import authority, rsa_pem, server_pem, ssl_server_context
+
+ADAPTERS = ("threads", "asyncio", "trio")
+PIECE = b"x" * 1000
+
+
+class Handler(BaseHTTPRequestHandler):
+    """`/slow` sends a piece, waits until it may go on, and sends another one; all else is answered with what was asked."""
+
+    protocol_version = "HTTP/1.1"
+    server: Backend
+
+    def do_GET(self) -> None:
+        body = PIECE * 2 if self.path == "/slow" else f"{self.server.name} {self.path} {self.headers}".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.path == "/slow":
+            self.wfile.write(PIECE)
+            self.server.sent_half.set()
+            assert self.server.go_on.wait(20)
+            body = PIECE
+        with contextlib.suppress(OSError):  # the test was that nobody waits for it
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+class Backend(ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def __init__(self, name: str = "app", context: ssl.SSLContext | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.name = name
+        self.sent_half = threading.Event()
+        self.go_on = threading.Event()
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that breaks is what some tests are about."""
+
+
+@contextlib.contextmanager
+def running(backend: Backend) -> Iterator[Backend]:
+    thread = threading.Thread(target=backend.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield backend
+    finally:
+        backend.go_on.set()
+        backend.shutdown()
+        thread.join()
+        backend.server_close()
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with running(Backend()) as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_pem(tmp_path, "site", server_pem())
+    (tmp_path / "ca.pem").write_bytes(authority().pem)
+    return tmp_path
+
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(sys.path),
+    "PYTHONWARNINGS": "error",
+    "PYTHONUNBUFFERED": "1",
+}
+SERVE = [sys.executable, "-m", "lockgate", "serve"]
+
+Start = Callable[..., Service]
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Start]:
+    """Starts `lockgate serve` with flags, or with the text of a file, and waits until it listens."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(*flags: str, text: str = "", command: list[str] | None = None) -> Service:
+            if text:
+                (folder / "lockgate.toml").write_text(textwrap.dedent(text))
+                flags = ("-c", str(folder / "lockgate.toml"), *flags)
+            service = stack.enter_context(started([*(command or SERVE), *flags], folder / "serve.log", ENVIRONMENT))
+            wait_for_line(service, r"^listening on \S+$")
+            return service
+
+        yield begin
+
+
+def flags(folder: Path, backend: Backend, *more: str) -> list[str]:
+    site = ["--cert", str(folder / "site.pem"), "--key", str(folder / "site.key")]
+    return ["--listen", "127.0.0.1:0", *site, "--backend", backend.address, "--workers", "1", *more]
+
+
+def url(service: Service) -> str:
+    """Where the first listener is."""
+    found = re.search(r"^listening on (\S+)$", service.output(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def curl(folder: Path, *arguments: str) -> str:
+    done = run("curl", "-sS", "--max-time", "15", "--cacert", folder / "ca.pem", *arguments)
+    return done.stdout or f"curl: exit code {done.returncode}"
+
+
+def logged(service: Service) -> list[dict[str, object]]:
+    """The requests in its access log; `refuses` leaves connections without one in there."""
+    entries = [json.loads(line) for line in service.output().splitlines() if line.startswith("{")]
+    return [entry for entry in entries if entry["method"]]
+
+
+class Download:
+    """A curl that is in the middle of /slow."""
+
+    def __init__(self, folder: Path, service: Service, backend: Backend) -> None:
+        command = ["curl", "-sS", "--max-time", "15", "--cacert", str(folder / "ca.pem"), f"{url(service)}/slow"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert backend.sent_half.wait(10)
+
+    def end(self) -> tuple[int, bytes]:
+        """(exit code, body)"""
+        out, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, out
+
+
+def refuses(service: Service) -> bool:
+    """Whether nobody listens any more where the service did."""
+    host, port = url(service).removeprefix("https://").split(":")
+    try:
+        socket.create_connection((host, int(port)), 1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+# -- serving ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_stop_lets_running_requests_finish(folder, backend, start, adapter):
+    service = start(*flags(folder, backend, "--adapter", adapter, "--access-log", "-"))
+    assert curl(folder, f"{url(service)}/a?b=1").startswith("app /a?b=1 ")
+    download = Download(folder, service, backend)
+    service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: refuses(service), "the listening socket to close")
+    assert service.process.poll() is None
+    backend.go_on.set()
+    assert download.end() == (0, PIECE * 2)
+    assert service.process.wait(10) == 0
+    first, second = logged(service)
+    assert (first["target"], first["status"], first["end"]) == ("/a?b=1", 200, "complete")
+    assert (first["sni"], first["tls_version"], first["alpn"]) == ("", "TLSv1.3", "http/1.1")
+    assert (first["backend"], first["server"], first["route"]) == ("default", backend.address, "/")
+    assert (second["target"], second["bytes_out"], second["end"]) == ("/slow", 2000, "complete")
+    assert "Traceback" not in service.output()
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_stop_at_once(folder, backend, start, adapter):
+    service = start(*flags(folder, backend, "--adapter", adapter, "--workers", "2"))
+    assert service.terminate() == 0
+    assert service.output() == f"listening on {url(service)}\n"
+
+
+def test_a_stop_before_anything_is_ready(folder, backend):
+    # the signal comes at any moment of the start: it ends the process, and nothing is left running
+    for pause in (0.3, 0.6, 0.9, 1.2):
+        with started([*SERVE, *flags(folder, backend)], folder / "serve.log", ENVIRONMENT) as service:
+            time.sleep(pause)
+            family = service.processes()
+            assert service.terminate() in {0, -signal.SIGTERM, 130}
+            wait_until(lambda family=family: not any(map(is_running, family)), "all processes to end")
+            assert "Traceback" not in service.output()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_for_all_processes_is_graceful_too(folder, backend, start, number):
+    # Ctrl-C reaches all processes of a terminal, systemd signals all processes of a service
+    service = start(*flags(folder, backend))
+    download = Download(folder, service, backend)
+    os.killpg(service.process.pid, number)
+    wait_until(lambda: refuses(service), "the listening socket to close")
+    backend.go_on.set()
+    assert download.end() == (0, PIECE * 2)
+    assert service.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT])
+def test_a_second_signal_cuts_off(folder, backend, start, adapter, second):
+    service = start(*flags(folder, backend, "--adapter", adapter, "--access-log", "-"))
+    assert curl(folder, url(service)).startswith("app / ")
+    download = Download(folder, service, backend)
+    service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: refuses(service), "the listening socket to close")
+    time.sleep(0.2)
+    service.process.send_signal(second)
+    assert service.process.wait(5) == 1
+    code, body = download.end()
+    assert code != 0
+    assert body == PIECE
+    assert [entry["target"] for entry in logged(service)][:1] == ["/"]
+
+
+def test_two_signals_at_once_are_one(folder, backend, start):
+    service = start(*flags(folder, backend))
+    download = Download(folder, service, backend)
+    service.process.send_signal(signal.SIGTERM)
+    service.process.send_signal(signal.SIGINT)
+    wait_until(lambda: refuses(service), "the listening socket to close")
+    backend.go_on.set()
+    assert download.end() == (0, PIECE * 2)
+    assert service.process.wait(10) == 0
+
+
+def test_the_drain_deadline(folder, backend, start):
+    text = f"""
+        workers = 1
+        limits.drain_timeout = 0.5
+        listen = [{{ address = "127.0.0.1:0" }}]
+        certificate = [{{ cert = "site.pem", key = "site.key" }}]
+        route = [{{ backend = "app" }}]
+        backend.app.servers = ["{backend.address}"]
+        """
+    service = start(text=text)
+    download = Download(folder, service, backend)
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(5) == 0
+    assert download.end()[0] != 0
+
+
+# -- workers that die ------------------------------------------------------------------------------------------------
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_worker_is_replaced(folder, backend, start):
+    service = start(*flags(folder, backend, "--workers", "2"))
+    _, *workers = service.processes()
+    assert len(workers) == 2
+    time.sleep(1)  # one that dies young is replaced after a pause
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    assert curl(folder, "--retry", "3", "--retry-connrefused", url(service)).startswith("app / ")
+    wait_until(lambda: len(set(service.processes()[1:]) - set(workers)) == 2, "two new workers")
+    assert f"lockgate: worker {workers[0]} was killed by signal 9; it is replaced now" in service.output()
+    assert service.terminate() == 0
+    assert service.output().count("listening on") == 1
+
+
+def test_workers_end_when_their_supervisor_is_killed(folder, backend, start):
+    service = start(*flags(folder, backend, "--workers", "2"))
+    family = service.processes()
+    service.process.kill()
+    wait_until(lambda: not any(map(is_running, family)), "the workers to end")
+    assert refuses(service)
+
+
+SUPERVISE = """
+import os, sys, time
+from lockgate.server.supervisor import Supervisor
+
+def work(ready):
+    {work}
+
+print("exit", Supervisor(work, workers=2, ready=lambda: print("ready"), stopping=int, drain_timeout=1).run())
+"""
+
+
+def supervise(work: str, seconds: float) -> tuple[int | None, str]:
+    """(exit code if it ended within so many seconds, what it wrote)"""
+    command = [sys.executable, "-c", SUPERVISE.format(work=work)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, text=True
+    ) as process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            return None, process.communicate(timeout=10)[0]
+        return process.returncode, process.communicate()[0]
+
+
+def test_workers_that_cannot_start_are_not_tried_for_ever():
+    code, output = supervise("raise RuntimeError('no way')", 10)
+    assert code == 0  # of the program above
+    assert "lockgate: a worker failed: RuntimeError" in output
+    assert "before it was ready; giving up" in output
+    assert "exit 1" in output
+    assert "ready\n" not in output.replace("was ready", "")
+
+
+def test_workers_that_die_young_are_replaced_ever_more_slowly():
+    _, output = supervise("ready(); time.sleep(0.05)", 2.5)
+    assert 4 <= output.count("is replaced") <= 20
+    assert "is replaced in 0.1 s" in output
+    assert "is replaced in 0.4 s" in output
+    assert "exit 0" in output
+
+
+def test_a_worker_that_does_not_stop_is_killed():
+    from lockgate.server import supervisor
+
+    ignore = "import signal; ready(); [time.sleep(0.1) for _ in iter(int, 1)]"
+    code = SUPERVISE.format(work=ignore).replace(
+        "print(", "import lockgate.server.supervisor as s; s.LATE = 0.2\nprint(", 1
+    )
+    assert supervisor.LATE > 0.2
+    command = [sys.executable, "-c", code.replace("drain_timeout=1", "drain_timeout=0.1")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.communicate(timeout=10)[0] == "exit 0\n"
+
+
+# -- listening -------------------------------------------------------------------------------------------------------
+
+
+def test_port_in_use(folder, backend):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        address = "{}:{}".format(*sock.getsockname())
+        done = subprocess.run(
+            [*SERVE, *flags(folder, backend, "--listen", address)],
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"--listen {address}: address {address} is in use; stop the program that listens there, or use another one\n"
+    )
+
+
+def test_every_kind_of_listener(folder, backend, start):
+    path = folder / "lockgate.sock"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))  # left by a process that was killed
+    service = start(
+        text=f"""
+        workers = 1
+        [[listen]]
+        address = "127.0.0.1:0"
+        [[listen]]
+        address = "[::1]:0"
+        [[listen]]
+        address = "127.0.0.1:0"
+        redirect_https = true
+        [[listen]]
+        address = "unix:{path}"
+        tls = false
+        [[certificate]]
+        cert = "site.pem"
+        key = "site.key"
+        [[route]]
+        backend = "app"
+        [backend.app]
+        servers = ["{backend.address}"]
+        """
+    )
+    wait_for_line(service, r"lockgate\.sock")
+    https, https6, http, unix = [line.removeprefix("listening on ") for line in service.output().splitlines()]
+    assert unix == f"unix:{path} (http)"
+    assert curl(folder, https).startswith("app / ")
+    assert curl(folder, "-g", https6).startswith("app / ")
+    assert curl(folder, "--unix-socket", str(path), "http://localhost/").startswith("app / ")
+    redirect = curl(folder, "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", f"{http}/a?b")
+    assert redirect == f"308 {https}/a?b"
+    assert service.terminate() == 0
+    assert not path.exists()
+
+
+def test_sockets_from_systemd(folder, backend, start):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = sock.getsockname()[1]
+        fd = sock.fileno()
+        more = f"--cert {folder}/site.pem --key {folder}/site.key --backend {backend.address} --listen 127.0.0.1:{port}"
+        script = f'exec 3<&{fd}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" -m lockgate serve {more}'
+        os.set_inheritable(fd, True)
+        log = folder / "serve.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["bash", "-c", script, sys.executable], pass_fds=[fd], stderr=output, env=ENVIRONMENT
+            )
+        service = Service(process, log)
+        try:
+            wait_for_line(service, "^listening")
+            assert url(service) == f"https://127.0.0.1:{port}"
+            assert curl(folder, url(service)).startswith("app / ")
+            assert service.terminate() == 0
+        finally:
+            process.kill()
+            process.wait()
+
+
+# -- policy ----------------------------------------------------------------------------------------------------------
+
+
+def test_routes_certificates_and_encrypted_backends(folder, start):
+    write_pem(folder, "rsa", rsa_pem())
+    write_pem(folder, "other", authority().issue("other.test"))
+    with (
+        running(Backend("plain")) as plain,
+        running(Backend("verified", ssl_server_context(authority().issue("inside.test")))) as verified,
+    ):
+        service = start(
+            text=f"""
+            workers = 1
+            access_log = "log.txt"
+            access_log_format = "combined"
+            listen = [{{ address = "127.0.0.1:0" }}]
+            [[certificate]]
+            cert = "site.pem"
+            key = "site.key"
+            default = true
+            [[certificate]]
+            cert = "other.pem"
+            key = "other.key"
+            [[route]]
+            backend = "plain"
+            [[route]]
+            path = "/verified"
+            backend = "verified"
+            [[route]]
+            path = "/untrusted"
+            backend = "untrusted"
+            [[route]]
+            path = "/misnamed"
+            backend = "misnamed"
+            [[route]]
+            path = "/insecure"
+            backend = "insecure"
+            [[route]]
+            host = "other.test"
+            path = "/other"
+            backend = "plain"
+            [backend.plain]
+            servers = ["{plain.address}"]
+            balance = "least_conn"
+            [backend.verified]
+            servers = ["{verified.address}"]
+            tls = {{ ca = "ca.pem", server_name = "inside.test" }}
+            [backend.untrusted]
+            servers = ["{verified.address}"]
+            tls = {{ server_name = "inside.test" }}
+            [backend.misnamed]
+            servers = ["{verified.address}"]
+            tls = {{ ca = "ca.pem" }}
+            [backend.insecure]
+            servers = ["{verified.address}"]
+            tls = {{ insecure = true }}
+            """
+        )
+        base = url(service)
+        assert curl(folder, f"{base}/x").startswith("plain /x ")
+        assert curl(folder, f"{base}/verified/x").startswith("verified /verified/x ")
+        assert curl(folder, f"{base}/insecure").startswith("verified /insecure ")
+        code = ["-o", "/dev/null", "-w", "%{http_code}"]
+        assert curl(folder, *code, f"{base}/untrusted") == "502"
+        assert curl(folder, *code, f"{base}/misnamed") == "502"
+        port = base.rpartition(":")[2]
+        named = f"https://other.test:{port}/other"
+        assert curl(folder, "--resolve", f"other.test:{port}:127.0.0.1", named).startswith("plain /other ")
+        assert service.terminate() == 0
+    assert "is not verified" not in service.output()
+    assert "are not verified" in service.output()
+    lines = (folder / "log.txt").read_text().splitlines()
+    assert lines[0].split('"')[1] == "GET /x HTTP/1.1"
+    assert len(lines) == 6
+
+
+def test_hooks_of_a_program(folder, backend):
+    program = folder / "program.py"
+    program.write_text(
+        textwrap.dedent("""
+        import sys
+        from lockgate.core.proxy.hooks import Answer, Hooks
+        from lockgate.server import config, serve
+        from lockgate.server.check import prepare
+
+        class Mine(Hooks):
+            def on_request(self, exchange):
+                exchange.request.headers.add(b"x-mine", b"yes")
+                return Answer(418) if exchange.request.target == b"/tea" else None
+
+        sys.exit(serve.run(prepare(config.read_file("lockgate.toml")), hooks=Mine()))
+        """)
+    )
+    (folder / "lockgate.toml").write_text(
+        'listen = [{ address = "127.0.0.1:0" }]\ncertificate = [{ cert = "site.pem", key = "site.key" }]\n'
+        f'route = [{{ backend = "app" }}]\nbackend.app.servers = ["{backend.address}"]\naccess_log = "-"\n'
+    )
+    command = ["sh", "-c", f'cd {folder}; exec "$0" program.py', sys.executable]
+    with started(command, folder / "serve.log", ENVIRONMENT) as service:
+        wait_for_line(service, "^listening")
+        base = url(service)
+        assert "x-mine: yes" in curl(folder, base).lower()
+        assert curl(folder, "-o", "/dev/null", "-w", "%{http_code}", f"{base}/tea") == "418"
+        assert service.terminate() == 0
+        assert [entry["status"] for entry in logged(service)] == [200, 418]
