@@ -252,8 +252,8 @@ class SSLPeer:
         self.ssl.write(data)
 
     def close(self) -> None:
-        """Send close_notify."""
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLSyscallError):
+        """Send close_notify. That the other side has not, or has sent data instead, is not our matter here."""
+        with contextlib.suppress(ssl.SSLError):
             self.ssl.unwrap()
 
     def data_to_send(self) -> bytes:

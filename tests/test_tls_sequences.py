@@ -30,6 +30,7 @@ class Session:
         self.context = CONTEXTS[kind]
         self.ours = TLSConnection(Role.SERVER)
         self.peer = SSLPeer(CLIENT, server_name="localhost")
+        self.peer_open = True
         self.events: list[object] = []
 
     def pull(self) -> None:
@@ -46,11 +47,12 @@ class Session:
         self.peer.receive_data(self.ours.data_to_send())
 
     def talk(self) -> None:
-        if self.peer.established and self.peer.error is None and not self.peer.closed:
+        if self.peer.established and self.peer.error is None and self.peer_open:
             self.peer.send(b"something")
 
     def peer_closes(self) -> None:
-        if self.peer.established and self.peer.error is None:
+        if self.peer.established and self.peer.error is None and self.peer_open:
+            self.peer_open = False
             self.peer.close()
 
     def calls(self) -> dict[str, Callable[[], object]]:
