@@ -107,7 +107,7 @@ def running_demo(state: Path, *arguments: str) -> Iterator[Demo]:
         yield demo
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0, "".join(demo.complained)
+        assert process.wait(30) == 0, "".join(demo.complained)
     finally:
         process.kill()
         process.wait()

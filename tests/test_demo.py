@@ -99,7 +99,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 class TestWholeDemo:
     def connect(self, demo: Demo, host: str = "localhost") -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=demo.ca)
-        return http.client.HTTPSConnection(host, demo.https_port, context=context, timeout=10)
+        return http.client.HTTPSConnection(host, demo.https_port, context=context, timeout=30)
 
     def get(self, demo: Demo, path: str, host: str = "localhost") -> tuple[http.client.HTTPResponse, bytes]:
         connection = self.connect(demo, host)
@@ -136,7 +136,7 @@ class TestWholeDemo:
     @pytest.mark.parametrize("tls_port", [False, True])
     def test_plain_http_is_redirected(self, demo: Demo, tls_port: bool) -> None:
         port = demo.https_port if tls_port else demo.http_port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", "/search?q=rope", headers={"Host": f"localhost:{port}"})
         response = connection.getresponse()
         response.read()
@@ -174,14 +174,14 @@ class TestWholeDemo:
 def test_a_signal_lets_a_download_end_and_then_stops(tmp_path: Path, number: signal.Signals) -> None:
     with running_demo(tmp_path / "state") as demo:
         context = ssl.create_default_context(cafile=demo.ca)
-        connection = http.client.HTTPSConnection("localhost", demo.https_port, context=context, timeout=10)
+        connection = http.client.HTTPSConnection("localhost", demo.https_port, context=context, timeout=30)
         connection.request("GET", "/price-history.csv")
         response = connection.getresponse()
         first = response.read(10)
         demo.process.send_signal(number)
         assert first + response.read() == b"".join(price_history())
         connection.close()
-        assert demo.process.wait(15) == 0
+        assert demo.process.wait(30) == 0
     assert demo.said[-1] == "Stopped.\n"
 
 
@@ -191,7 +191,7 @@ def test_the_ca_is_the_same_next_time(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--access-log") as second:
         assert second.ca.read_bytes() == ca
         assert "made a" not in second.text.lower()
-        connection = http.client.HTTPConnection("127.0.0.1", second.http_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", second.http_port, timeout=30)
         connection.request("GET", "/logged", headers={"Host": "localhost"})
         connection.getresponse().read()
         connection.close()

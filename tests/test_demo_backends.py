@@ -235,13 +235,13 @@ class TestBackend:
 
     @pytest.fixture
     def connection(self, port: int) -> Iterator[http.client.HTTPConnection]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         yield connection
         connection.close()
 
     def raw(self, port: int, request: bytes) -> bytes:
         """All that comes back, until the backend closes."""
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as sock:
             sock.sendall(request)
             return b"".join(iter(lambda: sock.recv(65536), b""))
 

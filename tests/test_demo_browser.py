@@ -16,6 +16,7 @@ from support_demo import Demo, running_demo
 from lockgate.server.demo_catalogue import PRODUCTS, price_history
 
 CHROMIUM = shutil.which("chromium")
+expect.set_options(timeout=20_000)  # a busy machine is no failure
 QUIET = (
     "--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

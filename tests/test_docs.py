@@ -93,7 +93,7 @@ class World:
         request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
         address = ("127.0.0.1", int(self.ports["8443"]))
         with (
-            socket.create_connection(address, timeout=10) as raw,
+            socket.create_connection(address, timeout=30) as raw,
             context.wrap_socket(raw, server_hostname=name) as sock,
         ):
             sock.sendall(request.encode())
@@ -143,7 +143,7 @@ def test_serve_with_flags(world: World) -> None:
         assert "lockgate-demo-products" in world.get("localhost", "/")
         assert "lockgate-demo-auth" in world.get("localhost", "/login")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0
+        assert process.wait(30) == 0
 
 
 def test_check_and_serve_the_file(world: World) -> None:
@@ -160,13 +160,13 @@ def test_check_and_serve_the_file(world: World) -> None:
         assert "lockgate-demo-auth" in world.get("example.com", "/login")
         for _ in range(2):
             assert "lockgate-demo-products" in world.get("example.com", "/products/rope")
-        with socket.create_connection(("127.0.0.1", int(world.ports["8080"])), timeout=10) as sock:
+        with socket.create_connection(("127.0.0.1", int(world.ports["8080"])), timeout=30) as sock:
             sock.sendall(b"GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n")
             head = sock.recv(4096).decode()
         assert head.startswith("HTTP/1.1 308 ")
         assert f"location: https://example.com:{world.ports['8443']}/a\r\n" in head
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 0
+        assert process.wait(30) == 0
 
 
 def test_the_program(world: World) -> None:
