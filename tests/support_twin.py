@@ -38,5 +38,5 @@ class Finder:
 def interpreted(module: str) -> ModuleType:
     """The interpreted twin of `lockgate.<module>`."""
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, Finder())
     return importlib.import_module(f"{NAME}.{module}")

@@ -17,7 +17,7 @@ from lockgate.core.h1.connection import H1Connection
 from lockgate.core.limits import Limits
 
 
-def named(vectors: list[dict[str, Any]]) -> Any:
+def named(vectors: list[dict[str, Any]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("vector", vectors, ids=[vector["name"] for vector in vectors])
 
 

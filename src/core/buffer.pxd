@@ -7,8 +7,6 @@ cdef class ReceiveBuffer:
     cdef public Py_ssize_t scanned
 
     cpdef append(self, bytes data)
-    @cython.locals(begin=Py_ssize_t, newline=Py_ssize_t)
-    cpdef Py_ssize_t find_line(self) except -2
     cpdef Py_ssize_t available(self) except -2
     @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t)
     cpdef bytes take(self, long long most)

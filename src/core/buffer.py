@@ -4,15 +4,15 @@ A read usually holds whole messages, so the object that was read is kept as it i
 when an unfinished line or body is continued by the next read do both go into one `bytearray`, which grows and gives up
 its front in amortised constant time. Parsing moves `start`; nothing is ever moved in memory for one event.
 
-`scanned` remembers how far the search for the end of a line has come, so that a line which arrives byte by byte is
-looked at once.
+`scanned` is for those who search: how far they have come in a line, so that one which arrives byte by byte is looked at
+once.
 """
 
 from __future__ import annotations
 
 
 class ReceiveBuffer:
-    """Received bytes: those before index `start` of `data` have been parsed."""
+    """Received bytes: those before index `start` of `data` have been parsed, those before `scanned` looked at."""
 
     __slots__ = ("data", "scanned", "start")
 
@@ -36,13 +36,6 @@ class ReceiveBuffer:
             kept += data
             self.scanned = max(0, self.scanned - self.start)
         self.start = 0
-
-    def find_line(self) -> int:
-        """The index of the next line feed, or -1; then everything there is has been looked at."""
-        begin = max(self.scanned, self.start)
-        newline = self.data.find(b"\n", begin)
-        self.scanned = len(self.data) if newline < 0 else newline
-        return newline
 
     def available(self) -> int:
         """How many bytes are there."""

@@ -13,7 +13,7 @@ what is never merged and never forwarded can do no harm, and refusing would brea
 from __future__ import annotations
 
 from ..errors import Fault, RemoteProtocolError
-from ..http.grammar import skip_space, skip_token, skip_value, trim_space
+from ..http.grammar import cut, skip_space, skip_token, trim_space
 
 HOST = 1
 CONTENT_LENGTH = 2
@@ -41,6 +41,7 @@ KINDS: dict[bytes, int] = {
     b"proxy": DROPPED,
 }
 """Fields with a meaning for this connection; all others are handed on."""
+_KINDS = KINDS
 
 _KEPT = frozenset(
     b"""accept accept-charset accept-encoding accept-language age allow authorization cache-control content-disposition
@@ -100,18 +101,23 @@ def allowed_in_trailers(name: bytes) -> bool:
     return name not in _NOT_IN_TRAILERS and not name.startswith(_KEPT_PREFIXES)
 
 
+def kind_of(name: bytes) -> int:
+    """What a field of this (lower-case) name means for the connection; 0 for nothing."""
+    return _KINDS.get(name, 0)
+
+
 def read_field(data: bytes | bytearray, start: int, end: int) -> tuple[bytes, bytes]:
-    """One field line, data[start:end] without its CRLF, as (name in lower case, value) (RFC 9112 section 5)."""
+    """One field line, data[start:end] without its CRLF, as (name in lower case, value) (RFC 9112 section 5).
+
+    It holds no control character but HTAB: `read_line` saw to that.
+    """
     p = data
     colon = skip_token(data, start, end)
     if colon in (start, end) or p[colon] != 58:
         raise _refused(data, start, colon, end)
     first = skip_space(data, colon + 1, end)
-    last = trim_space(data, first, end)
-    if skip_value(data, first, last) != last:
-        raise RemoteProtocolError(Fault.MALFORMED, "forbidden byte in a field value")
-    name = bytes(p[start:colon])
-    return _NAMES.get(name) or name.lower(), bytes(p[first:last])
+    name = cut(data, start, colon)
+    return _NAMES.get(name) or name.lower(), cut(data, first, trim_space(data, first, end))
 
 
 def _refused(data: bytes | bytearray, start: int, colon: int, end: int) -> RemoteProtocolError:
@@ -122,6 +128,6 @@ def _refused(data: bytes | bytearray, start: int, colon: int, end: int) -> Remot
         if colon == start:
             return RemoteProtocolError(Fault.MALFORMED, "field line that begins with white space")
         return RemoteProtocolError(Fault.MALFORMED, "white space in or after a field name")
-    if colon == start and data[colon] == 58:
+    if data[colon] == 58:
         return RemoteProtocolError(Fault.MALFORMED, "field without a name")
     return RemoteProtocolError(Fault.MALFORMED, "forbidden byte in a field name")

@@ -1,8 +1,9 @@
 cimport cython
 
 from ..buffer cimport ReceiveBuffer
-from ..http.grammar cimport skip_target, skip_token, skip_value
-from .fields cimport read_field
+from ..http.grammar cimport cut, skip_target, skip_token
+from .fields cimport kind_of, read_field
+from .lines cimport read_line
 
 
 cdef class HeadReader:
@@ -31,15 +32,14 @@ cdef class HeadReader:
     cdef public list te
 
     cpdef reset(self)
-    @cython.locals(p="const unsigned char *", start=Py_ssize_t, newline=Py_ssize_t, size=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t)
     cpdef bint read(self, ReceiveBuffer buffer) except -1
     cpdef bint begun(self) except -1
-    cdef _start_line_too_long(self)
     @cython.locals(p="const unsigned char *", space=Py_ssize_t, second=Py_ssize_t)
     cdef _request_line(self, object data, Py_ssize_t start, Py_ssize_t end)
     @cython.locals(p="const unsigned char *", status=int, at=Py_ssize_t, digit=int)
     cdef _status_line(self, object data, Py_ssize_t start, Py_ssize_t end)
     @cython.locals(version=bytes)
     cdef _version(self, object data, Py_ssize_t start, Py_ssize_t end)
-    @cython.locals(pair=tuple)
+    @cython.locals(pair=tuple, kind=int)
     cdef _field(self, object data, Py_ssize_t start, Py_ssize_t end)

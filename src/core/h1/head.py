@@ -11,19 +11,20 @@ from __future__ import annotations
 
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
-from ..http.grammar import skip_target, skip_token, skip_value
+from ..http.grammar import cut, skip_target, skip_token
 from ..limits import Limits
 from .fields import (
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,
     HOST,
-    KINDS,
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
+    kind_of,
     read_field,
 )
+from .lines import INCOMPLETE, TOO_LONG, read_line
 
 START_LINE_REST = 64
 """Bytes of a request line besides the target: method, spaces, version and line end."""
@@ -45,6 +46,13 @@ class HeadReader:
         self._max_start_line = min(limits.max_target + START_LINE_REST, limits.max_head)
         self._max_fields = limits.max_fields
         self._max_blank_lines = limits.max_leading_blank_lines
+        self.hosts: list[bytes] = []
+        self.lengths: list[bytes] = []
+        self.codings: list[bytes] = []
+        self.connection: list[bytes] = []
+        self.upgrades: list[bytes] = []
+        self.expects: list[bytes] = []
+        self.te: list[bytes] = []
         self.reset()
 
     def reset(self) -> None:
@@ -59,13 +67,20 @@ class HeadReader:
         self.status = 0
         self.reason = b""
         self.pairs: list[tuple[bytes, bytes]] = []
-        self.hosts: list[bytes] = []
-        self.lengths: list[bytes] = []
-        self.codings: list[bytes] = []
-        self.connection: list[bytes] = []
-        self.upgrades: list[bytes] = []
-        self.expects: list[bytes] = []
-        self.te: list[bytes] = []
+        if self.hosts:
+            self.hosts = []
+        if self.lengths:
+            self.lengths = []
+        if self.codings:
+            self.codings = []
+        if self.connection:
+            self.connection = []
+        if self.upgrades:
+            self.upgrades = []
+        if self.expects:
+            self.expects = []
+        if self.te:
+            self.te = []
 
     def read(self, buffer: ReceiveBuffer) -> bool:
         """Read the lines that are there. True when the head is complete, False when more bytes are needed."""
@@ -73,48 +88,42 @@ class HeadReader:
         p = data
         while True:
             start = buffer.start
-            newline = buffer.find_line()
-            size = (newline + 1 if newline >= 0 else len(data)) - start
             if self._started:
-                if self._size + size > self._max_head:
+                end = read_line(buffer, self._max_head - self._size)
+                if end < 0:
+                    if end == INCOMPLETE:
+                        return False
                     raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "head too large")
-            elif size > 0:
-                # Rubbish is refused at its first byte: what is no HTTP may never send a line end.
-                if p[start] != 13 and skip_token(data, start, start + 1) == start:
-                    raise RemoteProtocolError(Fault.MALFORMED, "message does not begin like HTTP")
-                if size > self._max_start_line:
-                    raise self._start_line_too_long()
-            if newline < 0:
-                return False
-            if newline == start or p[newline - 1] != 13:
-                raise RemoteProtocolError(Fault.MALFORMED, "line that does not end with CRLF")
-            end = newline - 1
-            buffer.start = newline + 1
-            if self._started:
-                self._size += size
+                self._size += buffer.start - start
                 if end == start:
                     return True
                 self._field(data, start, end)
-            elif end == start:
-                self._blank_lines += 1
-                if self._blank_lines > self._max_blank_lines or not self._is_request:
-                    raise RemoteProtocolError(Fault.MALFORMED, "empty line before the message")
-            else:
-                self._size = size
+                continue
+            # Rubbish is refused at its first byte: what is no HTTP may never send a line end.
+            if start < len(data) and p[start] != 13 and skip_token(data, start, start + 1) == start:
+                raise RemoteProtocolError(Fault.MALFORMED, "message does not begin like HTTP")
+            end = read_line(buffer, self._max_start_line)
+            if end == INCOMPLETE:
+                return False
+            if end == TOO_LONG:
+                if self._is_request:
+                    raise RemoteProtocolError(Fault.TARGET_TOO_LONG, "request line too long")
+                raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "status line too long")
+            if end > start:
+                self._size = buffer.start - start
                 self._started = True
                 if self._is_request:
                     self._request_line(data, start, end)
                 else:
                     self._status_line(data, start, end)
+                continue
+            self._blank_lines += 1
+            if self._blank_lines > self._max_blank_lines or not self._is_request:
+                raise RemoteProtocolError(Fault.MALFORMED, "empty line before the message")
 
     def begun(self) -> bool:
         """Has the start line been read?"""
         return self._started
-
-    def _start_line_too_long(self) -> RemoteProtocolError:
-        if self._is_request:
-            return RemoteProtocolError(Fault.TARGET_TOO_LONG, "request line too long")
-        return RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "status line too long")
 
     def _request_line(self, data: bytes | bytearray, start: int, end: int) -> None:
         """method SP request-target SP HTTP-version (RFC 9112 section 3)."""
@@ -125,11 +134,11 @@ class HeadReader:
         second = skip_target(data, space + 1, end)
         if second in (space + 1, end) or p[second] != 32:
             raise RemoteProtocolError(Fault.MALFORMED, "request line is not: method, space, target, space, version")
-        self.method = bytes(p[start:space])
+        self.method = cut(data, start, space)
         self._version(data, second + 1, end)
         if second - space - 1 > self._max_target:
             raise RemoteProtocolError(Fault.TARGET_TOO_LONG, "request target too long")
-        self.target = bytes(p[space + 1 : second])
+        self.target = cut(data, space + 1, second)
 
     def _status_line(self, data: bytes | bytearray, start: int, end: int) -> None:
         """HTTP-version SP status-code SP [reason-phrase] (RFC 9112 section 4); the second space may be missing."""
@@ -147,13 +156,13 @@ class HeadReader:
             raise RemoteProtocolError(Fault.MALFORMED, "status is not between 100 and 599")
         self.status = status
         if end > start + 12:
-            if p[start + 12] != 32 or skip_value(data, start + 13, end) != end:
+            if p[start + 12] != 32:
                 raise RemoteProtocolError(Fault.MALFORMED, "status line is not: version, space, status, reason")
-            self.reason = bytes(p[start + 13 : end])
+            self.reason = cut(data, start + 13, end)
 
     def _version(self, data: bytes | bytearray, start: int, end: int) -> None:
         """HTTP-version, of which 1.0 and 1.1 are spoken here."""
-        version = bytes(data[start:end])
+        version = cut(data, start, end)
         if version == b"HTTP/1.1":
             self.http_1_1 = True
         elif version == b"HTTP/1.0":
@@ -175,8 +184,8 @@ class HeadReader:
         if self._count > self._max_fields:
             raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many fields")
         pair = read_field(data, start, end)
-        kind = KINDS.get(pair[0])
-        if kind is None:
+        kind = kind_of(pair[0])
+        if kind == 0:
             self.pairs.append(pair)
         elif kind == HOST:
             self.hosts.append(pair[1])

@@ -5,6 +5,7 @@ from ..events cimport Data, EndOfMessage
 from ..http.grammar cimport hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers cimport Headers
 from .fields cimport allowed_in_trailers, read_field
+from .lines cimport read_line
 
 
 cdef class BodyReader:
@@ -37,12 +38,11 @@ cdef class ChunkedReader(BodyReader):
 
     @cython.locals(data=bytes)
     cpdef object read(self, ReceiveBuffer buffer)
-    @cython.locals(p="const unsigned char *", start=Py_ssize_t, newline=Py_ssize_t, size=Py_ssize_t, end=Py_ssize_t,
-                   digits=Py_ssize_t, length="long long")
+    @cython.locals(start=Py_ssize_t, end=Py_ssize_t, digits=Py_ssize_t, length="long long")
     cdef bint _read_size(self, ReceiveBuffer buffer) except -1
     @cython.locals(p="const unsigned char *", start=Py_ssize_t, there=Py_ssize_t)
     cdef bint _read_content_end(self, ReceiveBuffer buffer) except -1
-    @cython.locals(p="const unsigned char *", start=Py_ssize_t, newline=Py_ssize_t, size=Py_ssize_t, pair=tuple)
+    @cython.locals(start=Py_ssize_t, end=Py_ssize_t, pair=tuple)
     cdef bint _read_trailers(self, ReceiveBuffer buffer) except -1
 
 

@@ -13,6 +13,7 @@ from ..http.grammar import hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers import Headers
 from ..limits import Limits
 from .fields import allowed_in_trailers, read_field
+from .lines import INCOMPLETE, read_line
 
 MAX_SIZE_DIGITS = 16
 _EVERYTHING = 2**62
@@ -114,17 +115,12 @@ class ChunkedReader(BodyReader):
     def _read_size(self, buffer: ReceiveBuffer) -> bool:
         """chunk-size [ chunk-ext ] CRLF"""
         data = buffer.data
-        p = data
         start = buffer.start
-        newline = buffer.find_line()
-        size = (newline + 1 if newline >= 0 else len(data)) - start
-        if size > MAX_SIZE_DIGITS + self._limits.max_chunk_extension + 2:
+        end = read_line(buffer, MAX_SIZE_DIGITS + self._limits.max_chunk_extension + 2)
+        if end < 0:
+            if end == INCOMPLETE:
+                return False
             raise RemoteProtocolError(Fault.MALFORMED, "chunk header too long")
-        if newline < 0:
-            return False
-        if newline == start or p[newline - 1] != 13:
-            raise RemoteProtocolError(Fault.MALFORMED, "chunk header that does not end with CRLF")
-        end = newline - 1
         digits = skip_token(data, start, end)
         length = hexadecimal(data, start, digits)
         if length < 0:
@@ -136,7 +132,6 @@ class ChunkedReader(BodyReader):
         self._total += length
         if self._max_body is not None and self._total > self._max_body:
             raise RemoteProtocolError(Fault.BODY_TOO_LARGE, "body too large")
-        buffer.start = newline + 1
         self._left = length
         self._state = _CONTENT if length else _TRAILERS
         return True
@@ -158,25 +153,20 @@ class ChunkedReader(BodyReader):
     def _read_trailers(self, buffer: ReceiveBuffer) -> bool:
         """trailer-section CRLF"""
         data = buffer.data
-        p = data
         while True:
             start = buffer.start
-            newline = buffer.find_line()
-            size = (newline + 1 if newline >= 0 else len(data)) - start
-            if self._size + size > self._limits.max_head:
+            end = read_line(buffer, self._limits.max_head - self._size)
+            if end < 0:
+                if end == INCOMPLETE:
+                    return False
                 raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "trailers too large")
-            if newline < 0:
-                return False
-            if newline == start or p[newline - 1] != 13:
-                raise RemoteProtocolError(Fault.MALFORMED, "line that does not end with CRLF")
-            buffer.start = newline + 1
-            self._size += size
-            if newline - 1 == start:
+            self._size += buffer.start - start
+            if end == start:
                 return True
             self._count += 1
             if self._count > self._limits.max_fields:
                 raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many trailers")
-            pair = read_field(data, start, newline - 1)
+            pair = read_field(data, start, end)
             if allowed_in_trailers(pair[0]):
                 self._trailers.append(pair)
 

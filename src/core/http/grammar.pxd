@@ -16,6 +16,8 @@ cpdef Py_ssize_t skip_name(object data, Py_ssize_t start, Py_ssize_t end) except
 cpdef Py_ssize_t skip_space(object data, Py_ssize_t start, Py_ssize_t end) except -1
 @cython.locals(p="const unsigned char *")
 cpdef Py_ssize_t trim_space(object data, Py_ssize_t start, Py_ssize_t end) except -1
+@cython.locals(p="const unsigned char *", piece=bytes)
+cpdef bytes cut(object data, Py_ssize_t start, Py_ssize_t end)
 @cython.locals(size=Py_ssize_t)
 cpdef bint is_token(bytes data) except -1
 @cython.locals(size=Py_ssize_t)

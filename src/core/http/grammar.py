@@ -101,6 +101,13 @@ def trim_space(data: bytes | bytearray, start: int, end: int) -> int:
     return end
 
 
+def cut(data: bytes | bytearray, start: int, end: int) -> bytes:
+    """data[start:end] as bytes."""
+    p = data
+    piece = p[start:end]
+    return piece if isinstance(piece, bytes) else bytes(piece)
+
+
 def is_token(data: bytes) -> bool:
     """Is it a token, whole and not empty?"""
     size = len(data)
