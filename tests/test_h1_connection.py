@@ -429,10 +429,10 @@ def test_a_pipelined_request_waits() -> None:
 
 def test_no_next_cycle_before_both_are_done() -> None:
     server = serving(POST + b"hell")
-    for step in (lambda: sent(server, Response(200)), lambda: sent(server, END)):
+    for event in (Response(200), END):
         with pytest.raises(LocalProtocolError):
             server.start_next_cycle()
-        step()
+        sent(server, event)
     with pytest.raises(LocalProtocolError):
         server.start_next_cycle()
     server.receive_data(b"o")
