@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
+import trustme
 from support_adapters import HIGH_WATER, EchoHub, Listener
 
+import lockgate
 from lockgate.core.commands import Close, SendData
-from lockgate.testing import MemoryDriver, Peer, VirtualClock
+from lockgate.core.events import Response
+from lockgate.testing import MemoryDriver, Peer, TLSClient, VirtualClock, client_context
 
 
 def make(behaviour: str, **options: Any) -> tuple[EchoHub, MemoryDriver, Peer]:
@@ -168,3 +172,99 @@ def test_repr_shows_no_content() -> None:
     _, _, client = make("echo")
     client.send(b"secret")
     assert repr(client) == "<Peer ('192.0.2.1', 40000), open, 6 bytes received>"
+
+
+# The real proxy
+
+
+class AddField(lockgate.Hooks):
+    """What a user's hook may look like."""
+
+    def on_response(self, exchange: lockgate.Exchange, response: Response) -> None:
+        response.headers.add(b"x-seen", b"yes")
+
+
+GET = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+TLS = lockgate.Listener("https")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def driver(authority: trustme.CA) -> MemoryDriver:
+    """The real proxy with a hook, in front of one server."""
+    issued = authority.issue_cert("localhost", key_type=trustme.KeyType.ECDSA)
+    chain = b"".join(pem.bytes() for pem in issued.cert_chain_pems)
+    context = lockgate.server_context([(chain, issued.private_key_pem.bytes())])
+    policy = lockgate.Policy.build(
+        identities=[lockgate.Identity(("localhost",), context)],
+        backends=[lockgate.Backend("app", ("192.0.2.10:80",))],
+        routes=[lockgate.Route("app")],
+    )
+    return MemoryDriver(lockgate.ReverseProxy(policy, hooks=AddField()))
+
+
+def connect_tls(driver: MemoryDriver, authority: trustme.CA, name: str = "localhost") -> TLSClient:
+    return TLSClient(driver.connect(TLS), client_context(authority.cert_pem.bytes()), name)
+
+
+def test_request_through_tls_and_a_hook(driver: MemoryDriver, authority: trustme.CA) -> None:
+    client = connect_tls(driver, authority)
+    assert client.established
+    assert client.tls.selected_alpn_protocol() == "http/1.1"
+    client.send(GET)
+    server = driver.servers[0]
+    assert server.take().startswith(b"GET /x HTTP/1.1\r\n")
+    server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + bytes(300000))
+    head, _, body = client.take().partition(b"\r\n\r\n")
+    assert b"x-seen: yes" in head
+    assert body == bytes(300000)
+    client.close()
+    assert client.take() == b""
+    assert client.closed
+
+
+def test_idle_connection_is_closed_after_its_time(driver: MemoryDriver, authority: trustme.CA) -> None:
+    client = connect_tls(driver, authority)
+    driver.advance(driver.proxy.limits.idle_timeout - 1)
+    assert not client.peer.ended
+    driver.advance(1)
+    assert client.take() == b""
+    assert client.closed
+    assert client.peer.ended
+    driver.advance(driver.proxy.limits.linger_timeout)
+    assert client.peer.closed is Close.BOTH
+    assert driver.proxy.drained
+
+
+def test_wrong_name_is_an_error(driver: MemoryDriver, authority: trustme.CA) -> None:
+    """The certificate is for localhost; as the only one it is shown to everybody unless SNI is strict."""
+    with pytest.raises(ssl.SSLError):
+        connect_tls(driver, authority, "other.example")
+    driver.advance(driver.proxy.limits.linger_timeout)
+    assert driver.proxy.drained
+
+
+def test_handshake_waits_for_a_proxy_that_does_not_send(driver: MemoryDriver, authority: trustme.CA) -> None:
+    peer = driver.connect(TLS)
+    peer.window = 100
+    client = TLSClient(peer, client_context(authority.cert_pem.bytes()), "localhost")
+    assert not client.established
+    peer.open_window()
+    assert client.take() == b""
+    assert client.established
+
+
+def test_same_actions_same_result(authority: trustme.CA, driver: MemoryDriver) -> None:
+    """Plain bytes in any pieces: the server gets the same."""
+    plain = lockgate.Listener("plain", tls=False)
+    seen = set()
+    for size in (1, 2, 7, len(GET)):
+        client = driver.connect(plain, ("192.0.2.1", 1))
+        for at in range(0, len(GET), size):
+            client.send(GET[at : at + size])
+        seen.add(driver.servers[-1].take())
+    assert len(seen) == 1

@@ -2,5 +2,6 @@
 
 from .clock import VirtualClock
 from .memory import MemoryDriver, Peer
+from .tls import TLSClient, client_context
 
-__all__ = ["MemoryDriver", "Peer", "VirtualClock"]
+__all__ = ["MemoryDriver", "Peer", "TLSClient", "VirtualClock", "client_context"]
