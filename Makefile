@@ -34,7 +34,7 @@ lint: $(VENV)/with-lint build
 	$(RUN) -m mypy --strict examples/*.py
 	$(RUN) .ci/stubs
 
-fuzz: $(VENV)/with-base build
+fuzz: $(VENV)/with-test build
 	$(RUN) fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 build: $(VENV)/with-base

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .core.backend import PURE
+
 
 @dataclass(frozen=True, slots=True)
 class BackendInfo:
@@ -29,4 +31,17 @@ def backend_info() -> BackendInfo:
         engine="pyopenssl" if engine.NATIVE is None else "native",
         engine_reason=engine.NATIVE_REASON,
         openssl=SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode("ascii"),
+    )
+
+
+def notice() -> str:
+    """One line for a program to show at its start if it is slower than it should be; empty if all is as wanted.
+
+    An installation without a C compiler succeeds and runs interpreted, and installers do not show what a build printed.
+    """
+    if PURE or backend_info().compiled:
+        return ""
+    return (
+        "lockgate: running interpreted, with the same behaviour but slower: this installation has no compiled modules. "
+        "Install a C compiler and the Python headers, then lockgate again; LOCKGATE_PURE=1 says that it is meant."
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from lockgate import backend_info
 from lockgate.core import events
 
 # Machines differ and are shared: a slow example is no failure. In CI every run tries the same examples, so that a red run
@@ -16,18 +18,15 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 
-def compiled() -> bool:
-    """Whether the core runs compiled."""
-    return not str(events.__file__).endswith(".py")
-
-
 def pytest_report_header() -> str:
-    return f"lockgate: {'compiled' if compiled() else 'interpreted'}, {events.__file__}"
+    info = backend_info()
+    speed = "compiled" if info.compiled else "interpreted"
+    return f"lockgate: {speed}, engine {info.engine}, {info.openssl}, {Path(events.__file__).parent}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     pure = os.environ.get("LOCKGATE_PURE") == "1"
-    if pure and compiled():
+    if pure and backend_info().compiled:
         raise pytest.UsageError("LOCKGATE_PURE=1, but compiled modules were imported")
-    if os.environ.get("LOCKGATE_REQUIRE_COMPILED") == "1" and not pure and not compiled():
+    if os.environ.get("LOCKGATE_REQUIRE_COMPILED") == "1" and not pure and not backend_info().compiled:
         raise pytest.UsageError("nothing is compiled; run: python setup.py build_ext --inplace")

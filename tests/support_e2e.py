@@ -22,6 +22,11 @@ from pathlib import Path
 
 import pytest
 
+from lockgate import backend_info
+
+ADAPTERS = ("threads", "asyncio", "trio") if backend_info().compiled else ("threads",)
+"""Adapters are never compiled: interpreted, one of them shows what the others would."""
+
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 10.0
 
@@ -154,19 +159,24 @@ class Lockgate(Service):
         return done.stdout not in ("", "000")
 
 
-def lockgate_command() -> list[str]:
-    """The installed entry point; without one (only built in place) the same function."""
+def lockgate_command(package: Path | None) -> list[str]:
+    """The installed entry point; without one (only built in place, or lying in a folder) the same function."""
     script = Path(sys.executable).with_name("lockgate")
-    if script.exists():
+    if script.exists() and package is None:
         return [str(script)]
     return [sys.executable, "-c", "import sys; from lockgate.server.cli import main; sys.exit(main())"]
 
 
 @contextlib.contextmanager
-def lockgate(folder: Path, ca: Path, *arguments: str | Path, port: int) -> Iterator[Lockgate]:
-    """Run `lockgate serve` with these arguments, which must make it listen on https://127.0.0.1:`port`."""
-    paths = [path for path in sys.path if path.endswith("build/pkg")]
-    command = [*lockgate_command(), "serve", *(str(argument) for argument in arguments)]
+def lockgate(
+    folder: Path, ca: Path, *arguments: str | Path, port: int, package: Path | None = None
+) -> Iterator[Lockgate]:
+    """Run `lockgate serve` with these arguments, which must make it listen on https://127.0.0.1:`port`.
+
+    `package`: the folder in which to find lockgate, instead of the one under test.
+    """
+    paths = [path for path in sys.path if path.endswith("build/pkg")] if package is None else [str(package)]
+    command = [*lockgate_command(package), "serve", *(str(argument) for argument in arguments)]
     environment = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",

@@ -17,6 +17,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import trustme
+from support_e2e import backend, free_port, lockgate
 
 REPO = Path(__file__).parent.parent
 EXT_SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -93,13 +95,19 @@ def sdist(whole: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel made of what the sdist has."""
+def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the sdist has."""
     folder = tmp_path_factory.mktemp("from-sdist")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (tree,) = folder.iterdir()
-    return build_wheel(tree, env={"LOCKGATE_REQUIRE_COMPILED": "1"})[0]
+    return tree
+
+
+@pytest.fixture(scope="module")
+def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built, _ = build_wheel(unpacked, env={"LOCKGATE_REQUIRE_COMPILED": "1"})
+    return built.rename(tmp_path_factory.mktemp("wheel") / built.name)
 
 
 @pytest.fixture
@@ -162,12 +170,12 @@ class TestWholePackage:
         version = f"cp{sys.version_info[0]}{sys.version_info[1]}"
         assert f"-{version}-{version}-" in wheel.name
 
-    def test_installs_and_runs_in_an_environment_of_its_own(self, sdist: Path, whole: Path, tmp_path: Path) -> None:
-        """What a user types, from the sdist; then the editable way in the same environment."""
+    def test_installs_and_runs_in_an_environment_of_its_own(self, wheel: Path, whole: Path, tmp_path: Path) -> None:
+        """The wheel; then the editable way in the same environment, built with what pyproject.toml asks for only."""
         venv = tmp_path / "venv"
         run(sys.executable, "-m", "venv", venv, cwd=tmp_path)
         python = venv / "bin" / "python"
-        run(python, "-m", "pip", "install", sdist, cwd=tmp_path, env={"LOCKGATE_REQUIRE_COMPILED": "1"})
+        run(python, "-m", "pip", "install", wheel, cwd=tmp_path)
         run(python, "-m", "pip", "check", cwd=tmp_path)
         looked_at = run(python, "-c", IMPORT_ALL, cwd=tmp_path).stdout.split()
         assert {Path(path).name for path in looked_at if path.endswith(".so")} == {
@@ -192,6 +200,33 @@ class TestWholePackage:
         assert len([path for path in looked_at if path.endswith(".so")]) == len(compiled_modules())
         (whole / "src" / "core" / "added_later.py").write_text("")
         run(python, "-c", "import lockgate.core.added_later", cwd=tmp_path)
+
+    def test_serves_where_nothing_can_be_compiled_and_says_so_once(
+        self, wheel: Path, unpacked: Path, tmp_path: Path
+    ) -> None:
+        """After a compiled build in the same tree: nothing of that may get into the wheel."""
+        pure, said = build_wheel(unpacked, env={"CC": "/bin/false"})
+        assert pure.name.endswith("-py3-none-any.whl")
+        assert said.count("It runs interpreted") == 1
+        package = tmp_path / "package"
+        with zipfile.ZipFile(pure) as archive:
+            archive.extractall(package)
+
+        authority, port = trustme.CA(), free_port()
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "localhost.pem")
+        with backend(lambda connection, head: connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nhello")) as behind:
+            flags = (
+                "--listen",
+                f"127.0.0.1:{port}",
+                "--cert",
+                tmp_path / "localhost.pem",
+                "--backend",
+                f"127.0.0.1:{behind}",
+            )
+            with lockgate(tmp_path, tmp_path / "ca.pem", *flags, port=port, package=package) as gate:
+                assert gate.curl(gate.url).stdout == "hello"
+                assert gate.output().count("running interpreted") == 1
 
 
 # Optional dependencies are not there: the modules that need them are the only ones that may fail to import.

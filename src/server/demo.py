@@ -25,6 +25,7 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
 from ..core.proxy.record import AccessRecord
 from ..core.tls.context import server_context
+from ..info import notice
 from . import demo_backends
 from .access_log import FORMATS, AccessLog, LoggingHooks
 from .demo_auth import Auth
@@ -121,6 +122,8 @@ def _run(args: argparse.Namespace) -> int:
             print(
                 text, "Ctrl-C stops it. Requests:" if not args.access_log else "Ctrl-C stops it.", sep="\n", flush=True
             )
+            if slow := notice():
+                print(slow, file=sys.stderr)
             print(f"listening on https://localhost:{https_port}", file=sys.stderr, flush=True)
 
         stop = threads.Stop()

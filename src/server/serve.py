@@ -18,6 +18,7 @@ from ..core.proxy.hooks import Hooks
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
 from ..core.tls.context import TLSOptions, client_context, server_context
+from ..info import notice
 from . import sockets
 from .access_log import AccessLog, LoggingHooks, open_access_log
 from .check import Prepared
@@ -37,6 +38,8 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
     """
     config = prepared.config
     logging.basicConfig(format="lockgate: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    if slow := notice():
+        print(slow, file=sys.stderr, flush=True)
     _raise_file_limit()
     policy = build_policy(prepared)
     bindings = open_bindings(config, os.environ)

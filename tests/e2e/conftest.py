@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support_e2e import Lockgate, Nginx, free_port, lockgate, nginx
-
-ADAPTERS = ("threads", "asyncio", "trio")
+from support_e2e import ADAPTERS, Lockgate, Nginx, free_port, lockgate, nginx
 
 
 @dataclass

@@ -16,10 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support_e2e import Lockgate, Nginx, backend, free_port, listens, nginx, reset, run, wait_until
+from support_e2e import ADAPTERS, Lockgate, Nginx, backend, free_port, listens, nginx, reset, run, wait_until
 
 MB = 1 << 20
-ADAPTERS = ("threads", "asyncio", "trio")
 Start = Callable[..., Lockgate]
 
 CURL_PARTIAL_FILE = 18

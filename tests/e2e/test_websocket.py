@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from support_e2e import Lockgate
+from support_e2e import ADAPTERS, Lockgate
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 
-ADAPTERS = ("threads", "asyncio", "trio")
 Start = Callable[..., Lockgate]
 
 
