@@ -132,6 +132,13 @@ class EchoChannel:
     def do_echo(self, data: bytes, now: float) -> None:
         self.partner.write(data)
 
+    def do_lazy(self, data: bytes, now: float) -> None:
+        """Echoes, until it is told to open an upstream connection."""
+        if data == b"open":
+            self.hub.open_upstream(self, "upstream")
+        else:
+            self.write(data)
+
     def do_half(self, data: bytes, now: float) -> None:
         if self.received == len(data):
             self.write(b"that was all")
@@ -214,13 +221,17 @@ class EchoHub:
         elif listener.name == "full":
             channel.close(Close.BOTH)
         elif listener.name in {"forward", "impatient", "bug-connected"}:
-            upstream = EchoChannel(self, "bug-connected" if listener.name == "bug-connected" else "upstream")
-            upstream.partner = channel
-            self.channels.add(upstream)
-            self.commands.append(commands.OpenUpstream(upstream, self.upstream))
+            upstream = self.open_upstream(channel, "bug-connected" if listener.name == "bug-connected" else "upstream")
             if listener.name == "impatient":
                 self.at(now + 0.05, lambda later: self.give_up(channel, upstream))
         return channel
+
+    def open_upstream(self, channel: EchoChannel, behaviour: str) -> Any:
+        upstream: Any = EchoChannel(self, behaviour)
+        upstream.partner = channel
+        self.channels.add(upstream)
+        self.commands.append(commands.OpenUpstream(upstream, self.upstream))
+        return upstream
 
     def give_up(self, channel: EchoChannel, upstream: EchoChannel) -> None:
         upstream.close(Close.ABORT)

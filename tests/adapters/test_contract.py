@@ -338,27 +338,53 @@ def test_a_bug_in_a_timer_does_not_stop_the_rest(adapter: str, caplog: pytest.Lo
     assert "bug in the proxy core: RuntimeError" in caplog.text
 
 
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """This process can open nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        lowest = probe.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_out_of_file_descriptors(adapter: str, caplog: pytest.LogCaptureFixture) -> None:
     """Accepting pauses instead of spinning, and goes on when there are descriptors again."""
     with echo_hub(adapter, "echo") as (_, address, _):
         clients = [socket.socket() for _ in range(3)]
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with socket.socket() as probe:
-            limit = probe.fileno()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-        try:
+        with no_more_descriptors():
             for client in clients:
                 client.settimeout(5)
                 client.connect(address)
             wait_until(lambda: "cannot accept" in caplog.text)
             time.sleep(0.1)
             assert caplog.text.count("cannot accept") == 1
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for client in clients:
             client.sendall(b"hello")
             assert read_exactly(client, 5) == b"hello"
             client.close()
+
+
+def test_stop_while_accepting_pauses(adapter: str, caplog: pytest.LogCaptureFixture) -> None:
+    with echo_hub(adapter, "echo") as (_, address, running), socket.socket() as client:
+        with no_more_descriptors():
+            client.connect(address)
+            wait_until(lambda: "cannot accept" in caplog.text)
+        running.stop()
+        running.join()
+
+
+def test_upstream_without_a_file_descriptor(adapter: str, echo_backend: tuple[str, int]) -> None:
+    """The attempt fails with a reason; the client, which has a descriptor, is told."""
+    with echo_hub(adapter, "lazy", upstream=echo_backend) as (_, address, _), connect(address) as client:
+        client.sendall(b"x")
+        assert read_exactly(client, 1) == b"x"
+        with no_more_descriptors():
+            client.sendall(b"open")
+            assert read_all(client) == b"failed: EMFILE"
 
 
 # The real proxy
