@@ -24,23 +24,20 @@ from ..events import (
     Role,
 )  # fmt: skip
 from ..h1.connection import H1Connection
-from ..http.authority import parse_authority
-from ..http.headers import Headers
-from ..http.path import normalise
 from ..tls.connection import TLSConnection, TLSInfo
 from ..tls.failure import Alert
 from .channel import Channel, Phase
-from .forward import ClientInfo, client_address, forward_request
+from .forward import ClientInfo, client_address
 from .hooks import Answer
 from .policy import Listener, Policy
 from .record import AccessRecord
 from .relay import Relay
+from .routing import Refusal, route
 from .timers import NEVER
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
 
-PLAIN_ON_TLS = b"This port speaks HTTPS: use https:// in the address.\n"
 _KNOWN_STATUS = frozenset(int(status) for status in HTTPStatus)
 
 
@@ -48,9 +45,25 @@ class Downstream(Channel):
     """Made by `ReverseProxy.accept`."""
 
     __slots__ = (
-        "_accepted", "_body_bytes", "_body_last", "_body_since", "_cycle_waits", "_handshake_time", "_head_since",
-        "_held_since", "_identity", "_idle_since", "_info", "_keep_body", "_plain_on_tls", "_requests", "_unlogged",
-        "client", "listener", "policy", "relay",
+        "_accepted",
+        "_body_bytes",
+        "_body_last",
+        "_body_since",
+        "_cycle_waits",
+        "_handshake_time",
+        "_head_since",
+        "_held_since",
+        "_idle_since",
+        "_keep_body",
+        "_requests",
+        "_unlogged",
+        "client",
+        "identity",
+        "info",
+        "listener",
+        "plain_on_tls",
+        "policy",
+        "relay",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -59,8 +72,8 @@ class Downstream(Channel):
         self.policy: Policy = hub.policy
         self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
         self.relay: Relay | None = None
-        self._identity = -1
-        self._info: TLSInfo | None = None
+        self.identity = -1
+        self.info: TLSInfo | None = None
         self._handshake_time: float | None = None
         self._accepted = self._idle_since = hub.now
         self._head_since = NEVER
@@ -68,7 +81,7 @@ class Downstream(Channel):
         self._body_bytes = 0
         self._keep_body = False  # an unwanted body is read to its end, to keep the connection
         self._cycle_waits = False  # the next request waits for the output to drain
-        self._plain_on_tls = False
+        self.plain_on_tls = False
         self._requests = 0
         self._unlogged: list[Relay] = []  # answered, but not yet sent
         if listener.tls:
@@ -192,10 +205,10 @@ class Downstream(Channel):
             elif policy.default_identity < 0:
                 self.tls.refuse(Alert.INTERNAL_ERROR)
             else:
-                self._identity = policy.identity_for(name)
-                self.tls.use_context(policy.identities[self._identity].context)
+                self.identity = policy.identity_for(name)
+                self.tls.use_context(policy.identities[self.identity].context)
         elif type(event) is HandshakeCompleted:
-            self._info = event.info
+            self.info = event.info
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
             self.http = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"https")
@@ -204,7 +217,7 @@ class Downstream(Channel):
         assert self.tls is not None
         if self.tls.plain_http is not None:
             # Answered in the language that the client speaks.
-            self._plain_on_tls = True
+            self.plain_on_tls = True
             self.http = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
             self.http.receive_data(self.tls.plain_http)
             if self.eof:
@@ -282,69 +295,17 @@ class Downstream(Channel):
         record.user_agent = request.headers.get(b"user-agent", b"") or b""
         record.client = client_address(request, self.client, self.listener.trusted)
         relay = self.relay = Relay(self, request, record)
-        try:
-            refusal = self._route(relay, request)
-        except RemoteProtocolError as error:
-            relay.answer(
-                Answer(error.status_hint, str(error).encode("ascii", "replace") + b"\n"), "bad_request", str(error)
-            )
-            return
-        if refusal is not None:
-            relay.answer(*refusal)
-
-    def _route(self, relay: Relay, request: Request) -> tuple[Answer, str, str] | None:
-        """Find out where the request goes and start it on its way; or what to answer it, for which end, and why."""
-        hub = self.hub
-        host = host_of(request.authority)
-        if self._info is None and self.listener.redirect_https:
-            if not host:
-                return Answer(400), "bad_request", "no host to redirect to"
-            return self._redirect(request), "answered", "redirected to https"
-        if self._plain_on_tls:
-            return Answer(400, PLAIN_ON_TLS, _text()), "bad_request", "plain HTTP on a TLS port"
-        if self._info is not None:
-            if not host:
-                host = self._info.sni
-            if self.policy.identity_for(host) != self._identity:
-                return Answer(421), "misdirected", "the host belongs to another certificate than this connection"
-        request.target = normalise(request.target, self.policy.forward.allow_encoded_slash)
-
-        exchange = relay.exchange
-        path = request.target.partition(b"?")[0].decode("ascii")
-        route = exchange.route = self.policy.match(host, "/" if path == "*" else path)
-        if route is not None:
-            exchange.backend = route.backend
-            relay.record.route = route.host + route.path
-        exchange.request = forward_request(request, self.client, self.policy.forward)
-        try:
-            answer = hub.hooks.on_request(exchange)
-        except Exception as error:
-            return Answer(500), "hook_failed", f"on_request raised {type(error).__name__}"
-        if answer is not None:
-            return answer, "answered", "by on_request"
-        if not exchange.backend:
-            return Answer(404), "no_route", ""
-        group = hub.group(self.policy, exchange.backend)
-        if group is None:
-            return Answer(500), "hook_failed", "on_request chose a backend that is not there"
-        relay.start(group)
-        return None
-
-    def _redirect(self, request: Request) -> Answer:
-        host, _, port_text = request.authority.rpartition(b":")
-        if not port_text.isdigit() or host.endswith(b":"):
-            host = request.authority
-        port = self.listener.https_port
-        place = host if port == 443 else b"%s:%d" % (host, port)
-        target = b"/" if request.target == b"*" else request.target
-        headers = Headers([(b"location", b"https://%s%s" % (place, target))])
-        return Answer(308, b"", headers)
+        decision = route(self, relay, request)
+        if isinstance(decision, Refusal):
+            relay.answer(*decision)
+        else:
+            relay.start(decision)
 
     def _may_keep(self, relay: Relay) -> bool:
         """Whether the connection can be used again after this answer."""
         hub = self.hub
         limits = hub.limits
-        if hub.draining or self._plain_on_tls:
+        if hub.draining or self.plain_on_tls:
             return False
         if self._requests >= limits.max_requests or hub.now - self._accepted >= limits.max_connection_age:
             return False
@@ -467,7 +428,7 @@ class Downstream(Channel):
     # -- the access record -----------------------------------------------------------------------------------------
 
     def _record(self) -> AccessRecord:
-        info = self._info
+        info = self.info
         record = AccessRecord(
             listener=self.listener.name,
             client=self.client.address.decode("ascii"),
@@ -493,13 +454,3 @@ class Downstream(Channel):
         if self.tls is not None and self.tls.hello is not None:
             record.sni = self.tls.hello.sni or ""
         self.hub.log(record)
-
-
-def host_of(authority: bytes) -> str:
-    """The host of a valid authority, in the form in which the policy has it: no brackets around an IPv6 address."""
-    parsed = parse_authority(authority)
-    return parsed[0].strip(b"[]").decode("ascii") if parsed is not None else ""
-
-
-def _text() -> Headers:
-    return Headers([(b"content-type", b"text/plain; charset=utf-8")])

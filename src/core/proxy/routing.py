@@ -1,0 +1,92 @@
+"""Where a request goes, or what it is answered at once.
+
+The order is that of the questions: may this client ask this here at all (redirects, misdirected requests); what exactly is
+asked for (one normal form of the path, matched and forwarded alike); who answers that; and what a hook has to say to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import RemoteProtocolError
+from ..events import Request
+from ..http.authority import parse_authority
+from ..http.headers import Headers
+from ..http.path import normalise
+from .balance import ServerGroup
+from .forward import forward_request
+from .hooks import Answer
+
+if TYPE_CHECKING:
+    from .downstream import Downstream
+    from .relay import Relay
+
+PLAIN_ON_TLS = b"This port speaks HTTPS: use https:// in the address.\n"
+TEXT = b"text/plain; charset=utf-8"
+
+
+class Refusal(NamedTuple):
+    """An answer of our own, with its reason for the access record (`END_REASONS`) and a detail."""
+
+    answer: Answer
+    end: str
+    detail: str = ""
+
+
+def route(client: Downstream, relay: Relay, request: Request) -> ServerGroup | Refusal:
+    """The servers that `request` goes to, or what to answer it. `relay.exchange` holds what will be forwarded."""
+    host = host_of(request.authority)
+    listener = client.listener
+    policy = client.policy
+    if client.info is None and listener.redirect_https:
+        if not host:
+            return Refusal(Answer(400), "bad_request", "no host to redirect to")
+        return Refusal(redirect(request, listener.https_port), "answered", "redirected to https")
+    if client.plain_on_tls:
+        answer = Answer(400, PLAIN_ON_TLS, Headers([(b"content-type", TEXT)]))
+        return Refusal(answer, "bad_request", "plain HTTP on a TLS port")
+    if client.info is not None:
+        host = host or client.info.sni
+        if policy.identity_for(host) != client.identity:
+            return Refusal(Answer(421), "misdirected", "the host belongs to another certificate than this connection")
+
+    exchange = relay.exchange
+    try:
+        request.target = normalise(request.target, policy.forward.allow_encoded_slash)
+        exchange.request = forward_request(request, client.client, policy.forward)
+    except RemoteProtocolError as error:
+        return Refusal(Answer(error.status_hint, b"%s\n" % str(error).encode("ascii")), "bad_request", str(error))
+
+    path = request.target.partition(b"?")[0].decode("ascii")
+    found = exchange.route = policy.match(host, "/" if path == "*" else path)
+    if found is not None:
+        exchange.backend = found.backend
+        relay.record.route = found.host + found.path
+    try:
+        answer_of_hook = client.hub.hooks.on_request(exchange)
+    except Exception as error:
+        return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
+    if answer_of_hook is not None:
+        return Refusal(answer_of_hook, "answered", "by on_request")
+    if not exchange.backend:
+        return Refusal(Answer(404), "no_route")
+    group = client.hub.group(policy, exchange.backend)
+    if group is None:
+        return Refusal(Answer(500), "hook_failed", "on_request chose a backend that is not there")
+    return group
+
+
+def redirect(request: Request, port: int) -> Answer:
+    """308 to the same host and target over https."""
+    host, _, port_text = request.authority.rpartition(b":")
+    if not port_text.isdigit() or host.endswith(b":"):
+        host = request.authority
+    place = host if port == 443 else b"%s:%d" % (host, port)
+    target = b"/" if request.target == b"*" else request.target
+    return Answer(308, b"", Headers([(b"location", b"https://%s%s" % (place, target))]))
+
+
+def host_of(authority: bytes) -> str:
+    """The host of a valid authority, in the form in which the policy has it: no brackets around an IPv6 address."""
+    parsed = parse_authority(authority)
+    return parsed[0].strip(b"[]").decode("ascii") if parsed is not None else ""
