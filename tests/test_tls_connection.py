@@ -91,8 +91,10 @@ class TestSession:
         assert isinstance(pair.peer, SSLPeer)
         assert pair.peer.ssl.cipher()[0] == info.cipher  # type: ignore[index]
         assert pair.peer.ssl.selected_alpn_protocol() == "http/1.1"
-        assert pair.ours.hello is not None
-        assert pair.ours.hello.sni == "example.test"
+        first = pair.events[0]
+        assert isinstance(first, ClientHelloReceived)
+        assert first.hello.sni == "example.test"
+        assert pair.ours.hello is None
 
     @pytest.mark.parametrize("version", VERSIONS)
     def test_client(self, trusting: ClientContext, version: str) -> None:

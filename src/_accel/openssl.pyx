@@ -164,6 +164,8 @@ cdef class NativeContext:
         """See `EngineContext`."""
         cdef NativeEngine engine = NativeEngine.__new__(NativeEngine)
         cdef bytes name = server_name.encode("ascii")
+        if self.pointer is NULL:
+            raise RuntimeError("this context was never made")
         engine.context = self
         engine.ssl = ssl.SSL_new(self.pointer)
         engine.input = ssl.BIO_new(ssl.BIO_s_mem())

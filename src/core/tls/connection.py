@@ -72,8 +72,9 @@ class TLSInfo:
 class TLSConnection:
     """TLS for one byte stream. See the module for how it works.
 
-    `state`: a `State`. `info`: None until the handshake is done. `hello`: the ClientHello once it was read (server).
-    `closed_by_peer`: close_notify was received. `plain_http`: what was read so far, if a client turned out to speak HTTP.
+    `state`: a `State`. `hello`: the ClientHello, from when it was read until the handshake is done (server). `info`: None
+    until then. `closed_by_peer`: close_notify was received. `plain_http`: what was read so far, if a client turned out to
+    speak HTTP.
     """
 
     __slots__ = (
@@ -251,6 +252,9 @@ class TLSConnection:
             if info.alpn != self._context.select_alpn(self.hello.alpn):
                 self._abort("alpn_changed")
         self.info = info
+        # Whoever needs the hello longer has it from the event; for an idle connection it would be a tenth of its memory.
+        self.hello = None
+        self._context = None
         self._move(Input.HANDSHAKE_DONE)
         return HandshakeCompleted(info)
 
