@@ -80,3 +80,11 @@ def test_lists() -> None:
     assert grammar.list_members([b"a, B ,,c", b"", b"\td"]) == [b"a", b"b", b"c", b"d"]
     for bad in (b"a b", b"a;b", b"\x0ba", b'"a"', b"a\xa0"):
         assert grammar.list_members([b"x", bad]) is None
+
+
+def test_lists_are_bounded() -> None:
+    assert grammar.split_list([b"a b, C;q=1 ,,\td"]) == [b"a b", b"C;q=1", b"d"]
+    assert grammar.list_members([b"," * grammar.MAX_MEMBERS]) == []
+    for values in ([b"," * (grammar.MAX_MEMBERS + 1)], [b"a,b"] * (grammar.MAX_MEMBERS + 1)):
+        assert grammar.list_members(values) is None
+        assert grammar.split_list(values) is None

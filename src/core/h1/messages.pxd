@@ -3,7 +3,7 @@ cimport cython
 from ..events cimport InformationalResponse, Request, Response
 from ..http.authority cimport parse_authority
 from ..http.framing cimport request_length, response_length
-from ..http.grammar cimport list_members
+from ..http.grammar cimport list_members, split_list
 from ..http.headers cimport Headers
 from .fields cimport kept
 from .head cimport HeadReader

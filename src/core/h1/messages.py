@@ -9,7 +9,7 @@ from ..errors import Fault, RemoteProtocolError
 from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
 from ..http.framing import CHUNKED, UNTIL_CLOSE, request_length, response_length
-from ..http.grammar import list_members
+from ..http.grammar import list_members, split_list
 from ..http.headers import Headers
 from .fields import KINDS, kept
 from .head import HeadReader
@@ -21,7 +21,7 @@ def connection_options(head: HeadReader) -> list[bytes]:
         return []
     options = list_members(head.connection)
     if options is None:
-        raise RemoteProtocolError(Fault.MALFORMED, "connection field is not a list of names")
+        raise RemoteProtocolError(Fault.MALFORMED, "connection field is not a short list of names")
     return options
 
 
@@ -150,7 +150,7 @@ def _expects_continue(head: HeadReader) -> bool:
 def _end_to_end(head: HeadReader, options: list[bytes]) -> list[tuple[bytes, bytes]]:
     """The fields without those that `Connection` takes out."""
     pairs = head.pairs
-    named = [option for option in options if option != b"close" and option not in KINDS and not kept(option)]
+    named = {option for option in options if option != b"close" and option not in KINDS and not kept(option)}
     if named:
         pairs = [pair for pair in pairs if pair[0] not in named]
     return pairs
@@ -170,5 +170,8 @@ def _offer(head: HeadReader, options: list[bytes]) -> bytes | None:
 
 
 def _members(values: list[bytes]) -> list[bytes]:
-    """The members of a comma-separated list over all field lines, as they were written."""
-    return [member for value in values for part in value.split(b",") if (member := part.strip(b" \t"))]
+    """The members of a list field, as they were written."""
+    members = split_list(values)
+    if members is None:
+        raise RemoteProtocolError(Fault.MALFORMED, "list field with too many members")
+    return members

@@ -27,4 +27,6 @@ cpdef long long decimal(object data, Py_ssize_t start, Py_ssize_t end) except -2
 @cython.locals(p="const unsigned char *", digit=int, number="unsigned long long")
 cpdef long long hexadecimal(object data, Py_ssize_t start, Py_ssize_t end) except -2
 cpdef int hex_digit(int byte) except -2
+@cython.locals(commas=Py_ssize_t)
+cpdef list split_list(list values)
 cpdef list list_members(list values)

@@ -18,6 +18,9 @@ _OBS_TEXT = bytes(range(0x80, 0x100))
 MAX_LENGTH = 2**63 - 1
 """Largest length of a body or chunk that we believe: what fits the signed 64-bit integers of all others."""
 
+MAX_MEMBERS = 64
+"""Members of a list field that we look into, such as `Connection`: a head of nothing but commas is work for nothing."""
+
 
 def _mark(table: bytearray, members: bytes, bit: int) -> None:
     for byte in members:
@@ -161,18 +164,30 @@ def hex_digit(byte: int) -> int:
     return -1
 
 
-def list_members(values: list[bytes]) -> list[bytes] | None:
-    """The members of a comma-separated list of tokens over all field lines, in lower case; None if one is no token.
+def split_list(values: list[bytes]) -> list[bytes] | None:
+    """The members of a comma-separated list over all field lines, as written; None if there may be over `MAX_MEMBERS`.
 
-    Empty members are ignored (RFC 9110 section 5.6.1.2).
+    Empty members are left out (RFC 9110 section 5.6.1.2).
     """
     members: list[bytes] = []
+    commas = 0
     for value in values:
+        commas += value.count(b",")
+        if commas > MAX_MEMBERS:
+            return None
         for part in value.split(b","):
             member = part.strip(b" \t")
-            if not member:
-                continue
-            if not is_token(member):
-                return None
-            members.append(member.lower())
+            if member:
+                members.append(member)
     return members
+
+
+def list_members(values: list[bytes]) -> list[bytes] | None:
+    """The members of a list of tokens, in lower case; None if one is no token, or if there may be over `MAX_MEMBERS`."""
+    members = split_list(values)
+    if members is None:
+        return None
+    for member in members:
+        if not is_token(member):
+            return None
+    return [member.lower() for member in members]
