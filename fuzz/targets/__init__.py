@@ -1,0 +1,21 @@
+"""All targets by name. One file each."""
+
+from __future__ import annotations
+
+from harness import Target
+
+from .client_hello import ClientHello
+from .h1_chunked import H1Chunked
+from .h1_requests import H1Requests
+from .h1_responses import H1Responses
+from .proxy import Proxy, ProxyTLS
+from .target_path import TargetPath
+from .tls_bytes import TLSBytes
+from .tls_session import TLSSession
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        ClientHello(), TLSBytes(), TLSSession(), H1Requests(), H1Responses(), H1Chunked(), TargetPath(), Proxy(), ProxyTLS(),
+    )
+}  # fmt: skip
