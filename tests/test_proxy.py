@@ -620,6 +620,18 @@ def test_a_client_that_never_reads_is_reset_and_its_server_held() -> None:
     assert world.proxy.drained
 
 
+def test_an_answer_that_is_lost_in_a_reset_is_logged() -> None:
+    world = World(limits=replace(Limits(), linger_bytes=1000))
+    client = world.client()
+    client.takes = 1
+    client.send(GET)
+    world.servers[0].send(b"rubbish")
+    client.send(b"not HTTP\r\n")
+    client.send(b"x" * 1001)
+    assert client.how == [Close.ABORT]
+    assert [(record.status, record.end) for record in world.records if record.method] == [(502, "client_gone")]
+
+
 def test_a_slow_reader_gets_everything() -> None:
     world = World()
     client = world.client()
@@ -733,6 +745,18 @@ def test_a_tunnel_after_101() -> None:
     assert Close.BOTH in server.how
     (record,) = world.records
     assert (record.status, record.end) == (101, "complete")
+
+
+def test_what_a_client_says_before_101_goes_into_the_tunnel() -> None:
+    world = World()
+    client = world.client()
+    client.send(UPGRADE + b"early")
+    client.eof()
+    (server,) = world.servers
+    assert "early" not in server.text
+    server.send(SWITCH)
+    assert server.received.endswith(b"\r\n\r\nearly")
+    assert server.how == [Close.HALF]
 
 
 def test_no_tunnel_without_101() -> None:

@@ -367,7 +367,7 @@ class Channel:
         """Bytes came on a channel that is as good as closed."""
         self._dropped += nbytes
         if self._dropped > self.hub.limits.linger_bytes:
-            self._closed(Close.ABORT)
+            self.abort()
 
     def _closed(self, how: Close | None) -> None:
         """The socket is to be closed (None: is gone), and the channel with it."""

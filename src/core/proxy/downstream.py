@@ -178,6 +178,13 @@ class Downstream(Channel):
         self.relay = None
         self.close()
 
+    def abort(self) -> None:
+        """Reset; answers that had not been taken yet are lost with the connection."""
+        super().abort()
+        for relay in self._unlogged:
+            relay.finish("client_gone", "reset before the whole answer was taken")
+        self._unlogged.clear()
+
     def refuse(self) -> None:
         """The proxy is full, or stops."""
         self._log_connection("overload", "too many connections")

@@ -197,6 +197,8 @@ class Relay:
             return
         self.response_started = True
         self.record.status = response.status
+        if self.tunnel:
+            self.client.go_on()  # with what the client has said behind its request, or its end of file
 
     def response_data(self, event: Data) -> None:
         """A piece of the answer's body."""
