@@ -550,6 +550,21 @@ def test_slow_head_is_408(pieces: list[bytes]) -> None:
     assert (world.records[0].status, world.records[0].end) == (408, "client_timeout")
 
 
+def test_a_slow_client_that_does_not_read_either_is_told_once() -> None:
+    world = World()
+    client = world.client()
+    client.takes = 0
+    client.send(b"GET / HTTP/1.1\r\n")
+    world.wait(16)
+    when = world.proxy.get_timer()
+    assert when is not None
+    assert when > world.now, "the deadline has passed, and passes no second time"
+    world.wait(40)
+    assert client.how == [Close.ABORT]
+    assert [record.end for record in world.records] == ["client_timeout"]
+    assert world.proxy.drained
+
+
 def test_trickling_a_head_does_not_buy_time() -> None:
     world = World()
     client = world.client()
@@ -625,7 +640,7 @@ def test_an_answer_that_is_lost_in_a_reset_is_logged() -> None:
     client = world.client()
     client.takes = 1
     client.send(GET)
-    world.servers[0].send(b"rubbish")
+    world.servers[0].send(b"\0 rubbish")
     client.send(b"not HTTP\r\n")
     client.send(b"x" * 1001)
     assert client.how == [Close.ABORT]

@@ -287,7 +287,10 @@ class Channel:
             self._sent_all()
         if self.closed:
             return
-        deadline = self._linger_until if self.phase is Phase.LINGERING else self._read_deadline()
+        if self.phase is Phase.OPEN:
+            deadline = self._read_deadline()
+        else:  # what the peer owed us does not matter any more
+            deadline = self._linger_until if self.phase is Phase.LINGERING else NEVER
         if self.unsent:
             deadline = min(deadline, self._progress + self.hub.limits.write_timeout)
         self.hub.timers.arm(self.timer, deadline)
@@ -300,7 +303,7 @@ class Channel:
             self._write_stalled()
         elif self.phase is Phase.LINGERING:
             self._closed(Close.BOTH)
-        elif self._read_deadline() <= now:
+        elif self.phase is Phase.OPEN and self._read_deadline() <= now:
             self._too_slow()
         self.touch()
 
