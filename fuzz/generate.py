@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+
 def _words(*lines: str) -> list[bytes]:
     return [word.encode("latin-1") for line in lines for word in line.split("|")]
 
@@ -28,7 +29,7 @@ FIELDS = _words(
     "Content-Length: 05|Content-Length: 9223372036854775808|Content-Length: -1|Content-Length:|Content-Length: 5 5",
     "Content_Length: 7|Transfer-Encoding: chunked|Transfer-Encoding: Chunked|Transfer-Encoding: chunked, chunked",
     "Transfer-Encoding: identity|Transfer-Encoding: gzip, chunked|Transfer-Encoding: ,chunked|Transfer-Encoding:\x0bchunked",
-    "Transfer-Encoding: \xa0chunked|Transfer-Encoding : chunked|Transfer-Encoding: \"chunked\"|transfer_encoding: chunked",
+    'Transfer-Encoding: \xa0chunked|Transfer-Encoding : chunked|Transfer-Encoding: "chunked"|transfer_encoding: chunked',
     "Transfer-Encoding: chunked;q=1|Connection: close|Connection: keep-alive|Connection: upgrade|Connection: host, te",
     "Connection: close, content-length|Connection: transfer-encoding|Connection: x-forwarded-for, cookie|Connection: ,",
     "Proxy-Connection: close|Keep-Alive: 1|Upgrade: websocket|Upgrade: h2c|Upgrade: websocket, h2c|Expect: 100-continue",
@@ -38,8 +39,8 @@ FIELDS = _words(
     "Date: now|X-Fuzz-Id: 0|Max-Forwards: 0",
 )
 CHUNK_SIZES = _words(
-    "0|1|5|05|000000005|5;a|5;a=b|5;a=\"b;c\"|5 ;a|5;|5; a = b|0x5|+5|-5|5_0|F|ffffffffffffffff|10000000000000005|5\t",
-    "7fffffffffffffff|5;a=\"\\\"|5;a=\"b|5;\n|5;a=\r|00|0;x=y| 5|g",
+    '0|1|5|05|000000005|5;a|5;a=b|5;a="b;c"|5 ;a|5;|5; a = b|0x5|+5|-5|5_0|F|ffffffffffffffff|10000000000000005|5\t',
+    '7fffffffffffffff|5;a="\\"|5;a="b|5;\n|5;a=\r|00|0;x=y| 5|g',
 )
 WORDS = START_LINES + FIELDS + CHUNK_SIZES
 LINE_ENDS = (b"\r\n", b"\n", b"\r", b"\r\r\n", b"\n\r\n", b" \r\n", b"\0\r\n", b"")
@@ -236,7 +237,9 @@ def insert_record(random: Random, data: bytes, other: bytes) -> bytes:
     """An alert, a change of cipher, rubbish or a record of another input in between."""
     parts = records(data)
     news = [(b"\x15\x03\x03", b"\x01\x00"), (b"\x15\x03\x03", b"\x02\x28"), (b"\x14\x03\x03", b"\x01"), *records(other)]
-    news.append((random.choice((b"\x16\x03\x01", b"\x17\x03\x03", b"\x18\x03\x03")), random.randbytes(random.randrange(80))))
+    news.append(
+        (random.choice((b"\x16\x03\x01", b"\x17\x03\x03", b"\x18\x03\x03")), random.randbytes(random.randrange(80)))
+    )
     parts.insert(random.randrange(len(parts) + 1), random.choice(news))
     return join_records(parts)
 
@@ -279,7 +282,18 @@ def change_extensions(random: Random, data: bytes, other: bytes) -> bytes:
     before, extensions = taken
     index = random.randrange(len(extensions))
     kind, body = extensions[index]
-    names = (b"a.test", b"", b"A.Test", b"a.test.", b"a\0.test", b"1.2.3.4", b"xn--e1afmkfd", b"a" * 256, b"\xff", b"b.test")
+    names = (
+        b"a.test",
+        b"",
+        b"A.Test",
+        b"a.test.",
+        b"a\0.test",
+        b"1.2.3.4",
+        b"xn--e1afmkfd",
+        b"a" * 256,
+        b"\xff",
+        b"b.test",
+    )
     protocols = (b"\x00\x03\x02h2", b"\x00\x0c\x02h2\x08http/1.1", b"\x00\x00", b"\x00\x01\x00", b"\x00\x05\x02h2", b"")
     match random.randrange(7):
         case 0:
@@ -295,7 +309,9 @@ def change_extensions(random: Random, data: bytes, other: bytes) -> bytes:
         case 5:
             extensions = [(16, random.choice(protocols)), *(pair for pair in extensions if pair[0] != 16)]
         case _:
-            extensions.insert(0, (random.choice((0, 16, 21, 41, 43, 65281, 0x0A0A)), random.randbytes(random.randrange(9))))
+            extensions.insert(
+                0, (random.choice((0, 16, 21, 41, 43, 65281, 0x0A0A)), random.randbytes(random.randrange(9)))
+            )
     return _join_hello(before, extensions)
 
 

@@ -20,6 +20,7 @@ from random import Random
 from typing import Any, Protocol
 
 import generate
+
 from lockgate.core.errors import RemoteProtocolError, TLSError
 from lockgate.core.events import NEED_DATA, PAUSED, Data, DataReceived
 from lockgate.core.http.headers import Headers

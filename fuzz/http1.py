@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import Trace, describe, follow, require, require_equal
+
 from lockgate.core.events import Data, EndOfMessage, InformationalResponse, Request, Response, Role
 from lockgate.core.h1.connection import H1Connection
 from lockgate.core.http.headers import Headers
@@ -75,9 +76,7 @@ def serve(pieces: Sequence[bytes], limits: Limits, messages: list[Any] | None = 
             if connection.reusable:
                 connection.start_next_cycle()
 
-    trace = follow(
-        connection, pieces, on_event=answer, kept=lambda: connection.buffered, bound=limits.max_head + 2
-    )
+    trace = follow(connection, pieces, on_event=answer, kept=lambda: connection.buffered, bound=limits.max_head + 2)
     return [*trace, ("state", connection.our_state.name, connection.their_state.name, connection.reusable)]
 
 

@@ -166,21 +166,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--target", action="append", choices=list(TARGETS), help="only this one; may be given again")
     parser.add_argument("--seconds", type=float, default=60, help="for all targets together")
     parser.add_argument("--executions", type=int, help="changed inputs per target, instead of a time")
-    parser.add_argument("--seed", default=str(time.time_ns()), help="the same seed tries the same inputs in the same order")
+    parser.add_argument(
+        "--seed", default=str(time.time_ns()), help="the same seed tries the same inputs in the same order"
+    )
     parser.add_argument("--replay", nargs="+", type=Path, metavar="FILE", help="run these inputs and nothing else")
-    parser.add_argument("--no-twin", action="store_true", help="do not run the interpreted twin beside the compiled core")
+    parser.add_argument(
+        "--no-twin", action="store_true", help="do not run the interpreted twin beside the compiled core"
+    )
     options = parser.parse_args(arguments)
 
     with contextlib.ExitStack() as stack:
         twin = stack.enter_context(InterpretedTwin()) if is_compiled() and not options.no_twin else None
-        print(f"lockgate {'compiled' if is_compiled() else 'interpreted'}{', twin interpreted' if twin else ''}, seed {options.seed}")
+        print(
+            f"lockgate {'compiled' if is_compiled() else 'interpreted'}{', twin interpreted' if twin else ''}, seed {options.seed}"
+        )
         if options.replay:
             for path in options.replay:
                 name = options.target[0] if options.target else _target_of(path)
                 print(f"{path}: {check(TARGETS[name], load(path), twin)}")
             return 0
         targets = [TARGETS[name] for name in options.target or TARGETS]
-        passed = [fuzz(target, options.seed, options.seconds / len(targets), options.executions, twin) for target in targets]
+        passed = [
+            fuzz(target, options.seed, options.seconds / len(targets), options.executions, twin) for target in targets
+        ]
     return 0 if all(passed) else 1
 
 

@@ -79,6 +79,8 @@ def mutate(random: Random, data: bytes, other: bytes, actions: Sequence[bytes]) 
                     spare = unescape(random.choice(texts).decode("latin-1")) if texts else b""
                     changed = escape(generate.mutate_http(random, text[:4096], spare[:4096]))
                     cut = random.randrange(len(changed) + 1) if not random.randrange(4) else 0
-                    lines[at : at + 1] = [b" ".join((*parts[:2], text)) for text in (changed[:cut], changed[cut:]) if text]
+                    lines[at : at + 1] = [
+                        b" ".join((*parts[:2], text)) for text in (changed[:cut], changed[cut:]) if text
+                    ]
                     lines = lines or [b""]
     return b"\n".join(lines[:LONGEST])

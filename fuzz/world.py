@@ -20,6 +20,7 @@ import http1
 import script
 import tls
 from harness import Trace, require
+
 from lockgate.core.commands import Close
 from lockgate.core.events import Response
 from lockgate.core.limits import Limits
@@ -176,7 +177,9 @@ class World:
             require(channel.unsent <= MOST_KEPT, "more waits to be sent than the water marks allow", channel.unsent)
             kept = channel.http.buffered if channel.http is not None else 0
             require(kept <= MOST_KEPT, "more is stored than the limits allow", kept)
-        require(not self.proxy.draining or self.proxy.drained or self.proxy.get_timer() is not None, "no timer to drain")
+        require(
+            not self.proxy.draining or self.proxy.drained or self.proxy.get_timer() is not None, "no timer to drain"
+        )
 
     def end(self) -> None:
         """Everybody leaves, in good order as far as that goes, and a long time passes."""
@@ -213,12 +216,16 @@ class World:
         said = end.said
         for message in reader:
             tags = [value for name, value in message.fields if name == TAG]
-            require(len(tags) == 1 and tags[0] in self.hooks.exchanges, "a server reads a request that nobody sent", message)
+            require(
+                len(tags) == 1 and tags[0] in self.hooks.exchanges, "a server reads a request that nobody sent", message
+            )
             exchange = self.hooks.exchanges[tags[0]]
             meant = (exchange.request.method, exchange.request.target)
             require(message.head == meant, "a server reads another request than was meant", message, meant)
             known = answers.setdefault(tags[0], [])
-            require(len(known) < max(1, exchange.record.attempts), "a request was sent once more than it was tried", message)
+            require(
+                len(known) < max(1, exchange.record.attempts), "a request was sent once more than it was tried", message
+            )
             answer, said, _ = http1.take_response(said, meant[0], eof=end.finished)
             known.append(answer)
         require(reader.refused is None, "h11 refuses what a server was sent", reader.refused, received)
@@ -260,7 +267,10 @@ class World:
         """What everybody got, and what was logged."""
         ends = [*self.clients, *self.servers.values()]
         return [
-            *(("end", end.peer.address, bytes(end.peer.received), end.peer.ended, end.peer.closed is None) for end in ends),
+            *(
+                ("end", end.peer.address, bytes(end.peer.received), end.peer.ended, end.peer.closed is None)
+                for end in ends
+            ),
             *((r.end, r.status, r.attempts, r.bytes_in, r.bytes_out, r.detail) for r in self.hooks.records),
         ]
 

@@ -9,11 +9,12 @@ from typing import Any
 import generate
 import tls
 from harness import Target, Trace, follow, require
+
 from lockgate.core.events import Role
 from lockgate.core.limits import Limits
 from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.hello import ClientHello as Hello
-from lockgate.core.tls.hello import ClientHelloReader, hello_records
+from lockgate.core.tls.hello import ClientHelloReader, hello_records, is_address
 
 UNRECOGNIZED_NAME = 112
 TIGHT = Limits(max_client_hello=300)
@@ -39,9 +40,8 @@ class ClientHello(Target):
         copy = again.next_hello()
         require(copy is not None and _fields(copy) == _fields(hello), "in new records it is another ClientHello")
         came, name = tls.reference_name(data)
-        require(
-            not came or (name or "").lower() == hello.sni, "OpenSSL reads another server name", name, hello.sni
-        )
+        name = "" if name is None or is_address(name.encode()) else name.lower()
+        require(not came or name == hello.sni, "OpenSSL reads another server name", name, hello.sni)
 
     def mutate(self, random: Random, data: bytes, other: bytes) -> bytes:
         return generate.mutate_tls(random, data, other)

@@ -9,6 +9,7 @@ from typing import Any
 import generate
 import http1
 from harness import Target, Trace
+
 from lockgate.core.events import Request
 
 REQUEST_HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

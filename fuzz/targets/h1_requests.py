@@ -9,6 +9,7 @@ from typing import Any
 import generate
 import http1
 from harness import Target, Trace, require
+
 from lockgate.core.events import Request
 
 
@@ -34,7 +35,9 @@ class H1Requests(Target):
         for message, theirs in zip(messages, found, strict=False):
             http1.same(message, theirs)
         if not any(_ends_reading(message[0]) for message in messages[:-1]):
-            require(len(found) == len(messages), "h11 reads another number of requests", len(messages), len(found), wire)
+            require(
+                len(found) == len(messages), "h11 reads another number of requests", len(messages), len(found), wire
+            )
 
     def mutate(self, random: Random, data: bytes, other: bytes) -> bytes:
         return generate.mutate_http(random, data, other)

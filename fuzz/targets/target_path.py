@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import generate
 from harness import Target, Trace, require
+
 from lockgate.core.errors import RemoteProtocolError
 from lockgate.core.http.authority import parse_authority
 from lockgate.core.http.path import normalise
@@ -69,7 +70,10 @@ def _require_safe(given: bytes, target: bytes, encoded_slash: bool) -> None:
     require(not re.search(rb"[\x00-\x1f\x7f\\]", decoded), "a control character or backslash is left", given, target)
     segments = re.split(rb"/|%2F", path)
     require(
-        not any(re.split(rb";|%3B", segment)[0] in (b".", b"..") for segment in segments), "a dot segment is left", given, target
+        not any(re.split(rb";|%3B", segment)[0] in (b".", b"..") for segment in segments),
+        "a dot segment is left",
+        given,
+        target,
     )
     require(b"//" not in path, "an empty segment is left", given, target)
     require(encoded_slash or b"%2f" not in path.lower(), "an encoded slash is left", given, target)

@@ -12,6 +12,7 @@ from typing import Any
 import generate
 import tls
 from harness import Target, Trace, follow, require
+
 from lockgate.core.events import Role
 from lockgate.core.limits import Limits
 from lockgate.core.tls.connection import TLSConnection
@@ -35,7 +36,9 @@ class TLSBytes(Target):
         for entry in trace[:-1]:
             if entry[0] == "error":
                 _, _, alert, received = entry
-                require(trace[-1] == ("queued", True) or alert is None or received, "no alert for a failure", trace[-2:])
+                require(
+                    trace[-1] == ("queued", True) or alert is None or received, "no alert for a failure", trace[-2:]
+                )
         return [*trace, ("state", connection.state.value, connection.closed_by_peer)]
 
     def mutate(self, random: Random, data: bytes, other: bytes) -> bytes:

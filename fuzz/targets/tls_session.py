@@ -14,6 +14,7 @@ from typing import Any
 import script
 import tls
 from harness import Target, Trace, describe, describe_error, require
+
 from lockgate.core.errors import TLSError
 from lockgate.core.events import NEED_DATA, PAUSED, ClientHelloReceived, ConnectionClosed, DataReceived, Role
 from lockgate.core.tls.connection import TLSConnection
@@ -43,7 +44,9 @@ class TLSSession(Target):
         return session.trace
 
     def mutate(self, random: Random, data: bytes, other: bytes) -> bytes:
-        return script.mutate(random, data, other, [line for text in ACTIONS.split("\n") for line in text.encode().split(b"|")])
+        return script.mutate(
+            random, data, other, [line for text in ACTIONS.split("\n") for line in text.encode().split(b"|")]
+        )
 
 
 class _Session:
@@ -112,7 +115,8 @@ class _Session:
                 event: Any = self.server.next_event()
             except TLSError as error:
                 require(
-                    self.error is None or describe_error(self.error) == describe_error(error), "another error after an error"
+                    self.error is None or describe_error(self.error) == describe_error(error),
+                    "another error after an error",
                 )
                 if self.error is None:
                     self.trace.append(describe_error(error))
