@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import http1
 from harness import Target, Violation, check
 from targets import TARGETS
 from twin import InterpretedTwin, is_compiled
@@ -177,9 +178,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     with contextlib.ExitStack() as stack:
         twin = stack.enter_context(InterpretedTwin()) if is_compiled() and not options.no_twin else None
-        print(
-            f"lockgate {'compiled' if is_compiled() else 'interpreted'}{', twin interpreted' if twin else ''}, seed {options.seed}"
-        )
+        build = "compiled" if is_compiled() else "interpreted"
+        oracle = "with h11" if http1.HAVE_H11 else "without h11"
+        print(f"lockgate {build}, {'with' if twin else 'without'} twin, {oracle}, seed {options.seed}")
         if options.replay:
             for path in options.replay:
                 name = options.target[0] if options.target else _target_of(path)

@@ -18,6 +18,10 @@ from lockgate.core.errors import RemoteProtocolError
 from lockgate.core.http.authority import parse_authority
 from lockgate.core.http.path import normalise
 
+WORDS = (
+    b"/ // /. /.. ../ ;a %2e %2E%2e %2f %2F %5c \\ %00 %0a %7f %25 %252e %3b %3B..;/ ? # %zz % %41 ~ [::1] :80 a.b. :0"
+).split()
+
 
 class TargetPath(Target):
     """`normalise`, with and without encoded slashes, and `parse_authority`."""
@@ -47,8 +51,7 @@ class TargetPath(Target):
     def mutate(self, random: Random, data: bytes, other: bytes) -> bytes:
         if random.randrange(3):
             at = random.randrange(len(data) + 1)
-            words = b"/ // /. /.. ../ ;a %2e %2E%2e %2f %2F %5c \\ %00 %0a %7f %25 %252e %3b %3B..;/ ? # %zz % %41 ~ [::1] :80".split()
-            data = data[:at] + random.choice(words) + data[at:]
+            data = data[:at] + random.choice(WORDS) + data[at:]
             return data if random.randrange(3) else generate.mutate_bytes(random, data, other)
         return generate.mutate_bytes(random, data, other)
 
