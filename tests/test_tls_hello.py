@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import random
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,8 +10,8 @@ import support_tls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_tls import alpn, extension, hello_message, records, server_name, u16, with_length
+from support_twin import interpreted
 
-from lockgate.core.errors import TLSError
 from lockgate.core.tls import hello as hello_module
 from lockgate.core.tls.hello import ClientHello, ClientHelloReader, hello_records, parse_client_hello
 
@@ -30,31 +27,17 @@ ALGORITHMS = extension(13, with_length(u16(0x0403) + u16(0x0804)))
 GOOD = hello_message(SNI, VERSIONS, GROUPS, ALGORITHMS, alpn(b"h2", b"http/1.1"))
 
 
-def interpreted() -> ModuleType:
-    """The module as plain Python, whether or not a compiled one lies beside it."""
-    name = "lockgate.core.tls.hello_interpreted"
-    path = Path(hello_module.__file__ or "").with_name("hello.py")
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    spec = importlib.util.spec_from_loader(name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+INTERPRETED = interpreted("core.tls.hello")
 
 
-INTERPRETED = interpreted()
-
-
-def read(
-    parts: list[bytes], limit: int = LIMIT, kind: type[ClientHelloReader] = ClientHelloReader
-) -> tuple[str, object]:
+def read(parts: list[bytes], limit: int = LIMIT, module: ModuleType = hello_module) -> tuple[str, object]:
     """Feed the parts; what came of it, in a form that can be compared."""
-    reader = kind(limit)
+    reader = module.ClientHelloReader(limit)
     for part in parts:
         reader.receive_data(part)
         try:
             hello = reader.next_hello()
-        except TLSError as error:
+        except module.TLSError as error:
             return error.reason, error.alert
         if hello is not None:
             return "hello", hello
@@ -85,7 +68,7 @@ def three_ways(data: bytes, limit: int = LIMIT) -> tuple[str, object]:
         parts.append(rest[:size])
         rest = rest[size:]
     assert read(parts, limit) == whole
-    assert fields(read([data], limit, INTERPRETED.ClientHelloReader)) == fields(whole)
+    assert fields(read([data], limit, INTERPRETED)) == fields(whole)
     return whole
 
 
@@ -298,7 +281,7 @@ def test_mutations(data: st.DataObject) -> None:
     whole = read([bytes(stream)])
     assert read(support_tls.pieces(bytes(stream), 1)) == whole
     assert read(support_tls.pieces(bytes(stream), data.draw(st.integers(2, 60)))) == whole
-    assert fields(read([bytes(stream)], kind=INTERPRETED.ClientHelloReader)) == fields(whole)
+    assert fields(read([bytes(stream)], module=INTERPRETED)) == fields(whole)
 
 
 @settings(max_examples=300, deadline=None)
