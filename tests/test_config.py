@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import ssl
 from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
 import pytest
 from support_config import GOOD, found, load, write_pem
-from support_tls import authority, rsa_pem, server_pem
+from support_tls import SSLPeer, authority, rsa_pem, server_pem, ssl_client_context
 
+from lockgate.core.events import NEED_DATA, PAUSED, ClientHelloReceived, Role
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.policy import ForwardRules
+from lockgate.core.tls.connection import TLSConnection
+from lockgate.core.tls.context import ServerContext
 from lockgate.server import config
 from lockgate.server.tables import fields_of
 from lockgate.server.values import Address
@@ -50,6 +54,7 @@ servers = ["127.0.0.1:9443"]
 tls = { ca = "internal-ca.pem", server_name = "payments.internal" }
 """
 
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_pem(tmp_path, "site", server_pem())
@@ -74,8 +79,9 @@ def test_sample_of_the_design(tmp_path):
     assert read.backend["products"].servers == ("127.0.0.1:9002", "127.0.0.1:9003")
     assert read.backend["products"].balance == "least_conn"
     assert read.backend["payments"].tls.server_name == "payments.internal"
-    assert prepared.authorities == {"payments": authority().pem}
-    assert [identity.names for identity in prepared.identities] == [("example.com",)]
+    assert prepared.policy.backends["payments"].tls is not None
+    assert prepared.policy.backends["payments"].server_name == "payments.internal"
+    assert [identity.names for identity in prepared.policy.identities] == [("example.com",)]
     assert [str(warning).rpartition("/")[2] for warning in prepared.warnings] == [
         'lockgate.toml:26: warning: backend "payments" is never used; '
         'add [[route]] with backend = "payments", or remove it'
@@ -150,13 +156,31 @@ def test_access_log_on_standard_output(folder):
     assert load(folder, 'access_log = "-"\n' + GOOD).config.access_log == "-"
 
 
+def agreed_cipher(context: ServerContext, only: str) -> str:
+    """What a client of TLS 1.2 that knows this cipher only agrees on."""
+    settings = ssl_client_context(maximum_version=ssl.TLSVersion.TLSv1_2)
+    settings.set_ciphers(only)
+    client, server = SSLPeer(settings, server_name="localhost"), TLSConnection(Role.SERVER)
+    for _ in range(4):
+        server.receive_data(client.data_to_send())
+        while (event := server.next_event()) not in (NEED_DATA, PAUSED):
+            if isinstance(event, ClientHelloReceived):
+                server.use_context(context)
+        client.receive_data(server.data_to_send())
+    cipher = client.ssl.cipher()
+    assert cipher is not None
+    return cipher[0]
+
+
 def test_ecdsa_and_rsa_for_the_same_names_are_one_identity(folder):
     names = ("localhost", "example.test", "127.0.0.1", "::1")
     write_pem(folder, "ecdsa", authority().issue(*reversed(names)))
     write_pem(folder, "rsa", rsa_pem())
     prepared = load(folder, GOOD.replace("site.", "ecdsa.") + '[[certificate]]\ncert = "rsa.pem"\nkey = "rsa.key"\n')
-    assert len(prepared.identities) == 1
-    assert [certificate.key_type for certificate in prepared.identities[0].certificates] == ["ECDSA", "RSA"]
+    assert len(prepared.policy.identities) == 1
+    context = prepared.policy.identities[0].context
+    assert agreed_cipher(context, "ECDHE-RSA-AES128-GCM-SHA256") == "ECDHE-RSA-AES128-GCM-SHA256"
+    assert agreed_cipher(context, "ECDHE-ECDSA-AES128-GCM-SHA256") == "ECDHE-ECDSA-AES128-GCM-SHA256"
     assert prepared.warnings == ()
 
 
@@ -164,7 +188,7 @@ def test_a_name_in_two_certificates_belongs_to_the_first(folder):
     write_pem(folder, "second", authority().issue("second.test", "localhost"))
     second = '[[certificate]]\ncert = "second.pem"\nkey = "second.key"\n'
     prepared = load(folder, GOOD + second)
-    assert prepared.identities[1].names == ("second.test",)
+    assert prepared.policy.identities[1].names == ("second.test",)
     (warning,) = prepared.warnings
     assert warning.warning
     assert warning.line == GOOD.count("\n") + 2
@@ -175,7 +199,7 @@ def test_key_in_the_certificate_file(folder):
     both = folder / "site.pem"
     both.write_bytes(server_pem().key + server_pem().chain)
     both.chmod(0o600)
-    assert load(folder, GOOD.replace('key = "site.key"\n', "")).identities
+    assert load(folder, GOOD.replace('key = "site.key"\n', "")).policy.identities
 
 
 def test_redirects_need_neither_certificate_nor_route(tmp_path):
@@ -183,7 +207,9 @@ def test_redirects_need_neither_certificate_nor_route(tmp_path):
 
 
 def test_plain_listener_needs_no_certificate(tmp_path):
-    text = '[[listen]]\naddress = "127.0.0.1:80"\ntls = false\n[[route]]\nbackend = "a"\n[backend.a]\nservers = ["a:1"]\n'
+    text = (
+        '[[listen]]\naddress = "127.0.0.1:80"\ntls = false\n[[route]]\nbackend = "a"\n[backend.a]\nservers = ["a:1"]\n'
+    )
     assert load(tmp_path, text).config.listen[0].is_tls is False
 
 
@@ -204,14 +230,18 @@ def test_every_key_is_in_the_reference(table):
 def test_reference_names_the_defaults():
     text = DOCS.read_text()
     for field in dataclasses.fields(Limits):
-        written = "none" if field.default is None else f"{field.default:g}" if field.default < 1e5 else str(field.default)
+        written = (
+            "none" if field.default is None else f"{field.default:g}" if field.default < 1e5 else str(field.default)
+        )
         assert re.search(rf"\| `{field.name}` \| {re.escape(written)} \|", text), field.name
 
 
 def test_examples_in_the_reference(folder):
     (folder / "internal-ca.pem").write_bytes(authority().pem)
     for name in ("example.com", "example.com-rsa", "other"):
-        pem = authority().issue("other.test") if name == "other" else authority().issue("example.com", "www.example.com")
+        pem = (
+            authority().issue("other.test") if name == "other" else authority().issue("example.com", "www.example.com")
+        )
         write_pem(folder, name, pem)
     blocks = re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL)
     assert len(blocks) >= 3

@@ -38,6 +38,8 @@ MAX_WAITING = 4 << 20
 """Bytes of lines that may wait for a slow reader."""
 MAX_WRITE = 1 << 16
 """Bytes that are handed to the kernel at once."""
+PIPE_BUF = getattr(select, "PIPE_BUF", 512)
+"""Bytes that a pipe takes in one piece; 512 is the least that POSIX allows."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that a slow reader has at the end."""
 SHORTER = (1024, 256, 64)
@@ -57,7 +59,7 @@ class AccessLog:
         self._fd = fd
         self._render = render
         self._is_pipe = _is_pipe(fd)
-        self._max_piece = select.PIPE_BUF if self._is_pipe else MAX_WRITE
+        self._max_piece = PIPE_BUF if self._is_pipe else MAX_WRITE
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
         self._waiting = 0
@@ -90,10 +92,10 @@ class AccessLog:
 
     def _line(self, record: AccessRecord, began: float) -> bytes:
         line = self._render(record, began) + "\n"
-        if self._is_pipe and len(line) > select.PIPE_BUF:
+        if self._is_pipe and len(line) > PIPE_BUF:
             for most in SHORTER:
                 line = self._render(_shortened(record, most), began) + "\n"
-                if len(line) <= select.PIPE_BUF:
+                if len(line) <= PIPE_BUF:
                     break
         return line.encode("ascii")
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from cryptography import x509
 
 from ..certs import store
-from ..core.proxy.policy import UNDERSCORE_RULES
+from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from .config import Backend, CertificateFiles, Config, Draft, Listen
+from .policy import Identity, build_policy
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
 
@@ -29,22 +30,11 @@ ZERO_IS_FINE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Certificates that answer for the same names: one, or an ECDSA and RSA pair."""
-
-    names: tuple[str, ...]
-    certificates: tuple[store.Certificate, ...]
-    default: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
-    """A configuration without mistakes, with the files it names."""
+    """A configuration without mistakes, and the policy made of it and of the files it names."""
 
     config: Config
-    identities: tuple[Identity, ...]
-    authorities: dict[str, bytes]
-    """The PEM file `ca` of each backend that has one."""
+    policy: Policy
     warnings: tuple[Problem, ...]
 
 
@@ -69,7 +59,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
-    return Prepared(config, identities, authorities, tuple(problems))
+    return Prepared(config, build_policy(config, identities, authorities), tuple(problems))
 
 
 def _listeners(draft: Draft) -> Iterator[Problem]:
@@ -187,7 +177,7 @@ def _identities(
             )
         names = tuple(name for name in certificate.names if name not in owners)
         owners |= dict.fromkeys(names, files)
-        identities.append(Identity(names, tuple(one for _, one in group), group in defaults))
+        identities.append(Identity(names, tuple(one for _, one in group), group in defaults, files.place))
     return tuple(identities)
 
 

@@ -7,6 +7,7 @@ flags, 130 after an interrupt where nothing was running yet.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +100,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    if not hasattr(os, "fork"):
+        print("lockgate: serve needs a POSIX system; the library does not (docs/architecture.md)", file=sys.stderr)
+        return 1
     from .serve import run
 
     prepared = prepare(config.override(_read(args), args))

@@ -1,12 +1,13 @@
-"""From a checked configuration to a running proxy: policy, sockets, access log, workers.
+"""From a checked configuration to a running proxy: sockets, access log, workers.
 
-Order matters. Sockets are opened, TLS contexts made and the log opened before the first worker is forked: a mistake is
-reported once and by the process that was started, a session ticket of one worker is understood by all, and no connection
-is lost while a worker is replaced.
+Order matters. TLS contexts are made (`check.prepare`), sockets and the log opened before the first worker is forked: a
+mistake is reported once and by the process that was started, a session ticket of one worker is understood by all, and no
+connection is lost while a worker is replaced.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -16,8 +17,7 @@ from socket import socket
 
 from ..core.proxy.hooks import Hooks
 from ..core.proxy.hub import ReverseProxy
-from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
-from ..core.tls.context import TLSOptions, client_context, server_context
+from ..core.proxy.policy import Listener
 from ..info import notice
 from . import sockets
 from .access_log import AccessLog, LoggingHooks, open_access_log
@@ -41,7 +41,6 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
     if slow := notice():
         print(slow, file=sys.stderr, flush=True)
     _raise_file_limit()
-    policy = build_policy(prepared)
     bindings = open_bindings(config, os.environ)
     log = _open_log(config)
 
@@ -50,7 +49,7 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
             log.close()
 
     def work(ready: Callable[[], None]) -> None:
-        proxy = ReverseProxy(policy, limits=config.limits, hooks=_hooks(hooks, log))
+        proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(hooks, log))
         try:
             run_worker(config.adapter, proxy, bindings, ready, close_log)
         finally:
@@ -65,10 +64,11 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
         for _, sock in bindings:
             sock.close()
 
+    gc.freeze()  # so that collections in the workers do not copy the memory that they share
     try:
         supervisor = Supervisor(
             work,
-            workers=config.workers or len(os.sched_getaffinity(0)),
+            workers=config.workers or _cores(),
             ready=ready,
             stopping=stopping,
             drain_timeout=config.limits.drain_timeout,
@@ -78,35 +78,6 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
         stopping()
         for listen in config.listen:
             sockets.remove_path(listen.address)
-
-
-def build_policy(prepared: Prepared) -> Policy:
-    """The policy of a configuration, with its TLS contexts."""
-    config = prepared.config
-    options = TLSOptions(min_version=config.tls.min_version)
-    identities = [
-        Identity(
-            identity.names,
-            server_context([(one.chain_pem, one.key_pem) for one in identity.certificates], options=options),
-            identity.default,
-        )
-        for identity in prepared.identities
-    ]
-    backends = []
-    for name, backend in config.backend.items():
-        context = None
-        server_name = ""
-        if backend.tls is not None:
-            context = client_context(ca=prepared.authorities.get(name), verify=not backend.tls.insecure)
-            server_name = backend.tls.server_name or ""
-        backends.append(Backend(name, backend.servers, backend.balance, context, server_name))
-    return Policy.build(
-        backends=backends,
-        routes=[Route(route.backend, route.host, route.path) for route in config.route],
-        identities=identities,
-        forward=config.forward,
-        strict_sni=config.tls.strict_sni,
-    )
 
 
 def open_bindings(config: Config, environ: MutableMapping[str, str]) -> Bindings:
@@ -163,6 +134,11 @@ def _open_log(config: Config) -> AccessLog | None:
         reason = getattr(error, "strerror", None) or "there is no standard output"
         problem = config.place.at("access_log").problem(f"{target} cannot be written ({reason})", "give another file")
         raise ConfigError([problem]) from None
+
+
+def _cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _raise_file_limit() -> None:

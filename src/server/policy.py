@@ -1,0 +1,59 @@
+"""The policy that a checked configuration means, with its TLS contexts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..certs.store import Certificate
+from ..core.proxy import policy
+from ..core.tls.context import ContextError, TLSOptions, client_context, server_context
+from .config import Config
+from .problems import ConfigError, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Certificates that answer for the same names: one, or an ECDSA and RSA pair."""
+
+    names: tuple[str, ...]
+    certificates: tuple[Certificate, ...]
+    default: bool
+    place: Place
+
+
+def build_policy(config: Config, identities: Sequence[Identity], authorities: Mapping[str, bytes]) -> policy.Policy:
+    """`authorities`: the PEM file `ca` of each backend that has one. Raises `ConfigError` for what OpenSSL refuses."""
+    return policy.Policy.build(
+        backends=[_backend(config, name, authorities) for name in config.backend],
+        routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
+        identities=[_identity(config, identity) for identity in identities],
+        forward=config.forward,
+        strict_sni=config.tls.strict_sni,
+    )
+
+
+def _identity(config: Config, identity: Identity) -> policy.Identity:
+    chains = b"".join(certificate.chain_pem for certificate in identity.certificates)
+    try:
+        context = server_context(
+            [(certificate.chain_pem, certificate.key_pem) for certificate in identity.certificates],
+            options=TLSOptions(min_version=config.tls.min_version),
+            session_id=chains,  # a session is of use with the certificate that it was made under only
+        )
+    except ContextError as error:
+        problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
+        raise ConfigError([problem]) from None
+    return policy.Identity(identity.names, context, identity.default)
+
+
+def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> policy.Backend:
+    backend = config.backend[name]
+    if backend.tls is None:
+        return policy.Backend(name, backend.servers, backend.balance)
+    try:
+        context = client_context(ca=authorities.get(name), verify=not backend.tls.insecure)
+    except ContextError as error:
+        problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')
+        raise ConfigError([problem]) from None
+    return policy.Backend(name, backend.servers, backend.balance, context, backend.tls.server_name or "")
