@@ -89,8 +89,8 @@ class Supervisor:
         signals, wakeup = socket.socketpair()
         signals.setblocking(False)
         wakeup.setblocking(False)
+        previous_fd = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)  # first: no signal may get lost
         previous = {number: signal.signal(number, _nothing) for number in OWN_SIGNALS}
-        previous_fd = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
         try:
             while not self._finished():
                 self._start_missing()
@@ -105,9 +105,9 @@ class Supervisor:
         finally:
             for child in self._children.values():  # only after an error of our own
                 _send(child.pid, signal.SIGKILL)
-            signal.set_wakeup_fd(previous_fd)
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(previous_fd)
             signals.close()
             wakeup.close()
             for fd in (self._ready_reader, self._ready_writer, self._life_reader, self._life_writer):
