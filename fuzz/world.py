@@ -188,7 +188,7 @@ class World:
             self._act_on(end, "eof", "")
         self.exchange()
         self.driver.advance(500)
-        for end in self.servers.values():
+        for end in list(self.servers.values()):
             self._act_on(end, "eof", "")
         self.exchange()
         self.driver.advance(500)
