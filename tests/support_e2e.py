@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import trustme
 
 from lockgate import backend_info
 
@@ -186,6 +187,29 @@ def lockgate(
     with started(command, folder / f"lockgate-{port}.log", environment) as service:
         wait_for_line(service, rf"listening on https://127\.0\.0\.1:{port}\b")
         yield Lockgate(service.process, service.log, port, ca)
+
+
+@dataclass
+class Certificates:
+    """A certificate authority of the tests' own, and PEM files of certificates that it signed."""
+
+    authority: trustme.CA
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        path = self.folder / "ca.pem"
+        self.authority.cert_pem.write_to_path(path)
+        return path
+
+    def issue(self, *names: str) -> tuple[Path, Path]:
+        """Files of the chain and of the key of a new certificate for `names`."""
+        issued = self.authority.issue_cert(*names)
+        chain, key = self.folder / f"{names[0]}.pem", self.folder / f"{names[0]}.key"
+        chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key)
+        key.chmod(0o600)
+        return chain, key
 
 
 NGINX = """

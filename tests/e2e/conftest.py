@@ -4,35 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trustme
-from support_e2e import ADAPTERS, Lockgate, Nginx, free_port, lockgate, nginx
-
-
-@dataclass
-class Certificates:
-    """A certificate authority of the tests' own, and PEM files of certificates that it signed."""
-
-    authority: trustme.CA
-    folder: Path
-
-    @property
-    def ca(self) -> Path:
-        path = self.folder / "ca.pem"
-        self.authority.cert_pem.write_to_path(path)
-        return path
-
-    def issue(self, *names: str) -> tuple[Path, Path]:
-        """Files of the chain and of the key of a new certificate for `names`."""
-        issued = self.authority.issue_cert(*names)
-        chain, key = self.folder / f"{names[0]}.pem", self.folder / f"{names[0]}.key"
-        chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        issued.private_key_pem.write_to_path(key)
-        key.chmod(0o600)
-        return chain, key
+from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, free_port, lockgate, nginx
 
 
 @pytest.fixture(scope="session")

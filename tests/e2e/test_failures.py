@@ -16,7 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support_e2e import ADAPTERS, Lockgate, Nginx, backend, free_port, listens, nginx, reset, run, wait_until
+from support_e2e import (
+    ADAPTERS,
+    Certificates,
+    Lockgate,
+    Nginx,
+    backend,
+    free_port,
+    listens,
+    nginx,
+    reset,
+    run,
+    wait_until,
+)
 
 MB = 1 << 20
 Start = Callable[..., Lockgate]
@@ -215,6 +227,44 @@ def client_hello() -> bytes:
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     return outgoing.read()
+
+
+class TestRedirects:
+    """Plain HTTP where https is meant, when the configuration says so."""
+
+    TABLES = """
+        [[certificate]]
+        cert = "{chain}"
+        key = "{key}"
+        [[listen]]
+        address = "127.0.0.1:{plain}"
+        redirect_https = true
+        [[listen]]
+        address = "127.0.0.1:{mixed}"
+        tls = true
+        redirect_https = true
+        [[route]]
+        backend = "web"
+        [backend.web]
+        servers = ["127.0.0.1:{web}"]
+    """
+
+    def test_path_and_query_are_kept(self, serve_toml: Start, certificates: Certificates, web: Nginx) -> None:
+        chain, key = certificates.issue("localhost")
+        plain, mixed = free_port(), free_port()
+        gate = serve_toml(self.TABLES.format(chain=chain, key=key, plain=plain, mixed=mixed, web=web.port))
+        for port, target in ((plain, gate.port), (mixed, mixed)):
+            done = run(
+                "curl",
+                "-sS",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code} %{redirect_url}",
+                f"http://127.0.0.1:{port}/a/b?c=d",
+            )
+            assert done.stdout == f"308 https://127.0.0.1:{target}/a/b?c=d"
+        assert gate.serves()
 
 
 class TestStop:

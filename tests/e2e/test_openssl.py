@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support_e2e import Lockgate, Nginx, program, run, wait_until
+from support_e2e import Certificates, Lockgate, Nginx, program, run, wait_until
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -116,10 +116,10 @@ class TestServerNames:
     """Two certificates, neither the default."""
 
     @pytest.fixture
-    def two(self, serve_toml: Callable[[str], Lockgate], certificates: object, web: Nginx) -> Lockgate:
+    def two(self, serve_toml: Callable[[str], Lockgate], certificates: Certificates, web: Nginx) -> Lockgate:
         tables = ""
         for name in ("a.test", "b.test"):
-            chain, key = certificates.issue(name)  # type: ignore[attr-defined]
+            chain, key = certificates.issue(name)
             tables += f'[[certificate]]\ncert = "{chain}"\nkey = "{key}"\n'
         return serve_toml(f'{tables}\n[[route]]\nbackend = "web"\n[backend.web]\nservers = ["127.0.0.1:{web.port}"]\n')
 
