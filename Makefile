@@ -45,6 +45,7 @@ programs:
 
 # The environment, in steps: the interpreter, the package itself (editable), the tools for tests, the tools for lint.
 # The files with-* only say that a step was done; a change of pyproject.toml makes it be done again.
+# pip compiles nothing (LOCKGATE_PURE): it would do so in a folder of its own, all of it at each step. `build` compiles.
 
 $(VENV)/bin/python:
 	@.ci/make-venv $(VENV) $(PYTHON)
@@ -54,17 +55,17 @@ $(VENV)/with-base: pyproject.toml | $(VENV)/bin/python
 	@$(RUN) -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires'], sep='\n')" \
 		> $(VENV)/build-requires.txt
 	@$(RUN) -m pip install -qq --disable-pip-version-check -r $(VENV)/build-requires.txt
-	@$(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e .
+	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/with-test: $(VENV)/with-base
-	@$(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[test]'
+	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[test]'
 	@touch $@
 
 $(VENV)/with-lint: $(VENV)/with-base
-	@$(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[lint]'
+	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[lint]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find src tests fuzz bench examples \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
+	rm -rf $(VENV) .venv-* build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.git -prune -o \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +
