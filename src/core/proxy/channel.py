@@ -26,7 +26,6 @@ CLOSED. `abort` goes straight to CLOSED.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ..commands import Close, CloseConnection, PauseReading, ResumeReading, SendData
@@ -34,19 +33,11 @@ from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
 from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection
+from .phase import Phase
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
-
-
-class Phase(Enum):
-    """How far a channel's life has come."""
-
-    OPEN = "open"
-    CLOSING = "closing"
-    LINGERING = "lingering"
-    CLOSED = "closed"
 
 
 class Channel:

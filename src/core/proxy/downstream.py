@@ -26,9 +26,10 @@ from ..events import (
 from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection, TLSInfo
 from ..tls.failure import Alert
-from .channel import Channel, Phase
+from .channel import Channel
 from .forward import ClientInfo, client_address
 from .hooks import Answer
+from .phase import Phase
 from .policy import Listener, Policy
 from .record import AccessRecord
 from .relay import Relay
@@ -161,7 +162,7 @@ class Downstream(Channel):
         """Parse no more of the request for now."""
         if not self.held:
             self._held_since = self.hub.now
-        super().hold()
+        Channel.hold(self)
 
     def release(self) -> None:
         """Go on; the time that we did not want to read does not count against the client."""
@@ -169,7 +170,7 @@ class Downstream(Channel):
             waited = self.hub.now - self._held_since
             self._body_since += waited
             self._body_last += waited
-        super().release()
+        Channel.release(self)  # a compiled class has no super()
 
     def tunnel_closed(self) -> None:
         """Both sides of the tunnel have ended."""
@@ -304,7 +305,7 @@ class Downstream(Channel):
         relay = self.relay = Relay(self, request, record)
         decision = route(self, relay, request)
         if isinstance(decision, Refusal):
-            relay.answer(*decision)
+            relay.answer(decision.answer, decision.end, decision.detail)
         else:
             relay.start(decision)
 

@@ -20,7 +20,8 @@ from ..events import (
 from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
-from .channel import Channel, Phase
+from .channel import Channel
+from .phase import Phase
 from .timers import NEVER
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Upstream(Channel):
         self.hub.now = now
         if self.phase is not Phase.CLOSED:
             self._closed(None)
-            self._fail_connect(reason, timed_out=False)
+            self._fail_connect(reason, False)
         self.hub.settle()
 
     # -- what the relay calls --------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ class Upstream(Channel):
         """Go on reading; the time that we did not want to read does not count against the server."""
         if self.held:
             self.last_read = self.hub.now
-        super().release()
+        Channel.release(self)  # a compiled class has no super()
 
     def finished(self, request_ended: bool) -> None:
         """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
@@ -186,7 +187,7 @@ class Upstream(Channel):
     def _tls_failed(self, error: TLSError) -> None:
         if self.http is None:
             self.close()
-            self._fail_connect(f"TLS: {error.reason}", timed_out=False)
+            self._fail_connect(f"TLS: {error.reason}", False)
         else:
             self.http = None
             self.close()
@@ -196,7 +197,7 @@ class Upstream(Channel):
         self.eof = True
         if self.http is None:
             self._closed(Close.BOTH)
-            self._fail_connect("closed during the TLS handshake", timed_out=False)
+            self._fail_connect("closed during the TLS handshake", False)
         elif not clean and self.relay is not None and not self.relay.response_ended:
             self._give_up("upstream_gone", "TLS stream cut off without close_notify")
         else:
@@ -205,7 +206,7 @@ class Upstream(Channel):
     def _lost(self, reason: str) -> None:
         self.group.forget(self)
         if self.http is None:
-            self._fail_connect(reason, timed_out=False)
+            self._fail_connect(reason, False)
         else:
             self._tell_relay("upstream_gone", reason)
 
@@ -239,7 +240,7 @@ class Upstream(Channel):
         relay = self.relay
         if self.http is None:
             self._closed(Close.ABORT)
-            self._fail_connect("connect deadline passed", timed_out=True)
+            self._fail_connect("connect deadline passed", True)
         elif relay is None:
             self.group.forget(self)
             self.close()
@@ -253,7 +254,7 @@ class Upstream(Channel):
 
     # -- own -------------------------------------------------------------------------------------------------------
 
-    def _fail_connect(self, detail: str, *, timed_out: bool) -> None:
+    def _fail_connect(self, detail: str, timed_out: bool) -> None:
         relay = self.relay
         self.relay = None
         if relay is not None:

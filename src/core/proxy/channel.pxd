@@ -1,0 +1,79 @@
+cimport cython
+
+cdef class Channel
+
+from ..h1.connection cimport H1Connection
+from ..tls.connection cimport TLSConnection
+from .hub cimport ReverseProxy
+from .timers cimport Timer
+
+
+cdef class Channel:
+    cdef public ReverseProxy hub
+    cdef public object transport
+    cdef public object phase
+    cdef public TLSConnection tls
+    cdef public H1Connection http
+    cdef public bint eof
+    cdef public bint held
+    cdef public bint reading
+    cdef public Py_ssize_t unsent
+    cdef public Timer timer
+    cdef list _chunks
+    cdef bytes _current
+    cdef Py_ssize_t _sent
+    cdef bint _announced
+    cdef bint _on_list
+    cdef double _progress
+    cdef double _linger_until
+    cdef Py_ssize_t _dropped
+    cdef bint _half_close
+    cdef bint _again
+
+    # What the adapter calls
+    cpdef get_buffer(self)
+    cpdef buffer_updated(self, Py_ssize_t nbytes, double now)
+    cpdef receive_data(self, bytes data, double now)
+    cpdef receive_eof(self, double now)
+    cpdef connection_lost(self, double now, str reason=*)
+    cpdef data_to_send(self)
+    cpdef data_sent(self, Py_ssize_t nbytes, double now)
+    cpdef connected(self, double now)
+    cpdef connect_failed(self, double now, str reason)
+
+    # For Downstream, Upstream and the hub
+    cpdef advance(self)
+    cpdef touch(self)
+    cpdef hold(self)
+    cpdef release(self)
+    cpdef go_on(self)
+    cpdef pause(self)
+    cpdef resume(self)
+    @cython.locals(data=bytes)
+    cpdef flush(self)
+    cpdef close(self)
+    cpdef finish_sending(self)
+    cpdef abort(self)
+    @cython.locals(deadline=double)
+    cpdef settle(self)
+    cpdef expire(self)
+    cpdef drain(self)
+    cpdef cut_off(self)
+
+    # What Downstream and Upstream fill in
+    cdef _advance_http(self)
+    cdef _on_tls_event(self, event)
+    cdef _tls_failed(self, error)
+    cdef _stream_ended(self, bint clean)
+    cdef _lost(self, str reason)
+    cdef _received(self, Py_ssize_t nbytes)
+    cdef _flushed(self)
+    cdef _settle(self)
+    cdef double _read_deadline(self)
+    cdef _too_slow(self)
+    cdef _write_stalled(self)
+
+    # Own
+    cdef _sent_all(self)
+    cdef _drop(self, Py_ssize_t nbytes)
+    cdef _closed(self, how)

@@ -1,0 +1,59 @@
+cimport cython
+
+cdef class Relay
+
+from ..events cimport Data, EndOfMessage, Request, Response
+from .downstream cimport Downstream
+from .upstream cimport Upstream
+
+
+cdef class Relay:
+    cdef public Downstream client
+    cdef public object exchange
+    cdef public object record
+    cdef public double started
+    cdef public double last_activity
+    cdef public Upstream upstream
+    cdef public bint request_ended
+    cdef public bint response_started
+    cdef public bint response_ended
+    cdef public bint tunnel
+    cdef public bint finished
+    cdef object _group
+    cdef object _server
+    cdef list _tried
+    cdef int _attempts
+    cdef bint _fresh
+    cdef bint _reused
+    cdef bint _idle_ok
+
+    # Finding a server
+    cpdef start(self, group)
+    cdef _connect(self)
+    cpdef connect_failed(self, Upstream upstream, str detail, bint timed_out)
+    cpdef upstream_ready(self, Upstream upstream)
+
+    # What the client does
+    cpdef request_data(self, Data event)
+    @cython.locals(upstream=Upstream)
+    cpdef request_end(self, EndOfMessage event)
+    cpdef client_gone(self, str end, str detail)
+    cpdef client_broke(self, int status, str end, str detail)
+
+    # What the server does
+    cpdef interim(self, event)
+    cpdef response(self, Response event)
+    cpdef response_data(self, Data event)
+    @cython.locals(upstream=Upstream)
+    cpdef response_end(self, EndOfMessage event)
+    cpdef upstream_failed(self, Upstream upstream, str end, str detail)
+
+    # Ends
+    cpdef fail(self, int status, str end, str detail)
+    cpdef answer(self, answer, str end, str detail=*)
+    cpdef finish(self, str end=*, str detail=*)
+    cdef bint _to_server(self, Upstream upstream, event) except -1
+    cdef bint _to_client(self, event) except -1
+    cdef _leave_server(self)
+    cdef _tunnel_side_ended(self)
+    cdef _drop_upstream(self)
