@@ -232,3 +232,16 @@ class TestTheTestItself:
         assert [(name, ours) for _, name, ours in cython_imports(path)] == [
             ("cython", False), ("libc.time.time", False), ("core.events", True), ("core.events", True),
         ]  # fmt: skip
+
+
+def test_compiled_modules_call_their_base_by_name() -> None:
+    """`super()` in a method that a `.pxd` declares compiles and fails when it runs; only `__init__` stays a Python method."""
+    found = []
+    for path in PYTHON:
+        if not path.with_suffix(".pxd").exists():
+            continue
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef) and function.name != "__init__":
+                names = (node for node in ast.walk(function) if isinstance(node, ast.Name))
+                found += [f"{path.name}:{name.lineno}" for name in names if name.id == "super"]
+    assert not found

@@ -170,7 +170,7 @@ class Downstream(Channel):
             waited = self.hub.now - self._held_since
             self._body_since += waited
             self._body_last += waited
-        Channel.release(self)  # a compiled class has no super()
+        Channel.release(self)
 
     def tunnel_closed(self) -> None:
         """Both sides of the tunnel have ended."""
@@ -181,7 +181,7 @@ class Downstream(Channel):
 
     def abort(self) -> None:
         """Reset; answers that had not been taken yet are lost with the connection."""
-        super().abort()
+        Channel.abort(self)  # a compiled class has no super()
         for relay in self._unlogged:
             relay.finish("client_gone", "reset before the whole answer was taken")
         self._unlogged.clear()

@@ -101,7 +101,7 @@ class Upstream(Channel):
         """Go on reading; the time that we did not want to read does not count against the server."""
         if self.held:
             self.last_read = self.hub.now
-        Channel.release(self)  # a compiled class has no super()
+        Channel.release(self)
 
     def finished(self, request_ended: bool) -> None:
         """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
