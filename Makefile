@@ -62,7 +62,8 @@ $(VENV)/with-test: $(VENV)/with-base
 	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[test]'
 	@touch $@
 
-$(VENV)/with-lint: $(VENV)/with-base
+# With the tools for tests: mypy reads the types of every library that is imported, optional ones too.
+$(VENV)/with-lint: $(VENV)/with-test
 	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[lint]'
 	@touch $@
 
