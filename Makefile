@@ -30,6 +30,7 @@ test-pure: $(VENV)/with-test programs build
 
 lint: $(VENV)/with-lint build
 	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 	$(RUN) -m mypy --strict examples/*.py
 	$(RUN) .ci/stubs

@@ -174,7 +174,11 @@ def test_one_mistake(folder, replace, by, line, says):
         ("workers = true", 1, "workers is true; write a whole number"),
         ("listen = 3", 1, "listen is the number 3; write a list, such as [[listen]]"),
         ("tls = 3", 1, "tls is the number 3; write a table"),
-        ('tls.min_version = "TLSv1.1"', 1, 'min_version = "TLSv1.1" is not possible; write one of "TLSv1.2", "TLSv1.3"'),
+        (
+            'tls.min_version = "TLSv1.1"',
+            1,
+            'min_version = "TLSv1.1" is not possible; write one of "TLSv1.2", "TLSv1.3"',
+        ),
         ("tls.strict_sni = 1", 1, "strict_sni is the number 1; write true or false, such as strict_sni = true"),
         ("limits.idle_timeout = nan", 1, "idle_timeout = nan is out of bounds"),
         ("limits.idle_timeout = inf", 1, "idle_timeout = inf is out of bounds"),
@@ -227,7 +231,7 @@ def test_no_certificate(folder):
 
 def test_no_route(folder):
     (first, second) = found(folder, GOOD.replace('[[route]]\nbackend = "app"\n', ""))
-    assert "there is no route, so every request gets 404; add [[route]] with backend = \"app\"" in first[1]
+    assert 'there is no route, so every request gets 404; add [[route]] with backend = "app"' in first[1]
     assert 'backend "app" is never used' in second[1]
 
 
@@ -365,7 +369,12 @@ def test_checking_leaves_nothing_behind(folder):
 @pytest.mark.parametrize(
     ("text", "line", "message", "remedy"),
     [
-        ("a = 1\nb = hello world\n", 2, "this is not TOML: invalid value", 'write the value in quotes: b = "hello world"'),
+        (
+            "a = 1\nb = hello world\n",
+            2,
+            "this is not TOML: invalid value",
+            'write the value in quotes: b = "hello world"',
+        ),
         ("a = 1\nb = 127.0.0.1:80\n", 2, "this is not TOML: expected newline", "write key ="),
         ("\nlisten: 1\n", 2, "this is not TOML: expected '='", "write key = value, with an equals sign"),
         ("a = 1\na = 2\n", 2, "this is not TOML: cannot overwrite a value", "write each key and table once"),
@@ -401,7 +410,7 @@ def test_deep_nesting(tmp_path):
     assert "nested too deeply" in problem.message
 
 
-@given(st.text(alphabet=st.sampled_from('abk=[]{}"\'#.,\n\\1 -'), max_size=40))
+@given(st.text(alphabet=st.sampled_from("abk=[]{}\"'#.,\n\\1 -"), max_size=40))
 def test_any_text_is_read_or_refused(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.toml"
     path.write_text(text)

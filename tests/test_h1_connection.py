@@ -543,7 +543,9 @@ def test_tunnel_through_both_roles() -> None:
     request, _ = events(server)
     assert isinstance(request, Request)
     assert request.upgrade == b"websocket"
-    wire = sent(server, Response(101, Headers([(b"sec-websocket-accept", b"x")]), upgrade=b"websocket"), Data(b"\x81first"))
+    wire = sent(
+        server, Response(101, Headers([(b"sec-websocket-accept", b"x")]), upgrade=b"websocket"), Data(b"\x81first")
+    )
     client.receive_data(wire)
     response, first = events(client)
     assert isinstance(response, Response)
@@ -664,7 +666,10 @@ def test_an_answer_to_no_request_is_the_last() -> None:
 
 
 def test_nothing_of_the_peer_is_in_an_error() -> None:
-    for data in (b"GET /secret HTTP/1.1\r\nsecret\x00: a\r\n\r\n", b"GET /secret HTTP/1.1\r\nHost: secret secret\r\n\r\n"):
+    for data in (
+        b"GET /secret HTTP/1.1\r\nsecret\x00: a\r\n\r\n",
+        b"GET /secret HTTP/1.1\r\nHost: secret secret\r\n\r\n",
+    ):
         server = H1Connection(Role.SERVER)
         server.receive_data(data)
         with pytest.raises(RemoteProtocolError) as caught:

@@ -33,7 +33,9 @@ def lines(pieces: list[bytes], most: int) -> list[object]:
     return found
 
 
-@given(st.lists(st.sampled_from([b"a", b"\t ", b"\xff", b"\r\n", b"\r", b"\n", b"\0", b"bcd"]), max_size=12).map(b"".join))
+@given(
+    st.lists(st.sampled_from([b"a", b"\t ", b"\xff", b"\r\n", b"\r", b"\n", b"\0", b"bcd"]), max_size=12).map(b"".join)
+)
 def test_the_outcome_does_not_depend_on_the_cut(data: bytes) -> None:
     for most in (4, 100):
         assert lines(single_bytes(data), most) == lines(whole(data), most)

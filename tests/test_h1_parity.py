@@ -39,7 +39,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def transcript(module: SimpleNamespace, role: str, pieces: list[bytes], method: str, bounds: dict[str, Any]) -> list[Any]:
+def transcript(
+    module: SimpleNamespace, role: str, pieces: list[bytes], method: str, bounds: dict[str, Any]
+) -> list[Any]:
     """Everything that can be seen of a connection that is fed these pieces and answers, or has asked."""
     peer = module.H1Connection(module.Role[role], limits=module.Limits(**bounds))
     seen: list[Any] = []

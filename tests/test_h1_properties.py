@@ -245,7 +245,8 @@ def is_known(data: bytes) -> bool:
     """Is it one of the messages where h11 is known to differ (`H11_REFUSES`)?"""
     body = data.partition(b"\r\n\r\n")[2]
     return data.startswith(b"\r\n") or (
-        b"chunked" in data.lower() and any(part in body for part in (b" ", b"\t", b"Content-Length", b"Transfer-Encoding"))
+        b"chunked" in data.lower()
+        and any(part in body for part in (b" ", b"\t", b"Content-Length", b"Transfer-Encoding"))
     )
 
 

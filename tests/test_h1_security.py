@@ -44,7 +44,12 @@ def refused(data: bytes) -> bool:
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 def test_content_length_with_transfer_encoding(version: bytes) -> None:
     lengths = [b"Content-Length: 0", b"Content-Length: 5", b"content-length:44", b"Content-Length: x"]
-    codings = [b"Transfer-Encoding: chunked", b"TRANSFER-ENCODING:CHUNKED", b"Transfer-Encoding: x", b"Transfer-Encoding:"]
+    codings = [
+        b"Transfer-Encoding: chunked",
+        b"TRANSFER-ENCODING:CHUNKED",
+        b"Transfer-Encoding: x",
+        b"Transfer-Encoding:",
+    ]
     for length, coding in product(lengths, codings):
         for first, second in ((length, coding), (coding, length)):
             head = b"POST / HTTP/%b\r\nHost: a\r\n%b\r\n%b\r\n\r\n" % (version, first, second)
@@ -61,7 +66,9 @@ def test_transfer_encoding_in_http_1_0() -> None:
 
 
 def test_transfer_encoding_is_chunked_or_refused() -> None:
-    for before, after in product([b"", b" ", b"\t", b"\x0b", b"\x0c", b"\x00", b"\xa0", b",", b"x", b'"', b";"], repeat=2):
+    for before, after in product(
+        [b"", b" ", b"\t", b"\x0b", b"\x0c", b"\x00", b"\xa0", b",", b"x", b'"', b";"], repeat=2
+    ):
         head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:%bchunked%b\r\n\r\n" % (before, after)
         if before in (b"", b" ", b"\t") and after in (b"", b" ", b"\t"):
             assert not refused(head + b"0\r\n\r\n")
@@ -152,7 +159,15 @@ def test_chunk_framing_is_refused_at_every_cut() -> None:
         b"1\r\nx\r\n\r\n",
     ):  # fmt: skip
         assert refused(CHUNKED + body + SMUGGLED)
-    for size in (b"8000000000000000", b"ffffffffffffffff", b"10000000000000000", b"00000000000000001", b"-1", b"0x1", b""):
+    for size in (
+        b"8000000000000000",
+        b"ffffffffffffffff",
+        b"10000000000000000",
+        b"00000000000000001",
+        b"-1",
+        b"0x1",
+        b"",
+    ):
         assert refused(CHUNKED + size + b"\r\n" + SMUGGLED)
 
 
@@ -203,7 +218,19 @@ def test_folded_lines() -> None:
 
 
 def test_crooked_fields() -> None:
-    for line in (b"X : y", b"X\t: y", b": y", b":", b"X", b" X: y", b"X Y: z", b"X\xa0: y", b"(X): y", b"Host : a", b"\x00: y"):
+    for line in (
+        b"X : y",
+        b"X\t: y",
+        b": y",
+        b":",
+        b"X",
+        b" X: y",
+        b"X Y: z",
+        b"X\xa0: y",
+        b"(X): y",
+        b"Host : a",
+        b"\x00: y",
+    ):
         assert refused(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line + SMUGGLED)
     assert refused(b" GET / HTTP/1.1\r\nHost: a\r\n\r\n" + SMUGGLED)
 
@@ -212,7 +239,18 @@ def test_crooked_fields() -> None:
 
 
 def test_host_is_one_and_plain() -> None:
-    for hosts in ([], [b"a", b"a"], [b"a", b"b"], [b"a, b"], [b"a,b"], [b"u@a"], [b"a/b"], [b""], [b"a:99999"], [b"a b"]):
+    for hosts in (
+        [],
+        [b"a", b"a"],
+        [b"a", b"b"],
+        [b"a, b"],
+        [b"a,b"],
+        [b"u@a"],
+        [b"a/b"],
+        [b""],
+        [b"a:99999"],
+        [b"a b"],
+    ):
         fields = b"".join(b"Host: %b\r\n" % host for host in hosts)
         for target in (b"/", b"http://c/"):
             assert refused(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields) + SMUGGLED)
@@ -261,7 +299,9 @@ def test_h2c_is_never_offered_on() -> None:
 
 def test_connect_is_not_served() -> None:
     for target in (b"a:443", b"/", b"http://a/"):
-        assert serve([b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % target + SMUGGLED]) == [["fault", "METHOD_NOT_ALLOWED"]]
+        assert serve([b"CONNECT %b HTTP/1.1\r\nHost: a\r\n\r\n" % target + SMUGGLED]) == [
+            ["fault", "METHOD_NOT_ALLOWED"]
+        ]
 
 
 # Connection: X-Forwarded-For
@@ -305,9 +345,25 @@ def test_trailers_cannot_forge_what_a_head_says() -> None:
 
 
 def test_a_path_has_one_spelling() -> None:
-    for spelling in (b"/admin", b"//admin", b"/./admin", b"/x/../admin", b"/%61dmin", b"/x/%2e%2e/admin", b"/admin?/../x"):
+    for spelling in (
+        b"/admin",
+        b"//admin",
+        b"/./admin",
+        b"/x/../admin",
+        b"/%61dmin",
+        b"/x/%2e%2e/admin",
+        b"/admin?/../x",
+    ):
         assert normalise(spelling).partition(b"?")[0] == b"/admin"
-    for trick in (b"/..;/admin", b"/x/..%2fadmin", b"/x%2f..%2fadmin", b"/admin%00", b"/\\admin", b"/%5cadmin", b"/.;/admin"):
+    for trick in (
+        b"/..;/admin",
+        b"/x/..%2fadmin",
+        b"/x%2f..%2fadmin",
+        b"/admin%00",
+        b"/\\admin",
+        b"/%5cadmin",
+        b"/.;/admin",
+    ):
         with pytest.raises(RemoteProtocolError):
             normalise(trick)
 
@@ -419,7 +475,13 @@ def test_a_switch_that_was_not_offered() -> None:
 
 
 def test_no_field_can_split_what_we_send() -> None:
-    for name, value in ((b"a", b"b\r\n\r\n" + SMUGGLED), (b"a\r\nb", b"c"), (b"a", b"b\nc: d"), (b"a", b"\r"), (b"a:b", b"c")):
+    for name, value in (
+        (b"a", b"b\r\n\r\n" + SMUGGLED),
+        (b"a\r\nb", b"c"),
+        (b"a", b"b\nc: d"),
+        (b"a", b"\r"),
+        (b"a:b", b"c"),
+    ):
         headers = Headers([(name, value)])
         server = H1Connection(Role.SERVER)
         server.receive_data(GET)

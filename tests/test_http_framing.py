@@ -52,4 +52,6 @@ def test_responses(http_1_1: bool, to_head: bool, status: int) -> None:
         elif bodiless:
             assert response_length(http_1_1, status, to_head, lengths, codings) == 0
         else:
-            assert response_length(http_1_1, status, to_head, lengths, codings) == (UNTIL_CLOSE if want is None else want)
+            assert response_length(http_1_1, status, to_head, lengths, codings) == (
+                UNTIL_CLOSE if want is None else want
+            )
