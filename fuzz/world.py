@@ -182,16 +182,13 @@ class World:
         )
 
     def end(self) -> None:
-        """Everybody leaves, in good order as far as that goes, and a long time passes."""
+        """Everybody leaves, in good order as far as that goes, no server can be connected any more, and much time passes."""
+        self.how = "refuse"
         for end in (*self.clients, *self.servers.values()):
             self._act_on(end, "take", "")
             self._act_on(end, "eof", "")
         self.exchange()
-        self.driver.advance(500)
-        for end in list(self.servers.values()):
-            self._act_on(end, "eof", "")
-        self.exchange()
-        self.driver.advance(500)
+        self.driver.advance(1000)
 
     # -- verdict ---------------------------------------------------------------------------------------------------
 
