@@ -237,6 +237,8 @@ class World:
         rest = bytes(end.tls.received if end.tls is not None else end.peer.received)
         whole = rest
         records = [record for record in self.hooks.records if record.client_port == end.peer.address[1]]
+        # In the order of the answers: a request that broke off is the last one, but is logged while others are unsent.
+        records.sort(key=lambda record: "tag" in record.extra and record.end in ("bad_request", "client_timeout"))
         for method in [*(record.method for record in records if record.method), b"GET"]:
             if not rest:
                 return
