@@ -130,6 +130,8 @@ class World:
 
     def _act_on(self, end: End, what: str, text: str) -> None:
         peer = end.peer
+        if not peer.open and what in ("send", "eof"):
+            return  # what is said to nobody must not count as said
         if what == "send" and not end.finished:
             data = script.unescape(text)
             end.said += data
