@@ -34,7 +34,7 @@ LIMITS = Limits(
     max_head=2048, max_target=512, max_fields=20, high_water=4096, low_water=1024, read_size=2048, drain_body=4096,
     linger_bytes=8192, pool_size=2, max_requests=20, max_body=60_000, max_client_hello=2048,
 )  # fmt: skip
-MOST_KEPT = LIMITS.high_water + 4 * LIMITS.read_size + 4 * LIMITS.max_head
+MOST_KEPT = LIMITS.high_water + 2 * LIMITS.read_size + LIMITS.max_head
 """What one channel may have received or unsent: past `high_water` one more read is under way on the other side."""
 
 TAG = b"x-fuzz-id"

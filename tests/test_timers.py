@@ -51,6 +51,23 @@ def test_a_cancelled_timer_forgets_its_owner() -> None:
     assert timer.owner is None
 
 
+def test_a_timer_that_is_off_wakes_nobody() -> None:
+    timers, owner = Timers(), Owner()
+    cancelled, off, armed = Timer(owner), Timer(owner), Timer(owner)
+    for timer in (cancelled, off, armed):
+        timers.arm(timer, 5.0)
+    cancelled.cancel()
+    timers.arm(off, NEVER)
+    timers.arm(armed, 7.0)
+    timers.fire(5.0)
+    assert timers.next() == 7.0
+    timers.arm(armed, NEVER)
+    assert timers.next() is None
+    timers.arm(off, 9.0)
+    timers.fire(9.0)
+    assert owner.fired == 1
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.one_of(st.just(NEVER), st.integers(0, 20).map(float)), st.booleans())))
 def test_against_a_plain_list_of_deadlines(steps: list[tuple[int, float, bool]]) -> None:
     timers = Timers()

@@ -54,7 +54,15 @@ class Timers:
 
     def next(self) -> float | None:
         """When `fire` wants to be called, or None."""
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap:
+            when, _, timer = heap[0]
+            if when == timer.queued:
+                if timer.deadline != NEVER:
+                    return when
+                timer.queued = NEVER  # switched off, or its owner has gone: nothing to wake up for
+            heapq.heappop(heap)
+        return None
 
     def fire(self, now: float) -> None:
         """Expire every owner whose deadline is not after `now`."""
