@@ -36,6 +36,8 @@ LIMITS = Limits(
 )  # fmt: skip
 MOST_KEPT = LIMITS.high_water + 2 * LIMITS.read_size + LIMITS.max_head
 """What one channel may have received or unsent: past `high_water` one more read is under way on the other side."""
+RECORD = 16384
+"""Most in one TLS record, which is decrypted as a whole."""
 
 TAG = b"x-fuzz-id"
 MAX_CLIENTS = 5
@@ -175,10 +177,11 @@ class World:
 
     def _watch(self) -> None:
         """What has to hold at any time."""
+        most = MOST_KEPT + (RECORD if self.secure else 0)
         for channel in self.proxy.channels:
-            require(channel.unsent <= MOST_KEPT, "more waits to be sent than the water marks allow", channel.unsent)
+            require(channel.unsent <= most, "more waits to be sent than the water marks allow", channel.unsent)
             kept = channel.http.buffered if channel.http is not None else 0
-            require(kept <= MOST_KEPT, "more is stored than the limits allow", kept)
+            require(kept <= most, "more is stored than the limits allow", kept)
         require(
             not self.proxy.draining or self.proxy.drained or self.proxy.get_timer() is not None, "no timer to drain"
         )
