@@ -7,7 +7,7 @@
 
 An input whose trace has a new shape becomes a seed too, so that the search goes on from where it has come. On a finding:
 the input is made smaller and written to `fuzz/findings/`, and the exit code is 1. The input under way is always in
-`fuzz/findings/running-TARGET`, should the process itself crash or hang.
+`fuzz/findings/running-TARGET-PID`, should the process itself crash or hang.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Running:
 
     def __init__(self, target: Target) -> None:
         FINDINGS.mkdir(exist_ok=True)
-        self.path = FINDINGS / f"running-{target.name}"
+        self.path = FINDINGS / f"running-{target.name}-{os.getpid()}"
         self.path.write_bytes(bytes(MAX_INPUT + 4))
         with self.path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), 0)
