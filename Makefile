@@ -1,6 +1,7 @@
 # Each target does all of its own set-up, from an empty clone. Needed: Python 3.11 or newer and, for full speed, a C compiler.
 #
 #   make demo     the main job: a terminator on https://localhost:8443 with two backends behind it
+#                 (DEMO_ARGS="--port 9443 --plain-port 0" for other ports)
 #   make test     the whole test suite, compiled and interpreted
 #   make lint     style, types, and stubs against what they describe
 #   make fuzz     random and mutated input for FUZZ_SECONDS (60)
@@ -15,7 +16,7 @@ RUN = $(VENV)/bin/python
 .PHONY: demo test test-compiled test-pure lint fuzz build programs clean
 
 demo: build
-	@$(VENV)/bin/lockgate demo
+	@$(VENV)/bin/lockgate demo $(DEMO_ARGS)
 
 test: test-compiled test-pure
 

@@ -545,4 +545,4 @@ def test_hooks_of_a_program(folder, backend):
         assert "x-mine: yes" in curl(folder, base).lower()
         assert curl(folder, "-o", "/dev/null", "-w", "%{http_code}", f"{base}/tea") == "418"
         assert service.terminate() == 0
-        assert [entry["status"] for entry in logged(service)] == [200, 418]
+        assert sorted(entry["status"] for entry in logged(service)) == [200, 418]  # two workers write
