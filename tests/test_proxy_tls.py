@@ -107,6 +107,18 @@ def test_the_certificate_is_chosen_by_name() -> None:
         assert certificate["subjectAltName"] == (("DNS", subject),)
 
 
+def test_a_dot_at_the_end_of_the_server_name_makes_no_difference() -> None:
+    world = World(policy=policy(identity("a.test"), identity("b.test")))
+    peer = client(world, "b.test.", check_hostname=False)
+    peer.send(ask("b.test."))
+    certificate = peer.tls.ssl.getpeercert()
+    assert certificate is not None
+    assert certificate["subjectAltName"] == (("DNS", "b.test"),)
+    world.servers[0].send(OK)
+    assert peer.text.endswith("hello")
+    assert world.records[0].sni == "b.test"
+
+
 @pytest.mark.parametrize("name", ["c.test", "a.b.c.test"])
 def test_an_unknown_name_is_refused_with_its_alert(name: str) -> None:
     world = World(policy=policy(identity("a.test"), identity("b.test")))

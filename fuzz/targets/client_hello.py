@@ -14,7 +14,7 @@ from lockgate.core.events import Role
 from lockgate.core.limits import Limits
 from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.hello import ClientHello as Hello
-from lockgate.core.tls.hello import ClientHelloReader, hello_records, is_address
+from lockgate.core.tls.hello import ClientHelloReader, hello_records, plain_name
 
 UNRECOGNIZED_NAME = 112
 TIGHT = Limits(max_client_hello=300)
@@ -40,7 +40,7 @@ class ClientHello(Target):
         copy = again.next_hello()
         require(copy is not None and _fields(copy) == _fields(hello), "in new records it is another ClientHello")
         came, name = tls.reference_name(data)
-        name = "" if name is None or is_address(name.encode()) else name.lower()
+        name = "" if name is None else plain_name(name.encode()).decode()
         require(not came or name == hello.sni, "OpenSSL reads another server name", name, hello.sni)
 
     def mutate(self, random: Random, data: bytes, other: bytes) -> bytes:

@@ -41,7 +41,7 @@ from ..limits import Limits
 from .context import ClientContext, ServerContext
 from .engine import Engine, Status
 from .failure import Alert, alert_name, alert_record, reason_for
-from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, is_address
+from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
 CONTROL_ALLOWANCE = 512
@@ -242,7 +242,7 @@ class TLSConnection:
             self._fail_with_engine()
             raise self._error()
         version, cipher, group, sni, alpn, resumed = engine.info()
-        sni = "" if is_address(sni.encode()) else sni.lower()
+        sni = plain_name(sni.encode()).decode()
         info = TLSInfo(version, cipher, group, sni, alpn, resumed)
         if self.hello is not None and self._context is not None:
             # The context was chosen for the first ClientHello; a second one, after a HelloRetryRequest, or a resumed

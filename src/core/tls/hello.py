@@ -44,7 +44,7 @@ ADDRESS_CHARACTERS = frozenset(b"0123456789abcdef:.")
 class ClientHello:
     """What a client offers. Numbers are as on the wire; unknown ones and GREASE (RFC 8701) are kept.
 
-    `sni`: the host name in lower case, empty if none was sent. `versions`: supported_versions, or `legacy_version` alone
+    `sni`: the host name in lower case without a dot at its end, empty if none was sent. `versions`: supported_versions, or `legacy_version` alone
     where the extension is missing. `extensions`: the ids in their order. `raw`: the whole handshake message, header included.
     """
 
@@ -231,19 +231,27 @@ def is_address(name: bytes) -> bool:
     return name.replace(b".", b"").isdigit() or (b":" in name and ADDRESS_CHARACTERS.issuperset(name))
 
 
-def _server_name(data: bytes, start: int, end: int) -> str:
-    """The host name of a server_name extension (RFC 6066 section 3).
+def plain_name(name: bytes) -> bytes:
+    """A server name in the one form in which names are compared: lower case, no dot at the end; empty for an address.
 
-    An address is not permitted there, but wrk, load balancers' checks and others send one; it names no host, so it counts
-    as no name at all.
+    Neither the dot nor an address is permitted (RFC 6066 section 3). But clients send the dot where a user typed one, and
+    wrk, load balancers' checks and others send addresses; an address names no host, so it counts as no name at all.
     """
+    name = name.lower()
+    if is_address(name):
+        return b""
+    return name[:-1] if len(name) > 1 and name.endswith(b".") else name
+
+
+def _server_name(data: bytes, start: int, end: int) -> str:
+    """The host name of a server_name extension (RFC 6066 section 3), as `plain_name` gives it."""
     p = data
     start = _inner(data, start, end)
     # One entry of type host_name: no other type was ever defined, and a second one would leave open which is meant.
     if end - start < 4 or p[start] != 0 or ((p[start + 1] << 8) | p[start + 2]) != end - start - 3:
         raise _decode_error()
-    name = data[start + 3 : end].lower()
-    if is_address(name):
+    name = plain_name(data[start + 3 : end])
+    if not name:
         return ""
     labels = name.split(b".")
     if len(name) > 253 or not HOST_CHARACTERS.issuperset(name) or b"" in labels or labels[-1].isdigit():
