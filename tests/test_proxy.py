@@ -547,7 +547,41 @@ def test_slow_head_is_408(pieces: list[bytes]) -> None:
     world.wait(2)
     assert client.text.startswith("HTTP/1.1 408")
     assert client.how == [Close.HALF]
-    assert (world.records[0].status, world.records[0].end) == (408, "client_timeout")
+    (record,) = world.records
+    assert (record.status, record.end) == (408, "client_timeout")
+    assert (record.started, record.total_time) == (1000, 15)
+
+
+REFUSED_HEADS = {
+    "expectation": ("PUT /x HTTP/1.1\nHost: a\nContent-Length: 3\nExpect: more", 417, (b"PUT", b"/x", b"1.1")),
+    "body too large": ("PUT /y HTTP/1.0\nHost: a\nContent-Length: 300", 413, (b"PUT", b"/y", b"1.0")),
+    "CONNECT": ("CONNECT b:80 HTTP/1.1\nHost: b:80", 405, (b"CONNECT", b"b:80", b"1.1")),
+    "HEAD, and its answer has no body": ("HEAD /z HTTP/1.1", 400, (b"HEAD", b"/z", b"1.1")),
+    "no request line": ("GET /", 400, (b"", b"", b"")),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_HEADS)
+def test_a_refused_head_is_logged_with_its_request_line_and_answer(name: str) -> None:
+    text, status, line = REFUSED_HEADS[name]
+    world = World(limits=Limits(max_body=100))
+    client = world.client()
+    world.wait(1)
+    client.send(head(text))
+    body = client.text.partition("\r\n\r\n")[2]
+    (record,) = world.records
+    assert (record.status, record.end) == (status, "bad_request")
+    assert (record.method, record.target, record.version) == line
+    assert record.bytes_out == len(body)
+    assert (len(body) > 0) == (line[0] != b"HEAD")
+    assert (record.started, record.total_time) == (1001, 0)
+
+
+def test_the_answer_to_a_broken_body_is_counted() -> None:
+    world = World()
+    client = world.client()
+    client.send(head("POST / HTTP/1.1\nHost: a\nTransfer-Encoding: chunked") + b"zz\r\n")
+    assert world.records[0].bytes_out == len(client.text.partition("\r\n\r\n")[2]) > 0
 
 
 def test_a_slow_client_that_does_not_read_either_is_told_once() -> None:

@@ -232,7 +232,9 @@ def test_handshake_deadline() -> None:
     end.send(b"\x16\x03\x01\x02\x00\x01")
     world.wait(11)
     assert end.how == [Close.ABORT]
-    assert world.records[0].end == "client_timeout"
+    (record,) = world.records
+    assert record.end == "client_timeout"
+    assert (record.started, record.total_time) == (1000, 10)
 
 
 def test_a_client_that_half_closes_properly_is_answered_and_gets_close_notify() -> None:
@@ -241,11 +243,29 @@ def test_a_client_that_half_closes_properly_is_answered_and_gets_close_notify() 
     peer.send(ask("a.test"))
     peer.tls.close()
     peer.move()
-    peer.end.eof()
     world.servers[0].send(OK)
     assert peer.text.endswith("hello")
     assert peer.tls.closed
     assert peer.end.how == [Close.BOTH]
+
+
+@pytest.mark.parametrize("notify", [True, False])
+@pytest.mark.parametrize(("said", "status"), [(b"", 499), (OK[:-1], 200)])
+def test_a_client_that_closes_its_connection_takes_its_request_along(notify: bool, said: bytes, status: int) -> None:
+    world = World(policy=policy(identity("a.test")))
+    peer = client(world, "a.test")
+    peer.send(ask("a.test"))
+    if said:
+        world.servers[0].send(said)
+    if notify:
+        peer.tls.close()
+        peer.move()
+    peer.end.eof()
+    assert world.servers[0].how == [Close.ABORT]
+    assert peer.end.how == [Close.ABORT]
+    (record,) = world.records
+    assert (record.status, record.end) == (status, "client_gone")
+    assert world.proxy.drained
 
 
 def test_a_body_cut_off_without_close_notify_is_reset_upstream() -> None:

@@ -39,6 +39,7 @@ cdef class H1Connection:
     cdef bint _eof
     cdef bint _closed_reported
     cdef object _error
+    cdef readonly Py_ssize_t error_length
     cdef public bint keep_alive
     cdef bint _request_1_1
     cdef bint _request_is_head

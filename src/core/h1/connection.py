@@ -59,13 +59,14 @@ class H1Connection:
     """A sans-IO HTTP/1.1 connection. `scheme` is what `Request.scheme` of received requests says.
 
     `keep_alive`: is the connection to be used again after this exchange? Set it to False to make this exchange the
-    last; a head that is still to be sent says so to the peer.
+    last; a head that is still to be sent says so to the peer. `error_length`: bytes of the body of the error response that
+    was sent of ourselves, 0 before.
     """
 
     __slots__ = (
         "_awaits_continue", "_body", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim", "_is_server",
         "_limits", "_offered", "_out", "_out_left", "_request_1_1", "_request_is_head", "_scheme",
-        "_state_in", "_state_out", "keep_alive",
+        "_state_in", "_state_out", "error_length", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, role: Role, *, limits: Limits | None = None, scheme: bytes = b"https") -> None:
@@ -82,6 +83,7 @@ class H1Connection:
         self._eof = False
         self._closed_reported = False
         self._error: RemoteProtocolError | None = None
+        self.error_length = 0
         self.keep_alive = True
         self._start_exchange()
 
@@ -124,6 +126,14 @@ class H1Connection:
     def head_begun(self) -> bool:
         """Has some of a head been received, but not all of it?"""
         return self._head.begun() or self._buffer.available() > 0
+
+    @property
+    def unfinished_request(self) -> tuple[bytes, bytes, bytes]:
+        """Method, target and version of the request whose head has begun or has a fault; empty until the line is read."""
+        head = self._head
+        if not head.target:
+            return b"", b"", b""
+        return head.method, head.target, b"1.1" if head.http_1_1 else b"1.0"
 
     @property
     def trailing_data(self) -> bytes:
@@ -277,6 +287,7 @@ class H1Connection:
             self._send_response(Response(error.status_hint, headers, len(text)))
             if not self._request_is_head:
                 self._send_data(Data(text))
+                self.error_length = len(text)
             self._send_end(EndOfMessage())
             self._move_out(Input.STOP)
 

@@ -29,6 +29,10 @@ cdef class Downstream(Channel):
     cdef long long _requests
     cdef list _unlogged
 
+    # What the adapter calls
+    @cython.locals(relay=Relay)
+    cpdef receive_eof(self, double now)
+
     # What the relay calls
     cpdef send_interim(self, event)
     @cython.locals(http=H1Connection, relay=Relay)
@@ -58,4 +62,5 @@ cdef class Downstream(Channel):
     cdef double _read_deadline(self)
     cdef _lost_all(self, str end, str detail)
     cdef _record(self)
+    @cython.locals(http=H1Connection)
     cdef _log_connection(self, str end, str detail, int status=*)

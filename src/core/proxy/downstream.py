@@ -92,6 +92,28 @@ class Downstream(Channel):
         hub.channels.add(self)
         self.touch()
 
+    # -- what the adapter calls ------------------------------------------------------------------------------------
+
+    def receive_eof(self, now: float) -> None:
+        """The client will send no more bytes (FIN).
+
+        Over TLS a client that still wants its answer half closes with close_notify and keeps the socket; one that closes the
+        socket has left, and what its request still costs is in vain. Plain HTTP has nothing but FIN to half close with,
+        and the last bytes of a tunnel are delivered in any case.
+        """
+        Channel.receive_eof(self, now)
+        relay = self.relay
+        if (
+            self.tls is not None
+            and self.phase is Phase.OPEN
+            and relay is not None
+            and not relay.tunnel
+            and not relay.response_ended
+        ):
+            relay.client_gone("client_gone", "closed the connection before the answer was complete")
+            self.abort()
+            self.hub.settle()
+
     # -- what the relay calls --------------------------------------------------------------------------------------
 
     def send_interim(self, event: InformationalResponse) -> None:
@@ -456,9 +478,18 @@ class Downstream(Channel):
     def _log_connection(self, end: str, detail: str, status: int = 0) -> None:
         """Log the end of a connection that has no request to show for it."""
         record = self._record()
+        record.started = self._accepted
         record.end = end
         record.detail = detail
         record.status = status
+        http = self.http
+        if http is not None:
+            if self._head_since != NEVER:
+                record.started = self._head_since
+            else:
+                record.started = self.hub.now if status else self._idle_since
+            record.method, record.target, record.version = http.unfinished_request
+            record.bytes_out = http.error_length
         if self.tls is not None and self.tls.hello is not None:
             record.sni = self.tls.hello.sni or ""
         self.hub.log(record)

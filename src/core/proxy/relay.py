@@ -163,6 +163,8 @@ class Relay:
             self.client.abort()
         else:
             self.record.status = status
+            if self.client.http is not None:
+                self.record.bytes_out = self.client.http.error_length
             self.response_started = self.response_ended = True
             self.client.close()
             self.finish(end, detail)
