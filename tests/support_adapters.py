@@ -208,6 +208,7 @@ class EchoHub:
     reported: list[int] = field(default_factory=list)
     most_output: int = 0
     draining: bool = False
+    was_cut_off: bool = False
     read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(65536)))
 
     def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> EchoChannel:
@@ -267,7 +268,13 @@ class EchoHub:
         for channel in list(self.channels):
             if not channel.received:
                 channel.close(Close.BOTH)
-        self.at(now + 1.0, lambda later: [channel.close(Close.ABORT) for channel in list(self.channels)] and None)
+        self.at(now + 1.0, self.cut_off)
+
+    def cut_off(self, now: float) -> None:
+        """Reset every connection."""
+        self.was_cut_off = True
+        for channel in list(self.channels):
+            channel.close(Close.ABORT)
 
     @property
     def drained(self) -> bool:

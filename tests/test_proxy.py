@@ -893,6 +893,20 @@ def test_drain_deadline_cuts_off() -> None:
     assert world.proxy.drained
 
 
+def test_an_end_at_once_cuts_off_and_says_what_was_under_way() -> None:
+    world = World()
+    idle, busy, sent = world.client(), world.client(), world.client()
+    busy.send(GET)
+    sent.takes = 0
+    sent.send(head("GET / HTTP/1.0"))
+    world.servers[1].send(OK)
+    world.proxy.cut_off(world.now)
+    world.run()
+    assert idle.how == busy.how == sent.how == [Close.ABORT]
+    assert sorted((record.status, record.end) for record in world.records) == [(200, "drained"), (499, "drained")]
+    assert world.proxy.drained
+
+
 def test_nothing_is_left_behind() -> None:
     world = World(forward=ForwardRules(via=True))
     for _ in range(3):

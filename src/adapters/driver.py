@@ -172,7 +172,12 @@ class Driver:
     def close(self) -> None:
         """Let go of everything at once. Connections that are left are reset, so that no answer looks complete."""
         self._close_listening()
-        for link in list(self.links):
+        try:
+            self.proxy.cut_off(self.now())
+        except Exception as error:
+            self.report(error)
+        self.settle()
+        for link in list(self.links):  # none, unless something in the core is broken
             link.close(Close.ABORT)
 
     def report(self, error: Exception) -> None:

@@ -29,8 +29,9 @@ def make(behaviour: str = "echo") -> tuple[Any, Any, tuple[str, int]]:
     return EchoHub(), [(Listener(behaviour), listening)], listening.getsockname()
 
 
-def check_cut_off(client: socket.socket, bindings: Any) -> None:
-    """The connection was reset, and nobody listens any more."""
+def check_cut_off(client: socket.socket, bindings: Any, hub: Any) -> None:
+    """The core knows, the connection was reset, and nobody listens any more."""
+    assert hub.was_cut_off
     with client, pytest.raises(ConnectionResetError):
         client.recv(1)
     assert bindings[0][1].fileno() == -1
@@ -49,7 +50,7 @@ def test_cancelled_asyncio_task_cuts_everything_off() -> None:
             await task
         return client
 
-    check_cut_off(asyncio.run(main()), bindings)
+    check_cut_off(asyncio.run(main()), bindings, hub)
 
 
 def test_cancelled_trio_scope_cuts_everything_off() -> None:
@@ -62,7 +63,7 @@ def test_cancelled_trio_scope_cuts_everything_off() -> None:
             nursery.cancel_scope.cancel()
         return client
 
-    check_cut_off(trio.run(main), bindings)
+    check_cut_off(trio.run(main), bindings, hub)
 
 
 def test_interrupted_thread_cuts_everything_off() -> None:
@@ -90,7 +91,7 @@ def test_interrupted_thread_cuts_everything_off() -> None:
     connect(address).close()
     thread.join(5)
     assert len(errors) == 1
-    check_cut_off(client, bindings)
+    check_cut_off(client, bindings, hub)
     assert other.fileno() == -1
 
 

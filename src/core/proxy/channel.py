@@ -302,7 +302,7 @@ class Channel:
         """The proxy stops: close if nothing is under way."""
 
     def cut_off(self) -> None:
-        """The drain deadline has passed."""
+        """The proxy ends now."""
         self.abort()
 
     # -- what Downstream and Upstream fill in ----------------------------------------------------------------------

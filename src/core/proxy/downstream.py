@@ -214,8 +214,8 @@ class Downstream(Channel):
         self.abort()
 
     def cut_off(self) -> None:
-        """The drain deadline has passed."""
-        self._lost_all("drained", "cut off at the drain deadline")
+        """The proxy ends now."""
+        self._lost_all("drained", "cut off when the proxy ended")
         self.abort()
 
     def drain(self) -> None:

@@ -25,6 +25,7 @@ cdef class ReverseProxy:
     cpdef get_timer(self)
     cpdef handle_timer(self, double now)
     cpdef drain(self, double now)
+    cpdef cut_off(self, double now)
 
     # What the channels and relays call
     cpdef command(self, command)

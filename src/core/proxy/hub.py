@@ -73,8 +73,7 @@ class ReverseProxy:
         self.now = now
         self.timers.fire(now)
         if self.draining and now >= self._drain_until:
-            for channel in list(self.channels):
-                channel.cut_off()
+            self.cut_off(now)
         self.settle()
 
     def drain(self, now: float) -> None:
@@ -85,6 +84,13 @@ class ReverseProxy:
             self._drain_until = now + self.limits.drain_timeout
             for channel in list(self.channels):
                 channel.drain()
+        self.settle()
+
+    def cut_off(self, now: float) -> None:
+        """End at once: every connection is reset, and the log says what was under way."""
+        self.now = now
+        for channel in list(self.channels):
+            channel.cut_off()
         self.settle()
 
     @property
