@@ -143,7 +143,7 @@ def test_problem_as_text(folder):
         ('backend = "app"', 'backend = "app"\nhost = "bücher.test"', 9, 'A-label form: "xn--bcher-kva.test"'),
         ('backend = "app"', 'backend = "app"\nhost = "-a.test"', 9, "is not a host name"),
         ('backend = "app"', 'backend = "app"\nhost = ""', 9, "is not a host name"),
-        ('backend = "app"', 'backend = "app"\nhost = "*"', 9, "has a * that is not its first label"),
+        ('backend = "app"', 'backend = "app"\nhost = "*"', 9, "leave the host out"),
         ('backend = "app"', 'backend = "app"\npath = "/a?b"', 9, 'has a query or a fragment; write "/a"'),
         ('backend = "app"', 'backend = "app"\npath = "/a/*"', 9, 'taken literally; write "/a": a path covers everything'),
         ('backend = "app"', 'backend = "app"\npath = "/a/../b"', 9, "can never match, because paths of requests are norm"),

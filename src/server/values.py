@@ -115,6 +115,8 @@ def parse_host(text: str) -> HostName:
         raise BadValue(f"host {shown(text)} has a path", "write the path in the key path")
     if ":" in name:
         raise BadValue(f"host {shown(text)} has a port", "write the name only; a route is for every port")
+    if name == "*":
+        raise BadValue('host "*" is no name', "leave the host out: a route without one is for every host")
     labels = name.removeprefix("*.").split(".")
     if "*" in name.removeprefix("*."):
         raise BadValue(f"host {shown(text)} has a * that is not its first label", 'write it as "*.example.com"')

@@ -44,8 +44,9 @@ ADDRESS_CHARACTERS = frozenset(b"0123456789abcdef:.")
 class ClientHello:
     """What a client offers. Numbers are as on the wire; unknown ones and GREASE (RFC 8701) are kept.
 
-    `sni`: the host name in lower case without a dot at its end, empty if none was sent. `versions`: supported_versions, or `legacy_version` alone
-    where the extension is missing. `extensions`: the ids in their order. `raw`: the whole handshake message, header included.
+    `sni`: the host name in lower case without a dot at its end, empty if none was sent. `versions`: supported_versions, or
+    `legacy_version` alone where the extension is missing. `extensions`: the ids in their order. `raw`: the whole handshake
+    message, header included.
     """
 
     __slots__ = (
