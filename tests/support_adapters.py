@@ -144,6 +144,9 @@ class EchoChannel:
             self.write(b"that was all")
             self.close(Close.HALF)
 
+    def do_silent(self, data: bytes, now: float) -> None:
+        """Only reads."""
+
     def do_abort(self, data: bytes, now: float) -> None:
         self.write(data)
         self.close_after = Close.ABORT

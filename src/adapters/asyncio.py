@@ -47,6 +47,8 @@ async def serve(
 
 
 class _Driver(Driver):
+    errors_once = True  # libuv (uvloop) stops watching a socket at its first error, though there may be data before it
+
     def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(proxy, loop.time)
         self.drained = asyncio.Event()

@@ -57,6 +57,9 @@ class Driver:
     waits with a timeout asks `timeout` before and calls `tick` after. `resolve` blocks unless it is overridden.
     """
 
+    errors_once = False
+    """Does the loop report a socket with an error (a reset) once only, even if that was not read yet?"""
+
     def __init__(self, proxy: ReverseProxy, now: Callable[[], float]) -> None:
         self.proxy = proxy
         self.now = now

@@ -26,7 +26,7 @@ RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 seconds: closing sends RST and drops what is unsent."""
 
 LAST_READS = 16
-"""How often a socket is read after a write to it failed, at most."""
+"""How often a socket is read after its connection failed, at most."""
 
 
 def reason_of(error: Exception) -> str:
@@ -63,6 +63,8 @@ class Link:
         if self.sock is None or not self.reading:
             return  # closed or paused by an earlier event of the same batch
         if self._read(self.sock):
+            if self.driver.errors_once and self.sock is not None:
+                self._look_for_an_error(self.sock)
             self.driver.settle()
 
     def on_writable(self) -> None:
@@ -146,8 +148,11 @@ class Link:
 
     # Reading
 
-    def _read(self, sock: socket.socket) -> bool:
-        """Read once. False if nothing was there."""
+    def _read(self, sock: socket.socket, failed: bool = False) -> bool:
+        """Read once. False if nothing was there.
+
+        `failed`: the socket's error was taken already; what then reads like an end of file is the reset.
+        """
         channel = self.channel
         try:
             count = sock.recv_into(channel.get_buffer())
@@ -156,6 +161,8 @@ class Link:
         except OSError as error:
             self.lost(reason_of(error))
             return True
+        if not count and failed:
+            return False
         try:
             if count:
                 channel.buffer_updated(count, self.driver.now())
@@ -168,10 +175,17 @@ class Link:
         return True
 
     def _read_the_rest(self) -> None:
-        """A write failed: what the peer said before it left (an early answer, mostly) may still be in the socket."""
+        """The connection failed: what the peer said before it left (an early answer, mostly) may still be in the socket."""
         for _ in range(LAST_READS):
-            if self.sock is None or not self.reading or not self._read(self.sock):
+            if self.sock is None or not self.reading or not self._read(self.sock, failed=True):
                 return
+
+    def _look_for_an_error(self, sock: socket.socket) -> None:
+        """For a loop that reports a reset only once: it may have come together with what was just read."""
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._read_the_rest()
+            self.lost(errno.errorcode.get(code, "unknown"))
 
     def _set_reading(self, wanted: bool) -> None:
         if self.ended or self.reading is wanted:

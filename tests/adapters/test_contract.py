@@ -178,6 +178,23 @@ def test_reset_by_the_peer_is_reported(adapter: str) -> None:
             assert read_exactly(other, 10) == b"still here"
 
 
+@pytest.mark.parametrize("behaviour", ["silent", "echo"])
+def test_reset_right_behind_data_is_reported(adapter: str, behaviour: str) -> None:
+    """Data and reset may reach the loop as one event, or a write finds the reset. It is never an end of file.
+
+    Which of them it is depends on the moment, hence many times.
+    """
+    with echo_hub(adapter, behaviour) as (hub, address, _):
+        for size in (5, 200_000):
+            hub.calls.clear()
+            for _ in range(20):
+                client = connect(address)
+                client.sendall(b"x" * size)
+                reset(client)
+            wait_until(lambda: sum(call.startswith("lost") for _, call in hub.calls) == 20)
+            assert (behaviour, "eof") not in hub.calls
+
+
 def is_cut_off(address: tuple[str, int]) -> bool:
     """Whether a new connection ends with a reset, at the latest when something is sent."""
     try:
