@@ -11,7 +11,7 @@ from support_h1 import ask, fault_of, serve, single_bytes, whole
 ALPHANUMERIC = set((string.ascii_letters + string.digits).encode())
 TOKEN = ALPHANUMERIC | set(b"!#$%&'*+-.^_`|~")
 TEXT = set(range(0x20, 0x7F)) | set(range(0x80, 0x100)) | {9}
-TARGET = set(range(0x21, 0x7F)) - set(b'"#<>')
+TARGET = set(range(0x21, 0x7F)) - set(b"#<>")
 SPACE = {32, 9}
 HEX = set(string.hexdigits.encode())
 

@@ -13,7 +13,7 @@ from lockgate.core.http import grammar
 CLASSES = {
     "skip_token": rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]",
     "skip_value": rb"[\t\x20-\x7e\x80-\xff]",
-    "skip_target": rb"[\x21\x24-\x3b\x3d\x3f-\x7e]",
+    "skip_target": rb"[\x21\x22\x24-\x3b\x3d\x3f-\x7e]",
     "skip_quoted": rb"[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]",
     "skip_name": rb"[A-Za-z0-9._~\-]",
     "skip_space": rb"[ \t]",

@@ -31,8 +31,8 @@ def _classes() -> bytes:
     table = bytearray(256)
     _mark(table, _TOKEN, 1)
     _mark(table, _VISIBLE + _OBS_TEXT + b" \t", 2)
-    # Request target: visible ASCII. Browsers send []{}|^`\ raw in a query; what URLs never hold stays out.
-    _mark(table, bytes(set(_VISIBLE) - set(b'"#<>')), 4)
+    # Request target: visible ASCII. Clients send []{}|^`\ and " raw in a query; # and <> stay out.
+    _mark(table, bytes(set(_VISIBLE) - set(b"#<>")), 4)
     # Inside a quoted string (RFC 9110 section 5.6.4) without its backslash.
     _mark(table, bytes(set(_VISIBLE + _OBS_TEXT + b" \t") - set(b'"\\')), 8)
     # A host name: what resolves. RFC 3986 also allows percent-encoding and sub-delims, which only attacks have.
