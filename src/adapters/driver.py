@@ -15,10 +15,10 @@ import socket
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.commands import Close, CloseConnection, OpenUpstream, PauseReading, SendData
-from .link import Link, reason_of
+from .link import Link, peer_name, reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses, literal_family
 
 if TYPE_CHECKING:
@@ -41,13 +41,6 @@ ACCEPT_PAUSE = 0.5
 
 BUG_PAUSE = 1.0
 """Seconds before the timer runs again after `handle_timer` failed, so that a bug there does not spin."""
-
-
-def peer_name(address: Any) -> tuple[str, int]:
-    """(address without zone, port) of what `accept` returned; `("", 0)` on a Unix socket."""
-    if isinstance(address, tuple):
-        return address[0].partition("%")[0], address[1]
-    return "", 0
 
 
 class Driver:

@@ -14,7 +14,7 @@ import errno
 import socket
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.commands import Close
 
@@ -32,6 +32,13 @@ LAST_READS = 16
 def reason_of(error: Exception) -> str:
     """A short name for logs: `ECONNRESET`, or the class of an error without a number (`gaierror`)."""
     return errno.errorcode.get(getattr(error, "errno", None) or 0, type(error).__name__)
+
+
+def peer_name(address: Any) -> tuple[str, int]:
+    """(address without zone, port) of what `accept` returned; `("", 0)` on a Unix socket."""
+    if isinstance(address, tuple):
+        return address[0].partition("%")[0], address[1]
+    return "", 0
 
 
 class Link:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from support_adapters import EchoHub
 
-from lockgate.adapters.driver import Driver, peer_name
-from lockgate.adapters.link import Link
+from lockgate.adapters.driver import Driver
+from lockgate.adapters.link import Link, peer_name
 from lockgate.adapters.outgoing import literal_family
 
 
