@@ -153,6 +153,9 @@ class Downstream(Channel):
             self.close()
         else:
             self.release()
+            # From here on only what is dropped counts.
+            self._body_bytes = 0
+            self._body_since = self.hub.now
 
     def answer(self, answer: Answer) -> None:
         """Give an answer of our own. LocalProtocolError if HTTP can not say it."""
