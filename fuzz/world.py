@@ -243,7 +243,7 @@ class World:
         whole = rest
         records = [record for record in self.hooks.records if record.client_port == end.peer.address[1]]
         # In the order of the answers: a request that broke off is the last one, but is logged while others are unsent.
-        records.sort(key=lambda record: "tag" in record.extra and record.end in ("bad_request", "client_timeout"))
+        records.sort(key=_broke_off)
         for method in [*(record.method for record in records if record.method), b"GET"]:
             if not rest:
                 return
@@ -282,3 +282,10 @@ class World:
 def describe(channel: Any) -> str:
     """A channel that should not be there any more."""
     return f"{type(channel).__name__} {channel.phase} held={channel.held} unsent={channel.unsent} eof={channel.eof}"
+
+
+def _broke_off(record: AccessRecord) -> bool:
+    """Whether the client broke a request off, or its head was refused (that record has no authority)."""
+    if "tag" in record.extra:
+        return record.end in ("bad_request", "client_timeout")
+    return not record.authority and record.end in ("bad_request", "client_timeout", "client_gone")

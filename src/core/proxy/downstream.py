@@ -492,7 +492,8 @@ class Downstream(Channel):
             else:
                 record.started = self.hub.now if status else self._idle_since
             record.method, record.target, record.version = http.unfinished_request
-            record.bytes_out = http.error_length
+            if status:
+                record.bytes_out = http.error_length
         if self.tls is not None and self.tls.hello is not None:
             record.sni = self.tls.hello.sni or ""
         self.hub.log(record)
