@@ -57,7 +57,9 @@ def extensions() -> list[Extension]:
     package = stage()
     if PURE:
         return []
-    paths = [*package.rglob("*.pyx"), *(path for path in package.rglob("*.py") if path.with_suffix(".pxd").exists())]
+    # The native gear is made of epoll; elsewhere the portable one serves.
+    native = [path for path in package.rglob("*.pyx") if path.stem != "poll" or sys.platform == "linux"]
+    paths = [*native, *(path for path in package.rglob("*.py") if path.with_suffix(".pxd").exists())]
     return [
         Extension(
             ".".join(path.relative_to(STAGE).with_suffix("").parts),

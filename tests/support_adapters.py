@@ -22,6 +22,7 @@ from lockgate.adapters import asyncio as on_asyncio
 from lockgate.adapters import threads as on_threads
 from lockgate.adapters import trio as on_trio
 from lockgate.core import commands
+from lockgate.core.backend import PURE
 from lockgate.core.commands import Close
 
 HIGH_WATER, LOW_WATER = 100_000, 20_000
@@ -293,7 +294,8 @@ class Running:
         self._stop: Callable[[], object] = lambda: None
         self._ready = threading.Event()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(getattr(self, f"_{adapter}"),), name=adapter)
+        loop, _, self._gear = adapter.partition("-")
+        self._thread = threading.Thread(target=self._run, args=(getattr(self, f"_{loop}"),), name=adapter, daemon=True)
         self._thread.start()
         self._ready.wait(5)
 
@@ -326,7 +328,7 @@ class Running:
     async def _serve_asyncio(self) -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(stop.set)
-        await on_asyncio.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set)
+        await on_asyncio.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set, gear=self._gear)
 
     def _trio(self) -> None:
         trio.run(self._serve_trio)
@@ -336,18 +338,20 @@ class Running:
         self._stop = lambda: token.run_sync_soon(stop.set)
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: on_trio.serve(
-                self.proxy, self.bindings, stop=stop, task_status=task_status
+                self.proxy, self.bindings, stop=stop, gear=self._gear, task_status=task_status
             ))  # fmt: skip
             self._ready.set()
 
     def _threads(self) -> None:
         stop = on_threads.Stop()
         self._stop = stop.set
-        on_threads.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set)
+        on_threads.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set, gear=self._gear)
         stop.close()
 
 
-ADAPTERS = ("asyncio", "uvloop", "trio", "threads")
+GEARS = ("portable",) if PURE else ("portable", "native")
+ADAPTERS = tuple(f"{loop}-{gear}" for loop in ("asyncio", "uvloop", "trio", "threads") for gear in GEARS)
+"""Every loop in every gear that there is."""
 
 
 @contextmanager

@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "core.proxy": CORE,
     "_accel": BASE,
     "certs": CORE,
-    "adapters": CORE,
+    "adapters": {*CORE, "_accel"},
     "testing": {*CORE, "certs"},
     "server": {*CORE, "certs", "adapters", ""},
     "__main__": {"server"},

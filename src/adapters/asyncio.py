@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .driver import Bindings, Callback, Driver
+from .gear import native_gear
 from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
+    from .._accel.poll import Poller
     from ..core.proxy.hub import ReverseProxy
 
 __all__ = ["serve"]
@@ -27,14 +29,18 @@ async def serve(
     *,
     stop: asyncio.Event | None = None,
     ready: Callable[[], None] | None = None,
+    gear: str = "auto",
 ) -> None:
     """Run `proxy` on the running loop.
 
     `bindings` are (listener, listening socket) pairs; the sockets are closed at the end. `ready` is called once
     connections are accepted. When `stop` is set, the proxy is drained: running requests finish (up to
     `Limits.drain_timeout`), then this returns. Cancelling cuts all connections off at once.
+
+    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` lets the loop watch each;
+    `auto` takes the native one where it is compiled.
     """
-    driver = _Driver(proxy, asyncio.get_running_loop())
+    driver = _Driver(proxy, asyncio.get_running_loop(), native_gear(gear))
     try:
         driver.listen(bindings)
         if ready is not None:
@@ -49,12 +55,15 @@ async def serve(
 class _Driver(Driver):
     errors_once = True  # libuv (uvloop) stops watching a socket at its first error, though there may be data before it
 
-    def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(proxy, loop.time)
+    def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop, poller: Poller | None) -> None:
+        super().__init__(proxy, loop.time, poller)
+        self._poller = poller
         self.drained = asyncio.Event()
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._lookups: set[asyncio.Task[None]] = set()
+        if poller is not None:
+            loop.add_reader(poller.fileno(), poller.turn, 0.0)
 
     def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
         if read is None:
@@ -90,6 +99,9 @@ class _Driver(Driver):
 
     def close(self) -> None:
         super().close()
+        if self._poller is not None:
+            self._loop.remove_reader(self._poller.fileno())
+            self._poller.close()
         for task in self._lookups:
             task.cancel()
         if self._timer is not None:

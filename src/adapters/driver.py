@@ -17,7 +17,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .._accel.gear import Gear
 from ..core.commands import Close, CloseConnection, OpenUpstream, PauseReading, SendData
+from .gear import Callbacks
 from .link import Link, peer_name, reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses, literal_family
 
@@ -53,9 +55,10 @@ class Driver:
     errors_once = False
     """Does the loop report a socket with an error (a reset) once only, even if that was not read yet?"""
 
-    def __init__(self, proxy: ReverseProxy, now: Callable[[], float]) -> None:
+    def __init__(self, proxy: ReverseProxy, now: Callable[[], float], gear: Gear | None = None) -> None:
         self.proxy = proxy
         self.now = now
+        self.gear = Gear(self.watch) if gear is None else gear
         self.links: set[Link] = set()
         self.listening: dict[socket.socket, Listener] = {}
         self.armed: float | None = None
@@ -96,7 +99,7 @@ class Driver:
         for listener, sock in bindings:
             sock.setblocking(False)
             self.listening[sock] = listener
-            self.watch(sock, partial(self._accept, sock), None)
+            self._watch_accept(sock, True)
 
     def timeout(self) -> float | None:
         """For how long a loop may wait for sockets; None for ever."""
@@ -145,7 +148,7 @@ class Driver:
         if self._accept_again is not None and self._accept_again <= now:
             self._accept_again = None
             for sock in self.listening:
-                self.watch(sock, partial(self._accept, sock), None)
+                self._watch_accept(sock, True)
         elif self._accept_again is not None:
             self._call_at(self._accept_again)
         try:
@@ -228,7 +231,7 @@ class Driver:
     def _rest(self) -> None:
         """Accept nothing for a while."""
         for sock in self.listening:
-            self.watch(sock, None, None)
+            self._watch_accept(sock, False)
         self._accept_again = self.now() + ACCEPT_PAUSE
         self._call_at(self._accept_again)
 
@@ -241,5 +244,8 @@ class Driver:
     def _close_listening(self) -> None:
         while self.listening:
             sock, _ = self.listening.popitem()
-            self.watch(sock, None, None)
+            self._watch_accept(sock, False)
             sock.close()
+
+    def _watch_accept(self, sock: socket.socket, wanted: bool) -> None:
+        self.gear.watch(Callbacks(partial(self._accept, sock)), sock, wanted, False)

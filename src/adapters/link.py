@@ -3,8 +3,8 @@
 The loops differ in how they say that a socket is ready, so that is all they are asked for (`Driver.watch`). Reading,
 writing and closing are here, on a plain non-blocking socket:
 
-* one `recv_into` for each readiness, so that no peer can keep the loop for itself;
-* `send` takes what the core has queued, and exactly what the kernel accepted is reported, at once;
+* one read for each readiness, so that no peer can keep the loop for itself;
+* a write takes what the core has queued, and exactly what the kernel accepted is reported, at once;
 * no error of a socket gets out of here: the core hears `connection_lost` with a short reason.
 """
 
@@ -16,6 +16,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .._accel.gear import AGAIN, Watched
 from ..core.commands import Close
 
 if TYPE_CHECKING:
@@ -41,17 +42,19 @@ def peer_name(address: Any) -> tuple[str, int]:
     return "", 0
 
 
-class Link:
+class Link(Watched):
     """The socket of one channel; `channel.transport` while there is one.
 
     `sock` is None before it is connected and after the end. `reading` is what the core wants, `ended` that the peer
     will send no more, `writing` that we wait for room in the socket.
     """
 
-    __slots__ = ("channel", "closed", "driver", "ended", "reading", "sock", "writing")
+    __slots__ = ("channel", "closed", "driver", "ended", "fd", "gear", "reading", "sock", "writing")
 
     def __init__(self, driver: Driver, channel: Channel, sock: socket.socket | None = None) -> None:
         self.driver = driver
+        self.gear = driver.gear
+        self.fd = -1
         self.channel = channel
         self.sock: socket.socket | None = None
         self.reading = True
@@ -95,17 +98,15 @@ class Link:
             if not size:
                 self._watch_write(False)
                 return
-            try:
-                count = self.sock.send(data)
-            except (BlockingIOError, InterruptedError):
+            count = self.gear.send(self.sock, self.fd, data)
+            del data  # the core cannot resize its buffer while we hold a view of it
+            if count == AGAIN:
                 self._watch_write(True)
                 return
-            except OSError as error:
-                del data
+            if count < 0:
                 self._read_the_rest()
-                self.lost(reason_of(error))
+                self.lost(errno.errorcode.get(-count, "EIO"))
                 return
-            del data  # the core cannot resize its buffer while we hold a view of it
             channel.data_sent(count, driver.now())
             if count < size:
                 self._watch_write(True)
@@ -161,12 +162,11 @@ class Link:
         `failed`: the socket's error was taken already; what then reads like an end of file is the reset.
         """
         channel = self.channel
-        try:
-            count = sock.recv_into(channel.get_buffer())
-        except (BlockingIOError, InterruptedError):
+        count = self.gear.receive(sock, self.fd, channel.get_buffer())
+        if count == AGAIN:
             return False
-        except OSError as error:
-            self.lost(reason_of(error))
+        if count < 0:
+            self.lost(errno.errorcode.get(-count, "EIO"))
             return True
         if not count and failed:
             return False
@@ -195,14 +195,14 @@ class Link:
             self.lost(errno.errorcode.get(code, "unknown"))
 
     def _set_reading(self, wanted: bool) -> None:
-        if self.ended or self.reading is wanted:
+        if self.ended or self.reading == wanted:
             return
         self.reading = wanted
         if self.sock is not None:
             self.watch(self.sock)
 
     def _watch_write(self, wanted: bool) -> None:
-        if self.sock is not None and self.writing is not wanted:
+        if self.sock is not None and self.writing != wanted:
             self.writing = wanted
             self.watch(self.sock)
 
@@ -211,6 +211,7 @@ class Link:
     def established(self, sock: socket.socket) -> None:
         """`sock` is connected: it is ours now."""
         self.sock = sock
+        self.fd = sock.fileno()
         if sock.family != getattr(socket, "AF_UNIX", None):
             with suppress(OSError):  # gone already: the first read will say so
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -218,11 +219,11 @@ class Link:
 
     def watch(self, sock: socket.socket) -> None:
         """Have the loop report what we wait for now."""
-        self.driver.watch(sock, self.on_readable if self.reading else None, self.on_writable if self.writing else None)
+        self.gear.watch(self, sock, self.reading, self.writing)
 
     def drop(self, sock: socket.socket, reset: bool = False) -> None:
         """Close `sock`; with `reset`, so that the peer gets RST."""
-        self.driver.watch(sock, None, None)
+        self.gear.watch(self, sock, False, False)
         if reset:
             with suppress(OSError):  # gone already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

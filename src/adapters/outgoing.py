@@ -88,7 +88,7 @@ class OutgoingLink(Link):
             if code == errno.EINPROGRESS:
                 self.attempt = sock
                 self.writing = True
-                self.driver.watch(sock, None, self.on_writable)
+                self.gear.watch(self, sock, False, True)
                 return
             reason = errno.errorcode.get(code, reason)
             sock.close()

@@ -17,10 +17,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .driver import Bindings, Callback, Driver
+from .gear import Callbacks, native_gear
 from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
+    from .._accel.gear import Gear
+    from .._accel.poll import Poller
     from ..core.proxy.hub import ReverseProxy
 
 __all__ = ["Server", "Stop", "serve"]
@@ -57,14 +60,19 @@ def serve(
     *,
     stop: Stop | None = None,
     ready: Callable[[], None] | None = None,
+    gear: str = "auto",
 ) -> None:
     """Run `proxy` in this thread until `stop` is set.
 
     `bindings` are (listener, listening socket) pairs; the sockets are closed at the end. `ready` is called once
     connections are accepted. When `stop` is set, the proxy is drained: running requests finish (up to
     `Limits.drain_timeout`), then this returns. An exception such as KeyboardInterrupt cuts all connections off at once.
+
+    `gear`: `native` blocks in an epoll set of its own, `portable` in a `selectors` one; `auto` takes the native one where it
+    is compiled.
     """
-    driver = _Driver(proxy)
+    poller = native_gear(gear)
+    driver = _Driver(proxy) if poller is None else _NativeDriver(proxy, poller)
     try:
         driver.listen(bindings)
         if stop is not None:
@@ -121,14 +129,14 @@ class Server:
 
 
 class _Driver(Driver):
-    def __init__(self, proxy: ReverseProxy) -> None:
-        super().__init__(proxy, time.monotonic)
+    def __init__(self, proxy: ReverseProxy, gear: Gear | None = None) -> None:
+        super().__init__(proxy, time.monotonic, gear)
         self.drained = False
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
-        self._selector.register(self._woken, selectors.EVENT_READ, (self._on_woken, None))
+        self.gear.watch(Callbacks(self._on_woken), self._woken, True, False)
         self._lookups: ThreadPoolExecutor | None = None
         self._found: deque[tuple[OutgoingLink, Future[Any]]] = deque()
 
@@ -146,10 +154,10 @@ class _Driver(Driver):
         """Drain when `stop` is set."""
 
         def begin() -> None:
-            self._selector.unregister(stop)
+            self.gear.watch(Callbacks(begin), stop, False, False)
             self.drain()
 
-        self._selector.register(stop, selectors.EVENT_READ, (begin, None))
+        self.gear.watch(Callbacks(begin), stop, True, False)
 
     def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
         events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
@@ -197,3 +205,18 @@ class _Driver(Driver):
         self._selector.close()
         self._waker.close()
         self._woken.close()
+
+
+class _NativeDriver(_Driver):
+    def __init__(self, proxy: ReverseProxy, poller: Poller) -> None:
+        super().__init__(proxy, poller)
+        self._poller = poller
+
+    def turn(self) -> None:
+        timeout = self.timeout()
+        self._poller.turn(-1.0 if timeout is None else timeout)
+        self.tick()
+
+    def close(self) -> None:
+        super().close()
+        self._poller.close()

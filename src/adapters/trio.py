@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 import trio
 
 from .driver import Bindings, Callback, Driver
+from .gear import native_gear
 from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
+    from .._accel.gear import Gear
+    from .._accel.poll import Poller
     from ..core.proxy.hub import ReverseProxy
 
 __all__ = ["serve"]
@@ -29,6 +32,7 @@ async def serve(
     bindings: Bindings,
     *,
     stop: trio.Event | None = None,
+    gear: str = "auto",
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run `proxy` in the current trio run.
@@ -36,24 +40,40 @@ async def serve(
     `bindings` are (listener, listening socket) pairs, stdlib sockets; they are closed at the end. `task_status` says
     when connections are accepted (`nursery.start`). When `stop` is set, the proxy is drained: running requests finish
     (up to `Limits.drain_timeout`), then this returns. Cancelling cuts all connections off at once.
+
+    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` lets the loop watch each;
+    `auto` takes the native one where it is compiled.
     """
     async with trio.open_nursery() as nursery:
-        driver = _Driver(proxy, nursery)
+        poller = native_gear(gear)
+        driver = _Driver(proxy, nursery, poller)
         try:
             driver.listen(bindings)
             nursery.start_soon(driver.run_timer)
+            if poller is not None:
+                nursery.start_soon(run_poller, poller)
             task_status.started()
             await (trio.Event() if stop is None else stop).wait()
             driver.drain()
             await driver.drained.wait()
         finally:
             driver.close()
-        nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+            if poller is not None:
+                trio.lowlevel.notify_closing(poller.fileno())
+                poller.close()
+
+
+async def run_poller(poller: Poller) -> None:
+    """Deal with the sockets of the native gear whenever any of them is ready."""
+    while True:
+        await trio.lowlevel.wait_readable(poller.fileno())
+        poller.turn(0.0)
 
 
 class _Driver(Driver):
-    def __init__(self, proxy: ReverseProxy, nursery: trio.Nursery) -> None:
-        super().__init__(proxy, trio.current_time)
+    def __init__(self, proxy: ReverseProxy, nursery: trio.Nursery, gear: Gear | None) -> None:
+        super().__init__(proxy, trio.current_time, gear)
         self.drained = trio.Event()
         self._nursery = nursery
         self._timer = trio.CancelScope()
