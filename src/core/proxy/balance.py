@@ -76,7 +76,7 @@ class ServerGroup:
 
     def keep(self, upstream: Upstream) -> bool:
         """Take back a connection that can be used again; False if there are enough already."""
-        if sum(len(server.idle) for server in self.servers) >= self.limits.pool_size:
+        if sum([len(server.idle) for server in self.servers]) >= self.limits.pool_size:
             return False
         upstream.server.idle.append(upstream)
         upstream.server.down_until = 0.0

@@ -5,13 +5,14 @@ from .channel cimport Channel
 cdef class Downstream(Channel)
 
 from ..h1.connection cimport H1Connection
+from .forward cimport ClientInfo
 from .relay cimport Relay
 
 
 cdef class Downstream(Channel):
     cdef public object listener
     cdef public object policy
-    cdef public object client
+    cdef public ClientInfo client
     cdef public Relay relay
     cdef public Py_ssize_t identity
     cdef public object info

@@ -108,7 +108,7 @@ def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -
         element = b"for=%s;host=%s;proto=%s" % (client.element, _quoted(request.authority), client.proto)
         kept.append((b"forwarded", b", ".join([*chain.pop(b"forwarded", ()), element])))
     for name, values in chain.items():  # what a trusted hop said and no rule rewrote
-        kept.extend((name, value) for value in values)
+        kept.extend([(name, value) for value in values])
     headers = Headers(kept)
     if rules.via:
         add_via(headers, request.version)

@@ -3,6 +3,7 @@ cimport cython
 cdef class Relay
 
 from ..events cimport Data, EndOfMessage, Request, Response
+from .balance cimport Server, ServerGroup
 from .downstream cimport Downstream
 from .upstream cimport Upstream
 
@@ -19,8 +20,8 @@ cdef class Relay:
     cdef public bint response_ended
     cdef public bint tunnel
     cdef public bint finished
-    cdef object _group
-    cdef object _server
+    cdef ServerGroup _group
+    cdef Server _server
     cdef list _tried
     cdef int _attempts
     cdef bint _fresh

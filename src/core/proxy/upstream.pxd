@@ -5,12 +5,13 @@ from .channel cimport Channel
 cdef class Upstream(Channel)
 
 from ..h1.connection cimport H1Connection
+from .balance cimport Server, ServerGroup
 from .relay cimport Relay
 
 
 cdef class Upstream(Channel):
-    cdef public object group
-    cdef public object server
+    cdef public ServerGroup group
+    cdef public Server server
     cdef public Relay relay
     cdef public double idle_since
     cdef public double last_read

@@ -1,0 +1,16 @@
+cdef class SendData:
+    cdef public object channel
+
+cdef class OpenUpstream:
+    cdef public object channel
+    cdef public object address
+
+cdef class CloseConnection:
+    cdef public object channel
+    cdef public object how
+
+cdef class PauseReading:
+    cdef public object channel
+
+cdef class ResumeReading:
+    cdef public object channel
