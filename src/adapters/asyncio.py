@@ -53,11 +53,11 @@ async def serve(
 
 
 class _Driver(Driver):
-    errors_once = True  # libuv (uvloop) stops watching a socket at its first error, though there may be data before it
-
     def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop, poller: Poller | None) -> None:
         super().__init__(proxy, loop.time, poller)
         self._poller = poller
+        # libuv (uvloop) stops watching a socket at its first error, though there may be data before it.
+        self.errors_once = poller is None
         self.drained = asyncio.Event()
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None

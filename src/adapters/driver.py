@@ -52,8 +52,7 @@ class Driver:
     waits with a timeout asks `timeout` before and calls `tick` after. `resolve` blocks unless it is overridden.
     """
 
-    errors_once = False
-    """Does the loop report a socket with an error (a reset) once only, even if that was not read yet?"""
+    errors_once = False  # does the loop report a socket's error (a reset) once only, even if there is data before it?
 
     def __init__(self, proxy: ReverseProxy, now: Callable[[], float], gear: Gear | None = None) -> None:
         self.proxy = proxy

@@ -28,8 +28,9 @@ cdef class Link(Watched):
     cpdef fail(self, error)
 
     @cython.locals(count=Py_ssize_t)
-    cdef bint _read(self, sock) except -1
+    cdef bint _read(self, sock, bint failed=*) except -1
     cdef _read_the_rest(self)
+    cdef _look_for_an_error(self, sock)
     cdef _set_reading(self, bint wanted)
     cdef _watch_write(self, bint wanted)
 

@@ -184,7 +184,7 @@ class Link(Watched):
     def _read_the_rest(self) -> None:
         """The connection failed: what the peer said before it left (an early answer, mostly) may still be in the socket."""
         for _ in range(LAST_READS):
-            if self.sock is None or not self.reading or not self._read(self.sock, failed=True):
+            if self.sock is None or not self.reading or not self._read(self.sock, True):
                 return
 
     def _look_for_an_error(self, sock: socket.socket) -> None:
