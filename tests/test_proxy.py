@@ -439,6 +439,21 @@ def test_a_server_that_speaks_while_idle_is_discarded() -> None:
     assert client.text.count("hello") == 1
 
 
+def test_an_answer_before_the_request_was_taken_is_for_nobody() -> None:
+    world = World()
+    client = world.client()
+    client.send(GET)
+    (server,) = world.servers
+    server.send(OK)
+    server.takes = 0
+    client.send(GET)
+    server.send(OK)  # it can not have read the second request
+    assert client.text.count("hello") == 1
+    assert client.text.count("HTTP/1.1 502") == 1
+    assert server.how == [Close.ABORT]
+    assert world.records[1].end == "upstream_bad"
+
+
 def test_an_idle_connection_that_closes_in_the_face_of_a_safe_request_is_replaced() -> None:
     world = World()
     client = world.client()

@@ -19,6 +19,7 @@ cdef class Upstream(Channel):
     cdef double _opened
     cdef double _request_sent
     cdef bint _responding
+    cdef bint _asked
 
     # What the relay calls
     cpdef take(self, Relay relay)

@@ -33,6 +33,7 @@ class Upstream(Channel):
     """Made by a relay; `OpenUpstream` tells the adapter to connect it."""
 
     __slots__ = (
+        "_asked",
         "_opened",
         "_request_sent",
         "_responding",
@@ -53,6 +54,7 @@ class Upstream(Channel):
         self.last_read = hub.now
         self.answered = False
         """At least one byte came since the request was sent."""
+        self._asked = False  # the kernel has taken at least one byte of the request
         self._opened = hub.now
         self._request_sent = NEVER
         self._responding = False
@@ -74,6 +76,11 @@ class Upstream(Channel):
                 self.advance()
         self.hub.settle()
 
+    def data_sent(self, nbytes: int, now: float) -> None:
+        """The kernel took `nbytes` of `data_to_send()`."""
+        self._asked = True
+        Channel.data_sent(self, nbytes, now)
+
     def connect_failed(self, now: float, reason: str) -> None:
         """The socket could not be connected; it is closed."""
         self.hub.now = now
@@ -88,6 +95,7 @@ class Upstream(Channel):
         """An idle connection gets a request."""
         self.relay = relay
         self.answered = False
+        self._asked = False
         self._request_sent = NEVER
         self._responding = False
         relay.upstream_ready(self)
@@ -142,6 +150,7 @@ class Upstream(Channel):
     def _ready(self) -> None:
         self.http = H1Connection(Role.CLIENT, limits=self.hub.limits)
         relay = self.relay
+        self._asked = False
         if relay is None:
             self.close()
         else:
@@ -156,6 +165,10 @@ class Upstream(Channel):
                 if http.buffered or self.eof:  # a server that speaks unasked, or closes, is of no more use
                     self.group.forget(self)
                     self.close()
+                return
+            if not self._asked and http.buffered:
+                # It cannot have read the request: this is an answer prepared for whoever comes next.
+                self._give_up("upstream_bad", "answered before it was asked")
                 return
             try:
                 event: Any = http.next_event()
