@@ -37,7 +37,7 @@ lint: $(VENV)/with-lint build
 	$(RUN) .ci/stubs
 
 fuzz: $(VENV)/with-test build
-	$(RUN) fuzz/run.py --seconds $(FUZZ_SECONDS)
+	$(RUN) fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 build: $(VENV)/with-base
 	@$(RUN) setup.py -q build_ext --inplace

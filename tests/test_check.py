@@ -418,6 +418,15 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text):
         prepare(config.read_file(path))
 
 
+def test_a_key_with_a_line_end_is_named_in_one_line() -> None:
+    draft = config._read({"backend": {"\n": None}}, config.Source("x.toml"), Path("/nowhere"))
+    with pytest.raises(ConfigError) as caught:
+        prepare(draft)
+    said = [str(problem) for problem in caught.value.problems]
+    assert not any("\n" in line for line in said)
+    assert any("\\n" in line for line in said)
+
+
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

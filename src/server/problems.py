@@ -26,7 +26,12 @@ class Problem:
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file
         text = f"{where}: {'warning: ' if self.warning else ''}{self.message}"
-        return f"{text}; {self.remedy}" if self.remedy else text
+        return one_line(f"{text}; {self.remedy}" if self.remedy else text)
+
+
+def one_line(text: str) -> str:
+    """`text` with characters that cannot be printed escaped: a quoted key of TOML may hold any, line ends too."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 class ConfigError(LockgateError):

@@ -25,6 +25,10 @@ from .states cimport move
 from .writers cimport HeadWriter
 
 
+cdef int _IDLE, _ANSWERING, _BODY, _DONE, _CLOSED, _TUNNEL, _ERROR
+cdef int _ON_DATA, _ON_END, _ON_EOF, _ON_INFORMATIONAL, _ON_NEXT, _ON_REQUEST, _ON_RESPONSE, _ON_STOP, _ON_SWITCH
+
+
 cdef class H1Connection:
     cdef object _limits
     cdef bytes _scheme

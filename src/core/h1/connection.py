@@ -45,6 +45,7 @@ from .states import FORBIDDEN, Input, State, move
 from .writers import HeadWriter
 
 _DEFAULT_LIMITS = Limits()
+# Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
 _IDLE = int(State.IDLE)
 _ANSWERING = int(State.ANSWERING)
 _BODY = int(State.BODY)
@@ -53,6 +54,15 @@ _MUST_CLOSE = int(State.MUST_CLOSE)
 _CLOSED = int(State.CLOSED)
 _TUNNEL = int(State.TUNNEL)
 _ERROR = int(State.ERROR)
+_ON_DATA = int(Input.DATA)
+_ON_END = int(Input.END)
+_ON_EOF = int(Input.EOF)
+_ON_INFORMATIONAL = int(Input.INFORMATIONAL)
+_ON_NEXT = int(Input.NEXT)
+_ON_REQUEST = int(Input.REQUEST)
+_ON_RESPONSE = int(Input.RESPONSE)
+_ON_STOP = int(Input.STOP)
+_ON_SWITCH = int(Input.SWITCH)
 
 
 class H1Connection:
@@ -192,7 +202,7 @@ class H1Connection:
             return NEED_DATA
         self._closed_reported = True
         self.keep_alive = False
-        self._move_in(Input.EOF)
+        self._move_in(_ON_EOF)
         return ConnectionClosed()
 
     def _read_request(self) -> HTTPEvent | Signal:
@@ -215,8 +225,8 @@ class H1Connection:
         self._awaits_continue = request.expect_continue
         self._body = self._reader(length, limit)
         head.reset()
-        self._move_in(Input.REQUEST)
-        self._move_out(Input.REQUEST)
+        self._move_in(_ON_REQUEST)
+        self._move_out(_ON_REQUEST)
         return request
 
     def _read_response(self) -> HTTPEvent | Signal:
@@ -247,7 +257,7 @@ class H1Connection:
             self.keep_alive = False
         self._body = UntilCloseReader() if until_close else self._reader(length, None)
         head.reset()
-        self._move_in(Input.RESPONSE)
+        self._move_in(_ON_RESPONSE)
         return response
 
     def _reader(self, length: int | None, limit: int | None) -> BodyReader:
@@ -268,7 +278,7 @@ class H1Connection:
                 raise RemoteProtocolError(Fault.TRUNCATED, "connection ended in the body of a message")
         if isinstance(event, EndOfMessage):
             self._body = None
-            self._move_in(Input.END)
+            self._move_in(_ON_END)
             self._settle()
         self._awaits_continue = False
         return event
@@ -289,7 +299,7 @@ class H1Connection:
                 self._send_data(Data(text))
                 self.error_length = len(text)
             self._send_end(EndOfMessage())
-            self._move_out(Input.STOP)
+            self._move_out(_ON_STOP)
 
     # Sending
 
@@ -333,12 +343,12 @@ class H1Connection:
         """Both sides are done: be ready for the next exchange. `LocalProtocolError` if that is not so."""
         if self._state_in != _DONE or self._state_out != _DONE or not self.reusable:
             raise LocalProtocolError("the connection cannot be used again now")
-        self._move_in(Input.NEXT)
-        self._move_out(Input.NEXT)
+        self._move_in(_ON_NEXT)
+        self._move_out(_ON_NEXT)
         self._start_exchange()
 
     def _send_request(self, request: Request) -> None:
-        state = self._allowed(Input.REQUEST, not self._is_server)
+        state = self._allowed(_ON_REQUEST, not self._is_server)
         if not self.reusable:
             raise LocalProtocolError("the connection cannot be used again")
         writer = HeadWriter()
@@ -347,13 +357,13 @@ class H1Connection:
         self._request_is_head = request.method == b"HEAD"
         self._offered = request.upgrade
         self._state_out = state
-        self._move_in(Input.REQUEST)
+        self._move_in(_ON_REQUEST)
 
     def _send_response(self, response: Response) -> None:
         if response.status == 101:
             self._send_switch(response)
             return
-        state = self._allowed(Input.RESPONSE, self._is_server)
+        state = self._allowed(_ON_RESPONSE, self._is_server)
         # RFC 9110 section 10.1.1: a client that gets its answer instead of 100 may send the body or not, and no one can
         # tell which. An answer to no request at all cannot be followed by anything either.
         unasked = self._state_out == _IDLE
@@ -368,7 +378,7 @@ class H1Connection:
         self._state_out = state
 
     def _send_switch(self, response: Response) -> None:
-        self._allowed(Input.SWITCH, self._is_server)
+        self._allowed(_ON_SWITCH, self._is_server)
         if (
             self._state_in != _DONE
             or self._offered is None
@@ -380,7 +390,7 @@ class H1Connection:
         self._switch()
 
     def _send_informational(self, response: InformationalResponse) -> None:
-        self._allowed(Input.INFORMATIONAL, self._is_server)
+        self._allowed(_ON_INFORMATIONAL, self._is_server)
         data = HeadWriter().informational(response)
         if response.status == 100:
             self._awaits_continue = False
@@ -389,7 +399,7 @@ class H1Connection:
             self._out.append(data)
 
     def _send_data(self, event: Data) -> None:
-        self._allowed(Input.DATA, True)
+        self._allowed(_ON_DATA, True)
         data = event.data
         size = len(data)
         if not size:
@@ -407,7 +417,7 @@ class H1Connection:
         self._out.append(data)
 
     def _send_end(self, event: EndOfMessage) -> None:
-        state = self._allowed(Input.END, True)
+        state = self._allowed(_ON_END, True)
         if self._out_left > 0:
             raise LocalProtocolError("less data than was announced")
         # Only chunks can be followed by trailers; elsewhere they may be left out (RFC 9110 section 6.5).
@@ -442,17 +452,17 @@ class H1Connection:
         """When both messages are complete and were the last ones, nothing more is to come."""
         if self._state_in == _DONE and self._state_out == _DONE and not self.keep_alive:
             self._stop_reading()
-            self._move_out(Input.STOP)
+            self._move_out(_ON_STOP)
 
     def _stop_reading(self) -> None:
         """Nothing more is expected from the peer; what is there or comes is not looked at."""
-        self._move_in(Input.STOP)
+        self._move_in(_ON_STOP)
         self._buffer.clear()
 
     def _switch(self) -> None:
         """Both sides become a tunnel."""
-        self._move_in(Input.SWITCH)
-        self._move_out(Input.SWITCH)
+        self._move_in(_ON_SWITCH)
+        self._move_out(_ON_SWITCH)
         self.keep_alive = False
         self._body = UntilCloseReader()
         self._out_left = UNTIL_CLOSE

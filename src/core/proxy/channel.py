@@ -33,7 +33,7 @@ from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
 from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection
-from .phase import Phase
+from .phase import CLOSED, CLOSING, LINGERING, OPEN
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Channel:
     def __init__(self, hub: ReverseProxy) -> None:
         self.hub = hub
         self.transport: Any = None
-        self.phase = Phase.OPEN
+        self.phase = OPEN
         self.tls: TLSConnection | None = None
         self.http: H1Connection | None = None
         self.eof = False
@@ -89,14 +89,14 @@ class Channel:
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes came from the peer."""
         self.hub.now = now
-        if self.phase is Phase.OPEN:
+        if self.phase is OPEN:
             self._received(len(data))
             if self.tls is not None:
                 self.tls.receive_data(data)
             elif self.http is not None:
                 self.http.receive_data(data)
             self.advance()
-        elif self.phase is not Phase.CLOSED:
+        elif self.phase is not CLOSED:
             self._drop(len(data))
         self.hub.settle()
 
@@ -105,20 +105,20 @@ class Channel:
         self.hub.now = now
         if not self.eof:
             self.eof = True
-            if self.phase is Phase.OPEN:
+            if self.phase is OPEN:
                 if self.tls is not None:
                     self.tls.receive_eof()
                 else:
                     self._stream_ended(True)
                 self.advance()
-            elif self.phase is Phase.LINGERING:
+            elif self.phase is LINGERING:
                 self._closed(Close.BOTH)
         self.hub.settle()
 
     def connection_lost(self, now: float, reason: str = "") -> None:
         """The socket is gone: reset, or an error while writing. Nothing more will be sent or received."""
         self.hub.now = now
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not CLOSED:
             self._closed(None)
             self._lost(reason or "connection lost")
         self.hub.settle()
@@ -135,7 +135,7 @@ class Channel:
         """The kernel took `nbytes` of `data_to_send()`."""
         hub = self.hub
         hub.now = now
-        if self.phase is Phase.CLOSED:
+        if self.phase is CLOSED:
             return
         self._sent += nbytes
         self.unsent -= nbytes
@@ -156,16 +156,16 @@ class Channel:
     @property
     def closed(self) -> bool:
         """There is no socket any more, or will be none."""
-        return self.phase is Phase.CLOSED
+        return self.phase is CLOSED
 
     # -- for Downstream, Upstream and the hub ----------------------------------------------------------------------
 
     def advance(self) -> None:
         """Make all that can be made of what has been received."""
-        while self.phase is Phase.OPEN and not self.held:
+        while self.phase is OPEN and not self.held:
             if self.http is not None:
                 self._advance_http()
-                if self.held or self.phase is not Phase.OPEN:
+                if self.held or self.phase is not OPEN:
                     break
             if self.tls is None:
                 break
@@ -210,13 +210,13 @@ class Channel:
 
     def pause(self) -> None:
         """Read nothing, but go on with what has been received."""
-        if self.reading and self.phase is Phase.OPEN:
+        if self.reading and self.phase is OPEN:
             self.reading = False
             self.hub.command(PauseReading(self))
 
     def resume(self) -> None:
         """Read again."""
-        if not self.reading and self.phase is not Phase.CLOSED:
+        if not self.reading and self.phase is not CLOSED:
             self.reading = True
             self.hub.command(ResumeReading(self))
 
@@ -230,28 +230,28 @@ class Channel:
                 except TLSError as error:
                     self._tls_failed(error)
             data = self.tls.data_to_send()
-        if data and self.phase is not Phase.CLOSED:
+        if data and self.phase is not CLOSED:
             if not self.unsent:
                 self._progress = self.hub.now
             self._chunks.append(data)
             self.unsent += len(data)
-        if self.unsent and not self._announced and self.phase is not Phase.CLOSED:
+        if self.unsent and not self._announced and self.phase is not CLOSED:
             self._announced = True
             self.hub.command(SendData(self))
 
     def close(self) -> None:
         """Send what is queued, say goodbye, half close, and linger until the peer has closed too."""
-        if self.phase is Phase.OPEN:
+        if self.phase is OPEN:
             self.flush()
             if self.tls is not None:
                 self.tls.close()
-            self.phase = Phase.CLOSING
+            self.phase = CLOSING
             self.resume()
             self.touch()
 
     def finish_sending(self) -> None:
         """Half close once everything is sent; go on receiving. For tunnels."""
-        if self.phase is Phase.OPEN:
+        if self.phase is OPEN:
             self.flush()
             if self.tls is not None:
                 self.tls.close()
@@ -260,7 +260,7 @@ class Channel:
 
     def abort(self) -> None:
         """Reset: what was sent must not look complete."""
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not CLOSED:
             self._closed(Close.ABORT)
 
     def settle(self) -> None:
@@ -272,16 +272,16 @@ class Channel:
             self._again = False
             self.advance()
         self.flush()
-        if self.phase is Phase.OPEN:
+        if self.phase is OPEN:
             self._settle()
         if not self.unsent:
             self._sent_all()
         if self.closed:
             return
-        if self.phase is Phase.OPEN:
-            deadline = self._read_deadline()
-        else:  # what the peer owed us does not matter any more
-            deadline = self._linger_until if self.phase is Phase.LINGERING else NEVER
+        # Once it is closing, what the peer owed us does not matter any more.
+        deadline = self._read_deadline() if self.phase is OPEN else NEVER
+        if self.phase is LINGERING:
+            deadline = self._linger_until
         if self.unsent:
             deadline = min(deadline, self._progress + self.hub.limits.write_timeout)
         self.hub.timers.arm(self.timer, deadline)
@@ -292,9 +292,9 @@ class Channel:
         if self.unsent and self._progress + self.hub.limits.write_timeout <= now:
             self._closed(Close.ABORT)
             self._write_stalled()
-        elif self.phase is Phase.LINGERING:
+        elif self.phase is LINGERING:
             self._closed(Close.BOTH)
-        elif self.phase is Phase.OPEN and self._read_deadline() <= now:
+        elif self.phase is OPEN and self._read_deadline() <= now:
             self._too_slow()
         self.touch()
 
@@ -346,11 +346,11 @@ class Channel:
     def _sent_all(self) -> None:
         """Nothing waits to be sent: the time for what had to wait for that."""
         self._flushed()
-        if self.phase is Phase.CLOSING:
+        if self.phase is CLOSING:
             if self.eof:
                 self._closed(Close.BOTH)
                 return
-            self.phase = Phase.LINGERING
+            self.phase = LINGERING
             self._linger_until = self.hub.now + self.hub.limits.linger_timeout
             self._half_close = True
         if self._half_close:
@@ -365,7 +365,7 @@ class Channel:
 
     def _closed(self, how: Close | None) -> None:
         """The socket is to be closed (None: is gone), and the channel with it."""
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self.timer.cancel()
         self.unsent = 0
         self._chunks.clear()

@@ -29,7 +29,7 @@ from ..tls.failure import Alert
 from .channel import Channel
 from .forward import ClientInfo, client_address
 from .hooks import Answer
-from .phase import Phase
+from .phase import OPEN
 from .policy import Listener, Policy
 from .record import AccessRecord
 from .relay import Relay
@@ -105,7 +105,7 @@ class Downstream(Channel):
         relay = self.relay
         if (
             self.tls is not None
-            and self.phase is Phase.OPEN
+            and self.phase is OPEN
             and relay is not None
             and not relay.tunnel
             and not relay.response_ended
@@ -280,7 +280,7 @@ class Downstream(Channel):
     # -- HTTP ------------------------------------------------------------------------------------------------------
 
     def _advance_http(self) -> None:
-        while not self.held and self.phase is Phase.OPEN:
+        while not self.held and self.phase is OPEN:
             http = self.http
             assert http is not None
             try:
@@ -394,7 +394,7 @@ class Downstream(Channel):
             elif self.unsent <= limits.low_water:
                 relay.upstream.release()
         http = self.http
-        if http is None or self.held or self.phase is not Phase.OPEN:
+        if http is None or self.held or self.phase is not OPEN:
             return
         if http.buffered > limits.read_size:  # pipelined requests can wait in the kernel
             self.pause()

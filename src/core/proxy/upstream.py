@@ -21,7 +21,7 @@ from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
 from .channel import Channel
-from .phase import Phase
+from .phase import CLOSED, OPEN
 from .timers import NEVER
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Upstream(Channel):
     def connected(self, now: float) -> None:
         """The socket is connected."""
         self.hub.now = now
-        if self.phase is Phase.OPEN:
+        if self.phase is OPEN:
             backend = self.group.backend
             if backend.tls is None:
                 self._ready()
@@ -84,7 +84,7 @@ class Upstream(Channel):
     def connect_failed(self, now: float, reason: str) -> None:
         """The socket could not be connected; it is closed."""
         self.hub.now = now
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not CLOSED:
             self._closed(None)
             self._fail_connect(reason, False)
         self.hub.settle()
@@ -118,7 +118,7 @@ class Upstream(Channel):
         assert http is not None
         if (
             request_ended
-            and self.phase is Phase.OPEN
+            and self.phase is OPEN
             and not self.eof
             and not self.hub.draining
             and http.reusable
@@ -158,7 +158,7 @@ class Upstream(Channel):
 
     def _advance_http(self) -> None:
         http = self.http
-        while not self.held and self.phase is Phase.OPEN:
+        while not self.held and self.phase is OPEN:
             relay = self.relay
             assert http is not None
             if relay is None:

@@ -44,6 +44,12 @@ from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
+# Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
+_OK = int(Status.OK)
+_WANT = int(Status.WANT)
+_CLOSED = int(Status.CLOSED)
+_FAILED = int(Status.FAILED)
+
 CONTROL_ALLOWANCE = 512
 CONTROL_DATA = 256
 
@@ -189,7 +195,7 @@ class TLSConnection:
         """
         if not self._sending or self._engine is None:
             raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
-        if len(data) and self._engine.write(data) != Status.OK:
+        if len(data) and self._engine.write(data) != _OK:
             self._fail_with_engine()
             raise self._error()
 
@@ -234,11 +240,11 @@ class TLSConnection:
         engine = self._engine
         assert engine is not None
         status = engine.handshake()
-        if status == Status.WANT:
+        if status == _WANT:
             return self._peer_closed(False) if self._eof else NEED_DATA
-        if status == Status.CLOSED:
+        if status == _CLOSED:
             return self._peer_closed(True)
-        if status != Status.OK:
+        if status != _OK:
             self._fail_with_engine()
             raise self._error()
         version, cipher, group, sni, alpn, resumed = engine.info()
@@ -267,12 +273,12 @@ class TLSConnection:
             self._data_read += len(data)
             return DataReceived(data)
         status = engine.status
-        if status == Status.FAILED:
+        if status == _FAILED:
             self._fail_with_engine()
             raise self._error()
         if engine.messages > CONTROL_ALLOWANCE + self._data_read // CONTROL_DATA:
             self._abort("too_many_control_messages")
-        if status == Status.CLOSED:
+        if status == _CLOSED:
             return self._peer_closed(True)
         return self._peer_closed(False) if self._eof else NEED_DATA
 
