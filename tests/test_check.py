@@ -432,7 +432,8 @@ json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-KEYS = ["listen", "certificate", "tls", "route", "backend", "forward", "limits", "workers", "adapter", "access_log"]
+TABLES = ["listen", "certificate", "tls", "route", "backend", "forward", "limits"]
+KEYS = [*TABLES, "workers", "adapter", "gear", "access_log"]
 INNER = ["address", "cert", "key", "host", "path", "servers", "ca", "backend", "min_version", "idle_timeout", "trusted"]
 
 

@@ -56,14 +56,21 @@ def test_flags(folder, served):
         "127.0.0.1:9001": ("127.0.0.1:9001",),
         "unix:/a": ("unix:/a",),
     }
-    assert (config.adapter, config.workers, config.access_log) == ("threads", None, None)
+    assert (config.adapter, config.gear, config.workers, config.access_log) == ("threads", "auto", None, None)
 
 
 def test_settings_beside_the_flags(folder, served):
     flags = [*FLAGS, "--backend", "127.0.0.1:9000", "--adapter", "trio", "--workers", "3", "--access-log", "log.txt"]
+    flags += ["--gear", "portable"]
     assert cli.main(flags) == 0
     config = served[0].config
-    assert (config.adapter, config.workers, config.access_log) == ("trio", 3, Path("log.txt"))
+    assert (config.adapter, config.gear, config.workers, config.access_log) == ("trio", "portable", 3, Path("log.txt"))
+
+
+def test_a_native_gear_that_is_not_there(folder, monkeypatch, capsys):
+    monkeypatch.setattr(serve, "has_native_gear", lambda: False)
+    assert cli.main([*FLAGS, "--backend", "127.0.0.1:9000", "--gear", "native"]) == 2
+    assert "the native gear is not compiled here" in capsys.readouterr().err
 
 
 def test_several_certificates(folder, served):
@@ -134,6 +141,7 @@ def test_mistakes_in_flags(folder, served, capsys, flags, says):
     "flags",
     [
         ["serve", "--adapter", "gevent"],
+        ["serve", "--gear", "fifth"],
         ["serve", "--workers", "0"],
         ["serve", "--workers", "x"],
         ["serve", "--lis", "127.0.0.1:1"],

@@ -92,7 +92,8 @@ def test_defaults(folder):
     read = load(folder, GOOD).config
     assert read.limits == Limits()
     assert read.forward == ForwardRules()
-    assert (read.adapter, read.workers, read.access_log, read.access_log_format) == ("threads", None, None, "json")
+    assert (read.adapter, read.gear, read.workers) == ("threads", "auto", None)
+    assert (read.access_log, read.access_log_format) == (None, "json")
     assert (read.tls.min_version, read.tls.strict_sni) == ("TLSv1.2", None)
     assert read.route[0].host == ""
     assert read.route[0].path == "/"
@@ -104,6 +105,7 @@ def test_everything_that_can_be_set(folder):
         folder,
         """
         adapter = "trio"
+        gear = "portable"
         workers = 3
         access_log = "logs.txt"
         access_log_format = "combined"
@@ -139,7 +141,8 @@ def test_everything_that_can_be_set(folder):
         tls = { ca = "ca.pem", server_name = "app.internal" }
         """,
     ).config
-    assert (read.adapter, read.workers, read.access_log) == ("trio", 3, folder / "logs.txt")
+    assert (read.adapter, read.gear, read.workers) == ("trio", "portable", 3)
+    assert read.access_log == folder / "logs.txt"
     assert read.access_log_format == "combined"
     assert (read.tls.min_version, read.tls.strict_sni) == ("TLSv1.3", True)
     assert read.limits == Limits(idle_timeout=5.0, max_body=1_000_000)

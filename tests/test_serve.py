@@ -192,6 +192,12 @@ def test_a_stop_lets_running_requests_finish(folder, backend, start, adapter):
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
+def test_the_gear_is_a_setting(folder, backend, start, adapter):
+    service = start(*flags(folder, backend, "--adapter", adapter, "--gear", "portable"))
+    assert curl(folder, f"{url(service)}/a").startswith("app /a ")
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_a_stop_at_once(folder, backend, start, adapter):
     service = start(*flags(folder, backend, "--adapter", adapter, "--workers", "2"))
     assert service.terminate() == 0

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .._accel.poll import Poller
 
 GEARS = ("auto", "native", "portable")
+NOT_COMPILED = "the native gear is not compiled here: it needs Linux and a compiled lockgate"
 
 
 def native_gear(gear: str) -> Poller | None:
@@ -23,13 +24,23 @@ def native_gear(gear: str) -> Poller | None:
         raise ValueError(f"{gear!r} is not one of {', '.join(GEARS)}")
     if gear == "portable" or (gear == "auto" and PURE):
         return None
+    kind = _poller()
+    if kind is None and gear == "native":
+        raise RuntimeError(NOT_COMPILED)
+    return None if kind is None else kind()
+
+
+def has_native_gear() -> bool:
+    """Whether the native gear can be asked for."""
+    return _poller() is not None
+
+
+def _poller() -> type[Poller] | None:
     try:
         from .._accel.poll import Poller
     except ImportError:
-        if gear == "native":
-            raise RuntimeError("the native gear is not compiled here: it needs Linux and a compiled lockgate") from None
         return None
-    return Poller()
+    return Poller
 
 
 class Callbacks(Watched):

@@ -81,6 +81,9 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
     )
     both = serve.add_argument_group("these win over the file")
     both.add_argument("--adapter", choices=get_args(config.Adapter), help="what drives the sockets (default threads)")
+    both.add_argument(
+        "--gear", choices=get_args(config.Gear), help="how it reaches them (default auto: native where it is compiled)"
+    )
     both.add_argument("--workers", type=_workers, metavar="N", help="number of processes (default one for each core)")
     both.add_argument("--access-log", metavar="FILE", help="access log: a file, or - for standard output")
     serve.set_defaults(run=_serve)

@@ -25,6 +25,7 @@ from .toml_lines import key_lines
 from .values import Address, HostName, LogTarget, Network, PathPrefix, ServerAddress
 
 Adapter = Literal["threads", "asyncio", "trio"]
+Gear = Literal["auto", "native", "portable"]
 LogFormat = Literal["json", "common", "combined"]
 
 
@@ -113,6 +114,8 @@ class Config(Table, frozen=True, kw_only=True):
     forward: ForwardRules = ForwardRules()
     limits: Limits = Limits()
     adapter: Adapter = "threads"
+    gear: Gear = "auto"
+    """How the adapter reaches its sockets (docs/architecture.md, adapters). `auto`: native where it is compiled."""
     workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """Number of processes. None: one for each core."""
     access_log: LogTarget | None = None
@@ -202,8 +205,9 @@ def read_flags(args: Namespace) -> Draft:
 
 
 def override(draft: Draft, args: Namespace) -> Draft:
-    """Put the flags that win over a file in: adapter, workers, access_log (None: not given)."""
-    given: dict[str, Any] = {name: getattr(args, name) for name in ("adapter", "workers") if getattr(args, name)}
+    """Put the flags that win over a file in: adapter, gear, workers, access_log (None: not given)."""
+    names = ("adapter", "gear", "workers")
+    given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name)}
     if args.access_log:
         given["access_log"] = args.access_log if args.access_log == "-" else Path(args.access_log)
     return draft._replace(config=replace(draft.config, **given))

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, MutableMapping
 from socket import socket
 
+from ..adapters.gear import NOT_COMPILED, has_native_gear
 from ..core.proxy.hooks import Hooks
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
@@ -34,9 +35,11 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
     """Serve until told to stop, and return the exit code.
 
     `hooks` are the program's own; they run in every worker. Raises `ConfigError` when an address or the access log
-    cannot be opened.
+    cannot be opened, or the gear is not there.
     """
     config = prepared.config
+    if config.gear == "native" and not has_native_gear():
+        raise ConfigError([config.place.at("gear").problem(NOT_COMPILED, "leave the gear out")])
     logging.basicConfig(format="lockgate: %(message)s", level=logging.WARNING, stream=sys.stderr)
     if slow := notice():
         print(slow, file=sys.stderr, flush=True)
@@ -51,7 +54,7 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
     def work(ready: Callable[[], None]) -> None:
         proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(hooks, log))
         try:
-            run_worker(config.adapter, proxy, bindings, ready, close_log)
+            run_worker(config.adapter, config.gear, proxy, bindings, ready=ready, cut_off=close_log)
         finally:
             close_log()
 

@@ -37,11 +37,20 @@ CUT_OFF = 70
 
 
 def run_worker(
-    adapter: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], cut_off: Callable[[], None]
+    adapter: str,
+    gear: str,
+    proxy: ReverseProxy,
+    bindings: Bindings,
+    *,
+    ready: Callable[[], None],
+    cut_off: Callable[[], None],
 ) -> None:
-    """Serve until SIGTERM, then until drained. `ready` is called once; `cut_off` before the process ends by SIGQUIT."""
+    """Serve until SIGTERM, then until drained.
+
+    `gear` is one of `adapters.gear.GEARS`. `ready` is called once; `cut_off` before the process ends by SIGQUIT.
+    """
     run = {"threads": _run_threads, "asyncio": _run_asyncio, "trio": _run_trio}[adapter]
-    run(proxy, bindings, ready, lambda stop: _start_signal_thread(stop, cut_off))
+    run(gear, proxy, bindings, ready, lambda stop: _start_signal_thread(stop, cut_off))
 
 
 def watch_parent(fd: int) -> None:
@@ -72,15 +81,19 @@ Started = Callable[[Callable[[], None]], None]
 """Is given what stops the loop, callable from any thread, once there is a loop."""
 
 
-def _run_threads(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
+def _run_threads(
+    gear: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started
+) -> None:
     from ..adapters import threads
 
     stop = threads.Stop()
     started(stop.set)
-    threads.serve(proxy, bindings, stop=stop, ready=ready)
+    threads.serve(proxy, bindings, stop=stop, ready=ready, gear=gear)
 
 
-def _run_asyncio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
+def _run_asyncio(
+    gear: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started
+) -> None:
     import asyncio
 
     from ..adapters import asyncio as adapter
@@ -94,7 +107,7 @@ def _run_asyncio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], No
                 loop.call_soon_threadsafe(stop.set)
 
         started(stop_soon)
-        await adapter.serve(proxy, bindings, stop=stop, ready=ready)
+        await adapter.serve(proxy, bindings, stop=stop, ready=ready, gear=gear)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
@@ -109,7 +122,7 @@ def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _run_trio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
+def _run_trio(gear: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
     import trio
 
     from ..adapters import trio as adapter
@@ -124,7 +137,7 @@ def _run_trio(proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None]
 
         started(stop_soon)
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(adapter.serve, proxy, bindings, stop=stop))
+            await nursery.start(partial(adapter.serve, proxy, bindings, stop=stop, gear=gear))
             ready()
 
     trio.run(main)
