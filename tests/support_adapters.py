@@ -52,6 +52,10 @@ class EchoChannel:
         self.received = 0
         self.close_after: Close | None = None
 
+    @property
+    def reading(self) -> bool:
+        return not self.paused
+
     def called(self, call: str) -> None:
         self.hub.calls.append((self.behaviour, call))
         if self.gone:
@@ -368,7 +372,7 @@ def echo_hub(
     finally:
         running.stop()
         running.join()
-    assert hub.violations == []
+    assert not hub.violations, hub.violations
     assert listening.fileno() == -1
 
 

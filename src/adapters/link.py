@@ -184,7 +184,8 @@ class Link(Watched):
     def _read_the_rest(self) -> None:
         """The connection failed: what the peer said before it left (an early answer, mostly) may still be in the socket."""
         for _ in range(LAST_READS):
-            if self.sock is None or not self.reading or not self._read(self.sock, True):
+            # The core may have asked for a pause since: the command comes after what we are in the middle of.
+            if self.sock is None or not self.reading or not self.channel.reading or not self._read(self.sock, True):
                 return
 
     def _look_for_an_error(self, sock: socket.socket) -> None:

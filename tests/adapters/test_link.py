@@ -31,6 +31,7 @@ class RecordingChannel:
 
     def __init__(self) -> None:
         self.transport: Any = None
+        self.reading = True
         self.output = bytearray()
         self.buffer = memoryview(bytearray(1024))
         self.told: list[Any] = []

@@ -59,6 +59,7 @@ class Channel:
         self.held = False
         """Nothing is parsed, because the other side cannot take more."""
         self.reading = True
+        """The core wants what the peer sends; False as soon as `PauseReading` is on its way."""
         self.unsent = 0
         """Bytes that wait for the kernel."""
         self._chunks: list[bytes] = []
