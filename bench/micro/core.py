@@ -1,0 +1,215 @@
+"""The core alone, without sockets: what one small request costs from a client's bytes to the backend's and back again.
+
+    python bench/micro/core.py [--rounds N]
+
+A round is a connection with `REQUESTS` requests through a real `ReverseProxy`: routing, forwarding rules, records, timers.
+Over TLS the client's records are made beforehand, so that only the server's side is in the figure. Parsing alone stands
+beside h11 and httptools (where installed) on the same request; these two check less, httptools most of all.
+The best round counts: what disturbs only ever adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+
+import lockgate
+from lockgate.core.commands import OpenUpstream
+from lockgate.core.events import EndOfMessage, Role
+from lockgate.core.h1.connection import H1Connection
+from lockgate.core.proxy.channel import Channel
+from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.core.proxy.policy import Backend, Identity, Listener, Policy, Route
+from lockgate.core.tls.context import server_context
+
+REQUESTS = 900
+"""In a round: below the number after which a connection is closed."""
+NOW = 1000.0
+REQUEST = b"\r\n".join(
+    (
+        b"GET /small HTTP/1.1",
+        b"Host: localhost:8443",
+        b"User-Agent: curl/7.88.1",
+        b"Accept: */*",
+        b"Accept-Encoding: gzip, deflate, br",
+        b"Accept-Language: en-US,en;q=0.5",
+        b"Cookie: session=0123456789abcdef",
+        b"X-Custom: value",
+        b"",
+        b"",
+    )
+)
+RESPONSE = b"\r\n".join(
+    (
+        b"HTTP/1.1 200 OK",
+        b"Server: nginx/1.22.1",
+        b"Date: Mon, 23 Nov 2026 17:56:14 GMT",
+        b"Content-Type: text/plain",
+        b"Content-Length: 6",
+        b"Connection: keep-alive",
+        b"",
+        b"hello\n",
+    )
+)
+
+
+class Proxied:
+    """A proxy with one client and one server, driven by hand."""
+
+    def __init__(self, identity: Identity) -> None:
+        policy = Policy.build(identities=[identity], backends=[Backend("app", ("10.0.0.1:80",))], routes=[Route("app")])
+        self.proxy = ReverseProxy(policy)
+        self.server: Channel | None = None
+        self.sent = b""
+
+    def run(self) -> None:
+        """Do what the proxy asks for."""
+        while (command := self.proxy.next_command()) is not None:
+            channel = command.channel
+            if isinstance(command, OpenUpstream):
+                self.server = channel
+                command.channel.connected(NOW)
+                continue
+            self.sent = bytes(channel.data_to_send())  # what bytes are is not copied
+            channel.data_sent(len(self.sent), NOW)
+
+    def requests(self, client: Channel, pieces: list[bytes]) -> float:
+        """Seconds for each of the requests in `pieces`, with its response."""
+        begin = perf_counter()
+        for piece in pieces:
+            client.receive_data(piece, NOW)
+            self.run()
+            assert self.server is not None
+            self.server.receive_data(RESPONSE, NOW)
+            self.run()
+        took = perf_counter() - begin
+        if not self.sent:
+            raise SystemExit("the last response was not sent")
+        return took / len(pieces)
+
+    def plain(self) -> float:
+        """A round without TLS."""
+        client = self.proxy.accept(Listener("plain", tls=False), ("192.0.2.7", 4711), NOW)
+        return self.requests(client, [REQUEST] * REQUESTS)
+
+    def tls(self) -> float:
+        """A round over TLS; the handshake and the client's encryption are outside of the figure."""
+        channel = self.proxy.accept(Listener("tls"), ("192.0.2.7", 4711), NOW)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                channel.receive_data(outgoing.read(), NOW)
+                self.run()
+                incoming.write(self.sent)
+        channel.receive_data(outgoing.read(), NOW)
+        self.run()
+        pieces = []
+        for _ in range(REQUESTS):
+            client.write(REQUEST)
+            pieces.append(outgoing.read())
+        return self.requests(channel, pieces)
+
+
+def parse_lockgate() -> float:
+    """Parsing the request only, with our connection class."""
+    begin = perf_counter()
+    for _ in range(REQUESTS):
+        connection = H1Connection(Role.SERVER)
+        connection.receive_data(REQUEST)
+        while not isinstance(connection.next_event(), EndOfMessage):
+            pass
+    return (perf_counter() - begin) / REQUESTS
+
+
+def parse_h11(h11: ModuleType) -> float:
+    """The same with h11."""
+    begin = perf_counter()
+    for _ in range(REQUESTS):
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(REQUEST)
+        while not isinstance(connection.next_event(), h11.EndOfMessage):
+            pass
+    return (perf_counter() - begin) / REQUESTS
+
+
+class Fields:
+    """What httptools tells its parsed parts to."""
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        """The target."""
+        self.target = url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field."""
+        self.headers.append((name.lower(), value))
+
+
+def parse_httptools(httptools: ModuleType) -> float:
+    """The same with httptools (llhttp, C)."""
+    begin = perf_counter()
+    for _ in range(REQUESTS):
+        parser = httptools.HttpRequestParser(Fields())
+        parser.feed_data(REQUEST)
+    return (perf_counter() - begin) / REQUESTS
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext"
+    named = [*command.split(), "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(named, check=True, capture_output=True)
+    return cert, key
+
+
+def make_identity() -> Identity:
+    """That certificate, ready for use."""
+    with tempfile.TemporaryDirectory() as name:
+        cert, key = make_certificate(Path(name))
+        return Identity(("localhost",), server_context([(cert.read_bytes(), key.read_bytes())]), default=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    rounds = parser.parse_args().rounds
+    proxied = Proxied(make_identity())
+    figures: dict[str, Callable[[], float]] = {
+        "request and response through the proxy, plain": proxied.plain,
+        "request and response through the proxy, TLS": proxied.tls,
+        "parse a request: lockgate": parse_lockgate,
+    }
+    for name, parse in (("h11", parse_h11), ("httptools", parse_httptools)):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            print(f"{name} is not installed")
+        else:
+            figures[f"parse a request: {name}"] = partial(parse, module)
+    print(lockgate.backend_info())
+    for title, figure in figures.items():
+        print(f"{title:48} {min(figure() for _ in range(rounds)) * 1e6:8.2f} us", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What is measured: each scenario puts one kind of load on one running terminator and gives a sample.
+
+The figure of most scenarios is CPU per unit of work of the terminator (all of its processes): it does not depend on how
+fast client and backend are, and says what a core is worth. The connections' handshakes at the start of a load are in it, so
+loads last some seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import load
+import servers
+
+IDLE = 1000
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all measurements of a run share."""
+
+    folder: Path
+    seconds: float
+    server_core: int
+    client_core: int
+
+
+@dataclass
+class Sample:
+    """One measurement. `value` is in the scenario's unit; `notes` are further figures for the JSON file."""
+
+    value: float
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A kind of load, the unit of its figure, and how to take a sample."""
+
+    name: str
+    title: str
+    unit: str
+    sample: Callable[[Bench, servers.Running], Sample]
+
+
+class UnusableError(Exception):
+    """The terminator does not do what is to be measured."""
+
+
+def _cpu(
+    scale: float, work: Callable[[Bench, servers.Running], load.Load]
+) -> Callable[[Bench, servers.Running], Sample]:
+    """CPU per unit, in seconds divided by `scale`."""
+
+    def sample(bench: Bench, running: servers.Running) -> Sample:
+        before = running.cpu
+        done = work(bench, running)
+        used = running.cpu - before
+        if not done.units:
+            raise load.LoadError("nothing was done")
+        return Sample(used / done.units / scale, {"per_second": done.units / done.seconds, "busy": used / done.seconds})
+
+    return sample
+
+
+def _requests(path: str, upload: int = 0) -> Callable[[Bench, servers.Running], load.Load]:
+    def work(bench: Bench, running: servers.Running) -> load.Load:
+        return load.wrk(bench.folder, running.port, path, bench.seconds, core=bench.client_core, upload=upload)
+
+    return work
+
+
+def _full(bench: Bench, running: servers.Running) -> load.Load:
+    done = load.handshakes(running.port, bench.seconds, bench.client_core, resume=False)
+    if done.resumed:
+        raise UnusableError("connections were resumed that should not have been")
+    return done
+
+
+def _resumed(bench: Bench, running: servers.Running) -> load.Load:
+    done = load.handshakes(running.port, bench.seconds, bench.client_core, resume=True)
+    if done.resumed < done.units * 0.95:
+        raise UnusableError(f"only {done.resumed} of {done.units} connections were resumed")
+    return done
+
+
+def _idle(bench: Bench, running: servers.Running) -> Sample:
+    """On a fresh process, since memory that was used and freed would be used again."""
+    port = running.port + 500
+    with servers.running(running.server, bench.folder, port, bench.server_core) as fresh:
+        load.handshakes(port, 0.5, bench.client_core, resume=False)
+        before = fresh.memory
+        with load.idle(port, IDLE, bench.client_core):
+            time.sleep(1)
+            return Sample((fresh.memory - before) / IDLE / 1024, {"before_mb": before / 1e6})
+
+
+def latency(rate: float) -> Scenario:
+    """p99 at `rate` requests per second."""
+
+    def sample(bench: Bench, running: servers.Running) -> Sample:
+        reached, times = load.latencies(bench.folder, running.port, rate, bench.seconds, bench.client_core)
+        p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
+        return Sample(p99, {"p50": p50, "p99": p99, "wanted_rate": rate, "rate": reached})
+
+    return Scenario("latency", "p99 at half of nginx's peak", "us", sample)
+
+
+MICRO, MILLI = 1e-6, 1e-3
+SCENARIOS = [
+    Scenario("small", "small request", "us CPU", _cpu(MICRO, _requests("/small"))),
+    Scenario("10k", "10 KB response", "us CPU", _cpu(MICRO, _requests("/10k"))),
+    Scenario("download", "1 MB download", "ms CPU", _cpu(MILLI, _requests("/1m"))),
+    Scenario("upload", "1 MB upload", "ms CPU", _cpu(MILLI, _requests("/upload", 1_048_576))),
+    Scenario("handshake", "full handshake + request", "us CPU", _cpu(MICRO, _full)),
+    Scenario("resumed", "resumed handshake + request", "us CPU", _cpu(MICRO, _resumed)),
+    Scenario("idle", "idle connection", "KB", _idle),
+]
