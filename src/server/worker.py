@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
+from . import memory
 
 Bindings = Sequence[tuple[Listener, socket]]
 
@@ -49,6 +50,7 @@ def run_worker(
 
     `gear` is one of `adapters.gear.GEARS`. `ready` is called once; `cut_off` before the process ends by SIGQUIT.
     """
+    memory.start(lambda: len(proxy.channels))
     run = {"threads": _run_threads, "asyncio": _run_asyncio, "trio": _run_trio}[adapter]
     run(gear, proxy, bindings, ready, lambda stop: _start_signal_thread(stop, cut_off))
 

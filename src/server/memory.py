@@ -1,0 +1,50 @@
+"""Gives memory back to the system after a rush.
+
+What thousands of connections have used lies scattered when they are gone, and glibc keeps it. One call of `malloc_trim` gives
+it back; it takes time in proportion to the heap, so it is made only when most connections of the last rush have ended.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+
+RUSH = 64
+"""Connections that make a rush."""
+
+INTERVAL = 5.0
+"""Seconds between two looks."""
+
+
+class Trimmer:
+    """Calls `trim` when the number of connections has fallen to a quarter of its peak since the last call."""
+
+    def __init__(self, count: Callable[[], int], trim: Callable[[], object]) -> None:
+        self._count = count
+        self._trim = trim
+        self._peak = 0
+
+    def look(self) -> None:
+        """To be called every now and then."""
+        count = self._count()
+        self._peak = max(self._peak, count)
+        if self._peak >= RUSH and count <= self._peak // 4:
+            self._peak = count
+            self._trim()
+
+
+def start(count: Callable[[], int]) -> None:
+    """Look after the memory of this process in a thread of its own; where there is no `malloc_trim`, do nothing."""
+    try:
+        malloc_trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return
+    trimmer = Trimmer(count, lambda: malloc_trim(0))
+    pause = threading.Event()
+
+    def run() -> None:
+        while not pause.wait(INTERVAL):
+            trimmer.look()
+
+    threading.Thread(target=run, name="lockgate-memory", daemon=True).start()
