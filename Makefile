@@ -5,7 +5,7 @@
 #   make test     the whole test suite, compiled and interpreted
 #   make lint     style, types, and stubs against what they describe
 #   make fuzz     random and mutated input for FUZZ_SECONDS (60)
-#   make bench    lockgate beside nginx, HAProxy, hitch, Envoy, Caddy, and its core alone: about a minute
+#   make bench    lockgate beside nginx, HAProxy, hitch, Envoy, Caddy, and its core alone: about two minutes
 #                 (BENCH_ARGS="--rounds 5" and so on: docs/benchmarks.md)
 #   make clean    back to an empty clone
 #
