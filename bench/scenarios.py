@@ -16,6 +16,8 @@ import load
 import servers
 
 IDLE = 1000
+KEPT_UP = 0.9
+"""Share of the wanted rate that has to be reached for a latency to mean something."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,14 @@ def _idle(bench: Bench, running: servers.Running) -> Sample:
 
 
 def latency(rate: float) -> Scenario:
-    """p99 at `rate` requests per second."""
+    """p99 at `rate` requests per second; none for a terminator that does not keep up."""
 
     def sample(bench: Bench, running: servers.Running) -> Sample:
         reached, times = load.latencies(bench.folder, running.port, rate, bench.seconds, bench.client_core)
         p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
+        if reached < rate * KEPT_UP:
+            reason = f"{reached:.0f} of {rate:.0f} requests per second, with a p99 of {p99} us: more than it can do"
+            raise UnusableError(reason)
         return Sample(p99, {"p50": p50, "p99": p99, "wanted_rate": rate, "rate": reached})
 
     return Scenario("latency", "p99 at half of nginx's peak", "us", sample)

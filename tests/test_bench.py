@@ -102,3 +102,15 @@ def test_resumption_that_does_not_happen_gives_no_figure(bench, monkeypatch):
     resumed = next(scenario for scenario in bench.scenarios.SCENARIOS if scenario.name == "resumed")
     with pytest.raises(bench.scenarios.UnusableError, match="only 94 of 100"):
         resumed.sample(settings, running)
+
+
+@pytest.mark.parametrize(("reached", "told"), [(899.0, None), (900.0, 5)])
+def test_a_terminator_that_does_not_keep_up_has_no_latency(bench, monkeypatch, reached, told):
+    monkeypatch.setattr(bench.load, "latencies", lambda *args: (reached, [1] * 98 + [4, 5]))
+    settings = bench.scenarios.Bench(Path(), 1, 0, 1)
+    scenario = bench.scenarios.latency(1000)
+    if told is None:
+        with pytest.raises(bench.scenarios.UnusableError, match="899 of 1000 requests per second, with a p99 of 5 us"):
+            scenario.sample(settings, SimpleNamespace(port=1))
+    else:
+        assert scenario.sample(settings, SimpleNamespace(port=1)).value == told
