@@ -41,6 +41,7 @@ def main() -> int:
     if absent:
         print(f"not installed, left out: {', '.join(absent)}", file=sys.stderr)
     kinds = [scenario for scenario in scenarios.SCENARIOS if scenario.name in args.scenario]
+    args.output.mkdir(parents=True, exist_ok=True)
     server_core, client_core = sorted(os.sched_getaffinity(0))[:2]
     with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as name, ExitStack() as stack:
         bench = scenarios.Bench(Path(name), args.seconds, server_core, client_core)
@@ -64,11 +65,10 @@ def main() -> int:
                 if number == 0:
                     results.scenarios.append(scenarios.latency(peak / 2))
                 _measure(results, results.scenarios[-1], bench, running, number)
+            results.write(args.output / "compare.json")  # so that a long run that is broken off was not for nothing
     print(results.table())
     for (name, terminator), reason in results.failures.items():
         print(f"{terminator}, {name}: {reason}", file=sys.stderr)
-    args.output.mkdir(parents=True, exist_ok=True)
-    results.write(args.output / "compare.json")
     chart.write(results, args.output / "compare.svg")
     print(f"\nwritten: {args.output / 'compare.json'}, {args.output / 'compare.svg'}", file=sys.stderr)
     return 0

@@ -125,7 +125,7 @@ def backend(folder: Path, core: int) -> Iterator[None]:
 def running(server: Server, folder: Path, port: int, core: int) -> Iterator[Running]:
     """Start a terminator and wait until it answers."""
     own = folder / f"{server.name.replace(' ', '-')}-{port}"
-    own.mkdir()
+    own.mkdir(exist_ok=True)  # a terminator is started afresh in each round of `idle`
     for name in (configs.CERT, configs.KEY, configs.BOTH):
         shutil.copy(folder / name, own)
     log = own / "log"
