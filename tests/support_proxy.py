@@ -57,11 +57,11 @@ class End:
 
     def accept(self) -> None:
         """As a server: the connection is made."""
-        self.channel.connected(self.world.now)  # type: ignore[attr-defined]
+        self.channel.connected(self.world.now)
         self.world.run()
 
     def refuse(self, reason: str = "refused") -> None:
-        self.channel.connect_failed(self.world.now, reason)  # type: ignore[attr-defined]
+        self.channel.connect_failed(self.world.now, reason)
         self.world.run()
 
     @property

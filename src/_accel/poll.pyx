@@ -6,7 +6,7 @@ over comes again and nobody is starved. The set's own descriptor becomes readabl
 loop (asyncio, trio) watches only that one and calls `turn(0)`; a thread blocks in `turn`.
 
 An event names its `Watched` by pointer. One that is taken out of the set in the middle of a batch may still have an event in
-it, so those are kept alive, and marked by their absence from `_entries`, until the batch is over.
+it, so those are kept alive until the batch is over; being told once too often does them no harm.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -44,7 +44,6 @@ cdef enum:
 cdef class _Entry:
     """A socket in the set."""
     cdef Watched watched
-    cdef uint32_t events
 
 
 cdef class Poller(Gear):
@@ -128,7 +127,6 @@ cdef class Poller(Gear):
         if entry.watched is not None and entry.watched is not watched and self._busy:
             self._retired.append(entry.watched)
         entry.watched = watched
-        entry.events = event.events
 
     cpdef int turn(self, double timeout) except -1:
         """Wait for at most `timeout` seconds (below 0: for ever), tell who is ready, and return how many there were."""
