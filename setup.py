@@ -35,6 +35,8 @@ DIRECTIVES = {
     "language_level": "3str",
     # Annotations stay Python's; the C types are those of the .pxd.
     "annotation_typing": False,
+    # Nothing in here is pickled: connections and their parts are bound to a process.
+    "auto_pickle": False,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 
 from lockgate.core.events import Request, Response
 from lockgate.core.proxy.hooks import Answer, Exchange, Hooks
-from lockgate.core.proxy.record import AccessRecord
+from lockgate.core.proxy.record import FIELDS, AccessRecord
 from lockgate.server import access_log
 from lockgate.server.access_log import (
     AccessLog,
@@ -87,7 +86,7 @@ def test_json():
 
 def test_json_has_every_field_of_the_record():
     logged = json.loads(json_line(record(), NINE))
-    fields = {field.name for field in dataclasses.fields(AccessRecord)} - {"started"}  # `time` tells that better
+    fields = set(FIELDS) - {"started"}  # `time` tells that better
     assert fields - logged.keys() == set()
 
 

@@ -6,53 +6,66 @@ its front in amortised constant time. Parsing moves `start`; nothing is ever mov
 
 `scanned` is for those who search: how far they have come in a line, so that one which arrives byte by byte is looked at
 once.
+
+`p` is `data` once more: compiled, a bare pointer to its bytes. Whoever reads through it keeps below `end`, and keeps no
+copy of it over an `append`.
 """
 
 from __future__ import annotations
 
 
 class ReceiveBuffer:
-    """Received bytes: those before index `start` of `data` have been parsed, those before `scanned` looked at."""
+    """Received bytes: those before index `start` of `data` have been parsed, those before `scanned` looked at.
 
-    __slots__ = ("data", "scanned", "start")
+    There are `end` of them in all.
+    """
+
+    __slots__ = ("data", "end", "p", "scanned", "start")
 
     def __init__(self) -> None:
-        self.data: bytes | bytearray = b""
+        nothing = b""
+        self.data: bytes | bytearray = nothing
+        self.p: bytes | bytearray = nothing
+        self.end = 0
         self.start = 0
         self.scanned = 0
 
     def append(self, data: bytes) -> None:
         """Add what was read."""
-        if self.start == len(self.data):
+        if self.start == self.end:
             self.data = data
+            self.p = data
+            self.end = len(data)
             self.scanned = 0
         else:
-            kept = self.data
-            if isinstance(kept, bytes):
-                kept = bytearray(kept[self.start :])
+            if isinstance(self.data, bytes):
+                kept = bytearray(self.data[self.start :])
                 self.data = kept
-            elif self.start:
-                del kept[: self.start]
+            else:
+                kept = self.data
+                if self.start:
+                    del kept[: self.start]
             kept += data
+            self.p = kept
+            self.end = len(kept)
             self.scanned = max(0, self.scanned - self.start)
         self.start = 0
 
     def available(self) -> int:
         """How many bytes are there."""
-        return len(self.data) - self.start
+        return self.end - self.start
 
     def take(self, most: int) -> bytes:
         """The next bytes, at most `most`, as one object; empty if there are none."""
-        data = self.data
-        p = data
         start = self.start
-        end = len(data)
+        end = self.end
         if end - start > most:
             end = start + most
         self.start = end
-        if start == 0 and end == len(data) and isinstance(data, bytes):
-            return data
-        return bytes(p[start:end])
+        if start == 0 and end == self.end and isinstance(self.data, bytes):
+            return self.data
+        piece = self.p[start:end]
+        return piece if isinstance(piece, bytes) else bytes(piece)
 
     def peek(self) -> bytes:
         """All that is there, without taking it."""
@@ -60,6 +73,9 @@ class ReceiveBuffer:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.data = b""
+        nothing = b""
+        self.data = nothing
+        self.p = nothing
+        self.end = 0
         self.start = 0
         self.scanned = 0

@@ -1,3 +1,7 @@
+cimport cython
+
+from .http.headers cimport Headers
+
 cdef class Event:
     cpdef tuple _values(self)
 
@@ -5,7 +9,7 @@ cdef class Request(Event):
     cdef public bytes method
     cdef public bytes target
     cdef public bytes authority
-    cdef public object headers
+    cdef public Headers headers
     cdef public object body_length
     cdef public bytes scheme
     cdef public bytes upgrade
@@ -15,7 +19,7 @@ cdef class Request(Event):
 
 cdef class Response(Event):
     cdef public int status
-    cdef public object headers
+    cdef public Headers headers
     cdef public object body_length
     cdef public bytes reason
     cdef public bytes upgrade
@@ -24,7 +28,7 @@ cdef class Response(Event):
 
 cdef class InformationalResponse(Event):
     cdef public int status
-    cdef public object headers
+    cdef public Headers headers
     cdef public bytes reason
     cdef public long long stream_id
 
@@ -33,7 +37,7 @@ cdef class Data(Event):
     cdef public long long stream_id
 
 cdef class EndOfMessage(Event):
-    cdef public object trailers
+    cdef public Headers found
     cdef public long long stream_id
 
 cdef class ConnectionClosed(Event):
@@ -47,3 +51,11 @@ cdef class HandshakeCompleted(Event):
 
 cdef class DataReceived(Event):
     cdef public object data
+
+
+@cython.locals(event=Data)
+cpdef Data data_event(data)
+@cython.locals(event=EndOfMessage)
+cpdef EndOfMessage end_event()
+@cython.locals(event=DataReceived)
+cpdef DataReceived received_event(data)

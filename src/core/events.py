@@ -184,13 +184,23 @@ class Data(Event):
 
 
 class EndOfMessage(Event):
-    """The message is complete. `trailers` are the fields after a chunked (or HTTP/2) body."""
+    """The message is complete. `trailers` are the fields after a chunked (or HTTP/2) body.
 
-    __slots__ = ("stream_id", "trailers")
+    Most messages have none: `found` is None until there are some, or somebody asks for `trailers`.
+    """
+
+    __slots__ = ("found", "stream_id")
 
     def __init__(self, trailers: Headers | None = None, *, stream_id: int = 0) -> None:
-        self.trailers = Headers() if trailers is None else trailers
+        self.found = trailers
         self.stream_id = stream_id
+
+    @property
+    def trailers(self) -> Headers:
+        """The trailers, to be read or changed."""
+        if self.found is None:
+            self.found = Headers()
+        return self.found
 
     def _values(self) -> tuple[Any, ...]:
         return (self.trailers, self.stream_id)
@@ -257,6 +267,29 @@ class DataReceived(Event):
 
     def __repr__(self) -> str:
         return f"<DataReceived {len(self.data)} bytes>"
+
+
+def data_event(data: bytes) -> Data:
+    """`Data(data)`, without what the call of a class costs; so are the next two."""
+    event = Data.__new__(Data)
+    event.data = data
+    event.stream_id = 0
+    return event
+
+
+def end_event() -> EndOfMessage:
+    """`EndOfMessage()`"""
+    event = EndOfMessage.__new__(EndOfMessage)
+    event.found = None
+    event.stream_id = 0
+    return event
+
+
+def received_event(data: bytes) -> DataReceived:
+    """`DataReceived(data)`"""
+    event = DataReceived.__new__(DataReceived)
+    event.data = data
+    return event
 
 
 HTTPEvent = Request | Response | InformationalResponse | Data | EndOfMessage | ConnectionClosed

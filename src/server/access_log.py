@@ -22,7 +22,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
@@ -30,7 +29,7 @@ from typing import Any
 
 from ..core.events import Response
 from ..core.proxy.hooks import Answer, Exchange, Hooks
-from ..core.proxy.record import AccessRecord
+from ..core.proxy.record import FIELDS, AccessRecord
 
 DELAY = 0.1
 """Seconds that lines wait for others to be written with."""
@@ -216,9 +215,9 @@ def _seconds(value: float | None) -> str:
 
 def _shortened(record: AccessRecord, most: int) -> AccessRecord:
     """The record with at most so many characters of each text, and without what hooks have added."""
-    values = [(field.name, getattr(record, field.name)) for field in fields(record)]
-    texts: dict[str, Any] = {name: value[:most] for name, value in values if isinstance(value, (bytes, str))}
-    return replace(record, **texts, extra={})
+    values: dict[str, Any] = {name: getattr(record, name) for name in FIELDS}
+    texts = {name: value[:most] for name, value in values.items() if isinstance(value, (bytes, str))}
+    return AccessRecord(**{**values, **texts, "extra": {}})
 
 
 def _iso(when: float) -> str:

@@ -25,12 +25,17 @@ from .states cimport move
 from .writers cimport HeadWriter
 
 
-cdef int _IDLE, _ANSWERING, _BODY, _DONE, _CLOSED, _TUNNEL, _ERROR
+cdef int _IDLE, _ANSWERING, _BODY, _DONE, _MUST_CLOSE, _CLOSED, _TUNNEL, _ERROR
 cdef int _ON_DATA, _ON_END, _ON_EOF, _ON_INFORMATIONAL, _ON_NEXT, _ON_REQUEST, _ON_RESPONSE, _ON_STOP, _ON_SWITCH
+cdef int _CHUNKED, _UNTIL_CLOSE, FORBIDDEN
+cdef BodyReader _NO_BODY
+cdef object NEED_DATA, PAUSED
 
 
 cdef class H1Connection:
     cdef object _limits
+    cdef long long _max_body
+    cdef int _max_interim
     cdef bytes _scheme
     cdef bint _is_server
     cdef ReceiveBuffer _buffer
@@ -53,20 +58,30 @@ cdef class H1Connection:
 
     cdef _start_exchange(self)
 
+    # What there is to know
+    cpdef bint is_reusable(self) except -1
+    cpdef Py_ssize_t count_buffered(self) except -1
+    cpdef bint has_head_begun(self) except -1
+
     # Receiving
     cpdef receive_data(self, bytes data)
     cpdef receive_eof(self)
     cpdef next_event(self)
+    @cython.locals(state=int)
     cdef object _next(self)
     cdef object _end_of_file(self)
+    @cython.locals(head=HeadReader, options=list, request=Request, limit="long long", length="long long")
     cdef object _read_request(self)
+    @cython.locals(head=HeadReader, options=list, response=Response, status=int, length="long long", until_close=bint)
     cdef object _read_response(self)
-    cdef BodyReader _reader(self, object length, object limit)
+    @cython.locals(reader=LengthReader)
+    cdef BodyReader _reader(self, long long length, long long limit)
     cdef object _read_body(self)
     cdef _fail(self, object error)
 
     # Sending
     cpdef send(self, Event event)
+    @cython.locals(out=list)
     cpdef bytes data_to_send(self)
     cpdef fail(self, object fault, object message)
     cpdef start_next_cycle(self)
@@ -80,6 +95,8 @@ cdef class H1Connection:
     cdef _send_data(self, Data event)
     @cython.locals(state=int)
     cdef _send_end(self, EndOfMessage event)
+
+    cdef _queue(self, data)
 
     # States
     @cython.locals(state=int)

@@ -45,6 +45,9 @@ from .states import FORBIDDEN, Input, State, move
 from .writers import HeadWriter
 
 _DEFAULT_LIMITS = Limits()
+_NO_BODY = BodyReader()
+_CHUNKED = CHUNKED
+_UNTIL_CLOSE = UNTIL_CLOSE
 # Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
 _IDLE = int(State.IDLE)
 _ANSWERING = int(State.ANSWERING)
@@ -75,18 +78,20 @@ class H1Connection:
 
     __slots__ = (
         "_awaits_continue", "_body", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim", "_is_server",
-        "_limits", "_offered", "_out", "_out_left", "_request_1_1", "_request_is_head", "_scheme",
+        "_limits", "_max_body", "_max_interim", "_offered", "_out", "_out_left", "_request_1_1", "_request_is_head", "_scheme",
         "_state_in", "_state_out", "error_length", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, role: Role, *, limits: Limits | None = None, scheme: bytes = b"https") -> None:
         self._limits = _DEFAULT_LIMITS if limits is None else limits
+        self._max_body = -1 if self._limits.max_body is None else self._limits.max_body
+        self._max_interim = self._limits.max_interim_responses
         self._scheme = scheme
         self._is_server = role is Role.SERVER
         self._buffer = ReceiveBuffer()
         self._head = HeadReader(self._is_server, self._limits)
         self._body: BodyReader | None = None
-        self._out: list[bytes] = []
+        self._out: list[bytes] | None = None
         self._out_left = 0
         self._state_in = _IDLE
         self._state_out = _IDLE
@@ -120,6 +125,10 @@ class H1Connection:
     @property
     def reusable(self) -> bool:
         """Will `start_next_cycle` be possible once both sides are done?"""
+        return self.is_reusable()
+
+    def is_reusable(self) -> bool:
+        """`reusable`, as a method, which compiled code calls without a look-up; so are the next two."""
         if not self.keep_alive or self._error is not None:
             return False
         if self._is_server:
@@ -132,9 +141,17 @@ class H1Connection:
         """How many received bytes are kept."""
         return self._buffer.available()
 
+    def count_buffered(self) -> int:
+        """`buffered`"""
+        return self._buffer.available()
+
     @property
     def head_begun(self) -> bool:
         """Has some of a head been received, but not all of it?"""
+        return self.has_head_begun()
+
+    def has_head_begun(self) -> bool:
+        """`head_begun`"""
         return self._head.begun() or self._buffer.available() > 0
 
     @property
@@ -215,9 +232,9 @@ class H1Connection:
         self._request_is_head = head.method == b"HEAD"
         options = connection_options(head)
         request = build_request(head, options, self._scheme)
-        limit = self._limits.max_body
-        length = request.body_length
-        if limit is not None and length is not None and length > limit:
+        limit = self._max_body
+        length = _CHUNKED if request.body_length is None else request.body_length
+        if limit >= 0 and length > limit:
             raise RemoteProtocolError(Fault.BODY_TOO_LARGE, "body too large")
         if not is_persistent(head.http_1_1, options):
             self.keep_alive = False
@@ -239,7 +256,7 @@ class H1Connection:
         status = head.status
         if status < 200 and status != 101:
             self._interim += 1
-            if self._interim > self._limits.max_interim_responses:
+            if self._interim > self._max_interim:
                 raise RemoteProtocolError(Fault.MALFORMED, "too many interim responses")
             informational = build_informational(head, options)
             head.reset()
@@ -251,20 +268,24 @@ class H1Connection:
             head.reset()
             self._switch()
             return response
-        length = response.body_length
-        until_close = length is None and not head.codings
+        length = _CHUNKED if response.body_length is None else response.body_length
+        until_close = length == _CHUNKED and not head.codings
         if until_close or not is_persistent(head.http_1_1, options):
             self.keep_alive = False
-        self._body = UntilCloseReader() if until_close else self._reader(length, None)
+        self._body = UntilCloseReader() if until_close else self._reader(length, -1)
         head.reset()
         self._move_in(_ON_RESPONSE)
         return response
 
-    def _reader(self, length: int | None, limit: int | None) -> BodyReader:
-        """The reader for a body in chunks (None) or of a length."""
-        if length is None:
-            return ChunkedReader(self._limits, limit)
-        return LengthReader(length)
+    def _reader(self, length: int, limit: int) -> BodyReader:
+        """The reader for a body in chunks or of a length. `limit` below 0: none."""
+        if length == 0:
+            return _NO_BODY
+        if length == _CHUNKED:
+            return ChunkedReader(self._limits, None if limit < 0 else limit)
+        reader = LengthReader.__new__(LengthReader)
+        reader.left = length
+        return reader
 
     def _read_body(self) -> HTTPEvent | Signal:
         body = self._body
@@ -325,9 +346,9 @@ class H1Connection:
     def data_to_send(self) -> bytes:
         """Take what is queued; empty if nothing is."""
         out = self._out
-        if not out:
+        if out is None:
             return b""
-        self._out = []
+        self._out = None
         return out[0] if len(out) == 1 else b"".join(out)
 
     def fail(self, fault: Fault, message: str) -> None:
@@ -341,7 +362,7 @@ class H1Connection:
 
     def start_next_cycle(self) -> None:
         """Both sides are done: be ready for the next exchange. `LocalProtocolError` if that is not so."""
-        if self._state_in != _DONE or self._state_out != _DONE or not self.reusable:
+        if self._state_in != _DONE or self._state_out != _DONE or not self.is_reusable():
             raise LocalProtocolError("the connection cannot be used again now")
         self._move_in(_ON_NEXT)
         self._move_out(_ON_NEXT)
@@ -349,10 +370,11 @@ class H1Connection:
 
     def _send_request(self, request: Request) -> None:
         state = self._allowed(_ON_REQUEST, not self._is_server)
-        if not self.reusable:
+        if not self.is_reusable():
             raise LocalProtocolError("the connection cannot be used again")
-        writer = HeadWriter()
-        self._out.append(writer.request(request, not self.keep_alive))
+        writer = HeadWriter.__new__(HeadWriter)
+        writer.reset()
+        self._queue(writer.request(request, not self.keep_alive))
         self._out_left = writer.length
         self._request_is_head = request.method == b"HEAD"
         self._offered = request.upgrade
@@ -368,10 +390,11 @@ class H1Connection:
         # tell which. An answer to no request at all cannot be followed by anything either.
         unasked = self._state_out == _IDLE
         close = not self.keep_alive or self._awaits_continue or unasked
-        writer = HeadWriter()
-        self._out.append(writer.response(response, self._request_is_head, self._request_1_1, close))
+        writer = HeadWriter.__new__(HeadWriter)
+        writer.reset()
+        self._queue(writer.response(response, self._request_is_head, self._request_1_1, close))
         self._out_left = writer.length
-        if close or writer.length == UNTIL_CLOSE:
+        if close or writer.length == _UNTIL_CLOSE:
             self.keep_alive = False
         if unasked and self._error is None:
             self._stop_reading()
@@ -386,17 +409,17 @@ class H1Connection:
             or not is_offered(response.upgrade, self._offered)
         ):
             raise LocalProtocolError("switch to a protocol that was not offered, or before the request was complete")
-        self._out.append(HeadWriter().response(response, False, True, False))
+        self._queue(HeadWriter().response(response, False, True, False))
         self._switch()
 
     def _send_informational(self, response: InformationalResponse) -> None:
         self._allowed(_ON_INFORMATIONAL, self._is_server)
-        data = HeadWriter().informational(response)
+        head = HeadWriter().informational(response)
         if response.status == 100:
             self._awaits_continue = False
         # RFC 9110 section 15.2: a client of HTTP/1.0 knows none of them.
         if self._request_1_1:
-            self._out.append(data)
+            self._queue(head)
 
     def _send_data(self, event: Data) -> None:
         self._allowed(_ON_DATA, True)
@@ -405,26 +428,32 @@ class H1Connection:
         if not size:
             return
         left = self._out_left
-        if left == CHUNKED:
-            self._out.append(b"%x\r\n" % size)
-            self._out.append(data)
-            self._out.append(b"\r\n")
+        if left == _CHUNKED:
+            self._queue(b"%x\r\n" % size)
+            self._queue(data)
+            self._queue(b"\r\n")
             return
         if left >= 0:
             if size > left:
                 raise LocalProtocolError("more data than was announced")
             self._out_left = left - size
-        self._out.append(data)
+        self._queue(data)
 
     def _send_end(self, event: EndOfMessage) -> None:
         state = self._allowed(_ON_END, True)
         if self._out_left > 0:
             raise LocalProtocolError("less data than was announced")
         # Only chunks can be followed by trailers; elsewhere they may be left out (RFC 9110 section 6.5).
-        if self._out_left == CHUNKED:
-            self._out.append(HeadWriter().trailers(event.trailers))
+        if self._out_left == _CHUNKED:
+            self._queue(HeadWriter().trailers(event.found))
         self._state_out = state
         self._settle()
+
+    def _queue(self, data: bytes) -> None:
+        if self._out is None:
+            self._out = [data]
+        else:
+            self._out.append(data)
 
     # States
 
@@ -465,4 +494,4 @@ class H1Connection:
         self._move_out(_ON_SWITCH)
         self.keep_alive = False
         self._body = UntilCloseReader()
-        self._out_left = UNTIL_CLOSE
+        self._out_left = _UNTIL_CLOSE

@@ -1,14 +1,20 @@
 cimport cython
 
-from ..http.grammar cimport cut, skip_space, skip_token, trim_space
+from ..http.grammar cimport cut, put, put_lower, skip_space, skip_token, trim_space
 
 cdef dict _KINDS
-cdef dict _NAMES
+cdef bytes _POSSIBLE
 
 cpdef bytes folded(bytes name)
 cpdef bint kept(bytes name) except -1
 cpdef bint allowed_in_trailers(bytes name) except -1
-cpdef int kind_of(bytes name) except -1
+@cython.locals(p="const unsigned char *", possible="const unsigned char *", size=Py_ssize_t, name=bytes)
+cpdef int kind_at(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) except -1
+@cython.locals(o="unsigned char *")
+cpdef Py_ssize_t put_field(
+    unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t colon, Py_ssize_t first,
+    Py_ssize_t last
+) noexcept
 @cython.locals(p="const unsigned char *", colon=Py_ssize_t, first=Py_ssize_t, name=bytes)
-cpdef tuple read_field(object data, Py_ssize_t start, Py_ssize_t end)
-cdef _refused(object data, Py_ssize_t start, Py_ssize_t colon, Py_ssize_t end)
+cpdef tuple read_field(const unsigned char *data, Py_ssize_t start, Py_ssize_t end)
+cpdef refused(const unsigned char *data, Py_ssize_t start, Py_ssize_t colon, Py_ssize_t end)

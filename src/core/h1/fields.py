@@ -13,7 +13,7 @@ what is never merged and never forwarded can do no harm, and refusing would brea
 from __future__ import annotations
 
 from ..errors import Fault, RemoteProtocolError
-from ..http.grammar import cut, skip_space, skip_token, trim_space
+from ..http.grammar import cut, put, put_lower, skip_space, skip_token, trim_space
 
 HOST = 1
 CONTENT_LENGTH = 2
@@ -41,7 +41,18 @@ KINDS: dict[bytes, int] = {
     b"proxy": DROPPED,
 }
 """Fields with a meaning for this connection; all others are handed on."""
-_KINDS = KINDS
+_KINDS = {spelling: kind for name, kind in KINDS.items() for spelling in (name, name.title())}
+
+
+def _possible() -> bytes:
+    """Which length and first letter (as length * 32 + letter) a name of `KINDS` has: most names have none of these."""
+    table = bytearray(32 * 32)
+    for name in KINDS:
+        table[len(name) * 32 + (name[0] & 31)] = 1
+    return bytes(table)
+
+
+_POSSIBLE = _possible()
 
 _KEPT = frozenset(
     b"""accept accept-charset accept-encoding accept-language age allow authorization cache-control content-disposition
@@ -61,28 +72,6 @@ _NOT_IN_TRAILERS = frozenset(KINDS) | frozenset(
     cf-connecting-ip if-match if-modified-since if-none-match if-range if-unmodified-since""".split()
 )
 
-_COMMON = b"""accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin age
-    authorization cache-control content-disposition content-encoding content-language content-range
-    content-security-policy content-type cookie date etag expires forwarded if-modified-since if-none-match
-    last-modified link location origin pragma priority range referer sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform
-    sec-fetch-dest sec-fetch-mode
-    sec-fetch-site sec-fetch-user sec-websocket-accept sec-websocket-extensions sec-websocket-key sec-websocket-protocol
-    sec-websocket-version server set-cookie strict-transport-security trailer upgrade-insecure-requests
-    user-agent vary via www-authenticate x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-port
-    x-forwarded-proto x-frame-options x-real-ip x-request-id x-requested-with""".split()
-
-
-def _spellings() -> dict[bytes, bytes]:
-    """Common names in the two spellings that are sent, each with the one object that stands for it."""
-    found: dict[bytes, bytes] = {}
-    for name in [*KINDS, *_COMMON]:
-        found[name] = name
-        found[name.title()] = name
-    return found
-
-
-_NAMES = _spellings()
-
 
 def folded(name: bytes) -> bytes:
     """The name as CGI and WSGI see it: they cannot tell `_` from `-`."""
@@ -101,9 +90,33 @@ def allowed_in_trailers(name: bytes) -> bool:
     return name not in _NOT_IN_TRAILERS and not name.startswith(_KEPT_PREFIXES)
 
 
-def kind_of(name: bytes) -> int:
-    """What a field of this (lower-case) name means for the connection; 0 for nothing."""
-    return _KINDS.get(name, 0)
+def kind_at(data: bytes | bytearray, start: int, end: int) -> int:
+    """What a field of the name data[start:end], in any case, means for the connection; 0 for nothing."""
+    p = data
+    possible = _POSSIBLE
+    size = end - start
+    if size < 1 or size > 31 or not possible[size * 32 + (p[start] & 31)]:
+        return 0
+    name = cut(data, start, end)
+    found = _KINDS.get(name)
+    return _KINDS.get(name.lower(), 0) if found is None else found
+
+
+def put_field(  # noqa: PLR0917, the parts of a line, by index
+    out: bytearray, at: int, data: bytes | bytearray, start: int, colon: int, first: int, last: int
+) -> int:
+    """Write the field with the name data[start:colon] and the value data[first:last] as a line of a block (`Headers`).
+
+    `out` has room for it at index `at`; returns the index after it.
+    """
+    o = out
+    at = put_lower(out, at, data, start, colon)
+    o[at] = 58
+    o[at + 1] = 32
+    at = put(out, at + 2, data, first, last)
+    o[at] = 13
+    o[at + 1] = 10
+    return at + 2
 
 
 def read_field(data: bytes | bytearray, start: int, end: int) -> tuple[bytes, bytes]:
@@ -112,19 +125,19 @@ def read_field(data: bytes | bytearray, start: int, end: int) -> tuple[bytes, by
     It holds no control character but HTAB: `read_line` saw to that.
     """
     p = data
-    colon = skip_token(data, start, end)
+    colon = skip_token(p, start, end)
     if colon in (start, end) or p[colon] != 58:
-        raise _refused(data, start, colon, end)
-    first = skip_space(data, colon + 1, end)
-    name = cut(data, start, colon)
-    return _NAMES.get(name) or name.lower(), cut(data, first, trim_space(data, first, end))
+        raise refused(p, start, colon, end)
+    first = skip_space(p, colon + 1, end)
+    name = cut(p, start, colon)
+    return name.lower(), cut(p, first, trim_space(p, first, end))
 
 
-def _refused(data: bytes | bytearray, start: int, colon: int, end: int) -> RemoteProtocolError:
+def refused(data: bytes | bytearray, start: int, colon: int, end: int) -> RemoteProtocolError:
     """Why a line without a name and a colon after it is no field."""
     if colon == end:
         return RemoteProtocolError(Fault.MALFORMED, "field line without a colon")
-    if data[colon] in b" \t":
+    if data[colon] in (32, 9):
         if colon == start:
             return RemoteProtocolError(Fault.MALFORMED, "field line that begins with white space")
         return RemoteProtocolError(Fault.MALFORMED, "white space in or after a field name")

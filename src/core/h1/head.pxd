@@ -1,9 +1,14 @@
 cimport cython
 
 from ..buffer cimport ReceiveBuffer
-from ..http.grammar cimport cut, skip_target, skip_token
-from .fields cimport kind_of, read_field
+from ..http.grammar cimport cut, skip_space, skip_target, skip_token, trim_space
+from .fields cimport kind_at, put_field, refused
 from .lines cimport read_line
+
+cdef int CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE
+cdef int INCOMPLETE, TOO_LONG
+cdef list _NONE
+cdef Py_ssize_t LINE_REST, MOST_ROOM, ROOM
 
 
 cdef class HeadReader:
@@ -17,12 +22,13 @@ cdef class HeadReader:
     cdef Py_ssize_t _max_start_line
     cdef Py_ssize_t _max_fields
     cdef Py_ssize_t _max_blank_lines
+    cdef bytearray _fields
+    cdef Py_ssize_t _fields_end
     cdef public bytes method
     cdef public bytes target
     cdef public bint http_1_1
     cdef public int status
     cdef public bytes reason
-    cdef public list pairs
     cdef public list hosts
     cdef public list lengths
     cdef public list codings
@@ -35,11 +41,15 @@ cdef class HeadReader:
     @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t)
     cpdef bint read(self, ReceiveBuffer buffer) except -1
     cpdef bint begun(self) except -1
-    @cython.locals(p="const unsigned char *", space=Py_ssize_t, second=Py_ssize_t)
-    cdef _request_line(self, object data, Py_ssize_t start, Py_ssize_t end)
-    @cython.locals(p="const unsigned char *", status=int, at=Py_ssize_t, digit=int)
-    cdef _status_line(self, object data, Py_ssize_t start, Py_ssize_t end)
-    @cython.locals(version=bytes)
-    cdef _version(self, object data, Py_ssize_t start, Py_ssize_t end)
-    @cython.locals(pair=tuple, kind=int)
-    cdef _field(self, object data, Py_ssize_t start, Py_ssize_t end)
+    @cython.locals(space=Py_ssize_t, second=Py_ssize_t)
+    cdef _request_line(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end)
+    @cython.locals(status=int, at=Py_ssize_t, digit=int)
+    cdef _status_line(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end)
+    cdef _version(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end)
+    cpdef bytes block(self)
+    @cython.locals(colon=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, kind=int, value=bytes, fields=bytearray)
+    cdef _field(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t received)
+    @cython.locals(needed=Py_ssize_t)
+    cpdef add(self, bytes name, bytes value)
+    @cython.locals(fields=bytearray, needed=Py_ssize_t, room=Py_ssize_t)
+    cdef bytearray _room(self, Py_ssize_t size, Py_ssize_t expected)

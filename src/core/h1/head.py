@@ -4,14 +4,15 @@ Lines are taken as they complete, each looked at once, and limits count the line
 fault comes at the same byte however the bytes were cut. Every line ends with CRLF; a bare LF or CR, NUL, folded lines
 and white space in odd places are refused (RFC 9112 sections 2.2, 3, 4 and 5).
 
-What the fields mean for the connection is not decided here: their values are sorted into lists for `messages.py`.
+A field without a meaning for the connection is written to the block that will be the message's `Headers`, and no object is
+made of it. What the others mean is not decided here: their values are sorted into lists for `messages.py`.
 """
 
 from __future__ import annotations
 
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
-from ..http.grammar import cut, skip_target, skip_token
+from ..http.grammar import cut, skip_space, skip_target, skip_token, trim_space
 from ..limits import Limits
 from .fields import (
     CONNECTION,
@@ -21,22 +22,33 @@ from .fields import (
     TE,
     TRANSFER_ENCODING,
     UPGRADE,
-    kind_of,
-    read_field,
+    kind_at,
+    put_field,
+    refused,
 )
 from .lines import INCOMPLETE, TOO_LONG, read_line
 
 START_LINE_REST = 64
 """Bytes of a request line besides the target: method, spaces, version and line end."""
 
+LINE_REST = 4
+"""Bytes of a line in a block besides name and value."""
+
+_NONE: list[bytes] = []
+"""The values of a field that is not there: never changed."""
+
+ROOM = 64
+MOST_ROOM = 4096
+"""How much longer a block may be than what was received of the head, and how long it is made before that is needed."""
+
 
 class HeadReader:
     """One head at a time. `reset()` before each, `read()` until it returns True, then look at the attributes."""
 
     __slots__ = (
-        "_blank_lines", "_count", "_is_request", "_max_blank_lines", "_max_fields", "_max_head", "_max_start_line",
-        "_max_target", "_size", "_started", "codings", "connection", "expects", "hosts", "http_1_1", "lengths",
-        "method", "pairs", "reason", "status", "target", "te", "upgrades",
+        "_blank_lines", "_count", "_fields", "_fields_end", "_is_request", "_max_blank_lines", "_max_fields", "_max_head",
+        "_max_start_line", "_max_target", "_size", "_started", "codings", "connection", "expects", "hosts", "http_1_1",
+        "lengths", "method", "reason", "status", "target", "te", "upgrades",
     )  # fmt: skip
 
     def __init__(self, is_request: bool, limits: Limits) -> None:
@@ -46,13 +58,6 @@ class HeadReader:
         self._max_start_line = min(limits.max_target + START_LINE_REST, limits.max_head)
         self._max_fields = limits.max_fields
         self._max_blank_lines = limits.max_leading_blank_lines
-        self.hosts: list[bytes] = []
-        self.lengths: list[bytes] = []
-        self.codings: list[bytes] = []
-        self.connection: list[bytes] = []
-        self.upgrades: list[bytes] = []
-        self.expects: list[bytes] = []
-        self.te: list[bytes] = []
         self.reset()
 
     def reset(self) -> None:
@@ -66,26 +71,13 @@ class HeadReader:
         self.http_1_1 = True
         self.status = 0
         self.reason = b""
-        self.pairs: list[tuple[bytes, bytes]] = []
-        if self.hosts:
-            self.hosts = []
-        if self.lengths:
-            self.lengths = []
-        if self.codings:
-            self.codings = []
-        if self.connection:
-            self.connection = []
-        if self.upgrades:
-            self.upgrades = []
-        if self.expects:
-            self.expects = []
-        if self.te:
-            self.te = []
+        self._fields: bytearray | None = None
+        self._fields_end = 0
+        self.hosts = self.lengths = self.codings = self.connection = self.upgrades = self.expects = self.te = _NONE
 
     def read(self, buffer: ReceiveBuffer) -> bool:
         """Read the lines that are there. True when the head is complete, False when more bytes are needed."""
-        data = buffer.data
-        p = data
+        p = buffer.p
         while True:
             start = buffer.start
             if self._started:
@@ -97,10 +89,10 @@ class HeadReader:
                 self._size += buffer.start - start
                 if end == start:
                     return True
-                self._field(data, start, end)
+                self._field(p, start, end, buffer.end)
                 continue
             # Rubbish is refused at its first byte: what is no HTTP may never send a line end.
-            if start < len(data) and p[start] != 13 and skip_token(data, start, start + 1) == start:
+            if start < buffer.end and p[start] != 13 and skip_token(p, start, start + 1) == start:
                 raise RemoteProtocolError(Fault.MALFORMED, "message does not begin like HTTP")
             end = read_line(buffer, self._max_start_line)
             if end == INCOMPLETE:
@@ -113,9 +105,9 @@ class HeadReader:
                 self._size = buffer.start - start
                 self._started = True
                 if self._is_request:
-                    self._request_line(data, start, end)
+                    self._request_line(p, start, end)
                 else:
-                    self._status_line(data, start, end)
+                    self._status_line(p, start, end)
                 continue
             self._blank_lines += 1
             if self._blank_lines > self._max_blank_lines or not self._is_request:
@@ -125,27 +117,25 @@ class HeadReader:
         """Has the start line been read?"""
         return self._started
 
-    def _request_line(self, data: bytes | bytearray, start: int, end: int) -> None:
+    def _request_line(self, p: bytes | bytearray, start: int, end: int) -> None:
         """method SP request-target SP HTTP-version (RFC 9112 section 3)."""
-        p = data
-        space = skip_token(data, start, end)
+        space = skip_token(p, start, end)
         if space in (start, end) or p[space] != 32:
             raise RemoteProtocolError(Fault.MALFORMED, "request line is not: method, space, target, space, version")
-        second = skip_target(data, space + 1, end)
+        second = skip_target(p, space + 1, end)
         if second in (space + 1, end) or p[second] != 32:
             raise RemoteProtocolError(Fault.MALFORMED, "request line is not: method, space, target, space, version")
-        self.method = cut(data, start, space)
-        self._version(data, second + 1, end)
+        self.method = cut(p, start, space)
+        self._version(p, second + 1, end)
         if second - space - 1 > self._max_target:
             raise RemoteProtocolError(Fault.TARGET_TOO_LONG, "request target too long")
-        self.target = cut(data, space + 1, second)
+        self.target = cut(p, space + 1, second)
 
-    def _status_line(self, data: bytes | bytearray, start: int, end: int) -> None:
+    def _status_line(self, p: bytes | bytearray, start: int, end: int) -> None:
         """HTTP-version SP status-code SP [reason-phrase] (RFC 9112 section 4); the second space may be missing."""
-        p = data
         if end - start < 12 or p[start + 8] != 32:
             raise RemoteProtocolError(Fault.MALFORMED, "status line is not: version, space, status, reason")
-        self._version(data, start, start + 8)
+        self._version(p, start, start + 8)
         status = 0
         for at in range(start + 9, start + 12):
             digit = p[at]
@@ -158,46 +148,76 @@ class HeadReader:
         if end > start + 12:
             if p[start + 12] != 32:
                 raise RemoteProtocolError(Fault.MALFORMED, "status line is not: version, space, status, reason")
-            self.reason = cut(data, start + 13, end)
+            self.reason = cut(p, start + 13, end)
 
-    def _version(self, data: bytes | bytearray, start: int, end: int) -> None:
+    def _version(self, p: bytes | bytearray, start: int, end: int) -> None:
         """HTTP-version, of which 1.0 and 1.1 are spoken here."""
-        version = cut(data, start, end)
-        if version == b"HTTP/1.1":
-            self.http_1_1 = True
-        elif version == b"HTTP/1.0":
-            self.http_1_1 = False
-        elif (
-            len(version) == 8
-            and version.startswith(b"HTTP/")
-            and 48 <= version[5] <= 57
-            and version[6] == 46
-            and 48 <= version[7] <= 57
+        if not (
+            end - start == 8
+            and p[start] == 72
+            and p[start + 1] == 84
+            and p[start + 2] == 84
+            and p[start + 3] == 80
+            and p[start + 4] == 47
+            and 48 <= p[start + 5] <= 57
+            and p[start + 6] == 46
+            and 48 <= p[start + 7] <= 57
         ):
-            raise RemoteProtocolError(Fault.BAD_VERSION, "HTTP version is neither 1.0 nor 1.1")
-        else:
             raise RemoteProtocolError(Fault.MALFORMED, "start line without an HTTP version")
+        if p[start + 5] != 49 or p[start + 7] > 49:
+            raise RemoteProtocolError(Fault.BAD_VERSION, "HTTP version is neither 1.0 nor 1.1")
+        self.http_1_1 = p[start + 7] == 49
 
-    def _field(self, data: bytes | bytearray, start: int, end: int) -> None:
-        """Read one field and put it where it belongs."""
+    def block(self) -> bytes:
+        """All fields without a meaning for the connection, as a block (`Headers`)."""
+        fields = self._fields
+        return b"" if fields is None else cut(fields, 0, self._fields_end)
+
+    def _field(self, p: bytes | bytearray, start: int, end: int, received: int) -> None:
+        """Read the field line p[start:end] (RFC 9112 section 5), one of p[:received], and put it where it belongs."""
         self._count += 1
         if self._count > self._max_fields:
             raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many fields")
-        pair = read_field(data, start, end)
-        kind = kind_of(pair[0])
+        colon = skip_token(p, start, end)
+        if colon in (start, end) or p[colon] != 58:
+            raise refused(p, start, colon, end)
+        first = skip_space(p, colon + 1, end)
+        last = trim_space(p, first, end)
+        kind = kind_at(p, start, colon)
         if kind == 0:
-            self.pairs.append(pair)
-        elif kind == HOST:
-            self.hosts.append(pair[1])
+            fields = self._room(colon - start + last - first, received - start)
+            self._fields_end = put_field(fields, self._fields_end, p, start, colon, first, last)
+            return
+        value = cut(p, first, last)
+        if kind == HOST:
+            self.hosts = [*self.hosts, value] if self.hosts else [value]
         elif kind == CONTENT_LENGTH:
-            self.lengths.append(pair[1])
+            self.lengths = [*self.lengths, value] if self.lengths else [value]
         elif kind == TRANSFER_ENCODING:
-            self.codings.append(pair[1])
+            self.codings = [*self.codings, value] if self.codings else [value]
         elif kind == CONNECTION:
-            self.connection.append(pair[1])
+            self.connection = [*self.connection, value] if self.connection else [value]
         elif kind == UPGRADE:
-            self.upgrades.append(pair[1])
+            self.upgrades = [*self.upgrades, value] if self.upgrades else [value]
         elif kind == EXPECT:
-            self.expects.append(pair[1])
+            self.expects = [*self.expects, value] if self.expects else [value]
         elif kind == TE:
-            self.te.append(pair[1])
+            self.te = [*self.te, value] if self.te else [value]
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Add a field to the block; the caller vouches for it."""
+        needed = len(name) + len(value)
+        fields = self._room(needed, needed)
+        self._fields_end = put_field(fields, self._fields_end, name + value, 0, len(name), len(name), needed)
+
+    def _room(self, size: int, expected: int) -> bytearray:
+        """Where to write a field with `size` bytes of name and value, one of fields with `expected` bytes."""
+        fields = self._fields
+        needed = self._fields_end + size + LINE_REST
+        if fields is None:
+            # Mostly all of the head is there, and then this is room enough for all of its fields.
+            room = min(expected + ROOM, MOST_ROOM)
+            fields = self._fields = bytearray(max(needed, room))
+        elif needed > len(fields):
+            fields += bytes(needed)
+        return fields

@@ -23,15 +23,14 @@ def read_line(buffer: ReceiveBuffer, most: int) -> int:
     Returns the index in `buffer.data` where the CRLF begins, `INCOMPLETE` or `TOO_LONG`. Raises `RemoteProtocolError` for a
     byte that no line holds.
     """
-    data = buffer.data
-    p = data
-    size = len(data)
+    p = buffer.p
+    size = buffer.end
     start = buffer.start
-    at = skip_value(data, max(start, buffer.scanned), size)
+    at = skip_value(p, buffer.scanned if buffer.scanned > start else start, size)
     buffer.scanned = at
     # Up to the end of the line, or the byte that is wrong with it, or as far as there is any.
     seen = at + 2 if at < size and p[at] == 13 else at + 1
-    if min(seen, size) - start > most:
+    if (seen if seen < size else size) - start > most:
         return TOO_LONG
     if seen > size:
         return INCOMPLETE

@@ -2,17 +2,25 @@ cimport cython
 
 from ..events cimport InformationalResponse, Request, Response
 from ..http.authority cimport parse_authority
-from ..http.framing cimport request_length, response_length
+from ..http.framing cimport content_length, request_length, response_length
 from ..http.grammar cimport list_members, split_list
-from ..http.headers cimport Headers
+from ..http.headers cimport Headers, of_block, split_block
 from .fields cimport kept
 from .head cimport HeadReader
 
+cdef int CHUNKED
+cdef long long NO_LENGTH
+cdef bytes _HTTP_1_0, _HTTP_1_1
+
+cdef list _NOTHING
+cdef dict _COMMON_OPTIONS, KINDS
+
+@cython.locals(values=list, common=list)
 cpdef list connection_options(HeadReader head)
 cpdef bint is_persistent(bint http_1_1, list options) except -1
-@cython.locals(length="long long", expects=bint, pairs=list, host=bytes, authority=bytes, target=bytes)
+@cython.locals(length="long long", expects=bint, host=bytes, authority=bytes, target=bytes, request=Request)
 cpdef Request build_request(HeadReader head, list options, bytes scheme)
-@cython.locals(length="long long", status=int, pairs=list, upgrade=bytes)
+@cython.locals(length="long long", announced="long long", status=int, upgrade=bytes, response=Response)
 cpdef Response build_response(HeadReader head, list options, bint to_head, bytes offered)
 cpdef InformationalResponse build_informational(HeadReader head, list options)
 @cython.locals(begin=Py_ssize_t, query=Py_ssize_t, end=Py_ssize_t, rest=bytes)
@@ -20,6 +28,8 @@ cpdef tuple split_target(bytes method, bytes target)
 cpdef bint is_offered(bytes protocol, bytes offered) except -1
 cdef bytes _host(HeadReader head)
 cdef bint _expects_continue(HeadReader head) except -1
-cdef list _end_to_end(HeadReader head, list options)
+cdef bint _takes_trailers(HeadReader head) except -1
+@cython.locals(block=bytes, pairs=list)
+cdef Headers _end_to_end(HeadReader head, list options, long long length, bint te)
 cdef bytes _offer(HeadReader head, list options)
 cdef list _members(list values)

@@ -8,17 +8,30 @@ from __future__ import annotations
 from ..errors import Fault, RemoteProtocolError
 from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
-from ..http.framing import CHUNKED, UNTIL_CLOSE, request_length, response_length
+from ..http.framing import CHUNKED, content_length, request_length, response_length
 from ..http.grammar import list_members, split_list
-from ..http.headers import Headers
+from ..http.headers import NO_LENGTH, Headers, of_block, split_block
 from .fields import KINDS, kept
 from .head import HeadReader
+
+_HTTP_1_0 = b"1.0"
+_HTTP_1_1 = b"1.1"
+_NOTHING: list[bytes] = []
+_COMMON_OPTIONS = {
+    spelling: [name] for name in (b"keep-alive", b"close", b"upgrade") for spelling in (name, name.title())
+}
+"""What `Connection` mostly says, read beforehand. Nobody changes these lists."""
 
 
 def connection_options(head: HeadReader) -> list[bytes]:
     """The members of all `Connection` fields, in lower case."""
-    if not head.connection:
-        return []
+    values = head.connection
+    if not values:
+        return _NOTHING
+    if len(values) == 1:
+        common = _COMMON_OPTIONS.get(values[0])
+        if common is not None:
+            return common
     options = list_members(head.connection)
     if options is None:
         raise RemoteProtocolError(Fault.MALFORMED, "connection field is not a short list of names")
@@ -37,60 +50,62 @@ def build_request(head: HeadReader, options: list[bytes], scheme: bytes) -> Requ
     if head.method == b"CONNECT":
         raise RemoteProtocolError(Fault.METHOD_NOT_ALLOWED, "CONNECT is not served")
     host = _host(head)
-    authority, target = split_target(head.method, head.target)
-    if authority is None:
-        authority = host
-    elif parse_authority(authority) is None:
-        raise RemoteProtocolError(Fault.BAD_AUTHORITY, "authority of the target is not a host with an optional port")
+    authority = host
+    target = head.target
+    if not target.startswith(b"/"):
+        found, target = split_target(head.method, target)
+        if found is not None:
+            authority = found
+            if parse_authority(authority) is None:
+                raise RemoteProtocolError(
+                    Fault.BAD_AUTHORITY, "authority of the target is not a host with an optional port"
+                )
     length = request_length(head.http_1_1, head.lengths, head.codings)
     expects = _expects_continue(head)
-    pairs = _end_to_end(head, options)
-    if head.lengths:
-        pairs.append((b"content-length", b"%d" % length))
-    if head.te and b"trailers" in _members(head.te):
-        pairs.append((b"te", b"trailers"))
-    return Request(
-        head.method,
-        target,
-        authority,
-        Headers(pairs),
-        None if length == CHUNKED else length,
-        scheme=scheme,
-        # An offer to switch is passed on only where the switch has a defined place: after a request without a body.
-        upgrade=_offer(head, options) if length == 0 and head.http_1_1 else None,
-        # RFC 9110 section 10.1.1: to be ignored in HTTP/1.0, and without a body there is nothing to wait for.
-        expect_continue=expects and head.http_1_1 and length != 0,
-        version=b"1.1" if head.http_1_1 else b"1.0",
-    )
+    request = Request.__new__(Request)
+    request.method = head.method
+    request.target = target
+    request.authority = authority
+    request.headers = _end_to_end(head, options, length if head.lengths else NO_LENGTH, _takes_trailers(head))
+    request.body_length = None if length == CHUNKED else length
+    request.scheme = scheme
+    # An offer to switch is passed on only where the switch has a defined place: after a request without a body.
+    request.upgrade = _offer(head, options) if length == 0 and head.http_1_1 else None
+    # RFC 9110 section 10.1.1: to be ignored in HTTP/1.0, and without a body there is nothing to wait for.
+    request.expect_continue = expects and head.http_1_1 and length != 0
+    request.version = _HTTP_1_1 if head.http_1_1 else _HTTP_1_0
+    request.stream_id = 0
+    return request
 
 
 def build_response(head: HeadReader, options: list[bytes], to_head: bool, offered: bytes | None) -> Response:
     """The final or switching response of a complete head. `offered` is what the request offered to switch to."""
     status = head.status
     length = response_length(head.http_1_1, status, to_head, head.lengths, head.codings)
-    pairs = _end_to_end(head, options)
+    announced = NO_LENGTH
     if head.lengths and status >= 200 and status != 204:
-        pairs.append((b"content-length", head.lengths[0].lstrip(b"0") or b"0"))
+        announced = content_length(head.lengths)
     upgrade = None
     if status == 101:
         # To one protocol: RFC 9110 section 7.8 allows layers of them, which nobody speaks.
         upgrade = head.upgrades[0] if len(head.upgrades) == 1 and b"upgrade" in options else None
         if upgrade is None or offered is None or not head.http_1_1 or not is_offered(upgrade, offered):
             raise RemoteProtocolError(Fault.MALFORMED, "switch to a protocol that was not offered")
-    return Response(
-        status,
-        Headers(pairs),
-        None if length in (CHUNKED, UNTIL_CLOSE) else length,
-        reason=head.reason,
-        upgrade=upgrade,
-        version=b"1.1" if head.http_1_1 else b"1.0",
-    )
+    response = Response.__new__(Response)
+    response.status = status
+    response.headers = _end_to_end(head, options, announced, False)
+    response.body_length = None if length < 0 else length
+    response.reason = head.reason
+    response.upgrade = upgrade
+    response.version = _HTTP_1_1 if head.http_1_1 else _HTTP_1_0
+    response.stream_id = 0
+    return response
 
 
 def build_informational(head: HeadReader, options: list[bytes]) -> InformationalResponse:
     """The interim response of a complete head."""
     response_length(head.http_1_1, head.status, False, head.lengths, head.codings)
-    return InformationalResponse(head.status, Headers(_end_to_end(head, options)), reason=head.reason)
+    return InformationalResponse(head.status, _end_to_end(head, options, NO_LENGTH, False), reason=head.reason)
 
 
 def split_target(method: bytes, target: bytes) -> tuple[bytes | None, bytes]:
@@ -147,13 +162,24 @@ def _expects_continue(head: HeadReader) -> bool:
     return bool(head.expects)
 
 
-def _end_to_end(head: HeadReader, options: list[bytes]) -> list[tuple[bytes, bytes]]:
-    """The fields without those that `Connection` takes out."""
-    pairs = head.pairs
-    named = {option for option in options if option != b"close" and option not in KINDS and not kept(option)}
-    if named:
-        pairs = [pair for pair in pairs if pair[0] not in named]
-    return pairs
+def _takes_trailers(head: HeadReader) -> bool:
+    """Does `TE` say `trailers`? Nothing else of it is passed on (RFC 9110 section 10.1.4)."""
+    return bool(head.te) and b"trailers" in _members(head.te)
+
+
+def _end_to_end(head: HeadReader, options: list[bytes], length: int, te: bool) -> Headers:
+    """The fields without those that `Connection` takes out, and with what is passed on of `Content-Length` and `TE`."""
+    if length != NO_LENGTH:
+        head.add(b"content-length", head.lengths[0].lstrip(b"0") or b"0")
+    if te:
+        head.add(b"te", b"trailers")
+    block = head.block()
+    if options and not (len(options) == 1 and (options[0] == b"close" or options[0] in KINDS)):
+        named = {option for option in options if option != b"close" and option not in KINDS and not kept(option)}
+        if named:
+            pairs = split_block(block)
+            block = b"".join([b"%b: %b\r\n" % pair for pair in pairs if pair[0] not in named])
+    return of_block(block, length, te)
 
 
 def _offer(head: HeadReader, options: list[bytes]) -> bytes | None:

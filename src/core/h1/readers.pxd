@@ -1,11 +1,15 @@
 cimport cython
 
 from ..buffer cimport ReceiveBuffer
-from ..events cimport Data, EndOfMessage
+from ..events cimport Data, EndOfMessage, data_event, end_event
 from ..http.grammar cimport hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers cimport Headers
 from .fields cimport allowed_in_trailers, read_field
 from .lines cimport read_line
+
+cdef int _CONTENT, _CONTENT_END, _SIZE, _TRAILERS
+cdef int INCOMPLETE, MAX_SIZE_DIGITS
+cdef long long _EVERYTHING
 
 
 cdef class BodyReader:
@@ -14,7 +18,7 @@ cdef class BodyReader:
 
 
 cdef class LengthReader(BodyReader):
-    cdef long long _left
+    cdef public long long left
 
     @cython.locals(data=bytes)
     cpdef object read(self, ReceiveBuffer buffer)
@@ -38,15 +42,14 @@ cdef class ChunkedReader(BodyReader):
 
     @cython.locals(data=bytes)
     cpdef object read(self, ReceiveBuffer buffer)
-    @cython.locals(start=Py_ssize_t, end=Py_ssize_t, digits=Py_ssize_t, length="long long")
+    @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t, digits=Py_ssize_t, length="long long")
     cdef bint _read_size(self, ReceiveBuffer buffer) except -1
     @cython.locals(p="const unsigned char *", start=Py_ssize_t, there=Py_ssize_t)
     cdef bint _read_content_end(self, ReceiveBuffer buffer) except -1
-    @cython.locals(start=Py_ssize_t, end=Py_ssize_t, pair=tuple)
+    @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t, pair=tuple)
     cdef bint _read_trailers(self, ReceiveBuffer buffer) except -1
 
 
-@cython.locals(p="const unsigned char *", name=Py_ssize_t, equals=Py_ssize_t, value=Py_ssize_t)
-cdef bint _is_extension(object data, Py_ssize_t start, Py_ssize_t end) except -1
-@cython.locals(p="const unsigned char *")
-cdef Py_ssize_t _after_quoted(object data, Py_ssize_t start, Py_ssize_t end) except -2
+@cython.locals(name=Py_ssize_t, equals=Py_ssize_t, value=Py_ssize_t)
+cdef bint _is_extension(const unsigned char *p, Py_ssize_t start, Py_ssize_t end) except -1
+cdef Py_ssize_t _after_quoted(const unsigned char *p, Py_ssize_t start, Py_ssize_t end) except -2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
-from ..events import Data, EndOfMessage
+from ..events import Data, EndOfMessage, data_event, end_event
 from ..http.grammar import hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers import Headers
 from ..limits import Limits
@@ -31,7 +31,7 @@ class BodyReader:
 
     def read(self, buffer: ReceiveBuffer) -> Data | EndOfMessage | None:
         """The next piece of the body, its end, or None."""
-        return EndOfMessage()
+        return end_event()
 
     def end(self) -> EndOfMessage | None:
         """The connection has ended."""
@@ -39,22 +39,22 @@ class BodyReader:
 
 
 class LengthReader(BodyReader):
-    """A body of a known length."""
+    """A body of a known length, of which `left` bytes are to come."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("left",)
 
     def __init__(self, length: int) -> None:
-        self._left = length
+        self.left = length
 
     def read(self, buffer: ReceiveBuffer) -> Data | EndOfMessage | None:
         """The next piece of the body, its end, or None."""
-        if self._left == 0:
-            return EndOfMessage()
-        data = buffer.take(self._left)
+        if self.left == 0:
+            return end_event()
+        data = buffer.take(self.left)
         if not data:
             return None
-        self._left -= len(data)
-        return Data(data)
+        self.left -= len(data)
+        return data_event(data)
 
 
 class UntilCloseReader(BodyReader):
@@ -65,11 +65,11 @@ class UntilCloseReader(BodyReader):
     def read(self, buffer: ReceiveBuffer) -> Data | EndOfMessage | None:
         """The next piece of the body, or None."""
         data = buffer.take(_EVERYTHING)
-        return Data(data) if data else None
+        return data_event(data) if data else None
 
     def end(self) -> EndOfMessage | None:
         """The connection has ended, and with it the body."""
-        return EndOfMessage()
+        return end_event()
 
 
 class ChunkedReader(BodyReader):
@@ -105,7 +105,7 @@ class ChunkedReader(BodyReader):
                 self._left -= len(data)
                 if self._left == 0:
                     self._state = _CONTENT_END
-                return Data(data)
+                return data_event(data)
             elif self._state == _CONTENT_END:
                 if not self._read_content_end(buffer):
                     return None
@@ -114,20 +114,20 @@ class ChunkedReader(BodyReader):
 
     def _read_size(self, buffer: ReceiveBuffer) -> bool:
         """chunk-size [ chunk-ext ] CRLF"""
-        data = buffer.data
+        p = buffer.p
         start = buffer.start
         end = read_line(buffer, MAX_SIZE_DIGITS + self._limits.max_chunk_extension + 2)
         if end < 0:
             if end == INCOMPLETE:
                 return False
             raise RemoteProtocolError(Fault.MALFORMED, "chunk header too long")
-        digits = skip_token(data, start, end)
-        length = hexadecimal(data, start, digits)
+        digits = skip_token(p, start, end)
+        length = hexadecimal(p, start, digits)
         if length < 0:
             raise RemoteProtocolError(Fault.SMUGGLING, "chunk size is not 1 to 16 hex digits below 2^63")
         if end - digits > self._limits.max_chunk_extension:
             raise RemoteProtocolError(Fault.MALFORMED, "chunk header too long")
-        if not _is_extension(data, digits, end):
+        if not _is_extension(p, digits, end):
             raise RemoteProtocolError(Fault.SMUGGLING, "forbidden byte after a chunk size")
         self._total += length
         if self._max_body is not None and self._total > self._max_body:
@@ -138,10 +138,9 @@ class ChunkedReader(BodyReader):
 
     def _read_content_end(self, buffer: ReceiveBuffer) -> bool:
         """The CRLF after the content of a chunk."""
-        data = buffer.data
-        p = data
+        p = buffer.p
         start = buffer.start
-        there = len(data) - start
+        there = buffer.end - start
         if (there > 0 and p[start] != 13) or (there > 1 and p[start + 1] != 10):
             raise RemoteProtocolError(Fault.SMUGGLING, "chunk is longer than its size")
         if there < 2:
@@ -152,7 +151,7 @@ class ChunkedReader(BodyReader):
 
     def _read_trailers(self, buffer: ReceiveBuffer) -> bool:
         """trailer-section CRLF"""
-        data = buffer.data
+        p = buffer.p
         while True:
             start = buffer.start
             end = read_line(buffer, self._limits.max_head - self._size)
@@ -166,42 +165,40 @@ class ChunkedReader(BodyReader):
             self._count += 1
             if self._count > self._limits.max_fields:
                 raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many trailers")
-            pair = read_field(data, start, end)
+            pair = read_field(p, start, end)
             if allowed_in_trailers(pair[0]):
                 self._trailers.append(pair)
 
 
-def _is_extension(data: bytes | bytearray, start: int, end: int) -> bool:
-    """Is data[start:end] `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`?"""
-    p = data
+def _is_extension(p: bytes | bytearray, start: int, end: int) -> bool:
+    """Is p[start:end] `*( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )`?"""
     while start < end:
-        start = skip_space(data, start, end)
+        start = skip_space(p, start, end)
         if start == end or p[start] != 59:
             return False
-        name = skip_space(data, start + 1, end)
-        start = skip_token(data, name, end)
+        name = skip_space(p, start + 1, end)
+        start = skip_token(p, name, end)
         if start == name:
             return False
-        equals = skip_space(data, start, end)
+        equals = skip_space(p, start, end)
         if equals == end or p[equals] != 61:
             continue
-        value = skip_space(data, equals + 1, end)
+        value = skip_space(p, equals + 1, end)
         if value < end and p[value] == 34:
-            start = _after_quoted(data, value + 1, end)
+            start = _after_quoted(p, value + 1, end)
             if start < 0:
                 return False
         else:
-            start = skip_token(data, value, end)
+            start = skip_token(p, value, end)
             if start == value:
                 return False
     return True
 
 
-def _after_quoted(data: bytes | bytearray, start: int, end: int) -> int:
+def _after_quoted(p: bytes | bytearray, start: int, end: int) -> int:
     """Past the closing quote of a quoted string whose opening quote lies before `start`; -1 if there is none."""
-    p = data
     while True:
-        start = skip_quoted(data, start, end)
+        start = skip_quoted(p, start, end)
         if start == end:
             return -1
         if p[start] == 34:
@@ -209,6 +206,6 @@ def _after_quoted(data: bytes | bytearray, start: int, end: int) -> int:
         # A backslash and one byte of text; a quote or backslash itself is meant here.
         if p[start] != 92 or start + 1 == end:
             return -1
-        if p[start + 1] not in (34, 92) and skip_quoted(data, start + 1, start + 2) == start + 1:
+        if p[start + 1] not in (34, 92) and skip_quoted(p, start + 1, start + 2) == start + 1:
             return -1
         start += 2

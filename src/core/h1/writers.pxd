@@ -6,24 +6,34 @@ from ..http.grammar cimport decimal, is_token, is_value, skip_target, skip_value
 from ..http.headers cimport Headers
 from .fields cimport allowed_in_trailers
 
+cdef int _ABSENT, CHUNKED, UNTIL_CLOSE, _NO_LENGTH
+cdef dict _REASONS, _STATUS_LINES
+cdef frozenset _WITH_BODY
 
+
+@cython.final
 cdef class HeadWriter:
-    cdef list _pieces
+    cdef bytes _own
     cdef list _options
     cdef long long _content_length
     cdef public long long length
 
-    @cython.locals(method=bytes, target=bytes, size=Py_ssize_t)
+    cpdef reset(self)
+    @cython.locals(method=bytes, target=bytes, size=Py_ssize_t, fields=bytes)
     cpdef bytes request(self, Request request, bint close)
-    @cython.locals(status=int)
+    @cython.locals(status=int, line=bytes, fields=bytes)
     cpdef bytes response(self, Response response, bint to_head, bint to_http_1_1, bint close)
+    @cython.locals(line=bytes)
     cpdef bytes informational(self, InformationalResponse response)
+    @cython.locals(pieces=list)
     cpdef bytes trailers(self, Headers trailers)
-    cdef _status_line(self, int status, bytes reason)
-    @cython.locals(pair=tuple)
-    cdef _fields(self, Headers headers, bint with_length)
-    @cython.locals(length="long long")
-    cdef _length(self, bytes value, bint write)
-    cdef _field(self, bytes name, bytes value)
+    @cython.locals(known=bytes)
+    cdef bytes _status_line(self, int status, bytes reason)
+    @cython.locals(pair=tuple, block=bytes, pieces=list, length="long long")
+    cdef bytes _fields(self, Headers headers, bint with_length)
     cdef _upgrade(self, bytes protocols)
+    cdef _option(self, bytes name)
     cdef bytes _finish(self)
+
+
+cdef bytes _field(bytes name, bytes value)

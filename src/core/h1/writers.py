@@ -14,25 +14,32 @@ from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
 from ..http.framing import ABSENT, CHUNKED, UNTIL_CLOSE
 from ..http.grammar import MAX_LENGTH, decimal, is_token, is_value, skip_target, skip_value
-from ..http.headers import Headers
+from ..http.headers import NO_LENGTH, Headers
 from .fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
 
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
+_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
+_ABSENT = ABSENT
+_NO_LENGTH = NO_LENGTH
 
 
 class HeadWriter:
-    """What was written of a head: `data`, and `length`, how the body that follows is framed.
+    """Writes one head. `length` says then how the body that follows is framed.
 
-    `length` is a count of bytes, `CHUNKED` or `UNTIL_CLOSE`.
+    It is a count of bytes, `CHUNKED` or `UNTIL_CLOSE`.
     """
 
-    __slots__ = ("_content_length", "_options", "_pieces", "length")
+    __slots__ = ("_content_length", "_options", "_own", "length")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._options: list[bytes] = []
-        self._content_length = ABSENT
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the last head."""
+        self._own = b""  # the fields that we add
+        self._options: list[bytes] | None = None
+        self._content_length = _ABSENT
         self.length = 0
 
     def request(self, request: Request, close: bool) -> bytes:
@@ -49,27 +56,27 @@ class HeadWriter:
         # RFC 9112 section 3.2: without an authority the field is there and empty.
         if request.authority and parse_authority(request.authority) is None:
             raise LocalProtocolError("authority is not a host with an optional port")
-        pieces = self._pieces
-        pieces.append(b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, request.authority))
-        self._fields(request.headers, True)
-        if self._content_length != ABSENT:
+        fields = self._fields(request.headers, True)
+        if self._content_length != _ABSENT:
             self.length = self._content_length
         elif request.body_length is None:
             self.length = CHUNKED
-            pieces.append(b"transfer-encoding: chunked\r\n")
+            self._own += b"transfer-encoding: chunked\r\n"
         else:
             self.length = _checked(request.body_length)
             if self.length or method in _WITH_BODY:
-                pieces.append(b"content-length: %d\r\n" % self.length)
+                self._own += b"content-length: %d\r\n" % self.length
         if request.expect_continue:
-            pieces.append(b"expect: 100-continue\r\n")
+            self._own += b"expect: 100-continue\r\n"
         if request.upgrade is not None:
             if self.length != 0:
                 raise LocalProtocolError("a request with a body cannot offer to switch protocols")
             self._upgrade(request.upgrade)
         if close:
-            self._options.append(b"close")
-        return self._finish()
+            self._option(b"close")
+        return b"".join(
+            (method, b" ", target, b" HTTP/1.1\r\nhost: ", request.authority, b"\r\n", fields, self._finish())
+        )
 
     def response(self, response: Response, to_head: bool, to_http_1_1: bool, close: bool) -> bytes:
         """The head of a final or switching response.
@@ -80,97 +87,115 @@ class HeadWriter:
         status = response.status
         if (status < 200 or status > 599) and status != 101:
             raise LocalProtocolError("status of a final response is not between 200 and 599")
-        self._status_line(status, response.reason)
+        line = self._status_line(status, response.reason)
         if status == 101:
             if response.upgrade is None:
                 raise LocalProtocolError("101 without a protocol to switch to")
-            self._fields(response.headers, False)
+            fields = self._fields(response.headers, False)
             self._upgrade(response.upgrade)
-            return self._finish()
+            return line + fields + self._finish()
         # RFC 9110 section 8.6: none in a 204, whose body is empty whatever it says.
-        self._fields(response.headers, status != 204)
+        fields = self._fields(response.headers, status != 204)
         if to_head or status in (204, 304):
             self.length = 0
-        elif self._content_length != ABSENT:
+        elif self._content_length != _ABSENT:
             self.length = self._content_length
         elif response.body_length is not None:
             self.length = _checked(response.body_length)
-            self._pieces.append(b"content-length: %d\r\n" % self.length)
+            self._own += b"content-length: %d\r\n" % self.length
         elif to_http_1_1:
             self.length = CHUNKED
-            self._pieces.append(b"transfer-encoding: chunked\r\n")
+            self._own += b"transfer-encoding: chunked\r\n"
         else:
             self.length = UNTIL_CLOSE
         if close or self.length == UNTIL_CLOSE:
-            self._options.append(b"close")
+            self._option(b"close")
         elif not to_http_1_1:
-            self._options.append(b"keep-alive")
-        return self._finish()
+            self._option(b"keep-alive")
+        return b"".join((line, fields, self._finish()))
 
     def informational(self, response: InformationalResponse) -> bytes:
         """An interim response."""
         if response.status < 100 or response.status > 199 or response.status == 101:
             raise LocalProtocolError("status of an interim response is not between 100 and 199, or is 101")
-        self._status_line(response.status, response.reason)
-        self._fields(response.headers, False)
-        return self._finish()
+        line = self._status_line(response.status, response.reason)
+        return b"".join((line, self._fields(response.headers, False), self._finish()))
 
-    def trailers(self, trailers: Headers) -> bytes:
+    def trailers(self, trailers: Headers | None) -> bytes:
         """The last chunk, and the trailers after it."""
-        self._pieces.append(b"0\r\n")
+        if trailers is None:
+            return b"0\r\n\r\n"
+        pieces = [b"0\r\n"]
         for name, value in trailers:
             if not allowed_in_trailers(name.lower()):
                 raise LocalProtocolError("a field that has no business in trailers")
-            self._field(name, value)
-        return self._finish()
+            pieces.append(_field(name, value))
+        pieces.append(b"\r\n")
+        return b"".join(pieces)
 
-    def _status_line(self, status: int, reason: bytes) -> None:
-        reason = reason or _REASONS.get(status, b"")
+    def _status_line(self, status: int, reason: bytes) -> bytes:
+        known = _REASONS.get(status, b"")
+        if known and (not reason or reason == known):
+            return _STATUS_LINES[status]
         if skip_value(reason, 0, len(reason)) != len(reason):
             raise LocalProtocolError("forbidden byte in a reason phrase")
-        self._pieces.append(b"HTTP/1.1 %d %b\r\n" % (status, reason))
+        return b"HTTP/1.1 %d %b\r\n" % (status, reason)
 
-    def _fields(self, headers: Headers, with_length: bool) -> None:
-        """Write all fields. `with_length` False leaves out `content-length`."""
-        for pair in headers.pairs:
+    def _fields(self, headers: Headers, with_length: bool) -> bytes:
+        """All fields as lines. `with_length` False leaves out `content-length`."""
+        block = headers.block
+        if block is not None and (with_length or headers.length == _NO_LENGTH):
+            # As a parser of ours has left it: whole, checked, and without a field of the connection.
+            if headers.length != _NO_LENGTH:
+                self._content_length = headers.length
+            if headers.te:
+                self._option(b"te")
+            return block
+        pieces = []
+        for pair in headers.as_pairs():
             kind = KINDS.get(pair[0].lower())
             if kind is None:
-                self._field(pair[0], pair[1])
+                pieces.append(_field(pair[0], pair[1]))
             elif kind == CONTENT_LENGTH:
-                self._length(pair[1], with_length)
+                length = decimal(pair[1], 0, len(pair[1]))
+                if length < 0 or self._content_length != _ABSENT:
+                    raise LocalProtocolError("content-length is no number, or is there twice")
+                self._content_length = length
+                if with_length:
+                    pieces.append(b"content-length: %d\r\n" % length)
             elif kind == TE and pair[1] == b"trailers":
                 # RFC 9110 section 10.1.4: it is for the next hop only, and says so.
-                self._pieces.append(b"te: trailers\r\n")
-                self._options.append(b"te")
+                pieces.append(b"te: trailers\r\n")
+                self._option(b"te")
             else:
                 raise LocalProtocolError("a field that belongs to the connection is among the headers")
-
-    def _length(self, value: bytes, write: bool) -> None:
-        length = decimal(value, 0, len(value))
-        if length < 0 or self._content_length != ABSENT:
-            raise LocalProtocolError("content-length is no number, or is there twice")
-        self._content_length = length
-        if write:
-            self._pieces.append(b"content-length: %d\r\n" % length)
-
-    def _field(self, name: bytes, value: bytes) -> None:
-        if not is_token(name):
-            raise LocalProtocolError("field name is not a token")
-        if not is_value(value):
-            raise LocalProtocolError("forbidden byte in a field value, or white space around it")
-        self._pieces.append(b"%b: %b\r\n" % (name.lower(), value))
+        return b"".join(pieces)
 
     def _upgrade(self, protocols: bytes) -> None:
         if not protocols or not is_value(protocols):
             raise LocalProtocolError("the protocol to switch to is not a field value")
-        self._options.append(b"upgrade")
-        self._pieces.append(b"upgrade: %b\r\n" % protocols)
+        self._option(b"upgrade")
+        self._own += b"upgrade: %b\r\n" % protocols
+
+    def _option(self, name: bytes) -> None:
+        if self._options is None:
+            self._options = []
+        self._options.append(name)
 
     def _finish(self) -> bytes:
-        if self._options:
-            self._pieces.append(b"connection: %b\r\n" % b", ".join(self._options))
-        self._pieces.append(b"\r\n")
-        return b"".join(self._pieces)
+        """The fields that we add, and the end of the head."""
+        if self._options is not None:
+            self._own += b"connection: %b\r\n" % b", ".join(self._options)
+        return self._own + b"\r\n" if self._own else b"\r\n"
+
+
+def _field(name: bytes, value: bytes) -> bytes:
+    """One line. LocalProtocolError if the grammar does not allow it."""
+    if not is_token(name):
+        raise LocalProtocolError("field name is not a token")
+    if not is_value(value):
+        raise LocalProtocolError("forbidden byte in a field value, or white space around it")
+    return b"%b: %b\r\n" % (name.lower(), value)
 
 
 def _checked(body_length: int) -> int:

@@ -2,6 +2,10 @@ cimport cython
 
 from .grammar cimport decimal, hex_digit, skip_name
 
-@cython.locals(size=Py_ssize_t, end=Py_ssize_t, port="long long", host=bytes, address=bytes)
+cdef dict _known
+
+@cython.locals(known=tuple, found=tuple)
 cpdef tuple parse_authority(bytes authority)
+@cython.locals(size=Py_ssize_t, end=Py_ssize_t, port="long long", host=bytes, address=bytes)
+cdef tuple _parse(bytes authority)
 cdef bytes _ipv6(bytes text)

@@ -14,6 +14,11 @@ from .grammar import decimal, hex_digit, skip_name
 MAX_HOST = 255
 """Bytes of a host name; DNS has 253."""
 
+MOST_KNOWN = 512
+"""How many of the last authorities are remembered together with what was found: clients say the same again and again."""
+
+_known: dict[bytes, tuple[bytes, int | None]] = {}
+
 
 def parse_authority(authority: bytes) -> tuple[bytes, int | None] | None:
     """(host, port) of an authority, or None if it is not one.
@@ -21,6 +26,19 @@ def parse_authority(authority: bytes) -> tuple[bytes, int | None] | None:
     The host is in lower case and without a trailing dot, so that equal hosts are equal bytes; an IPv6 address keeps its
     brackets and gets its shortest form. The port is None if there is none, 0 to 65535 otherwise.
     """
+    known = _known.get(authority)
+    if known is not None:
+        return known
+    found = _parse(authority)
+    if found is not None:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[authority] = found
+    return found
+
+
+def _parse(authority: bytes) -> tuple[bytes, int | None] | None:
+    """The same, found anew."""
     size = len(authority)
     if authority.startswith(b"["):
         end = authority.find(b"]") + 1

@@ -1,32 +1,37 @@
 cimport cython
 
 cdef bytes _CLASSES
+cdef bytes _LOWER
 
 @cython.locals(p="const unsigned char *", classes="const unsigned char *")
-cpdef Py_ssize_t skip_token(object data, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t skip_token(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", classes="const unsigned char *")
-cpdef Py_ssize_t skip_value(object data, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t skip_value(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", classes="const unsigned char *")
-cpdef Py_ssize_t skip_target(object data, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t skip_target(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", classes="const unsigned char *")
-cpdef Py_ssize_t skip_quoted(object data, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t skip_quoted(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", classes="const unsigned char *")
-cpdef Py_ssize_t skip_name(object data, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t skip_name(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *")
-cpdef Py_ssize_t skip_space(object data, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t skip_space(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *")
-cpdef Py_ssize_t trim_space(object data, Py_ssize_t start, Py_ssize_t end) except -1
+cpdef Py_ssize_t trim_space(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", piece=bytes)
-cpdef bytes cut(object data, Py_ssize_t start, Py_ssize_t end)
+cpdef bytes cut(const unsigned char *data, Py_ssize_t start, Py_ssize_t end)
+@cython.locals(o="unsigned char *", p="const unsigned char *")
+cpdef Py_ssize_t put(unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
+@cython.locals(o="unsigned char *", p="const unsigned char *", lower="const unsigned char *")
+cpdef Py_ssize_t put_lower(unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(size=Py_ssize_t)
 cpdef bint is_token(bytes data) except -1
 @cython.locals(size=Py_ssize_t)
 cpdef bint is_value(bytes data) except -1
 @cython.locals(p="const unsigned char *", digit=int, number="unsigned long long")
-cpdef long long decimal(object data, Py_ssize_t start, Py_ssize_t end) except -2
+cpdef long long decimal(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", digit=int, number="unsigned long long")
-cpdef long long hexadecimal(object data, Py_ssize_t start, Py_ssize_t end) except -2
-cpdef int hex_digit(int byte) except -2
+cpdef long long hexadecimal(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
+cpdef int hex_digit(int byte) noexcept
 @cython.locals(commas=Py_ssize_t)
 cpdef list split_list(list values)
 cpdef list list_members(list values)

@@ -41,6 +41,7 @@ def _classes() -> bytes:
 
 
 _CLASSES = _classes()
+_LOWER = bytes(range(256)).lower()
 
 
 def skip_token(data: bytes | bytearray, start: int, end: int) -> int:
@@ -109,6 +110,29 @@ def cut(data: bytes | bytearray, start: int, end: int) -> bytes:
     p = data
     piece = p[start:end]
     return piece if isinstance(piece, bytes) else bytes(piece)
+
+
+def put(out: bytearray, at: int, data: bytes | bytearray, start: int, end: int) -> int:
+    """Write data[start:end] to `out` at index `at`, where there has to be room; the index after it."""
+    o = out
+    p = data
+    while start < end:
+        o[at] = p[start]
+        at += 1
+        start += 1
+    return at
+
+
+def put_lower(out: bytearray, at: int, data: bytes | bytearray, start: int, end: int) -> int:
+    """The same in lower case."""
+    o = out
+    p = data
+    lower = _LOWER
+    while start < end:
+        o[at] = lower[p[start]]
+        at += 1
+        start += 1
+    return at
 
 
 def is_token(data: bytes) -> bool:

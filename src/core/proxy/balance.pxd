@@ -3,6 +3,7 @@ cimport cython
 cdef class Server
 cdef class ServerGroup
 
+from .bounds cimport Bounds
 from .upstream cimport Upstream
 
 
@@ -13,17 +14,22 @@ cdef class Server:
     cdef public list idle
     cdef public double down_until
 
-    cpdef Upstream take_idle(self, double since)
-
 
 cdef class ServerGroup:
     cdef public object backend
-    cdef public object limits
+    cdef public str name
     cdef public list servers
+    cdef Bounds _bounds
+    cdef bint _least_conn
     cdef Py_ssize_t _next
+    cdef Py_ssize_t _idle
 
-    @cython.locals(count=Py_ssize_t, step=Py_ssize_t, index=Py_ssize_t, after_best=Py_ssize_t, server=Server, best=Server, least_conn=bint)
+    @cython.locals(count=Py_ssize_t, step=Py_ssize_t, index=Py_ssize_t, after_best=Py_ssize_t, server=Server, best=Server)
     cpdef Server pick(self, list tried, double now)
     cpdef failed(self, Server server, double now)
+    @cython.locals(idle=list, upstream=Upstream)
+    cpdef Upstream take_idle(self, Server server, double since)
+    @cython.locals(server=Server)
     cpdef bint keep(self, Upstream upstream) except -1
+    @cython.locals(idle=list)
     cpdef forget(self, Upstream upstream)

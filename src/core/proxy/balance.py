@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..limits import Limits
+from .bounds import Bounds
 from .policy import Backend, parse_server
 
 if TYPE_CHECKING:
@@ -29,41 +29,39 @@ class Server:
         self.idle: list[Upstream] = []
         self.down_until = 0.0
 
-    def take_idle(self, since: float) -> Upstream | None:
-        """The idle connection that was used last, if that was not before `since`."""
-        if self.idle and self.idle[-1].idle_since >= since:
-            return self.idle.pop()
-        return None
-
 
 class ServerGroup:
     """The servers of one backend."""
 
-    __slots__ = ("_next", "backend", "limits", "servers")
+    __slots__ = ("_bounds", "_idle", "_least_conn", "_next", "backend", "name", "servers")
 
-    def __init__(self, backend: Backend, limits: Limits) -> None:
+    def __init__(self, backend: Backend, bounds: Bounds) -> None:
         self.backend = backend
-        self.limits = limits
+        self.name = backend.name
         self.servers = [Server(name) for name in backend.servers]
+        self._bounds = bounds
+        self._least_conn = backend.balance == "least_conn"
         self._next = 0
+        self._idle = 0  # connections, to all servers
 
-    def pick(self, tried: list[Server], now: float) -> Server | None:
+    def pick(self, tried: list[Server] | None, now: float) -> Server | None:
         """The server for the next request, none of those in `tried`; None when every one is."""
-        least_conn = self.backend.balance == "least_conn"
         count = len(self.servers)
         best = fallback = None
         after_best = 0
         for step in range(count):
-            index = (self._next + step) % count
+            index = self._next + step
+            if index >= count:
+                index -= count
             server = self.servers[index]
-            if server in tried:
+            if tried and server in tried:
                 continue
             if server.down_until > now:
                 fallback = fallback or server
             elif best is None or server.busy < best.busy:
                 best = server
-                after_best = (index + 1) % count
-                if not least_conn:
+                after_best = index + 1 if index + 1 < count else 0
+                if not self._least_conn:
                     break
         if best is None:
             return fallback
@@ -72,17 +70,32 @@ class ServerGroup:
 
     def failed(self, server: Server, now: float) -> None:
         """A connection to the server could not be made."""
-        server.down_until = now + self.limits.server_pause
+        server.down_until = now + self._bounds.server_pause
+
+    def take_idle(self, server: Server, since: float) -> Upstream | None:
+        """The idle connection to the server that was used last, if that was not before `since`."""
+        idle = server.idle
+        if not idle:
+            return None
+        upstream = idle[-1]
+        if upstream.idle_since < since:
+            return None
+        self._idle -= 1
+        return idle.pop()
 
     def keep(self, upstream: Upstream) -> bool:
         """Take back a connection that can be used again; False if there are enough already."""
-        if sum([len(server.idle) for server in self.servers]) >= self.limits.pool_size:
+        if self._idle >= self._bounds.pool_size:
             return False
-        upstream.server.idle.append(upstream)
-        upstream.server.down_until = 0.0
+        self._idle += 1
+        server = upstream.server
+        server.idle.append(upstream)
+        server.down_until = 0.0
         return True
 
     def forget(self, upstream: Upstream) -> None:
         """An idle connection is gone."""
-        if upstream in upstream.server.idle:
-            upstream.server.idle.remove(upstream)
+        idle = upstream.server.idle
+        if upstream in idle:
+            idle.remove(upstream)
+            self._idle -= 1

@@ -2,16 +2,23 @@ cimport cython
 
 cdef class Channel
 
+from ..commands cimport SendData
 from ..h1.connection cimport H1Connection
+from ..http.grammar cimport cut
 from ..tls.connection cimport TLSConnection
 from .hub cimport ReverseProxy
 from .timers cimport Timer
 
 
+cdef double NEVER
+cdef int CLOSED, CLOSING, LINGERING, OPEN
+cdef object NEED_DATA, PAUSED
+
+
 cdef class Channel:
     cdef public ReverseProxy hub
     cdef public object transport
-    cdef public object phase
+    cdef public int phase
     cdef public TLSConnection tls
     cdef public H1Connection http
     cdef public bint eof
@@ -19,7 +26,9 @@ cdef class Channel:
     cdef public bint reading
     cdef public Py_ssize_t unsent
     cdef public Timer timer
-    cdef list _chunks
+    cdef SendData _send
+    cdef public Channel next_unsettled
+    cdef list _more
     cdef bytes _current
     cdef Py_ssize_t _sent
     cdef bint _announced
@@ -36,6 +45,7 @@ cdef class Channel:
     cpdef receive_data(self, bytes data, double now)
     cpdef receive_eof(self, double now)
     cpdef connection_lost(self, double now, str reason=*)
+    @cython.locals(more=list)
     cpdef data_to_send(self)
     cpdef data_sent(self, Py_ssize_t nbytes, double now)
     cpdef connected(self, double now)
@@ -54,7 +64,7 @@ cdef class Channel:
     cpdef close(self)
     cpdef finish_sending(self)
     cpdef abort(self)
-    @cython.locals(deadline=double)
+    @cython.locals(deadline=double, stalled=double)
     cpdef settle(self)
     cpdef expire(self)
     cpdef drain(self)
@@ -69,7 +79,7 @@ cdef class Channel:
     cdef _received(self, Py_ssize_t nbytes)
     cdef _flushed(self)
     cdef _settle(self)
-    cdef double _read_deadline(self)
+    cdef double _read_deadline(self) except -1
     cdef _too_slow(self)
     cdef _write_stalled(self)
 

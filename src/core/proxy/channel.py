@@ -32,6 +32,7 @@ from ..commands import Close, CloseConnection, PauseReading, ResumeReading, Send
 from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
 from ..h1.connection import H1Connection
+from ..http.grammar import cut
 from ..tls.connection import TLSConnection
 from .phase import CLOSED, CLOSING, LINGERING, OPEN
 from .timers import NEVER, Timer
@@ -44,8 +45,9 @@ class Channel:
     """Base of `Downstream` and `Upstream`."""
 
     __slots__ = (
-        "_again", "_announced", "_chunks", "_current", "_dropped", "_half_close", "_linger_until", "_on_list",
-        "_progress", "_sent", "eof", "held", "http", "hub", "phase", "reading", "timer", "tls", "transport", "unsent",
+        "_again", "_announced", "_current", "_dropped", "_half_close", "_linger_until", "_more", "_on_list", "_progress",
+        "_send", "_sent", "eof", "held", "http", "hub", "next_unsettled", "phase", "reading", "timer", "tls", "transport",
+        "unsent",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy) -> None:
@@ -62,16 +64,18 @@ class Channel:
         """The core wants what the peer sends; False as soon as `PauseReading` is on its way."""
         self.unsent = 0
         """Bytes that wait for the kernel."""
-        self._chunks: list[bytes] = []
-        self._current = b""
+        self._current = b""  # what is being sent
         self._sent = 0  # of _current
+        self._more: list[bytes] | None = None  # what comes after it
         self._announced = False  # the adapter knows that there is something to send
         self._on_list = False  # of channels to settle
+        self.next_unsettled: Channel | None = None  # on that list
         self._progress = 0.0  # when the peer last took a byte, or had nothing to take
         self._linger_until = 0.0
         self._half_close = False  # after the last byte
         self._again = False  # advance once more before the current call ends
         self._dropped = 0
+        self._send: SendData | None = None
         self.timer = Timer(self)
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
@@ -83,21 +87,21 @@ class Channel:
     def buffer_updated(self, nbytes: int, now: float) -> None:
         """`nbytes` were read into the buffer; 0 means end of file."""
         if nbytes:
-            self.receive_data(bytes(self.hub.read_buffer[:nbytes]), now)
+            self.receive_data(cut(self.hub.read_space, 0, nbytes), now)
         else:
             self.receive_eof(now)
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes came from the peer."""
         self.hub.now = now
-        if self.phase is OPEN:
+        if self.phase == OPEN:
             self._received(len(data))
             if self.tls is not None:
                 self.tls.receive_data(data)
             elif self.http is not None:
                 self.http.receive_data(data)
             self.advance()
-        elif self.phase is not CLOSED:
+        elif self.phase != CLOSED:
             self._drop(len(data))
         self.hub.settle()
 
@@ -106,20 +110,20 @@ class Channel:
         self.hub.now = now
         if not self.eof:
             self.eof = True
-            if self.phase is OPEN:
+            if self.phase == OPEN:
                 if self.tls is not None:
                     self.tls.receive_eof()
                 else:
                     self._stream_ended(True)
                 self.advance()
-            elif self.phase is LINGERING:
+            elif self.phase == LINGERING:
                 self._closed(Close.BOTH)
         self.hub.settle()
 
     def connection_lost(self, now: float, reason: str = "") -> None:
         """The socket is gone: reset, or an error while writing. Nothing more will be sent or received."""
         self.hub.now = now
-        if self.phase is not CLOSED:
+        if self.phase != CLOSED:
             self._closed(None)
             self._lost(reason or "connection lost")
         self.hub.settle()
@@ -127,8 +131,12 @@ class Channel:
     def data_to_send(self) -> bytes | memoryview:
         """What waits to be sent, empty if nothing; stays so until `data_sent`."""
         if self._sent == len(self._current):
-            self._current = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-            self._chunks.clear()
+            more = self._more
+            if more is None:
+                self._current = b""
+            else:
+                self._current = more[0] if len(more) == 1 else b"".join(more)
+                self._more = None
             self._sent = 0
         return memoryview(self._current)[self._sent :] if self._sent else self._current
 
@@ -136,7 +144,7 @@ class Channel:
         """The kernel took `nbytes` of `data_to_send()`."""
         hub = self.hub
         hub.now = now
-        if self.phase is CLOSED:
+        if self.phase == CLOSED:
             return
         self._sent += nbytes
         self.unsent -= nbytes
@@ -157,16 +165,16 @@ class Channel:
     @property
     def closed(self) -> bool:
         """There is no socket any more, or will be none."""
-        return self.phase is CLOSED
+        return self.phase == CLOSED
 
     # -- for Downstream, Upstream and the hub ----------------------------------------------------------------------
 
     def advance(self) -> None:
         """Make all that can be made of what has been received."""
-        while self.phase is OPEN and not self.held:
+        while self.phase == OPEN and not self.held:
             if self.http is not None:
                 self._advance_http()
-                if self.held or self.phase is not OPEN:
+                if self.held or self.phase != OPEN:
                     break
             if self.tls is None:
                 break
@@ -190,7 +198,8 @@ class Channel:
         """Have the proxy settle this channel before the current call ends."""
         if not self._on_list:
             self._on_list = True
-            self.hub.unsettled.append(self)
+            self.next_unsettled = self.hub.unsettled
+            self.hub.unsettled = self
 
     def hold(self) -> None:
         """Parse and read nothing until `release`."""
@@ -211,13 +220,13 @@ class Channel:
 
     def pause(self) -> None:
         """Read nothing, but go on with what has been received."""
-        if self.reading and self.phase is OPEN:
+        if self.reading and self.phase == OPEN:
             self.reading = False
             self.hub.command(PauseReading(self))
 
     def resume(self) -> None:
         """Read again."""
-        if not self.reading and self.phase is not CLOSED:
+        if not self.reading and self.phase != CLOSED:
             self.reading = True
             self.hub.command(ResumeReading(self))
 
@@ -231,18 +240,25 @@ class Channel:
                 except TLSError as error:
                     self._tls_failed(error)
             data = self.tls.data_to_send()
-        if data and self.phase is not CLOSED:
+        if data and self.phase != CLOSED:
             if not self.unsent:
                 self._progress = self.hub.now
-            self._chunks.append(data)
+                self._current = data
+                self._sent = 0
+            elif self._more is None:
+                self._more = [data]
+            else:
+                self._more.append(data)
             self.unsent += len(data)
-        if self.unsent and not self._announced and self.phase is not CLOSED:
+        if self.unsent and not self._announced and self.phase != CLOSED:
             self._announced = True
-            self.hub.command(SendData(self))
+            if self._send is None:
+                self._send = SendData(self)
+            self.hub.command(self._send)
 
     def close(self) -> None:
         """Send what is queued, say goodbye, half close, and linger until the peer has closed too."""
-        if self.phase is OPEN:
+        if self.phase == OPEN:
             self.flush()
             if self.tls is not None:
                 self.tls.close()
@@ -252,7 +268,7 @@ class Channel:
 
     def finish_sending(self) -> None:
         """Half close once everything is sent; go on receiving. For tunnels."""
-        if self.phase is OPEN:
+        if self.phase == OPEN:
             self.flush()
             if self.tls is not None:
                 self.tls.close()
@@ -261,41 +277,42 @@ class Channel:
 
     def abort(self) -> None:
         """Reset: what was sent must not look complete."""
-        if self.phase is not CLOSED:
+        if self.phase != CLOSED:
             self._closed(Close.ABORT)
 
     def settle(self) -> None:
         """Called by the proxy at the end of each call that touched this channel."""
         self._on_list = False
-        if self.closed:
+        if self.phase == CLOSED:
             return
         if self._again:
             self._again = False
             self.advance()
         self.flush()
-        if self.phase is OPEN:
+        if self.phase == OPEN:
             self._settle()
         if not self.unsent:
             self._sent_all()
-        if self.closed:
+        if self.phase == CLOSED:
             return
         # Once it is closing, what the peer owed us does not matter any more.
-        deadline = self._read_deadline() if self.phase is OPEN else NEVER
-        if self.phase is LINGERING:
+        deadline = self._read_deadline() if self.phase == OPEN else NEVER
+        if self.phase == LINGERING:
             deadline = self._linger_until
         if self.unsent:
-            deadline = min(deadline, self._progress + self.hub.limits.write_timeout)
+            stalled = self._progress + self.hub.bounds.write_timeout
+            deadline = min(deadline, stalled)
         self.hub.timers.arm(self.timer, deadline)
 
     def expire(self) -> None:
         """The channel's deadline has passed."""
         now = self.hub.now
-        if self.unsent and self._progress + self.hub.limits.write_timeout <= now:
+        if self.unsent and self._progress + self.hub.bounds.write_timeout <= now:
             self._closed(Close.ABORT)
             self._write_stalled()
-        elif self.phase is LINGERING:
+        elif self.phase == LINGERING:
             self._closed(Close.BOTH)
-        elif self.phase is OPEN and self._read_deadline() <= now:
+        elif self.phase == OPEN and self._read_deadline() <= now:
             self._too_slow()
         self.touch()
 
@@ -347,12 +364,12 @@ class Channel:
     def _sent_all(self) -> None:
         """Nothing waits to be sent: the time for what had to wait for that."""
         self._flushed()
-        if self.phase is CLOSING:
+        if self.phase == CLOSING:
             if self.eof:
                 self._closed(Close.BOTH)
                 return
             self.phase = LINGERING
-            self._linger_until = self.hub.now + self.hub.limits.linger_timeout
+            self._linger_until = self.hub.now + self.hub.bounds.linger_timeout
             self._half_close = True
         if self._half_close:
             self._half_close = False
@@ -361,15 +378,16 @@ class Channel:
     def _drop(self, nbytes: int) -> None:
         """Bytes came on a channel that is as good as closed."""
         self._dropped += nbytes
-        if self._dropped > self.hub.limits.linger_bytes:
+        if self._dropped > self.hub.bounds.linger_bytes:
             self.abort()
 
     def _closed(self, how: Close | None) -> None:
         """The socket is to be closed (None: is gone), and the channel with it."""
         self.phase = CLOSED
         self.timer.cancel()
+        self._send = None
         self.unsent = 0
-        self._chunks.clear()
+        self._more = None
         self._current = b""
         self._sent = 0
         self.hub.forget(self)

@@ -26,7 +26,9 @@ from ..events import (
 from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection, TLSInfo
 from ..tls.failure import Alert
+from .balance import ServerGroup
 from .channel import Channel
+from .exchange import new_exchange
 from .forward import ClientInfo, client_address
 from .hooks import Answer
 from .phase import OPEN
@@ -46,25 +48,9 @@ class Downstream(Channel):
     """Made by `ReverseProxy.accept`."""
 
     __slots__ = (
-        "_accepted",
-        "_body_bytes",
-        "_body_last",
-        "_body_since",
-        "_cycle_waits",
-        "_handshake_time",
-        "_head_since",
-        "_held_since",
-        "_idle_since",
-        "_keep_body",
-        "_requests",
-        "_unlogged",
-        "client",
-        "identity",
-        "info",
-        "listener",
-        "plain_on_tls",
-        "policy",
-        "relay",
+        "_accepted", "_body_bytes", "_body_last", "_body_since", "_cycle_waits", "_facts", "_handshake_time", "_head_since",
+        "_held_since", "_idle_since", "_keep_body", "_requests", "_unlogged", "client", "identity", "info", "listener",
+        "plain_on_tls", "policy", "relay",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -76,6 +62,7 @@ class Downstream(Channel):
         self.identity = -1
         self.info: TLSInfo | None = None
         self._handshake_time: float | None = None
+        self._facts: AccessRecord | None = None  # what is the same in the records of all requests
         self._accepted = self._idle_since = hub.now
         self._head_since = NEVER
         self._body_since = self._body_last = self._held_since = 0.0
@@ -84,7 +71,7 @@ class Downstream(Channel):
         self._cycle_waits = False  # the next request waits for the output to drain
         self.plain_on_tls = False
         self._requests = 0
-        self._unlogged: list[Relay] = []  # answered, but not yet sent
+        self._unlogged: list[Relay] | None = None  # answered, but not yet sent
         if listener.tls:
             self.tls = TLSConnection(Role.SERVER, limits=hub.limits)
         else:
@@ -105,7 +92,7 @@ class Downstream(Channel):
         relay = self.relay
         if (
             self.tls is not None
-            and self.phase is OPEN
+            and self.phase == OPEN
             and relay is not None
             and not relay.tunnel
             and not relay.response_ended
@@ -144,12 +131,12 @@ class Downstream(Channel):
         """The answer is complete."""
         relay = self.relay
         assert relay is not None
-        self._unlogged.append(relay)
+        self._log_later(relay)
         self.flush()
         self._keep_body = True
         if relay.request_ended:
             self._next_request()
-        elif self.http is not None and not self.http.reusable:
+        elif self.http is not None and not self.http.is_reusable():
             self.close()
         else:
             self.release()
@@ -200,16 +187,14 @@ class Downstream(Channel):
     def tunnel_closed(self) -> None:
         """Both sides of the tunnel have ended."""
         assert self.relay is not None
-        self._unlogged.append(self.relay)
+        self._log_later(self.relay)
         self.relay = None
         self.close()
 
     def abort(self) -> None:
         """Reset; answers that had not been taken yet are lost with the connection."""
         Channel.abort(self)  # a compiled class has no super()
-        for relay in self._unlogged:
-            relay.finish("client_gone", "reset before the whole answer was taken")
-        self._unlogged.clear()
+        self._log_unlogged("client_gone", "reset before the whole answer was taken")
 
     def refuse(self) -> None:
         """The proxy is full, or stops."""
@@ -223,7 +208,7 @@ class Downstream(Channel):
 
     def drain(self) -> None:
         """The proxy stops: close if nothing is under way."""
-        if self.relay is None and self.http is not None and not self.http.head_begun:
+        if self.relay is None and self.http is not None and not self.http.has_head_begun():
             self.close()
 
     # -- TLS -------------------------------------------------------------------------------------------------------
@@ -242,6 +227,7 @@ class Downstream(Channel):
                 self.tls.use_context(policy.identities[self.identity].context)
         elif type(event) is HandshakeCompleted:
             self.info = event.info
+            self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
             self.http = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"https")
@@ -280,7 +266,7 @@ class Downstream(Channel):
     # -- HTTP ------------------------------------------------------------------------------------------------------
 
     def _advance_http(self) -> None:
-        while not self.held and self.phase is OPEN:
+        while not self.held and self.phase == OPEN:
             http = self.http
             assert http is not None
             try:
@@ -297,7 +283,7 @@ class Downstream(Channel):
                 if not self._keep_body:
                     assert self.relay is not None
                     self.relay.request_data(event)
-                elif self._body_bytes > self.hub.limits.drain_body:
+                elif self._body_bytes > self.hub.bounds.drain_body:
                     self.close()
             elif kind is EndOfMessage:
                 assert self.relay is not None
@@ -324,29 +310,31 @@ class Downstream(Channel):
         record.authority = request.authority
         record.target = request.target
         record.version = request.version
-        record.referer = request.headers.get(b"referer", b"") or b""
-        record.user_agent = request.headers.get(b"user-agent", b"") or b""
-        record.client = client_address(request, self.client, self.listener.trusted)
-        relay = self.relay = Relay(self, request, record)
+        record.received(request.headers)
+        if self.client.trusted:
+            record.client = client_address(request, self.client, self.listener.trusted)
+        relay = self.relay = Relay.__new__(Relay)
+        relay.begin(self, new_exchange(request, record))
         decision = route(self, relay, request)
-        if isinstance(decision, Refusal):
-            relay.answer(decision.answer, decision.end, decision.detail)
-        else:
+        if type(decision) is ServerGroup:
             relay.start(decision)
+        else:
+            assert isinstance(decision, Refusal)
+            relay.answer(decision.answer, decision.end, decision.detail)
 
     def _may_keep(self, relay: Relay) -> bool:
         """Whether the connection can be used again after this answer."""
         hub = self.hub
-        limits = hub.limits
+        bounds = hub.bounds
         if hub.draining or self.plain_on_tls:
             return False
-        if self._requests >= limits.max_requests or hub.now - self._accepted >= limits.max_connection_age:
+        if self._requests >= bounds.max_requests or hub.now - self._accepted >= bounds.max_connection_age:
             return False
         if relay.request_ended or relay.exchange.request.body_length == 0:
             return True
         # The rest of the body has to be read first. Not if that is much, or if the client may never send it.
         length = relay.exchange.request.body_length
-        if length is None or length - self._body_bytes > limits.drain_body:
+        if length is None or length - self._body_bytes > bounds.drain_body:
             return False
         return not (relay.exchange.request.expect_continue and self._body_bytes == 0)
 
@@ -354,13 +342,13 @@ class Downstream(Channel):
         """Request and answer are complete."""
         http = self.http
         assert http is not None
-        if self.unsent > self.hub.limits.high_water:
+        if self.unsent > self.hub.bounds.high_water:
             self._cycle_waits = True
             return
         self._cycle_waits = False
         self.relay = None
         self._idle_since = self.hub.now
-        if not http.reusable or self.hub.draining:
+        if not http.is_reusable() or self.hub.draining:
             self.close()
         else:
             http.start_next_cycle()
@@ -384,38 +372,39 @@ class Downstream(Channel):
     # -- deadlines, and other ends ---------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        limits = self.hub.limits
-        if self._cycle_waits and self.unsent <= limits.low_water:
+        bounds = self.hub.bounds
+        if self._cycle_waits and self.unsent <= bounds.low_water:
             self._next_request()
         relay = self.relay
         if relay is not None and relay.upstream is not None:
-            if self.unsent > limits.high_water:
+            if self.unsent > bounds.high_water:
                 relay.upstream.hold()
-            elif self.unsent <= limits.low_water:
+            elif self.unsent <= bounds.low_water:
                 relay.upstream.release()
         http = self.http
-        if http is None or self.held or self.phase is not OPEN:
+        if http is None or self.held or self.phase != OPEN:
             return
-        if http.buffered > limits.read_size:  # pipelined requests can wait in the kernel
+        if http.count_buffered() > bounds.read_size:  # pipelined requests can wait in the kernel
             self.pause()
         else:
             self.resume()
-        if relay is None and http.head_begun and self._head_since == NEVER:
+        if relay is None and http.has_head_begun() and self._head_since == NEVER:
             self._head_since = self.hub.now
 
     def _read_deadline(self) -> float:
-        limits = self.hub.limits
+        bounds = self.hub.bounds
         if self.http is None:
-            return self._accepted + limits.handshake_timeout
+            return self._accepted + bounds.handshake_timeout
         relay = self.relay
         if relay is None:
             if self._head_since != NEVER:
-                return self._head_since + limits.header_timeout
-            return self._idle_since + limits.idle_timeout
+                return self._head_since + bounds.header_timeout
+            return self._idle_since + bounds.idle_timeout
         if self.held or relay.tunnel or relay.request_ended:
             return NEVER
-        slowest = self._body_since + limits.min_body_rate_grace + self._body_bytes / max(limits.min_body_rate, 1)
-        return min(self._body_last + limits.body_timeout, slowest)
+        slowest = self._body_since + bounds.min_body_rate_grace + self._body_bytes / bounds.min_body_rate
+        stalled = self._body_last + bounds.body_timeout
+        return slowest if slowest < stalled else stalled
 
     def _too_slow(self) -> None:
         relay = self.relay
@@ -443,16 +432,28 @@ class Downstream(Channel):
         self._lost_all("client_gone", reason)
 
     def _flushed(self) -> None:
-        for relay in self._unlogged:
-            relay.record.total_time = self.hub.now - relay.started
-            relay.finish()
-        self._unlogged.clear()
+        if self._unlogged is not None:
+            for relay in self._unlogged:
+                relay.record.total_time = self.hub.now - relay.started
+            self._log_unlogged("", "")
+
+    def _log_later(self, relay: Relay) -> None:
+        """The answer is complete; its record waits until the last byte was taken."""
+        if self._unlogged is None:
+            self._unlogged = [relay]
+        else:
+            self._unlogged.append(relay)
+
+    def _log_unlogged(self, end: str, detail: str) -> None:
+        relays = self._unlogged
+        self._unlogged = None
+        if relays is not None:
+            for relay in relays:
+                relay.finish(end, detail)
 
     def _lost_all(self, end: str, detail: str) -> None:
         """Nothing can be sent any more."""
-        for relay in self._unlogged:
-            relay.finish(end, detail)
-        self._unlogged.clear()
+        self._log_unlogged(end, detail)
         if self.relay is not None:
             self.relay.client_gone(end, detail)
         elif self.http is None:
@@ -461,22 +462,22 @@ class Downstream(Channel):
     # -- the access record -----------------------------------------------------------------------------------------
 
     def _record(self) -> AccessRecord:
-        info = self.info
-        record = AccessRecord(
-            listener=self.listener.name,
-            client=self.client.address.decode("ascii"),
-            client_port=self.client.port,
-            started=self.hub.now,
-        )
-        if info is not None:
-            record.tls_version = info.version
-            record.cipher = info.cipher
-            record.group = info.group
-            record.sni = info.sni
-            record.alpn = info.alpn.decode("ascii", "replace")
-            record.resumed = info.resumed
-            record.handshake_time = self._handshake_time
-        return record
+        """The record of a request that begins now."""
+        facts = self._facts
+        if facts is None:
+            facts = self._facts = AccessRecord(
+                listener=self.listener.name, client=self.client.text, client_port=self.client.port
+            )
+            info = self.info
+            if info is not None:
+                facts.tls_version = info.version
+                facts.cipher = info.cipher
+                facts.group = info.group
+                facts.sni = info.sni
+                facts.alpn = info.alpn.decode("ascii", "replace")
+                facts.resumed = info.resumed
+                facts.handshake_time = self._handshake_time
+        return facts.begin(self.hub.now)
 
     def _log_connection(self, end: str, detail: str, status: int = 0) -> None:
         """Log the end of a connection that has no request to show for it."""

@@ -1,21 +1,33 @@
 cimport cython
 
 from ..events cimport Request, Response
-from ..http.headers cimport Headers
+from ..http.headers cimport Headers, of_block
+
+
+cdef bytes _SUSPECTS
+cdef int _LONGEST
 
 
 cdef class ClientInfo:
     cdef public bytes address
+    cdef public str text
+    cdef public bytes lines
     cdef public int port
     cdef public bint https
     cdef public bytes proto
     cdef public bint trusted
     cdef public bytes element
 
-@cython.locals(kept=list, chain=dict, name=bytes, pair=tuple, headers=Headers, element=bytes, values=list)
+@cython.locals(
+    kept=list, chain=dict, name=bytes, pair=tuple, headers=Headers, block=bytes, port=bytes, added=bytes, element=bytes, values=list
+)
 cpdef Request forward_request(Request request, ClientInfo client, rules)
 
-@cython.locals(headers=Headers)
+@cython.locals(
+    p="const unsigned char *", suspects="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t, start=Py_ssize_t, length=Py_ssize_t
+)
+cpdef bint is_plain(bytes block) except -1
+
 cpdef Response forward_response(Response response, rules)
 
 @cython.locals(hops=list, name=bytes, value=bytes, told=bytes, said=list)

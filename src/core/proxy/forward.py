@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from ..errors import Fault, RemoteProtocolError
 from ..events import Request, Response
-from ..http.headers import Headers
+from ..http.headers import Headers, of_block
 from .policy import ForwardRules
 
 # Believed from a trusted hop only.
@@ -33,20 +33,37 @@ MANAGED = CHAIN | TLS_STATEMENTS
 _FOLD = bytes.maketrans(b"_.", b"--")
 _VIA_NAME = b"lockgate"
 
+_LONGEST = 63
+
+
+def _suspects() -> bytes:
+    """Which length and first letter (as length * 32 + letter) a name of `MANAGED` has: most names have none of these."""
+    table = bytearray(32 * (_LONGEST + 1))
+    for name in MANAGED:
+        table[len(name) * 32 + (name[0] & 31)] = 1
+    return bytes(table)
+
+
+_SUSPECTS = _suspects()
+
 
 class ClientInfo:
     """What is known of a connection's client, prepared once for all its requests."""
 
-    __slots__ = ("address", "element", "https", "port", "proto", "trusted")
+    __slots__ = ("address", "element", "https", "lines", "port", "proto", "text", "trusted")
 
     def __init__(
         self, address: str, port: int, https: bool, trusted_nets: tuple[IPv4Network | IPv6Network, ...]
     ) -> None:
+        self.text = address
         self.address = address.encode("ascii", "replace")
         self.port = port
         self.https = https
         self.proto = b"https" if https else b"http"
         self.trusted = is_trusted(address, trusted_nets)
+        # X-Forwarded-For and -Proto as lines of a block (`Headers`), and the beginning of -Host.
+        told = b"x-forwarded-for: %s\r\n" % self.address if self.address else b""
+        self.lines = b"%sx-forwarded-proto: %s\r\nx-forwarded-host: " % (told, self.proto)
         # RFC 7239 section 6: IPv6 in brackets and quotes; a peer without address is "unknown".
         self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
 
@@ -67,7 +84,7 @@ def is_trusted(address: str, nets: tuple[IPv4Network | IPv6Network, ...]) -> boo
 
 def client_address(request: Request, client: ClientInfo, nets: tuple[IPv4Network | IPv6Network, ...]) -> str:
     """Who the client is: the last hop that is not trusted, read from right to left."""
-    address = client.address.decode("ascii")
+    address = client.text
     if not client.trusted:
         return address
     hops = b",".join(request.headers.get_all(b"x-forwarded-for")).decode("latin-1").split(",")
@@ -84,10 +101,25 @@ def client_address(request: Request, client: ClientInfo, nets: tuple[IPv4Network
 
 
 def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -> Request:
-    """The request as the backend gets it. RemoteProtocolError if the rules refuse it."""
+    """The request, changed to what the backend gets. RemoteProtocolError if the rules refuse it."""
+    headers = request.headers
+    block = headers.block
+    if (
+        block is not None
+        and request.authority
+        and rules.x_forwarded
+        and not rules.forwarded
+        and not rules.via
+        and is_plain(block)
+    ):
+        # Nothing to take out or to change: what the rest of this function would do, without a look at single fields.
+        port = authority_port(request.authority, client.https)
+        added = b"".join((block, client.lines, request.authority, b"\r\nx-forwarded-port: ", port, b"\r\n"))
+        request.headers = of_block(added, headers.length, headers.te)
+        return request
     kept: list[tuple[bytes, bytes]] = []
     chain: dict[bytes, list[bytes]] = {}
-    for pair in request.headers:
+    for pair in headers:
         name = pair[0]
         if name in MANAGED:
             if client.trusted and name in CHAIN:
@@ -109,27 +141,38 @@ def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -
         kept.append((b"forwarded", b", ".join([*chain.pop(b"forwarded", ()), element])))
     for name, values in chain.items():  # what a trusted hop said and no rule rewrote
         kept.extend([(name, value) for value in values])
-    headers = Headers(kept)
+    request.headers = Headers(kept)
     if rules.via:
-        add_via(headers, request.version)
-    return Request(
-        request.method,
-        request.target,
-        request.authority,
-        headers,
-        request.body_length,
-        scheme=request.scheme,
-        upgrade=request.upgrade,
-        expect_continue=request.expect_continue,
-    )
+        add_via(request.headers, request.version)
+    return request
+
+
+def is_plain(block: bytes) -> bool:
+    """Whether no field of a block (`Headers`) is one that some rule is about: by its name, or for a `_` or `.` in it."""
+    p = block
+    suspects = _SUSPECTS
+    size = len(block)
+    at = 0
+    while at < size:
+        start = at
+        while at < size and p[at] != 58:
+            if p[at] == 95 or p[at] == 46:
+                return False
+            at += 1
+        length = at - start
+        if length > _LONGEST or (suspects[length * 32 + (p[start] & 31)] and block[start:at] in MANAGED):
+            return False
+        while at < size and p[at] != 10:
+            at += 1
+        at += 1
+    return True
 
 
 def forward_response(response: Response, rules: ForwardRules) -> Response:
-    """The response as the client gets it; hop-by-hop fields were consumed by the connection."""
-    headers = response.headers
+    """The response, changed to what the client gets; hop-by-hop fields were consumed by the connection."""
     if rules.via:
-        headers.add(b"via", b"%s %s" % (response.version, _VIA_NAME))
-    return Response(response.status, headers, response.body_length, reason=response.reason, upgrade=response.upgrade)
+        response.headers.add(b"via", b"%s %s" % (response.version, _VIA_NAME))
+    return response
 
 
 def add_x_forwarded(
@@ -162,6 +205,8 @@ def add_via(headers: Headers, version: bytes) -> None:
 
 def authority_port(authority: bytes, https: bool) -> bytes:
     """The port a client thinks it is talking to."""
+    if b":" not in authority:
+        return b"443" if https else b"80"
     host, colon, port = authority.rpartition(b":")
     if colon and port.isdigit() and not host.endswith(b":"):
         return port

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..events import Request, Response
+from ..events import Response
 from ..http.headers import Headers
-from .policy import Route
+from .exchange import Exchange
 from .record import AccessRecord
+
+__all__ = ["Answer", "Exchange", "Hooks", "overrides"]
 
 
 @dataclass(slots=True)
@@ -22,21 +24,6 @@ class Answer:
     status: int
     body: bytes = b""
     headers: Headers = field(default_factory=Headers)
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request on its way through the proxy.
-
-    In `on_request`, `request` is what will be forwarded, already without hop-by-hop fields and with the forwarding fields
-    added: edit its headers freely. `backend` is the name of the backend chosen by the route; put another one there to
-    send the request elsewhere. `record` is the access record being written; `record.extra` is free.
-    """
-
-    request: Request
-    route: Route | None
-    backend: str
-    record: AccessRecord
 
 
 class Hooks:
@@ -53,3 +40,8 @@ class Hooks:
 
     def on_log(self, record: AccessRecord) -> None:
         """The request is over. Exceptions here are ignored: the answer has been given."""
+
+
+def overrides(hooks: Hooks, name: str) -> bool:
+    """Whether a program has put something of its own into the hook of this name: only then is it worth a call."""
+    return bool(getattr(hooks, name) != getattr(Hooks, name).__get__(hooks))

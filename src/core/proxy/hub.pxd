@@ -1,35 +1,61 @@
+cimport cython
+
 cdef class ReverseProxy
 
+# Nothing from here may lead to a subclass of Channel, whose own declaration begins with a look at this file.
+
+from .bounds cimport Bounds
 from .channel cimport Channel
+from .policy cimport Policy
+from .record cimport AccessRecord
 from .timers cimport Timers
 
 
+cdef double NEVER
+cdef Py_ssize_t FORGET_COMMANDS
+
+
 cdef class ReverseProxy:
-    cdef public object policy
-    cdef public object limits
-    cdef public object hooks
+    cdef public Policy policy
+    cdef readonly object limits
+    cdef readonly Bounds bounds
+    cdef readonly object hooks
+    cdef readonly bint asks_on_request
+    cdef readonly bint asks_on_response
+    cdef bint _logs
+    cdef readonly bytearray read_space
     cdef public object read_buffer
     cdef public double now
     cdef public bint draining
     cdef public Timers timers
     cdef public set channels
-    cdef public list unsettled
-    cdef object _commands
+    cdef public Channel unsettled
+    cdef list _commands
+    cdef Py_ssize_t _carried_out
     cdef Py_ssize_t _clients
     cdef double _drain_until
     cdef dict _groups
+    cdef Policy _grouped
+    cdef dict _groups_by_name
 
     # What the adapter calls
+    @cython.locals(channel=Channel)
     cpdef accept(self, listener, tuple peer, double now)
+    @cython.locals(commands=list, at=Py_ssize_t)
     cpdef next_command(self)
+    @cython.locals(when=double)
     cpdef get_timer(self)
+    @cython.locals(when=double)
+    cpdef double deadline(self) except -1
     cpdef handle_timer(self, double now)
     cpdef drain(self, double now)
     cpdef cut_off(self, double now)
+    cpdef set_hooks(self, hooks)
 
     # What the channels and relays call
     cpdef command(self, command)
+    @cython.locals(channel=Channel)
     cpdef settle(self)
     cpdef forget(self, Channel channel)
-    cpdef group(self, policy, str name)
-    cpdef log(self, record)
+    cpdef group(self, Policy policy, str name)
+    cpdef log(self, AccessRecord record)

@@ -7,18 +7,20 @@ one heap of timers, and are settled together at the end of each call (see `chann
 
 from __future__ import annotations
 
-from collections import deque
-
 from ..commands import Command
 from ..limits import Limits
 from .balance import ServerGroup
+from .bounds import Bounds
 from .channel import Channel
 from .downstream import Downstream
-from .hooks import Hooks
+from .hooks import Hooks, overrides
 from .policy import Backend, Listener, Policy
 from .record import AccessRecord
-from .timers import Timers
+from .timers import NEVER, Timers
 from .upstream import Upstream
+
+FORGET_COMMANDS = 64
+"""How many commands are carried out before the list of them begins anew: an empty list costs memory to be asked for."""
 
 
 class ReverseProxy:
@@ -33,17 +35,31 @@ class ReverseProxy:
     def __init__(self, policy: Policy, *, limits: Limits | None = None, hooks: Hooks | None = None) -> None:
         self.policy = policy
         self.limits = Limits() if limits is None else limits
-        self.hooks = Hooks() if hooks is None else hooks
-        self.read_buffer = memoryview(bytearray(self.limits.read_size))
+        self.bounds = Bounds(self.limits)
+        self.read_space = bytearray(self.limits.read_size)
+        """Where everything is read into; `read_buffer` shows it to adapters."""
+        self.read_buffer = memoryview(self.read_space)
         self.now = 0.0
         self.draining = False
         self.timers = Timers()
         self.channels: set[Channel] = set()
-        self.unsettled: list[Channel] = []
-        self._commands: deque[Command] = deque()
+        self.unsettled: Channel | None = None
+        """The first of those whom the current call has touched; each knows the next."""
+        self._commands: list[Command | None] = []
+        self._carried_out = 0  # of _commands
         self._clients = 0
         self._drain_until = 0.0
         self._groups: dict[Backend, ServerGroup] = {}
+        self._grouped: Policy | None = None
+        self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the policy that was last asked for
+        self.set_hooks(Hooks() if hooks is None else hooks)
+
+    def set_hooks(self, hooks: Hooks) -> None:
+        """Use these hooks from now on."""
+        self.hooks = hooks
+        self.asks_on_request = overrides(hooks, "on_request")
+        self.asks_on_response = overrides(hooks, "on_response")
+        self._logs = overrides(hooks, "on_log")
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
@@ -59,13 +75,28 @@ class ReverseProxy:
 
     def next_command(self) -> Command | None:
         """What to do next, or None."""
-        return self._commands.popleft() if self._commands else None
+        commands = self._commands
+        at = self._carried_out
+        if at == len(commands):
+            if at >= FORGET_COMMANDS:
+                commands.clear()
+                self._carried_out = 0
+            return None
+        self._carried_out = at + 1
+        command = commands[at]
+        commands[at] = None
+        return command
 
     def get_timer(self) -> float | None:
         """When `handle_timer` wants to be called, in the clock of `now`; None if never."""
-        when = self.timers.next()
-        if self.draining and self.channels:
-            return self._drain_until if when is None else min(when, self._drain_until)
+        when = self.deadline()
+        return None if when == NEVER else when
+
+    def deadline(self) -> float:
+        """The same, with `NEVER` (infinity) for never."""
+        when = self.timers.due()
+        if self.draining and self.channels and self._drain_until < when:
+            return self._drain_until
         return when
 
     def handle_timer(self, now: float) -> None:
@@ -106,9 +137,11 @@ class ReverseProxy:
 
     def settle(self) -> None:
         """Settle every channel that this call has touched, and those that settling touches."""
-        unsettled = self.unsettled
-        while unsettled:
-            unsettled.pop().settle()
+        while self.unsettled is not None:
+            channel = self.unsettled
+            self.unsettled = channel.next_unsettled
+            channel.next_unsettled = None
+            channel.settle()
 
     def forget(self, channel: Channel) -> None:
         """The channel is closed."""
@@ -120,18 +153,27 @@ class ReverseProxy:
 
     def group(self, policy: Policy, name: str) -> ServerGroup | None:
         """The servers of a backend, or None if there is no such backend."""
+        if policy is not self._grouped:
+            self._grouped = policy
+            self._groups_by_name = {}
+        known = self._groups_by_name.get(name)
+        if known is not None:
+            return known
         backend = policy.backends.get(name)
         if backend is None:
             return None
         group = self._groups.get(backend)
         if group is None:
-            group = self._groups[backend] = ServerGroup(backend, self.limits)
+            group = self._groups[backend] = ServerGroup(backend, self.bounds)
+        self._groups_by_name[name] = group
         return group
 
     def log(self, record: AccessRecord) -> None:
         """A request is over."""
         if not record.total_time:
             record.total_time = self.now - record.started
+        if not self._logs:
+            return
         try:
             self.hooks.on_log(record)
         except Exception:

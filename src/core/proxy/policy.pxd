@@ -6,8 +6,16 @@ cdef class NameTable:
     cdef public dict wildcard
 
     cpdef Py_ssize_t add(self, str name, Py_ssize_t value) except -2
+    @cython.locals(found=Py_ssize_t)
     cpdef Py_ssize_t get(self, str name) except -2
     cpdef Py_ssize_t get_wildcard(self, str name) except -2
+
+
+@cython.final
+cdef class RouteEntry:
+    cdef readonly object route
+    cdef readonly str backend
+    cdef readonly str name
 
 
 cdef class RouteTable:
@@ -16,5 +24,29 @@ cdef class RouteTable:
     cdef public Py_ssize_t longest
 
     cpdef bint add(self, route) except -1
-    @cython.locals(end=Py_ssize_t)
-    cpdef match(self, str path)
+    @cython.locals(route=RouteEntry)
+    cpdef RouteEntry match(self, bytes path, Py_ssize_t end)
+
+
+cdef class Policy:
+    cdef readonly dict backends
+    cdef readonly tuple routes
+    cdef readonly tuple identities
+    cdef readonly object forward
+    cdef readonly bint allow_encoded_slash
+    cdef readonly bint strict_sni
+    cdef readonly Py_ssize_t default_identity
+    cdef NameTable _names
+    cdef NameTable _hosts
+    cdef list _tables
+    cdef RouteTable _everywhere
+
+    @cython.locals(found=Py_ssize_t)
+    cpdef Py_ssize_t identity_for(self, str name) except -2
+    cpdef bint knows(self, str name) except -1
+    @cython.locals(found=RouteEntry)
+    cpdef match(self, str host, str path)
+    @cython.locals(found=RouteEntry)
+    cpdef RouteEntry match_target(self, str host, bytes target, Py_ssize_t end)
+    @cython.locals(table=RouteTable)
+    cdef RouteEntry _match_in(self, Py_ssize_t index, bytes target, Py_ssize_t end)

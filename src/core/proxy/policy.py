@@ -11,7 +11,7 @@ misdirected (421, RFC 9110 section 7.4): rules of one host can not be escaped by
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from ..tls.context import ClientContext, ServerContext
@@ -126,59 +126,95 @@ class NameTable:
         return self.wildcard.get(name.partition(".")[2], -1) if self.wildcard else -1
 
 
+class RouteEntry:
+    """A route in a table: `name` is how logs call it."""
+
+    __slots__ = ("backend", "name", "route")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.backend = route.backend
+        self.name = route.host + route.path
+
+
 class RouteTable:
-    """The routes of one host: a path prefix to its route."""
+    """The routes of one host: a path prefix to its route. Paths are bytes here, as in requests."""
 
     __slots__ = ("by_path", "lengths", "longest")
 
     def __init__(self) -> None:
-        self.by_path: dict[str, Route] = {}
+        self.by_path: dict[bytes, RouteEntry] = {}
         self.lengths: set[int] = set()
         self.longest = 0
 
     def add(self, route: Route) -> bool:
         """Enter a route; False if its path is taken. A closing slash does not count: `/a/` is the same prefix as `/a`."""
-        path = route.path.rstrip("/")
+        path = route.path.rstrip("/").encode()
         if path in self.by_path:
             return False
-        self.by_path[path] = route
+        self.by_path[path] = RouteEntry(route)
         self.lengths.add(len(path))
         self.longest = max(self.longest, len(path))
         return True
 
-    def match(self, path: str) -> Route | None:
-        """The longest prefix of `path` that ends where a segment ends."""
-        end = len(path)
+    def match(self, path: bytes, end: int) -> RouteEntry | None:
+        """The longest prefix of path[:end] that ends where a segment ends."""
+        if self.longest == 0:
+            return self.by_path.get(b"")
         if end > self.longest:  # no need to try the places past the longest prefix there is
-            end = path.rfind("/", 0, self.longest + 1)
-        while end >= 0:
+            end = path.rfind(b"/", 0, self.longest + 1)
+        while end > 0:
             if end in self.lengths:
                 route = self.by_path.get(path[:end])
                 if route is not None:
                     return route
-            end = path.rfind("/", 0, end)
-        return None
+            end = path.rfind(b"/", 0, end)
+        return self.by_path.get(b"") if end == 0 else None
 
 
-@dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything that decides, compiled. Make one with `Policy.build`."""
+    """Everything that decides, compiled. Make one with `Policy.build`, and change nothing in it.
 
-    backends: dict[str, Backend]
-    routes: tuple[Route, ...]
-    identities: tuple[Identity, ...]
-    forward: ForwardRules
-    strict_sni: bool
-    default_identity: int
-    """Index of the identity for names that nobody has and for clients that name none; -1 if there is none at all."""
-    names: NameTable = field(repr=False)
-    hosts: NameTable = field(repr=False)
-    tables: tuple[RouteTable, ...] = field(repr=False)
-    everywhere: RouteTable = field(repr=False)
+    `default_identity`: index of the identity for names that nobody has and for clients that name none; -1 if there is none
+    at all.
+    """
 
-    @classmethod
+    __slots__ = (
+        "_everywhere", "_hosts", "_names", "_tables", "allow_encoded_slash", "backends", "default_identity", "forward",
+        "identities", "routes", "strict_sni",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        backends: dict[str, Backend],
+        routes: tuple[Route, ...],
+        identities: tuple[Identity, ...],
+        forward: ForwardRules,
+        strict_sni: bool,
+        default_identity: int,
+        names: NameTable,
+        hosts: NameTable,
+        tables: list[RouteTable],
+        everywhere: RouteTable,
+    ) -> None:
+        self.backends = backends
+        self.routes = routes
+        self.identities = identities
+        self.forward = forward
+        self.allow_encoded_slash = forward.allow_encoded_slash
+        self.strict_sni = strict_sni
+        self.default_identity = default_identity
+        self._names = names
+        self._hosts = hosts
+        self._tables = tables
+        self._everywhere = everywhere
+
+    def __repr__(self) -> str:
+        return f"<Policy: {len(self.identities)} identities, {len(self.routes)} routes, {len(self.backends)} backends>"
+
+    @staticmethod
     def build(
-        cls,
         *,
         backends: Sequence[Backend],
         routes: Sequence[Route],
@@ -241,7 +277,7 @@ class Policy:
         rules = ForwardRules() if forward is None else forward
         if rules.underscore_fields not in UNDERSCORE_RULES:
             raise ValueError(f"underscore_fields is none of {', '.join(UNDERSCORE_RULES)}")
-        return cls(
+        return Policy(
             backends=by_name,
             routes=tuple(routes),
             identities=tuple(identities),
@@ -250,27 +286,40 @@ class Policy:
             default_identity=default,
             names=names,
             hosts=hosts,
-            tables=tuple(tables),
+            tables=tables,
             everywhere=everywhere,
         )
 
     def identity_for(self, name: str) -> int:
         """Index of the identity for a server name or host (lower case, no trailing dot), the default's if nobody has it."""
-        found = self.names.get(name) if name else -1
+        found = self._names.get(name) if name else -1
         return self.default_identity if found < 0 else found
 
     def knows(self, name: str) -> bool:
         """Whether an identity is for this very name."""
-        return self.names.get(name) >= 0
+        return self._names.get(name) >= 0
 
     def match(self, host: str, path: str) -> Route | None:
         """The route for a host (lower case, no port, no trailing dot) and a normalised path without query.
 
         The routes of the host come first, then those of the wildcard above it, then those for every host.
         """
-        for index in (self.hosts.exact.get(host, -1), self.hosts.get_wildcard(host)):
-            if index >= 0:
-                route = self.tables[index].match(path)
-                if route is not None:
-                    return route
-        return self.everywhere.match(path)
+        target = path.encode()
+        found = self.match_target(host, target, len(target))
+        return None if found is None else found.route
+
+    def match_target(self, host: str, target: bytes, end: int) -> RouteEntry | None:
+        """The same for the path target[:end] of a request."""
+        if self._tables:
+            found = self._match_in(self._hosts.exact.get(host, -1), target, end)
+            if found is None:
+                found = self._match_in(self._hosts.get_wildcard(host), target, end)
+            if found is not None:
+                return found
+        return self._everywhere.match(target, end)
+
+    def _match_in(self, index: int, target: bytes, end: int) -> RouteEntry | None:
+        if index < 0:
+            return None
+        table = self._tables[index]
+        return table.match(target, end)

@@ -1,61 +1,176 @@
-"""What is known of one request when it is over: the one source of access logs and metrics."""
+"""What is known of one request when it is over: the one source of access logs and metrics.
+
+A record is begun for every request, so it is made as a copy of the one that its connection keeps (`begin`), in which all that
+holds for the whole connection stands already.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Any
+
+from ..http.headers import Headers
 
 
-@dataclass(slots=True)
 class AccessRecord:
     """One request (or one connection that ended before it had made one: then `method` is empty).
 
     Times are seconds; `started` is the adapter's monotonic clock, the others are durations or None if it never came to
     that. Text that came from the peer is bytes, as received.
+
+    * `listener`: its name. `client`, `client_port`: address of the peer, or of the client that a trusted hop names.
+    * `tls_version`, `cipher`, `group`, `sni`, `alpn`, `resumed`, `handshake_time`: of the client's connection.
+    * `method`, `authority`, `target`, `version`, `referer`, `user_agent`: of the request.
+    * `route`, `backend`, `server`: where it went; `attempts`: connections that were tried for it.
+    * `status`: what the client was told; 499 if it left before, 0 if nothing was said.
+    * `bytes_in`, `bytes_out`: bytes of the request's and the answer's body.
+    * `connect_time`; `first_byte_time`: from the request's head to the answer's head; `total_time`.
+    * `end`: why it ended, one of `END_REASONS`; `detail`.
+    * `extra`: whatever a hook wants to see in the log.
     """
 
-    listener: str = ""
-    client: str = ""
-    """Address of the peer, or of the client that a trusted hop names."""
-    client_port: int = 0
-    started: float = 0.0
+    __slots__ = (
+        "_extra", "_received", "_referer", "_user_agent", "alpn", "attempts", "authority", "backend", "bytes_in",
+        "bytes_out", "cipher", "client", "client_port", "connect_time", "detail", "end", "first_byte_time", "group",
+        "handshake_time", "listener", "method", "resumed", "route", "server", "sni", "started", "status", "target",
+        "tls_version", "total_time", "version",
+    )  # fmt: skip
 
-    tls_version: str = ""
-    cipher: str = ""
-    group: str = ""
-    sni: str = ""
-    alpn: str = ""
-    resumed: bool = False
-    handshake_time: float | None = None
+    def __init__(self, **values: Any) -> None:
+        """A record with these values, and the empty ones for all others."""
+        self.listener = ""
+        self.client = ""
+        self.client_port = 0
+        self.started = 0.0
+        self.tls_version = ""
+        self.cipher = ""
+        self.group = ""
+        self.sni = ""
+        self.alpn = ""
+        self.resumed = False
+        self.handshake_time: float | None = None
+        self.method = b""
+        self.authority = b""
+        self.target = b""
+        self.version = b""
+        self._received: Headers | None = None
+        self._referer: bytes | None = None
+        self._user_agent: bytes | None = None
+        self.route = ""
+        self.backend = ""
+        self.server = ""
+        self.attempts = 0
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.connect_time: float | None = None
+        self.first_byte_time: float | None = None
+        self.total_time = 0.0
+        self.end = "complete"
+        self.detail = ""
+        self._extra: dict[str, str] | None = None
+        for name, value in values.items():
+            if name not in FIELDS:
+                raise TypeError(f"a record has no {name!r}")
+            setattr(self, name, value)
 
-    method: bytes = b""
-    authority: bytes = b""
-    target: bytes = b""
-    version: bytes = b""
-    referer: bytes = b""
-    user_agent: bytes = b""
+    def begin(self, now: float) -> AccessRecord:
+        """A new record of the same connection, of a request that begins now."""
+        record = AccessRecord.__new__(AccessRecord)
+        record.listener = self.listener
+        record.client = self.client
+        record.client_port = self.client_port
+        record.started = now
+        record.tls_version = self.tls_version
+        record.cipher = self.cipher
+        record.group = self.group
+        record.sni = self.sni
+        record.alpn = self.alpn
+        record.resumed = self.resumed
+        record.handshake_time = self.handshake_time
+        record.method = _NOTHING
+        record.authority = _NOTHING
+        record.target = _NOTHING
+        record.version = _NOTHING
+        record._received = None
+        record._referer = None
+        record._user_agent = None
+        record.route = ""
+        record.backend = ""
+        record.server = ""
+        record.attempts = 0
+        record.status = 0
+        record.bytes_in = 0
+        record.bytes_out = 0
+        record.connect_time = None
+        record.first_byte_time = None
+        record.total_time = 0.0
+        record.end = "complete"
+        record.detail = ""
+        record._extra = None
+        return record
 
-    route: str = ""
-    backend: str = ""
-    server: str = ""
-    attempts: int = 0
+    def received(self, headers: Headers) -> None:
+        """The request's fields as they came: `referer` and `user_agent` are looked up when somebody asks for them."""
+        self._received = headers
 
-    status: int = 0
-    """What the client was told; 499 if it left before, 0 if nothing was said."""
-    bytes_in: int = 0
-    """Bytes of the request's body."""
-    bytes_out: int = 0
-    """Bytes of the answer's body."""
-    connect_time: float | None = None
-    first_byte_time: float | None = None
-    """From the request's head to the answer's head."""
-    total_time: float = 0.0
+    @property
+    def referer(self) -> bytes:
+        """The request's `Referer`, empty if none."""
+        if self._referer is None:
+            self._referer = self._field(b"referer")
+        return self._referer
 
-    end: str = "complete"
-    """Why it ended, one of `END_REASONS`."""
-    detail: str = ""
-    extra: dict[str, str] = field(default_factory=dict)
-    """Whatever a hook wants to see in the log."""
+    @referer.setter
+    def referer(self, value: bytes) -> None:
+        self._referer = value
 
+    @property
+    def user_agent(self) -> bytes:
+        """The request's `User-Agent`, empty if none."""
+        if self._user_agent is None:
+            self._user_agent = self._field(b"user-agent")
+        return self._user_agent
+
+    @user_agent.setter
+    def user_agent(self, value: bytes) -> None:
+        self._user_agent = value
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """What hooks have added."""
+        if self._extra is None:
+            self._extra = {}
+        return self._extra
+
+    @extra.setter
+    def extra(self, value: dict[str, str]) -> None:
+        self._extra = value
+
+    def _field(self, name: bytes) -> bytes:
+        headers = self._received
+        return b"" if headers is None else headers.get(name) or b""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccessRecord) and all(getattr(self, name) == getattr(other, name) for name in FIELDS)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"<AccessRecord {self.method!r} {self.status} {self.end}>"
+
+
+_NOTHING = b""
+
+FIELDS = (
+    "listener", "client", "client_port", "started", "tls_version", "cipher", "group", "sni", "alpn", "resumed",
+    "handshake_time", "method", "authority", "target", "version", "referer", "user_agent", "route", "backend", "server",
+    "attempts", "status", "bytes_in", "bytes_out", "connect_time", "first_byte_time", "total_time", "end", "detail", "extra",
+)  # fmt: skip
+"""The names of all values of a record."""
 
 END_REASONS = {
     "complete": "request and answer went through",

@@ -2,16 +2,24 @@ cimport cython
 
 cdef class Relay
 
-from ..events cimport Data, EndOfMessage, Request, Response
+from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response, end_event
 from .balance cimport Server, ServerGroup
+from .bounds cimport Bounds
 from .downstream cimport Downstream
+from .exchange cimport Exchange
+from .forward cimport forward_response
+from .hub cimport ReverseProxy
+from .record cimport AccessRecord
 from .upstream cimport Upstream
+
+
+cdef frozenset _SAFE
 
 
 cdef class Relay:
     cdef public Downstream client
-    cdef public object exchange
-    cdef public object record
+    cdef public Exchange exchange
+    cdef public AccessRecord record
     cdef public double started
     cdef public double last_activity
     cdef public Upstream upstream
@@ -28,10 +36,15 @@ cdef class Relay:
     cdef bint _reused
     cdef bint _idle_ok
 
+    cpdef begin(self, Downstream client, Exchange exchange)
+
     # Finding a server
-    cpdef start(self, group)
+    @cython.locals(request=Request)
+    cpdef start(self, ServerGroup group)
+    @cython.locals(hub=ReverseProxy, group=ServerGroup, server=Server, bounds=Bounds, longest=double, idle=Upstream)
     cdef _connect(self)
     cpdef connect_failed(self, Upstream upstream, str detail, bint timed_out)
+    @cython.locals(request=Request)
     cpdef upstream_ready(self, Upstream upstream)
 
     # What the client does
@@ -43,6 +56,7 @@ cdef class Relay:
 
     # What the server does
     cpdef interim(self, event)
+    @cython.locals(hub=ReverseProxy, response=Response)
     cpdef response(self, Response event)
     cpdef response_data(self, Data event)
     @cython.locals(upstream=Upstream)
@@ -53,8 +67,9 @@ cdef class Relay:
     cpdef fail(self, int status, str end, str detail)
     cpdef answer(self, answer, str end, str detail=*)
     cpdef finish(self, str end=*, str detail=*)
-    cdef bint _to_server(self, Upstream upstream, event) except -1
-    cdef bint _to_client(self, event) except -1
+    cdef bint _to_server(self, Upstream upstream, Event event) except -1
+    cdef bint _to_client(self, Event event) except -1
+    @cython.locals(server=Server)
     cdef _leave_server(self)
     cdef _tunnel_side_ended(self)
     cdef _drop_upstream(self)

@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING
 
 from ..commands import OpenUpstream
 from ..errors import LocalProtocolError
-from ..events import Data, EndOfMessage, InformationalResponse, Request, Response
+from ..events import Data, EndOfMessage, InformationalResponse, Request, Response, end_event
 from .balance import Server, ServerGroup
+from .exchange import Exchange
 from .forward import forward_response
-from .hooks import Answer, Exchange
-from .record import AccessRecord
+from .hooks import Answer
 from .upstream import Upstream
 
 if TYPE_CHECKING:
     from .downstream import Downstream
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
+_SAFE = SAFE_METHODS
 
 
 class Relay:
@@ -42,10 +43,14 @@ class Relay:
         "last_activity", "record", "request_ended", "response_ended", "response_started", "started", "tunnel", "upstream",
     )  # fmt: skip
 
-    def __init__(self, client: Downstream, request: Request, record: AccessRecord) -> None:
+    def __init__(self, client: Downstream, exchange: Exchange) -> None:
+        self.begin(client, exchange)
+
+    def begin(self, client: Downstream, exchange: Exchange) -> None:
+        """All of `__init__`, for compiled code, to which the call of a class is dear."""
         self.client = client
-        self.exchange = Exchange(request, None, "", record)
-        self.record = record
+        self.exchange = exchange
+        self.record = exchange.record
         self.started = client.hub.now
         self.last_activity = self.started
         self.upstream: Upstream | None = None
@@ -58,7 +63,7 @@ class Relay:
         self._group: ServerGroup | None = None
         self._server: Server | None = None
         """The one that counts this request."""
-        self._tried: list[Server] = []
+        self._tried: list[Server] | None = None
         self._attempts = 0
         self._fresh = False
         self._reused = False
@@ -70,8 +75,8 @@ class Relay:
         """Send the request to a server of the group."""
         request = self.exchange.request
         self._group = group
-        self.record.backend = group.backend.name
-        self._idle_ok = request.method in SAFE_METHODS and request.body_length == 0 and request.upgrade is None
+        self.record.backend = group.name
+        self._idle_ok = request.method in _SAFE and request.body_length == 0 and request.upgrade is None
         if request.body_length != 0:
             self.client.hold()
         self._connect()
@@ -80,7 +85,7 @@ class Relay:
         hub = self.client.hub
         group = self._group
         assert group is not None
-        server = group.pick(self._tried, hub.now) if self._attempts < hub.limits.connect_attempts else None
+        server = group.pick(self._tried, hub.now) if self._attempts < hub.bounds.connect_attempts else None
         if server is None:
             self.fail(502, "upstream_connect", "no server could be reached")
             return
@@ -90,10 +95,11 @@ class Relay:
         self._attempts += 1
         self.record.attempts = self._attempts
         self.record.server = server.name
-        limits = hub.limits
+        bounds = hub.bounds
         idle = None
         if not self._fresh:
-            idle = server.take_idle(hub.now - (limits.pool_idle_timeout if self._idle_ok else limits.pool_fresh))
+            longest = bounds.pool_idle_timeout if self._idle_ok else bounds.pool_fresh
+            idle = group.take_idle(server, hub.now - longest)
         self._reused = idle is not None
         if idle is not None:
             idle.take(self)
@@ -105,9 +111,11 @@ class Relay:
         """No connection to this server, or no TLS on it: nothing was sent, so the next server may have it."""
         assert self._group is not None
         self.upstream = None
+        if self._tried is None:
+            self._tried = []
         self._tried.append(upstream.server)
         self._group.failed(upstream.server, self.client.hub.now)
-        if self._attempts < self.client.hub.limits.connect_attempts and len(self._tried) < len(self._group.servers):
+        if self._attempts < self.client.hub.bounds.connect_attempts and len(self._tried) < len(self._group.servers):
             self._connect()
         else:
             self.fail(504 if timed_out else 502, "upstream_connect", detail)
@@ -121,7 +129,7 @@ class Relay:
             request.authority = upstream.server.name.encode("ascii", "replace")
         if not self._to_server(upstream, request):
             return
-        if self.request_ended and self._to_server(upstream, EndOfMessage()):
+        if self.request_ended and self._to_server(upstream, end_event()):
             upstream.request_sent()
         self.client.release()
 
@@ -140,8 +148,8 @@ class Relay:
         upstream = self.upstream
         if upstream is None or upstream.http is None:
             return
-        if not self.tunnel and self.exchange.request.body_length is not None and len(event.trailers):
-            event = EndOfMessage()
+        if event.found is not None and not self.tunnel and self.exchange.request.body_length is not None:
+            event = end_event()
         if self._to_server(upstream, event):
             upstream.request_sent()
             if self.tunnel:
@@ -180,15 +188,16 @@ class Relay:
         hub = self.client.hub
         self.record.first_byte_time = hub.now - self.started
         response = forward_response(event, self.client.policy.forward)
-        try:
-            answer = hub.hooks.on_response(self.exchange, response)
-        except Exception as error:
-            self.fail(500, "hook_failed", f"on_response raised {type(error).__name__}")
-            return
-        if answer is not None:
-            self._drop_upstream()
-            self.answer(answer, "answered", "by on_response")
-            return
+        if hub.asks_on_response:
+            try:
+                answer = hub.hooks.on_response(self.exchange, response)
+            except Exception as error:
+                self.fail(500, "hook_failed", f"on_response raised {type(error).__name__}")
+                return
+            if answer is not None:
+                self._drop_upstream()
+                self.answer(answer, "answered", "by on_response")
+                return
         if response.status == 101:
             self.tunnel = True
             self.request_ended = False

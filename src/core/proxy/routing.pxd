@@ -1,13 +1,28 @@
 cimport cython
 
 from ..events cimport Request
+from ..http.authority cimport parse_authority
+from ..http.path cimport normalise
+from .balance cimport ServerGroup
 from .downstream cimport Downstream
+from .exchange cimport Exchange
+from .forward cimport forward_request
+from .hub cimport ReverseProxy
+from .policy cimport Policy, RouteEntry
 from .relay cimport Relay
 
 
-@cython.locals(host=str, path=str)
+cdef bytes _ASTERISK, _ROOT
+cdef dict _HOSTS
+
+
+@cython.locals(
+    host=str, policy=Policy, exchange=Exchange, hub=ReverseProxy, target=bytes, end=Py_ssize_t, found=RouteEntry,
+    group=ServerGroup
+)
 cpdef route(Downstream client, Relay relay, Request request)
 
 cpdef redirect(Request request, port)
 
+@cython.locals(known=str, host=str)
 cpdef str host_of(bytes authority)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RemoteProtocolError
 from ..events import Request
-from ..http.authority import parse_authority
+from ..http.authority import MOST_KNOWN, parse_authority
 from ..http.headers import Headers
 from ..http.path import normalise
 from .balance import ServerGroup
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 PLAIN_ON_TLS = b"This port speaks HTTPS: use https:// in the address.\n"
 TEXT = b"text/plain; charset=utf-8"
+_ROOT = b"/"
+_ASTERISK = b"*"
+_HOSTS: dict[bytes, str] = {}
+"""What `host_of` has found for the last authorities: clients say the same one again and again."""
 
 
 class Refusal(NamedTuple):
@@ -51,26 +55,31 @@ def route(client: Downstream, relay: Relay, request: Request) -> ServerGroup | R
             return Refusal(Answer(421), "misdirected", "the host belongs to another certificate than this connection")
 
     exchange = relay.exchange
+    hub = client.hub
     try:
-        request.target = normalise(request.target, policy.forward.allow_encoded_slash)
-        exchange.request = forward_request(request, client.client, policy.forward)
+        target = request.target = normalise(request.target, policy.allow_encoded_slash)
+        forward_request(request, client.client, policy.forward)
     except RemoteProtocolError as error:
         return Refusal(Answer(error.status_hint, b"%s\n" % str(error).encode("ascii")), "bad_request", str(error))
 
-    path = request.target.partition(b"?")[0].decode("ascii")
-    found = exchange.route = policy.match(host, "/" if path == "*" else path)
+    end = target.find(b"?")
+    if end < 0:
+        end = len(target)
+    found = policy.match_target(host, _ROOT, 1) if target == _ASTERISK else policy.match_target(host, target, end)
     if found is not None:
+        exchange.route = found.route
         exchange.backend = found.backend
-        relay.record.route = found.host + found.path
-    try:
-        answer_of_hook = client.hub.hooks.on_request(exchange)
-    except Exception as error:
-        return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
-    if answer_of_hook is not None:
-        return Refusal(answer_of_hook, "answered", "by on_request")
+        relay.record.route = found.name
+    if hub.asks_on_request:
+        try:
+            answer_of_hook = hub.hooks.on_request(exchange)
+        except Exception as error:
+            return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
+        if answer_of_hook is not None:
+            return Refusal(answer_of_hook, "answered", "by on_request")
     if not exchange.backend:
         return Refusal(Answer(404), "no_route")
-    group = client.hub.group(policy, exchange.backend)
+    group = hub.group(policy, exchange.backend)
     if group is None:
         return Refusal(Answer(500), "hook_failed", "on_request chose a backend that is not there")
     return group
@@ -88,5 +97,14 @@ def redirect(request: Request, port: int) -> Answer:
 
 def host_of(authority: bytes) -> str:
     """The host of a valid authority, in the form in which the policy has it: no brackets around an IPv6 address."""
+    known = _HOSTS.get(authority)
+    if known is not None:
+        return known
     parsed = parse_authority(authority)
-    return parsed[0].strip(b"[]").decode("ascii") if parsed is not None else ""
+    if parsed is None:
+        return ""
+    host = parsed[0].strip(b"[]").decode("ascii")
+    if len(_HOSTS) >= MOST_KNOWN:
+        _HOSTS.clear()
+    _HOSTS[authority] = host
+    return host

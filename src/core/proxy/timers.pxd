@@ -1,3 +1,6 @@
+cimport cython
+
+
 cdef class Timer:
     cdef public object owner
     cdef public double deadline
@@ -11,6 +14,10 @@ cdef class Timers:
     cdef long long _count
 
     cpdef arm(self, Timer timer, double deadline)
+    @cython.locals(when=double)
     cpdef next(self)
+    @cython.locals(when=double, timer=Timer, heap=list)
+    cpdef double due(self) except -1
+    @cython.locals(when=double, timer=Timer, heap=list)
     cpdef fire(self, double now)
     cdef _push(self, Timer timer, double when)

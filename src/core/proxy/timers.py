@@ -54,6 +54,11 @@ class Timers:
 
     def next(self) -> float | None:
         """When `fire` wants to be called, or None."""
+        when = self.due()
+        return None if when == NEVER else when
+
+    def due(self) -> float:
+        """The same, with `NEVER` for never."""
         heap = self._heap
         while heap:
             when, _, timer = heap[0]
@@ -62,7 +67,7 @@ class Timers:
                     return when
                 timer.queued = NEVER  # switched off, or its owner has gone: nothing to wake up for
             heapq.heappop(heap)
-        return None
+        return NEVER
 
     def fire(self, now: float) -> None:
         """Expire every owner whose deadline is not after `now`."""

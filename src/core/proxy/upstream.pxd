@@ -4,9 +4,18 @@ from .channel cimport Channel
 
 cdef class Upstream(Channel)
 
+from ..events cimport Data, EndOfMessage, Event, HandshakeCompleted, InformationalResponse, Response
 from ..h1.connection cimport H1Connection
+from ..tls.connection cimport TLSConnection
 from .balance cimport Server, ServerGroup
+from .bounds cimport Bounds
+from .hub cimport ReverseProxy
 from .relay cimport Relay
+
+
+cdef double NEVER
+cdef int CLOSED, OPEN
+cdef object NEED_DATA, PAUSED
 
 
 cdef class Upstream(Channel):
@@ -33,8 +42,8 @@ cdef class Upstream(Channel):
     cdef _advance_http(self)
     @cython.locals(relay=Relay)
     cdef _settle(self)
-    @cython.locals(relay=Relay)
-    cdef double _read_deadline(self)
+    @cython.locals(relay=Relay, bounds=Bounds)
+    cdef double _read_deadline(self) except -1
     cdef _fail_connect(self, str detail, bint timed_out)
     cdef _give_up(self, str end, str detail)
     cdef _tell_relay(self, str end, str detail)

@@ -66,7 +66,7 @@ class Upstream(Channel):
     def connected(self, now: float) -> None:
         """The socket is connected."""
         self.hub.now = now
-        if self.phase is OPEN:
+        if self.phase == OPEN:
             backend = self.group.backend
             if backend.tls is None:
                 self._ready()
@@ -84,7 +84,7 @@ class Upstream(Channel):
     def connect_failed(self, now: float, reason: str) -> None:
         """The socket could not be connected; it is closed."""
         self.hub.now = now
-        if self.phase is not CLOSED:
+        if self.phase != CLOSED:
             self._closed(None)
             self._fail_connect(reason, False)
         self.hub.settle()
@@ -118,11 +118,11 @@ class Upstream(Channel):
         assert http is not None
         if (
             request_ended
-            and self.phase is OPEN
+            and self.phase == OPEN
             and not self.eof
             and not self.hub.draining
-            and http.reusable
-            and not http.buffered
+            and http.is_reusable()
+            and not http.count_buffered()
             and not self.unsent
         ):
             http.start_next_cycle()
@@ -158,15 +158,15 @@ class Upstream(Channel):
 
     def _advance_http(self) -> None:
         http = self.http
-        while not self.held and self.phase is OPEN:
+        while not self.held and self.phase == OPEN:
             relay = self.relay
             assert http is not None
             if relay is None:
-                if http.buffered or self.eof:  # a server that speaks unasked, or closes, is of no more use
+                if http.count_buffered() or self.eof:  # a server that speaks unasked, or closes, is of no more use
                     self.group.forget(self)
                     self.close()
                 return
-            if not self._asked and http.buffered:
+            if not self._asked and http.count_buffered():
                 # It cannot have read the request: this is an answer prepared for whoever comes next.
                 self._give_up("upstream_bad", "answered before it was asked")
                 return
@@ -227,27 +227,27 @@ class Upstream(Channel):
         relay = self.relay
         if relay is None or self.http is None:
             return
-        if self.unsent > self.hub.limits.high_water:
+        if self.unsent > self.hub.bounds.high_water:
             relay.client.hold()
-        elif self.unsent <= self.hub.limits.low_water:
+        elif self.unsent <= self.hub.bounds.low_water:
             relay.client.release()
 
     # -- deadlines -------------------------------------------------------------------------------------------------
 
     def _read_deadline(self) -> float:
-        limits = self.hub.limits
+        bounds = self.hub.bounds
         relay = self.relay
         if self.http is None:
-            return self._opened + limits.connect_timeout
+            return self._opened + bounds.connect_timeout
         if relay is None:
-            return self.idle_since + limits.pool_idle_timeout
+            return self.idle_since + bounds.pool_idle_timeout
         if relay.tunnel:
-            return relay.last_activity + limits.tunnel_timeout
+            return relay.last_activity + bounds.tunnel_timeout
         if self.held:
             return NEVER
         if self._responding:
-            return self.last_read + limits.upstream_body_timeout
-        return self._request_sent + limits.first_byte_timeout
+            return self.last_read + bounds.upstream_body_timeout
+        return self._request_sent + bounds.first_byte_timeout
 
     def _too_slow(self) -> None:
         relay = self.relay

@@ -1,0 +1,46 @@
+"""The limits that are looked at for every event, as plain numbers.
+
+`Limits` is a dataclass, made to be written and read by people: each look at one of its values costs compiled code as much as
+reading a header field.
+"""
+
+from __future__ import annotations
+
+from ..limits import Limits
+
+
+class Bounds:
+    """A copy of what the proxy needs of `Limits`, where each value is explained."""
+
+    __slots__ = (
+        "body_timeout", "connect_attempts", "connect_timeout", "drain_body", "first_byte_timeout", "handshake_timeout",
+        "header_timeout", "high_water", "idle_timeout", "linger_bytes", "linger_timeout", "low_water",
+        "max_connection_age", "max_requests", "min_body_rate", "min_body_rate_grace", "pool_fresh", "pool_idle_timeout",
+        "pool_size", "read_size", "server_pause", "tunnel_timeout", "upstream_body_timeout", "write_timeout",
+    )  # fmt: skip
+
+    def __init__(self, limits: Limits) -> None:
+        self.body_timeout = limits.body_timeout
+        self.connect_attempts = limits.connect_attempts
+        self.connect_timeout = limits.connect_timeout
+        self.drain_body = limits.drain_body
+        self.first_byte_timeout = limits.first_byte_timeout
+        self.handshake_timeout = limits.handshake_timeout
+        self.header_timeout = limits.header_timeout
+        self.high_water = limits.high_water
+        self.idle_timeout = limits.idle_timeout
+        self.linger_bytes = limits.linger_bytes
+        self.linger_timeout = limits.linger_timeout
+        self.low_water = limits.low_water
+        self.max_connection_age = limits.max_connection_age
+        self.max_requests = limits.max_requests
+        self.min_body_rate = max(limits.min_body_rate, 1)
+        self.min_body_rate_grace = limits.min_body_rate_grace
+        self.pool_fresh = limits.pool_fresh
+        self.pool_idle_timeout = limits.pool_idle_timeout
+        self.pool_size = limits.pool_size
+        self.read_size = limits.read_size
+        self.server_pause = limits.server_pause
+        self.tunnel_timeout = limits.tunnel_timeout
+        self.upstream_body_timeout = limits.upstream_body_timeout
+        self.write_timeout = limits.write_timeout

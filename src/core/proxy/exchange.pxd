@@ -1,0 +1,15 @@
+cimport cython
+
+from ..events cimport Request
+from .record cimport AccessRecord
+
+
+cdef class Exchange:
+    cdef public Request request
+    cdef public object route
+    cdef public str backend
+    cdef public AccessRecord record
+
+
+@cython.locals(exchange=Exchange)
+cpdef Exchange new_exchange(Request request, AccessRecord record)

@@ -1,0 +1,45 @@
+cimport cython
+
+from ..http.headers cimport Headers
+
+
+cdef bytes _NOTHING
+
+
+cdef class AccessRecord:
+    cdef public str listener
+    cdef public str client
+    cdef public int client_port
+    cdef public double started
+    cdef public str tls_version
+    cdef public str cipher
+    cdef public str group
+    cdef public str sni
+    cdef public str alpn
+    cdef public bint resumed
+    cdef public object handshake_time
+    cdef public bytes method
+    cdef public bytes authority
+    cdef public bytes target
+    cdef public bytes version
+    cdef public str route
+    cdef public str backend
+    cdef public str server
+    cdef public int attempts
+    cdef public int status
+    cdef public long long bytes_in
+    cdef public long long bytes_out
+    cdef public object connect_time
+    cdef public object first_byte_time
+    cdef public double total_time
+    cdef public str end
+    cdef public str detail
+    cdef Headers _received
+    cdef bytes _referer
+    cdef bytes _user_agent
+    cdef dict _extra
+
+    @cython.locals(record=AccessRecord)
+    cpdef AccessRecord begin(self, double now)
+    cpdef received(self, Headers headers)
+    cdef bytes _field(self, bytes name)
