@@ -78,7 +78,7 @@ class Engine:
         return b""
 
     def rest(self) -> None:
-        """Give large buffers back if they are empty: nothing is expected soon."""
+        """Nothing is expected soon: give large buffers back if they are empty, and the engine can."""
 
     def info(self) -> tuple[str, str, str, str, bytes, bool]:
         """Version, cipher, group, server name, ALPN protocol, resumed. Only after the handshake."""

@@ -80,6 +80,8 @@ MAX_READ = 262144
 """Most plaintext in one event; what was fed at once is usually less."""
 _MAX_READ = MAX_READ
 
+DEFAULT_LIMITS = Limits()
+
 EARLY_BYTES = 65536
 EARLY_RECORD = 4096
 """Records of three packets, until about four times the usual first window has been sent."""
@@ -144,7 +146,7 @@ class TLSConnection:
         self.info: TLSInfo | None = None
         self.closed_by_peer = False
         self.plain_http: bytes | None = None
-        self._max_hello = (Limits() if limits is None else limits).max_client_hello
+        self._max_hello = DEFAULT_LIMITS.max_client_hello if limits is None else limits.max_client_hello
         self._alpn = b""
         self._engine: Engine | None = None
         self._reader: ClientHelloReader | None = None
