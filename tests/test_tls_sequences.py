@@ -43,6 +43,12 @@ class Session:
     def deliver(self) -> None:
         self.ours.receive_data(self.peer.data_to_send())
 
+    def deliver_from_buffer(self) -> None:
+        data = self.peer.data_to_send()
+        buffer = bytearray(data + b"rubbish")
+        self.ours.receive_part(buffer, len(data))
+        buffer[:] = bytes(len(buffer))
+
     def answer(self) -> None:
         self.peer.receive_data(self.ours.data_to_send())
 
@@ -66,7 +72,11 @@ class Session:
             "peer closes": self.peer_closes,
             "use_context": lambda: ours.use_context(self.context),
             "refuse": lambda: ours.refuse(112),
+            "deliver from a buffer": self.deliver_from_buffer,
             "send": lambda: ours.send(b"data"),
+            "send pieces": lambda: ours.send_pieces([b"head", bytes(40_000), b"tail"]),
+            "idled": ours.idled,
+            "rest": ours.rest,
             "close": ours.close,
             "eof": ours.receive_eof,
             "rubbish": lambda: ours.receive_data(b"\x17\x03\x03\0\x20" + bytes(32)),
@@ -95,8 +105,8 @@ def test_any_sequence(kind: str, usual: int, names: list[str]) -> None:
             assert ours.state is State.FAILED
         except LocalProtocolError:
             assert ours.state is before
-            assert name in ("use_context", "refuse", "send")
-            assert name != "send" or not sending
+            assert name in ("use_context", "refuse", "send", "send pieces")
+            assert name in ("use_context", "refuse") or not sending
         assert (before, ours.state) in STEPS
         assert (ours.info is not None) == any(isinstance(event, HandshakeCompleted) for event in session.events)
     assert sum(isinstance(event, ConnectionClosed) for event in session.events) <= 1

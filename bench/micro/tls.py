@@ -1,8 +1,10 @@
-"""The TLS engines alone: one record encrypted and decrypted through memory, beside pyOpenSSL's and the stdlib's way.
+"""TLS alone: one record encrypted and decrypted through memory, beside pyOpenSSL's and the stdlib's way; and what
+`TLSConnection` makes of an answer in two pieces.
 
     python bench/micro/tls.py [--rounds N]
 
-Both ends are of the same kind, in one process; the figure is for one record there (write, take, feed, read).
+Both ends are of the same kind, in one process; the figure is for one record there (write, take, feed, read). The answers
+have a head of 200 bytes and a body, sent as a list of the two and as two calls, and are received through one shared buffer.
 lockgate's two engines and pyOpenSSL use cryptography's OpenSSL, `ssl` the one that Python was linked with.
 """
 
@@ -20,11 +22,18 @@ from OpenSSL import SSL
 
 import core
 import lockgate
+from lockgate.core.events import NEED_DATA, PAUSED, DataReceived, Role
 from lockgate.core.tls import engine
+from lockgate.core.tls.connection import EARLY_BYTES, TLSConnection
 from lockgate.core.tls.context import client_context, server_context
+from lockgate.core.tls.states import State
 
 SIZES = {200: 1000, 16384: 200}
 """Size of a record: how many of them a round has."""
+
+HEAD = bytes(200)
+BODIES = {1000: 1000, 65536: 50}
+"""Size of a body: how many of them a round has."""
 
 
 class End(Protocol):
@@ -167,6 +176,49 @@ def pyopenssl_ends(cert: Path, key: Path) -> tuple[End, End]:
     return PyOpenSSLEnd(SSL.Context(SSL.TLS_CLIENT_METHOD), server=False), PyOpenSSLEnd(server, server=True)
 
 
+def connections(pair: tuple[bytes, bytes]) -> tuple[TLSConnection, TLSConnection]:
+    """A client and a server after their handshake, and after the first bytes, which go out in small records."""
+    context = server_context([pair])
+    client = TLSConnection(Role.CLIENT, context=client_context(verify=False), server_name="localhost")
+    server = TLSConnection(Role.SERVER)
+    while client.state is not State.ESTABLISHED or server.state is not State.ESTABLISHED:
+        server.receive_data(client.data_to_send())
+        while (event := server.next_event()) is not NEED_DATA:
+            if event is PAUSED:
+                server.use_context(context)
+        client.receive_data(server.data_to_send())
+        while client.next_event() is not NEED_DATA:
+            pass
+    server.send(bytes(EARLY_BYTES))
+    client.receive_data(server.data_to_send())
+    while client.next_event() is not NEED_DATA:
+        pass
+    return client, server
+
+
+def measure_answer(client: TLSConnection, server: TLSConnection, size: int, *, gathered: bool) -> float:
+    """Seconds for each answer from server to client."""
+    body = bytes(size)
+    buffer = bytearray(size + 4096)
+    got = 0
+    begin = perf_counter()
+    for _ in range(BODIES[size]):
+        if gathered:
+            server.send_pieces([HEAD, body])
+        else:
+            server.send(HEAD)
+            server.send(body)
+        stream = server.data_to_send()
+        buffer[: len(stream)] = stream  # as the kernel would
+        client.receive_part(buffer, len(stream))
+        while isinstance(event := client.next_event(), DataReceived):
+            got += len(event.data)
+    took = perf_counter() - begin
+    if got != BODIES[size] * (len(HEAD) + size):
+        raise SystemExit("an answer did not arrive whole")
+    return took / BODIES[size]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -188,6 +240,13 @@ def main() -> None:
             ends = connect(*make())
             best = {size: min(measure(*ends, size) for _ in range(rounds)) * 1e6 for size in SIZES}
             print(f"{title:28} 200 bytes {best[200]:7.2f} us   16 KiB {best[16384]:7.2f} us", flush=True)
+        client, server = connections(pair)
+        for title, gathered in {"answer in one list": True, "answer in two calls": False}.items():
+            best = {
+                size: min(measure_answer(client, server, size, gathered=gathered) for _ in range(rounds)) * 1e6
+                for size in BODIES
+            }
+            print(f"{title:28} 1000 bytes {best[1000]:6.2f} us   64 KiB {best[65536]:7.2f} us", flush=True)
 
 
 if __name__ == "__main__":

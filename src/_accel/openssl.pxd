@@ -1,3 +1,5 @@
+from .engine cimport Engine
+
 ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
 ctypedef int (*ALPNCallback)(
     void *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *) noexcept nogil
@@ -45,7 +47,7 @@ cdef struct Functions:
     int (*ERR_GET_REASON)(unsigned long) noexcept nogil
 
 cdef enum:
-    # Status, as in core/tls/engine.py
+    # Status, as in engine.py
     OK = 0
     WANT = 1
     CLOSED = 2
@@ -67,5 +69,70 @@ cdef enum:
 
     BIG = 8192
     RECORD = 16384
-    LARGE_BUFFER = 65536
+    LARGE_BUFFER = 32768
+    HUGE_BUFFER = 262144
     MOST = 1 << 30  # OpenSSL counts in int
+
+
+cdef Functions ssl
+cdef bint loaded
+
+cdef extern from *:
+    """
+    typedef struct {
+        int alert;          /* last alert that matters, -1 for none */
+        int received;
+        int reason;         /* OpenSSL's reason code when it was sent */
+        int established;
+        long messages;      /* since the handshake was done */
+    } lockgate_notes;
+    """
+    ctypedef struct Notes "lockgate_notes":
+        int alert
+        int received
+        int reason
+        int established
+        long messages
+
+cdef void on_info(void *connection, int where, int value) noexcept nogil
+
+cdef class _Name:
+    cdef const char *last
+    cdef str text
+
+    cdef str of(self, const char *value)
+
+cdef class _Names:
+    cdef _Name version
+    cdef _Name cipher
+    cdef _Name group
+
+cdef class NativeEngine(Engine):
+    cdef object context
+    cdef _Names names
+    cdef bint verify
+    cdef void *ssl
+    cdef void *input
+    cdef void *output
+    cdef Notes notes
+    cdef int later  # what the last read ended with after it had got some data
+    cdef bint unread  # there may be something to read
+    cdef bint busy
+    cdef bint renew_input
+    cdef bint renew_output
+    cdef Py_ssize_t partial  # bytes of an incomplete record that OpenSSL has taken over
+
+    # Before and after a call
+    cdef bint usable(self) except -1
+    cdef int status_of(self, int result) noexcept nogil
+    cdef void enter(self) noexcept nogil
+    cdef void leave(self) noexcept nogil
+
+    # Data
+    cdef int feed_from(self, const char *start, Py_ssize_t size) except -1
+    cdef Py_ssize_t read_into(self, char *start, Py_ssize_t size, int *status) noexcept nogil
+    cdef int write_from(self, const char *start, Py_ssize_t size, Py_ssize_t record) noexcept nogil
+
+    # Memory
+    cdef void replace_input(self) noexcept
+    cdef void replace_output(self) noexcept

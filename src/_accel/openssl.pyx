@@ -3,7 +3,7 @@
 
 Nothing is linked. The functions are those of the OpenSSL inside cryptography, which pyOpenSSL has configured the `SSL_CTX`
 with; `load` is given their addresses after each was found with its type of `openssl_table.py` (see `core/tls/binding.py`).
-The interface and its meaning are `Engine`'s in `core/tls/engine.py`; C declarations are in `openssl.pxd`.
+The interface and its meaning are `Engine`'s in `engine.py`; C declarations are in `openssl.pxd`.
 
 Callbacks
     OpenSSL calls back while one of our calls runs, on the same thread. So each call leaves a pointer to the connection's
@@ -15,19 +15,25 @@ The GIL
 
 Lifetime
     An engine owns its SSL, which owns both buffers; `close`, or the end of the object, frees it once. It keeps its
-    `NativeContext`, which keeps the pyOpenSSL `Context` and what the ALPN callback points to. After `close` no method
-    touches OpenSSL.
+    `NativeContext` (`openssl_context.pyx`), which keeps the pyOpenSSL `Context` and what the ALPN callback points to.
+    After `close` no method touches OpenSSL.
 
 Memory
-    OpenSSL's memory buffers never shrink. They are replaced by new ones after the handshake, and whenever one has become
-    large and is empty.
+    OpenSSL's memory buffers never shrink, and growing one means a new allocation and a copy. So they are replaced by new
+    ones after the handshake, and one that has become large once it is empty and little comes (`take`, `read`) or
+    nothing is expected (`rest`), but not between the pieces of a long transfer.
+    Ciphertext is copied out of the output buffer: beside the encryption that cost could not be measured, neither for 200
+    bytes nor for 64 KiB, and the one who sends it has no buffer of ours to look after.
 """
 
+cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, PyObject
 from libc.stdint cimport uintptr_t
-from libc.string cimport memcmp
+
+from .engine cimport Engine
 
 from .openssl_table import SIGNATURES
 
@@ -40,22 +46,8 @@ cdef extern from *:
     #define LOCKGATE_THREAD_LOCAL __thread
     #endif
 
-    typedef struct {
-        int alert;          /* last alert that matters, -1 for none */
-        int received;
-        int reason;         /* OpenSSL's reason code when it was sent */
-        int established;
-        long messages;      /* since the handshake was done */
-    } lockgate_notes;
-
     static LOCKGATE_THREAD_LOCAL lockgate_notes *lockgate_current;
     """
-    ctypedef struct Notes "lockgate_notes":
-        int alert
-        int received
-        int reason
-        int established
-        long messages
     Notes *current "lockgate_current"
 
 cdef extern from "Python.h":
@@ -63,9 +55,6 @@ cdef extern from "Python.h":
     PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
     char *content "PyBytes_AS_STRING"(PyObject *)
     int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t)
-
-cdef Functions ssl
-cdef bint loaded = False
 
 def load(dict addresses):
     """Take the addresses of all functions in `SIGNATURES`. Before this no context can be made."""
@@ -98,162 +87,48 @@ cdef void on_info(void *connection, int where, int value) noexcept nogil:
         notes.messages += 1
 
 
-cdef int on_server_name(void *connection, int *alert, void *argument) noexcept nogil:
-    """Acknowledge the name: the context was chosen for it."""
-    return SSL_TLSEXT_ERR_OK
-
-
-cdef struct Protocols:
-    const unsigned char *wire  # each with its length before it
-    Py_ssize_t size
-
-
-cdef int on_alpn(
-    void *connection, const unsigned char **out, unsigned char *out_size, const unsigned char *offered,
-    unsigned int offered_size, void *argument,
-) noexcept nogil:
-    """Select by the server's order. That nothing fits was dealt with before the engine was made."""
-    cdef Protocols *ours = <Protocols *>argument
-    cdef Py_ssize_t i = 0
-    cdef Py_ssize_t j
-    while i < ours.size:
-        j = 0
-        while j < offered_size:
-            if (
-                offered[j] == ours.wire[i]
-                and j + offered[j] < offered_size
-                and memcmp(offered + j + 1, ours.wire + i + 1, offered[j]) == 0
-            ):
-                out[0] = ours.wire + i + 1
-                out_size[0] = ours.wire[i]
-                return SSL_TLSEXT_ERR_OK
-            j += 1 + offered[j]
-        i += 1 + ours.wire[i]
-    return SSL_TLSEXT_ERR_NOACK
-
-
-cdef class NativeContext:
-    """Makes `NativeEngine`s from a pyOpenSSL context."""
-
-    cdef void *pointer
-    cdef object keep
-    cdef bytes wire
-    cdef Protocols protocols
-    cdef bint server
-    cdef bint verify
-
-    def __init__(self, context, uintptr_t pointer, *, bint server, tuple alpn, bint verify):
-        if not loaded:
-            raise RuntimeError("the native engine is not loaded")
-        if self.pointer is not NULL:
-            raise RuntimeError("this context is made already")
-        self.keep = context
-        self.pointer = <void *>pointer
-        self.server = server
-        self.verify = verify
-        self.wire = b"".join([bytes((len(name),)) + name for name in alpn])
-        self.protocols.wire = <const unsigned char *>PyBytes_AS_STRING(self.wire)
-        self.protocols.size = len(self.wire)
-        ssl.SSL_CTX_set_info_callback(self.pointer, on_info)
-        if server:
-            ssl.SSL_CTX_set_tlsext_servername_callback(self.pointer, on_server_name)
-            if alpn:
-                ssl.SSL_CTX_set_alpn_select_cb(self.pointer, on_alpn, &self.protocols)
-
-    def engine(self, str server_name, bytes address):
-        """See `EngineContext`."""
-        cdef NativeEngine engine = NativeEngine.__new__(NativeEngine)
-        cdef bytes name = server_name.encode("ascii")
-        if self.pointer is NULL:
-            raise RuntimeError("this context was never made")
-        engine.context = self
-        engine.ssl = ssl.SSL_new(self.pointer)
-        engine.input = ssl.BIO_new(ssl.BIO_s_mem())
-        engine.output = ssl.BIO_new(ssl.BIO_s_mem())
-        if engine.ssl is NULL or engine.input is NULL or engine.output is NULL:
-            ssl.BIO_free(engine.input)
-            ssl.BIO_free(engine.output)
-            ssl.ERR_clear_error()
-            raise MemoryError
-        ssl.SSL_set_bio(engine.ssl, engine.input, engine.output)
-        ssl.SSL_set_mode(engine.ssl, SSL_MODE_AUTO_RETRY)
-        if self.server:
-            ssl.SSL_set_accept_state(engine.ssl)
-            return engine
-        if self.verify and not expect_name(engine.ssl, name, address):
-            ssl.ERR_clear_error()
-            return None
-        if name:
-            ssl.SSL_set_tlsext_host_name(engine.ssl, PyBytes_AS_STRING(name))
-        ssl.SSL_set_connect_state(engine.ssl)
-        return engine
-
-
-cdef bint expect_name(void *connection, bytes name, bytes address):
-    """Have the certificate checked for a DNS name, or for an IP address if there is one."""
-    cdef void *parameters = ssl.SSL_get0_param(connection)
-    if address:
-        return ssl.X509_VERIFY_PARAM_set1_ip(
-            parameters, <const unsigned char *>PyBytes_AS_STRING(address), len(address)
-        ) == 1
-    ssl.X509_VERIFY_PARAM_set_hostflags(parameters, HOST_FLAGS)
-    return ssl.X509_VERIFY_PARAM_set1_host(parameters, PyBytes_AS_STRING(name), len(name)) == 1
-
-
 cdef str text(const char *value):
     """A C string, empty for NULL."""
     return "" if value is NULL else (<bytes>value).decode("latin-1")
 
 
-cdef class NativeEngine:
-    """One TLS connection's cryptography; see `Engine` in core/tls/engine.py."""
+@cython.final
+cdef class _Name:
+    """The str of a C string that is the same for most connections, and lives as long as the SSL_CTX."""
 
-    cdef NativeContext context
-    cdef void *ssl
-    cdef void *input
-    cdef void *output
-    cdef Notes notes
-    cdef int _status
-    cdef int later  # what the last read ended with after it had got some data
-    cdef bint busy
-    cdef bint renew_input
-    cdef bint renew_output
-    cdef Py_ssize_t partial  # bytes of an incomplete record that OpenSSL has taken over
+    cdef str of(self, const char *value):
+        if value is NULL:
+            return ""
+        if <const void *>value != <const void *>self.last:
+            self.text = text(value)
+            self.last = value
+        return self.text
+
+
+@cython.final
+cdef class _Names:
+    """What the last connection of a context has agreed on."""
+
+    def __cinit__(self):
+        self.version = _Name.__new__(_Name)
+        self.cipher = _Name.__new__(_Name)
+        self.group = _Name.__new__(_Name)
+
+
+@cython.final
+cdef class NativeEngine(Engine):
+    """OpenSSL between two memory buffers."""
 
     def __cinit__(self):
         self.ssl = NULL
         self.input = NULL
         self.output = NULL
-        self.notes.alert = -1
+        self.alert = self.notes.alert = -1
 
     def __dealloc__(self):
         if self.ssl is not NULL:
             ssl.SSL_free(self.ssl)
             self.ssl = NULL
-
-    @property
-    def status(self):
-        return self._status
-
-    @property
-    def alert(self):
-        return self.notes.alert
-
-    @property
-    def alert_received(self):
-        return self.notes.received != 0
-
-    @property
-    def reason(self):
-        return self.notes.reason
-
-    @property
-    def verify_result(self):
-        return 0 if self.ssl is NULL or not self.context.verify else ssl.SSL_get_verify_result(self.ssl)
-
-    @property
-    def messages(self):
-        return self.notes.messages
 
     cdef bint usable(self) except -1:
         """Whether OpenSSL may be called."""
@@ -269,36 +144,59 @@ cdef class NativeEngine:
         if error == SSL_ERROR_ZERO_RETURN:
             return CLOSED
         ssl.ERR_clear_error()
+        self.alert = self.notes.alert
+        self.alert_received = self.notes.received != 0
+        self.reason = self.notes.reason
+        if self.verify:
+            self.verify_result = ssl.SSL_get_verify_result(self.ssl)
         return FAILED
 
     cdef void enter(self) noexcept nogil:
         """Before an OpenSSL call that may call back."""
         global current
-        ssl.ERR_clear_error()
+        # What another's call has left behind would be taken for this one's error.
+        if ssl.ERR_peek_error() != 0:
+            ssl.ERR_clear_error()
         current = &self.notes
 
     cdef void leave(self) noexcept nogil:
         global current
         current = NULL
+        self.messages = self.notes.messages
 
-    def feed(self, data):
+    cpdef feed(self, data):
         """See `Engine`."""
         cdef Py_buffer view
-        cdef Py_ssize_t done = 0
         if not self.usable():
             return
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            while done < view.len:
-                if ssl.BIO_write(self.input, <char *>view.buf + done, <int>min(view.len - done, MOST)) <= 0:
-                    raise MemoryError
-                done += min(view.len - done, MOST)
-            if view.len > RECORD:
-                self.renew_input = True
+            self.feed_from(<char *>view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
 
-    def handshake(self):
+    cpdef feed_part(self, bytearray buffer, Py_ssize_t size):
+        """See `Engine`."""
+        if not 0 <= size <= PyByteArray_GET_SIZE(buffer):
+            raise ValueError("there are not so many bytes in the buffer")
+        if self.usable():
+            self.feed_from(PyByteArray_AS_STRING(buffer), size)
+
+    cdef int feed_from(self, const char *start, Py_ssize_t size) except -1:
+        cdef Py_ssize_t done = 0
+        cdef int part
+        while done < size:
+            part = <int>min(size - done, MOST)
+            if ssl.BIO_write(self.input, start + done, part) != part:
+                raise MemoryError
+            done += part
+        if size > 0:
+            self.unread = True
+        if size > RECORD:
+            self.renew_input = True
+        return 0
+
+    cpdef int handshake(self) except -1:
         """See `Engine`."""
         cdef int result
         cdef int status
@@ -317,7 +215,7 @@ cdef class NativeEngine:
             self.renew_output = True
         return status
 
-    def read(self, Py_ssize_t limit):
+    cpdef bytes read(self, Py_ssize_t limit):
         """See `Engine`."""
         cdef Py_ssize_t size
         cdef Py_ssize_t got
@@ -326,15 +224,19 @@ cdef class NativeEngine:
         cdef int status
         cdef PyObject *plaintext
         if not self.usable():
-            self._status = FAILED
+            self.status = FAILED
             return b""
         if self.later != OK:
-            self._status = self.later
+            self.status = self.later
+            return b""
+        if not self.unread:
+            self.status = WANT
             return b""
         waiting = ssl.BIO_get_mem_data(self.input, &start)
         size = ssl.SSL_pending(self.ssl)
         if waiting == 0 and size == 0:
-            self._status = WANT
+            self.unread = False
+            self.status = WANT
             return b""
         # Plaintext is never longer than its ciphertext; of a record begun earlier the first part is in OpenSSL already.
         size += waiting + self.partial
@@ -353,16 +255,18 @@ cdef class NativeEngine:
         else:
             got = self.read_into(start, size, &status)
         if status == WANT:
+            self.unread = False
             self.partial = 0 if got else min(self.partial + waiting, RECORD + 256)
-            if self.renew_input:
-                self.replace_input(waiting)
+            # Not while large reads keep coming.
+            if self.renew_input and waiting <= RECORD:
+                self.replace_input()
         elif status != OK:
             self.later = status
-        self._status = OK if got else status
+        self.status = OK if got else status
         # Cut to nothing, it becomes the empty bytes object.
         if got != size and resize_bytes(&plaintext, got) < 0:
             raise MemoryError
-        data = <object>plaintext
+        data = <bytes>plaintext
         Py_DECREF(data)
         return data
 
@@ -385,7 +289,7 @@ cdef class NativeEngine:
         self.leave()
         return got
 
-    def write(self, data):
+    cpdef int write(self, data, Py_ssize_t start=0, Py_ssize_t end=-1, Py_ssize_t record=RECORD) except -1:
         """See `Engine`."""
         cdef Py_buffer view
         cdef int status
@@ -393,25 +297,29 @@ cdef class NativeEngine:
             return FAILED
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            if view.len > BIG:
+            if end < 0 or end > view.len:
+                end = view.len
+            if not 0 <= start <= end or record <= 0:
+                raise ValueError("there is no such part")
+            if end - start > BIG:
                 self.busy = True
                 with nogil:
-                    status = self.write_from(<char *>view.buf, view.len)
+                    status = self.write_from(<char *>view.buf + start, end - start, record)
                 self.busy = False
             else:
-                status = self.write_from(<char *>view.buf, view.len)
+                status = self.write_from(<char *>view.buf + start, end - start, record)
         finally:
             PyBuffer_Release(&view)
         return status
 
-    cdef int write_from(self, const char *start, Py_ssize_t size) noexcept nogil:
+    cdef int write_from(self, const char *start, Py_ssize_t size, Py_ssize_t record) noexcept nogil:
         """Encrypt; OpenSSL takes one record at a time."""
         cdef Py_ssize_t done = 0
         cdef int result
         cdef int status = OK
         self.enter()
         while done < size:
-            result = ssl.SSL_write(self.ssl, start + done, <int>min(size - done, MOST))
+            result = ssl.SSL_write(self.ssl, start + done, <int>min(size - done, record, MOST))
             if result <= 0:
                 self.status_of(result)
                 status = FAILED
@@ -420,7 +328,7 @@ cdef class NativeEngine:
         self.leave()
         return status
 
-    def shutdown(self):
+    cpdef int shutdown(self) except -1:
         """See `Engine`."""
         cdef int result
         cdef int status = OK
@@ -434,10 +342,11 @@ cdef class NativeEngine:
         self.leave()
         return status
 
-    def take(self):
+    cpdef bytes take(self):
         """See `Engine`."""
         cdef char *start
         cdef long size
+        cdef bytes data
         if not self.usable():
             return b""
         size = ssl.BIO_get_mem_data(self.output, &start)
@@ -446,15 +355,25 @@ cdef class NativeEngine:
         size = min(size, <long>MOST)
         data = PyBytes_FromStringAndSize(NULL, size)
         ssl.BIO_read(self.output, PyBytes_AS_STRING(data), <int>size)
-        if (self.renew_output or size > LARGE_BUFFER) and ssl.BIO_get_mem_data(self.output, &start) == 0:
+        if size > HUGE_BUFFER or self.renew_output and size <= RECORD:
             self.replace_output()
+        elif size > LARGE_BUFFER:
+            self.renew_output = True
         return data
 
-    cdef void replace_input(self, long waiting) noexcept:
-        """A new, small input buffer in place of an empty one; not while large reads keep coming."""
+    cpdef rest(self):
+        """See `Engine`."""
+        if self.usable():
+            if self.renew_input:
+                self.replace_input()
+            if self.renew_output:
+                self.replace_output()
+
+    cdef void replace_input(self) noexcept:
+        """A new, small input buffer in place of an empty one."""
         cdef char *unused
         cdef void *fresh
-        if waiting > RECORD or ssl.BIO_get_mem_data(self.input, &unused) != 0:
+        if ssl.BIO_get_mem_data(self.input, &unused) != 0:
             return
         fresh = ssl.BIO_new(ssl.BIO_s_mem())
         if fresh is not NULL:
@@ -464,13 +383,17 @@ cdef class NativeEngine:
 
     cdef void replace_output(self) noexcept:
         """A new, small output buffer in place of an empty one."""
-        cdef void *fresh = ssl.BIO_new(ssl.BIO_s_mem())
+        cdef char *unused
+        cdef void *fresh
+        if ssl.BIO_get_mem_data(self.output, &unused) != 0:
+            return
+        fresh = ssl.BIO_new(ssl.BIO_s_mem())
         if fresh is not NULL:
             ssl.SSL_set_bio(self.ssl, self.input, fresh)
             self.output = fresh
             self.renew_output = False
 
-    def info(self):
+    cpdef tuple info(self):
         """See `Engine`."""
         cdef const unsigned char *alpn = NULL
         cdef unsigned int alpn_size = 0
@@ -478,16 +401,16 @@ cdef class NativeEngine:
             return ("", "", "", "", b"", False)
         ssl.SSL_get0_alpn_selected(self.ssl, &alpn, &alpn_size)
         return (
-            text(ssl.SSL_get_version(self.ssl)),
-            text(ssl.SSL_CIPHER_get_name(ssl.SSL_get_current_cipher(self.ssl))),
+            self.names.version.of(ssl.SSL_get_version(self.ssl)),
+            self.names.cipher.of(ssl.SSL_CIPHER_get_name(ssl.SSL_get_current_cipher(self.ssl))),
             # Without a session the group's name must not be asked for.
-            "" if ssl.SSL_get_session(self.ssl) is NULL else text(ssl.SSL_get0_group_name(self.ssl)),
+            "" if ssl.SSL_get_session(self.ssl) is NULL else self.names.group.of(ssl.SSL_get0_group_name(self.ssl)),
             text(ssl.SSL_get_servername(self.ssl, 0)),
             (<const char *>alpn)[:alpn_size] if alpn_size else b"",
             ssl.SSL_session_reused(self.ssl) == 1,
         )
 
-    def close(self):
+    cpdef close(self):
         """See `Engine`."""
         if self.usable():
             ssl.SSL_free(self.ssl)

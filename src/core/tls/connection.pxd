@@ -1,48 +1,90 @@
 cimport cython
 
+from ..events cimport DataReceived
+from .engine cimport CEngine
+from .hello cimport ClientHello, ClientHelloReader
+
+cdef int _OK, _WANT, _CLOSED, _FAILED
+cdef int _HELLO, _DECISION, _HANDSHAKE, _ENDED, _BROKEN
+cdef int _HELLO_READ, _CONTEXT_CHOSEN, _HANDSHAKE_DONE, _LOCAL_CLOSE, _REMOTE_CLOSE, _FAULT
+cdef tuple _STATES, _NEXT, _MAY_RECEIVE, _MAY_SEND
+cdef long long _ALLOWANCE, _PER_DATA
+cdef Py_ssize_t _MAX_READ, _EARLY_BYTES, _EARLY_RECORD, _RECORD
+cdef object NEED_DATA, PAUSED
+cdef object ClientHelloReceived, ConnectionClosed, HandshakeCompleted
+
+@cython.final
+cdef class TLSInfo:
+    cdef readonly str version
+    cdef readonly str cipher
+    cdef readonly str group
+    cdef readonly str sni
+    cdef readonly bytes alpn
+    cdef readonly bint resumed
+
+    cpdef tuple _values(self)
+
 cdef class TLSConnection:
     cdef readonly object role
-    cdef readonly object state
     cdef readonly object info
-    cdef readonly object hello
+    cdef readonly ClientHello hello
     cdef readonly bint closed_by_peer
     cdef readonly object plain_http
-    cdef object _limits
-    cdef object _context
-    cdef object _engine
-    cdef object _reader
-    cdef bytes _held
-    cdef bytes _output
-    cdef bint _eof
+    cdef CEngine _engine
+    cdef ClientHelloReader _reader
+    cdef int _state
     cdef bint _receiving
     cdef bint _sending
+    cdef bint _eof
+    cdef bint _alert_received
+    cdef Py_ssize_t _early
+    cdef Py_ssize_t _max_hello
     cdef long long _data_read
+    cdef bytes _alpn
+    cdef bytes _held
+    cdef bytes _output
     cdef str _reason
     cdef object _alert
-    cdef bint _alert_received
 
-    # The five verbs
+    # Incoming
     cpdef receive_data(self, data)
+    cpdef receive_part(self, bytearray buffer, Py_ssize_t size)
     cpdef receive_eof(self)
     cpdef next_event(self)
+
+    # Outgoing
     cpdef send(self, data)
+    @cython.locals(i=Py_ssize_t, last=Py_ssize_t, size=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t, gathered=list)
+    cpdef send_pieces(self, list pieces)
     cpdef data_to_send(self)
 
     # Decisions of the application
     cpdef use_context(self, context)
     cpdef refuse(self, alert)
+    cpdef idled(self)
+    cpdef rest(self)
     cpdef close(self)
 
+    cdef _store(self, bytes data)
+    @cython.locals(engine=CEngine, status=int, stop=Py_ssize_t)
+    cdef _encrypt(self, data, Py_ssize_t start, Py_ssize_t end)
+
     # One for each state that receives
+    @cython.locals(reader=ClientHelloReader, hello=ClientHello)
     cdef _next_hello(self)
+    @cython.locals(engine=CEngine, status=int, hello=ClientHello, sni=str)
     cdef _next_handshake(self)
+    @cython.locals(engine=CEngine, status=int, data=bytes, event=DataReceived)
     cdef _next_data(self)
 
     # Changes of state
     cdef _peer_closed(self, bint clean)
-    cdef _move(self, what)
+    @cython.locals(state=int)
+    cdef _move(self, int what)
     cdef _release(self)
     cdef _fail(self, reason, alert)
+    @cython.locals(engine=CEngine)
     cdef _fail_with_engine(self)
+    @cython.locals(engine=CEngine)
     cdef _abort(self, reason)
     cdef _error(self)

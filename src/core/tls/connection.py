@@ -14,6 +14,9 @@ A connection fails once and for good. What the peer is owed is in `data_to_send(
 alert of ours while there is no engine, otherwise the engine's own. The engine is freed then; so it is when both sides have
 closed. What had been decrypted before the failure is handed out first.
 
+Plaintext leaves in as few records as possible, but the first `EARLY_BYTES` of a connection in small ones: while TCP's window
+is still small, a full record would be held up until its last packet has come, and nothing of it could be read before.
+
 What is bounded: the ClientHello, and what may come behind it before it is answered, by `limits.max_client_hello`; later
 nothing is kept but what was fed and not yet pulled. Messages that carry no data (key updates, tickets, attempts to
 renegotiate) cost us work and give nothing. They are counted in steps of OpenSSL's handshake machine, three to five for a key
@@ -23,7 +26,7 @@ its keys a hundred times a second has to send about 100 KiB a second with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 from ..errors import LocalProtocolError, TLSError
 from ..events import (
@@ -39,10 +42,13 @@ from ..events import (
 )
 from ..limits import Limits
 from .context import ClientContext, ServerContext
-from .engine import Engine, Status
+from .engine import RECORD, Engine, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
+
+Bytes = bytes | bytearray | memoryview
+"""What can be sent. A memoryview has to be one of bytes, in one piece."""
 
 # Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
 _OK = int(Status.OK)
@@ -50,42 +56,82 @@ _WANT = int(Status.WANT)
 _CLOSED = int(Status.CLOSED)
 _FAILED = int(Status.FAILED)
 
+# States and inputs too are numbers in here: their places in the Enum.
+_STATES = tuple(State)
+_HELLO, _DECISION, _HANDSHAKE = (_STATES.index(state) for state in (State.HELLO, State.DECISION, State.HANDSHAKE))
+_ENDED, _BROKEN = _STATES.index(State.CLOSED), _STATES.index(State.FAILED)
+_HELLO_READ, _CONTEXT_CHOSEN, _HANDSHAKE_DONE, _LOCAL_CLOSE, _REMOTE_CLOSE, _FAULT = range(len(Input))
+_NEXT = tuple(
+    tuple(_STATES.index(TRANSITIONS[state, what]) if (state, what) in TRANSITIONS else -1 for what in Input)
+    for state in _STATES
+)
+_MAY_RECEIVE = tuple(state in RECEIVING for state in _STATES)
+_MAY_SEND = tuple(state in SENDING for state in _STATES)
+
 CONTROL_ALLOWANCE = 512
 CONTROL_DATA = 256
+_ALLOWANCE = CONTROL_ALLOWANCE
+_PER_DATA = CONTROL_DATA
 
 POISON = b"\x16\x03\x03\xff\xff" + bytes(MAX_FRAGMENT + 2048)
 """No valid record at any point of a stream: on a boundary its header is wrong, inside a record the tag will be."""
 
 MAX_READ = 262144
 """Most plaintext in one event; what was fed at once is usually less."""
+_MAX_READ = MAX_READ
+
+DEFAULT_LIMITS = Limits()
+
+EARLY_BYTES = 65536
+EARLY_RECORD = 4096
+"""Records of three packets, until about four times the usual first window has been sent."""
+_EARLY_BYTES = EARLY_BYTES
+_EARLY_RECORD = EARLY_RECORD
+_RECORD = RECORD
 
 
-@dataclass(frozen=True, slots=True)
 class TLSInfo:
     """What a handshake has agreed on. Names are OpenSSL's: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`, `X25519MLKEM768`.
 
     `sni` is the name that the client sent, empty if none; `alpn` the protocol agreed on, empty if none.
     """
 
-    version: str
-    cipher: str
-    group: str
-    sni: str
-    alpn: bytes
-    resumed: bool
+    __slots__ = ("alpn", "cipher", "group", "resumed", "sni", "version")
+
+    def __init__(self, *, version: str, cipher: str, group: str, sni: str, alpn: bytes, resumed: bool) -> None:
+        self.version = version
+        self.cipher = cipher
+        self.group = group
+        self.sni = sni
+        self.alpn = alpn
+        self.resumed = resumed
+
+    def _values(self) -> tuple[Any, ...]:
+        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TLSInfo) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        return (
+            f"TLSInfo(version={self.version!r}, cipher={self.cipher!r}, group={self.group!r}, sni={self.sni!r}, "
+            f"alpn={self.alpn!r}, resumed={self.resumed!r})"
+        )
 
 
 class TLSConnection:
     """TLS for one byte stream. See the module for how it works.
 
-    `state`: a `State`. `hello`: the ClientHello, from when it was read until the handshake is done (server). `info`: None
-    until then. `closed_by_peer`: close_notify was received. `plain_http`: what was read so far, if a client turned out to
-    speak HTTP.
+    `hello`: the ClientHello, from when it was read until the handshake is done (server). `info`: None until then.
+    `closed_by_peer`: close_notify was received. `plain_http`: what was read so far, if a client turned out to speak HTTP.
     """
 
     __slots__ = (
-        "_alert", "_alert_received", "_context", "_data_read", "_engine", "_eof", "_held", "_limits", "_output", "_reader",
-        "_reason", "_receiving", "_sending", "closed_by_peer", "hello", "info", "plain_http", "role", "state",
+        "_alert", "_alert_received", "_alpn", "_data_read", "_early", "_engine", "_eof", "_held", "_max_hello", "_output",
+        "_reader", "_reason", "_receiving", "_sending", "_state", "closed_by_peer", "hello", "info", "plain_http", "role",
     )  # fmt: skip
 
     def __init__(
@@ -100,13 +146,14 @@ class TLSConnection:
         self.info: TLSInfo | None = None
         self.closed_by_peer = False
         self.plain_http: bytes | None = None
-        self._limits = Limits() if limits is None else limits
-        self._context: ServerContext | None = None
+        self._max_hello = DEFAULT_LIMITS.max_client_hello if limits is None else limits.max_client_hello
+        self._alpn = b""
         self._engine: Engine | None = None
         self._reader: ClientHelloReader | None = None
         self._held = b""
         self._output = b""
         self._eof = False
+        self._early = _EARLY_BYTES
         self._data_read = 0
         self._reason = ""
         self._alert: int | None = None
@@ -118,27 +165,40 @@ class TLSConnection:
                 raise LocalProtocolError(
                     "a server's context is chosen with use_context(), once the ClientHello is known"
                 )
-            self.state = State.HELLO
-            self._reader = ClientHelloReader(self._limits.max_client_hello)
+            self._state = _HELLO
+            self._reader = ClientHelloReader(self._max_hello)
         else:
             if context is None:
                 raise LocalProtocolError("a client needs a context")
-            self.state = State.HANDSHAKE
+            self._state = _HANDSHAKE
             self._engine = context.engine(server_name)
             self._engine.handshake()
 
     def __repr__(self) -> str:
         return f"<TLSConnection {self.role.value} {self.state.value}>"
 
+    @property
+    def state(self) -> State:
+        """Where the connection is."""
+        return _STATES[self._state]
+
     def receive_data(self, data: bytes) -> None:
         """Store ciphertext from the peer. What comes after the end is dropped (RFC 8446 section 6.1)."""
-        if self._receiving or self.state is State.HANDSHAKE:
+        if self._receiving or self._state == _HANDSHAKE:
             assert self._engine is not None
             self._engine.feed(data)
-        elif self._reader is not None:
-            self._reader.receive_data(data)
-        elif self.state is State.DECISION and len(self._held) <= self._limits.max_client_hello:
-            self._held += data
+        else:
+            self._store(data)
+
+    def receive_part(self, buffer: bytearray, size: int) -> None:
+        """The same for the first `size` bytes of a buffer that is read into again: nothing of it is kept but copies."""
+        if not 0 <= size <= len(buffer):
+            raise ValueError("there are not so many bytes in the buffer")
+        if self._receiving or self._state == _HANDSHAKE:
+            assert self._engine is not None
+            self._engine.feed_part(buffer, size)
+        else:
+            self._store(bytes(memoryview(buffer)[:size]))
 
     def receive_eof(self) -> None:
         """The peer will send no more bytes."""
@@ -151,24 +211,25 @@ class TLSConnection:
         """
         if self._receiving:
             return self._next_data()
-        if self.state is State.HANDSHAKE:
+        if self._state == _HANDSHAKE:
             return self._next_handshake()
-        if self.state is State.HELLO:
+        if self._state == _HELLO:
             return self._next_hello()
-        if self.state is State.DECISION:
-            if len(self._held) <= self._limits.max_client_hello:
+        if self._state == _DECISION:
+            if len(self._held) <= self._max_hello:
                 return self._peer_closed(False) if self._eof else PAUSED
             self._fail("too_much_before_answer", Alert.UNEXPECTED_MESSAGE)
-        if self.state is State.FAILED:
+        if self._state == _BROKEN:
             raise self._error()
         return NEED_DATA
 
     def use_context(self, context: ServerContext) -> None:
         """Answer the ClientHello with this context. A client whose ALPN protocols do not match is refused (RFC 7301)."""
         hello = self.hello
-        if self.state is not State.DECISION or hello is None:
+        if self._state != _DECISION or hello is None:
             raise LocalProtocolError(f"there is no context to choose in state {self.state.value!r}")
-        if context.select_alpn(hello.alpn) is None:
+        alpn = context.select_alpn(hello.alpn)
+        if alpn is None:
             self._fail("no_application_protocol", Alert.NO_APPLICATION_PROTOCOL)
             return
         engine = context.engines.engine("", b"")
@@ -176,28 +237,67 @@ class TLSConnection:
             self._fail("internal_error", Alert.INTERNAL_ERROR)
             return
         engine.feed(hello_records(hello))
-        engine.feed(self._held)
-        self._held = b""
+        if self._held:
+            engine.feed(self._held)
+            self._held = b""
         self._engine = engine
-        self._context = context
-        self._move(Input.CONTEXT_CHOSEN)
+        self._alpn = alpn
+        self._move(_CONTEXT_CHOSEN)
 
     def refuse(self, alert: int) -> None:
         """Answer the ClientHello with a fatal alert; `next_event` then raises."""
-        if self.state is not State.DECISION:
+        if self._state != _DECISION:
             raise LocalProtocolError(f"there is nothing to refuse in state {self.state.value!r}")
         self._fail(alert_name(alert), alert)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: Bytes) -> None:
         """Encrypt `data`.
 
         Raises LocalProtocolError before the handshake is done, after `close()`, and after a failure.
         """
-        if not self._sending or self._engine is None:
+        if not self._sending:
             raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
-        if len(data) and self._engine.write(data) != _OK:
-            self._fail_with_engine()
-            raise self._error()
+        self._encrypt(data, 0, len(data))
+
+    def send_pieces(self, pieces: list[Bytes]) -> None:
+        """Encrypt what these amount to together, in as few records as possible: `send` for a list.
+
+        Small pieces are joined to full records; whole records of a large one are encrypted from where they lie.
+        """
+        if not self._sending:
+            raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
+        last = len(pieces) - 1
+        gathered: list[Bytes] = []  # less than one record
+        size = 0
+        for i, piece in enumerate(pieces):
+            start = 0
+            end = len(piece)
+            if size + end >= _RECORD:
+                if size:
+                    start = _RECORD - size
+                    gathered.append(memoryview(piece)[:start])
+                    self._encrypt(b"".join(gathered), 0, _RECORD)
+                    gathered = []
+                    size = 0
+                stop = end if i == last else end - (end - start) % _RECORD
+                self._encrypt(piece, start, stop)
+                start = stop
+            if start < end:
+                gathered.append(memoryview(piece)[start:] if start else piece)
+                size += end - start
+        if len(gathered) == 1:
+            self._encrypt(gathered[0], 0, size)
+        elif size:
+            self._encrypt(b"".join(gathered), 0, size)
+
+    def idled(self) -> None:
+        """The connection was idle for so long that TCP begins again with a small window; so do the records."""
+        self._early = _EARLY_BYTES
+
+    def rest(self) -> None:
+        """Nothing is expected soon, say between two requests: large buffers that are empty are given back."""
+        if self._engine is not None:
+            self._engine.rest()
 
     def close(self) -> None:
         """Queue close_notify. Receiving goes on.
@@ -206,7 +306,7 @@ class TLSConnection:
         """
         if self._sending and self._engine is not None:
             self._engine.shutdown()
-        self._move(Input.LOCAL_CLOSE)
+        self._move(_LOCAL_CLOSE)
 
     def data_to_send(self) -> bytes:
         """Ciphertext for the peer, empty if there is none."""
@@ -215,6 +315,29 @@ class TLSConnection:
             self._output = b""
             return data if self._engine is None else data + self._engine.take()
         return b"" if self._engine is None else self._engine.take()
+
+    def _store(self, data: bytes) -> None:
+        """Keep what comes before there is an engine."""
+        if self._reader is not None:
+            self._reader.receive_data(data)
+        elif self._state == _DECISION and len(self._held) <= self._max_hello:
+            self._held += data
+
+    def _encrypt(self, data: Bytes, start: int, end: int) -> None:
+        """Encrypt `data[start:end]`, the first bytes of a connection in small records."""
+        engine = self._engine
+        assert engine is not None
+        status = _OK
+        if self._early > 0 and start < end:
+            stop = min(end, start + self._early)
+            self._early -= stop - start
+            status = engine.write(data, start, stop, _EARLY_RECORD)
+            start = stop
+        if status == _OK and start < end:
+            status = engine.write(data, start, end, _RECORD)
+        if status != _OK:
+            self._fail_with_engine()
+            raise self._error()
 
     def _next_hello(self) -> TLSEvent | Signal:
         """Server: read the ClientHello."""
@@ -232,7 +355,7 @@ class TLSConnection:
         self.hello = hello
         self._held = reader.stored
         self._reader = None
-        self._move(Input.HELLO_READ)
+        self._move(_HELLO_READ)
         return ClientHelloReceived(hello)
 
     def _next_handshake(self) -> TLSEvent | Signal:
@@ -248,35 +371,38 @@ class TLSConnection:
             self._fail_with_engine()
             raise self._error()
         version, cipher, group, sni, alpn, resumed = engine.info()
-        sni = plain_name(sni.encode()).decode()
-        info = TLSInfo(version, cipher, group, sni, alpn, resumed)
-        if self.hello is not None and self._context is not None:
+        hello = self.hello
+        if hello is None or sni != hello.sni:
+            sni = plain_name(sni.encode()).decode()
+        info = TLSInfo(version=version, cipher=cipher, group=group, sni=sni, alpn=alpn, resumed=resumed)
+        if hello is not None:
             # The context was chosen for the first ClientHello; a second one, after a HelloRetryRequest, or a resumed
             # session must not have led OpenSSL to another name.
-            if info.sni != self.hello.sni:
+            if sni != hello.sni:
                 self._abort("server_name_changed")
-            if info.alpn != self._context.select_alpn(self.hello.alpn):
+            if alpn != self._alpn:
                 self._abort("alpn_changed")
         self.info = info
         # Whoever needs the hello longer has it from the event; for an idle connection it would be a tenth of its memory.
         self.hello = None
-        self._context = None
-        self._move(Input.HANDSHAKE_DONE)
+        self._move(_HANDSHAKE_DONE)
         return HandshakeCompleted(info)
 
     def _next_data(self) -> TLSEvent | Signal:
         """Decrypt."""
         engine = self._engine
         assert engine is not None
-        data = engine.read(MAX_READ)
+        data = engine.read(_MAX_READ)
         if data:
             self._data_read += len(data)
-            return DataReceived(data)
+            event = DataReceived.__new__(DataReceived)  # in C a call with arguments costs several times as much
+            event.data = data
+            return event
         status = engine.status
         if status == _FAILED:
             self._fail_with_engine()
             raise self._error()
-        if engine.messages > CONTROL_ALLOWANCE + self._data_read // CONTROL_DATA:
+        if engine.messages > _ALLOWANCE and engine.messages > _ALLOWANCE + self._data_read // _PER_DATA:
             self._abort("too_many_control_messages")
         if status == _CLOSED:
             return self._peer_closed(True)
@@ -285,16 +411,17 @@ class TLSConnection:
     def _peer_closed(self, clean: bool) -> ConnectionClosed:
         """The peer's side is at its end."""
         self.closed_by_peer = clean
-        self._move(Input.REMOTE_CLOSE)
+        self._move(_REMOTE_CLOSE)
         return ConnectionClosed(clean)
 
-    def _move(self, what: Input) -> None:
+    def _move(self, what: int) -> None:
         """Change the state."""
-        state = TRANSITIONS[self.state, what]
-        self.state = state
-        self._receiving = state in RECEIVING
-        self._sending = state in SENDING
-        if state is State.CLOSED or state is State.FAILED:
+        state = _NEXT[self._state][what]
+        assert state >= 0, "the table of states has no such transition"
+        self._state = state
+        self._receiving = _MAY_RECEIVE[state]
+        self._sending = _MAY_SEND[state]
+        if state in (_ENDED, _BROKEN):
             self._release()
 
     def _release(self) -> None:
@@ -312,7 +439,7 @@ class TLSConnection:
             self._output += alert_record(alert)
         self._reason = reason
         self._alert = alert
-        self._move(Input.FAULT)
+        self._move(_FAULT)
 
     def _fail_with_engine(self) -> None:
         """The engine has failed, and has queued its alert if it sends one."""
@@ -322,7 +449,7 @@ class TLSConnection:
         self._alert = alert if alert >= 0 else None
         self._alert_received = engine.alert_received
         self._reason = reason_for(alert, engine.alert_received, engine.reason, engine.verify_result)
-        self._move(Input.FAULT)
+        self._move(_FAULT)
 
     def _abort(self, reason: str) -> None:
         """Fail for a reason of ours. OpenSSL has no call to send an alert, so it is given a reason to send one."""

@@ -35,6 +35,9 @@ CIPHERS = ":".join(
 CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 GROUPS = "X25519MLKEM768:X25519:P-256:P-384"
 
+NO_AUTO_CHAIN = 0x8
+"""SSL_MODE_NO_AUTO_CHAIN, which pyOpenSSL has no name for."""
+
 SESSION_LIFETIME = 7200
 """Seconds that a session can be resumed: what a stolen ticket key is good for."""
 
@@ -210,7 +213,8 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
     context.set_min_proto_version(VERSIONS[options.min_version])
     context.set_max_proto_version(VERSIONS[options.max_version])
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | NO_AUTO_CHAIN)
     try:
         context.set_cipher_list(options.ciphers.encode())
     except SSL.Error:

@@ -1,7 +1,8 @@
 """What does the cryptography of one TLS connection, and the choice of what does it.
 
 An engine is OpenSSL between two memory buffers: ciphertext is fed in and taken out. It knows the protocol's records and
-messages but none of our states, and it reports by return code (`Status`), never by exception. There are two:
+messages but none of our states, and it reports by return code (`Status`), never by exception. `Engine`
+(`_accel/engine.py`) is the interface. There are two:
 
 * `NativeEngine` (`_accel/openssl.pyx`) calls OpenSSL by address, without cffi and without the GIL where that pays;
 * `PyOpenSSLEngine` uses pyOpenSSL's public `Connection`.
@@ -15,80 +16,28 @@ Which alert was sent or received comes from OpenSSL's info callback, never from 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any, Protocol
 
 from OpenSSL import SSL
 
+from ..._accel.engine import RECORD, TO_THE_END, Engine, Status
 from .. import backend
 from . import binding
 
-RECORD = 16384
+__all__ = [
+    "ENGINE",
+    "NATIVE",
+    "NATIVE_REASON",
+    "RECORD",
+    "Engine",
+    "EngineContext",
+    "EngineKind",
+    "PyOpenSSLContext",
+    "PyOpenSSLEngine",
+    "Status",
+]
+
 OUTPUT_CHUNK = 65536
-
-
-class Status(IntEnum):
-    """How an operation of an engine ended."""
-
-    OK = 0
-    WANT = 1
-    """More bytes from the peer are needed."""
-    CLOSED = 2
-    """The peer's close_notify was reached."""
-    FAILED = 3
-    """The connection is broken; `alert` and its neighbours say why."""
-
-
-class Engine(Protocol):
-    """One TLS connection's cryptography. Not for use by two threads at once."""
-
-    @property
-    def status(self) -> int:
-        """Of the last `read`."""
-
-    @property
-    def alert(self) -> int:
-        """The last alert other than close_notify that was sent or received, -1 if none."""
-
-    @property
-    def alert_received(self) -> bool:
-        """Whether it was received."""
-
-    @property
-    def reason(self) -> int:
-        """OpenSSL's reason code when that alert was sent, 0 if it is not known."""
-
-    @property
-    def verify_result(self) -> int:
-        """Why the peer's certificate was refused (X509_V_ERR_*), 0 if it was not."""
-
-    @property
-    def messages(self) -> int:
-        """Steps of the handshake machine, and alerts, since the handshake was done: key updates, tickets, refusals."""
-
-    def feed(self, data: bytes) -> None:
-        """Take ciphertext from the peer."""
-
-    def handshake(self) -> int:
-        """Go on with the handshake."""
-
-    def read(self, limit: int) -> bytes:
-        """Decrypt what is there, at most `limit` bytes. Empty: `status` says why."""
-
-    def write(self, data: bytes) -> int:
-        """Encrypt."""
-
-    def shutdown(self) -> int:
-        """Queue close_notify."""
-
-    def take(self) -> bytes:
-        """Ciphertext for the peer."""
-
-    def info(self) -> tuple[str, str, str, str, bytes, bool]:
-        """Version, cipher, group, server name, ALPN protocol, resumed. Only after the handshake."""
-
-    def close(self) -> None:
-        """Free everything. Later calls fail or give nothing, and do no harm."""
 
 
 class EngineContext(Protocol):
@@ -184,47 +133,22 @@ def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, li
     return select
 
 
-class PyOpenSSLEngine:
+class PyOpenSSLEngine(Engine):
     """An engine on pyOpenSSL's public API.
 
     pyOpenSSL reports by exception, which costs; so nothing is asked of it where the answer is known to be "nothing".
     """
 
-    __slots__ = ("_connection", "_later", "_notes", "_unread", "_untaken", "status")
+    __slots__ = ("_connection", "_later", "_notes", "_unread", "_untaken")
 
     def __init__(self, connection: SSL.Connection) -> None:
+        super().__init__()
         self._connection: SSL.Connection | None = connection
         self._notes: Notes = connection.get_app_data()
         self._later = Status.OK
         """What the last read ended with after it had got some data: told by the next one."""
         self._unread = False
         self._untaken = False
-        self.status: int = Status.OK
-
-    @property
-    def alert(self) -> int:
-        """See `Engine`."""
-        return self._notes.alert
-
-    @property
-    def alert_received(self) -> bool:
-        """See `Engine`."""
-        return self._notes.alert_received
-
-    @property
-    def reason(self) -> int:
-        """See `Engine`."""
-        return self._notes.reason
-
-    @property
-    def verify_result(self) -> int:
-        """See `Engine`."""
-        return self._notes.verify_result
-
-    @property
-    def messages(self) -> int:
-        """See `Engine`."""
-        return self._notes.messages
 
     def feed(self, data: bytes) -> None:
         """See `Engine`."""
@@ -232,23 +156,28 @@ class PyOpenSSLEngine:
             self._connection.bio_write(data)
             self._unread = True
 
+    def feed_part(self, buffer: bytearray, size: int) -> None:
+        """See `Engine`."""
+        if not 0 <= size <= len(buffer):
+            raise ValueError("there are not so many bytes in the buffer")
+        self.feed(bytes(memoryview(buffer)[:size]))
+
     def handshake(self) -> int:
         """See `Engine`."""
         if self._connection is None:
-            return Status.FAILED
+            return Engine.handshake(self)
         self._untaken = True
         try:
             self._connection.do_handshake()
         except SSL.Error as error:
-            return _status(error)
+            return self._ended(_status(error))
         self._notes.established = True
         return Status.OK
 
     def read(self, limit: int) -> bytes:
         """See `Engine`."""
         if self._connection is None:
-            self.status = Status.FAILED
-            return b""
+            return Engine.read(self, limit)
         if self._later is not Status.OK:
             self.status = self._later
             return b""
@@ -262,7 +191,7 @@ class PyOpenSSLEngine:
             try:
                 chunk = self._connection.recv(min(RECORD, limit - size))
             except SSL.Error as error:
-                status = _status(error)
+                status = self._ended(_status(error))
                 if status is Status.WANT:
                     self._unread = False
                 else:
@@ -275,26 +204,31 @@ class PyOpenSSLEngine:
             self.status = Status.OK
         return b"".join(chunks)
 
-    def write(self, data: bytes) -> int:
+    def write(
+        self, data: bytes | bytearray | memoryview, start: int = 0, end: int = TO_THE_END, record: int = RECORD
+    ) -> int:
         """See `Engine`."""
         if self._connection is None:
-            return Status.FAILED
+            return Engine.write(self, data, start, end, record)
         self._untaken = True
+        view = memoryview(data).cast("B")[start : None if end == TO_THE_END else end]
+        done = 0
         try:
-            self._connection.sendall(data)
+            while done < len(view):
+                done += self._connection.send(view[done : done + record])
         except SSL.Error:
-            return Status.FAILED
+            return self._ended(Status.FAILED)
         return Status.OK
 
     def shutdown(self) -> int:
         """See `Engine`."""
         if self._connection is None:
-            return Status.FAILED
+            return Engine.shutdown(self)
         self._untaken = True
         try:
             self._connection.shutdown()
         except SSL.Error:
-            return Status.FAILED
+            return self._ended(Status.FAILED)
         return Status.OK
 
     def take(self) -> bytes:
@@ -317,7 +251,7 @@ class PyOpenSSLEngine:
         """See `Engine`."""
         connection = self._connection
         if connection is None:
-            return ("", "", "", "", b"", False)
+            return Engine.info(self)
         try:
             resumed = binding.session_reused(connection)
         except LookupError:
@@ -334,6 +268,17 @@ class PyOpenSSLEngine:
     def close(self) -> None:
         """See `Engine`."""
         self._connection = None
+
+    def _ended(self, status: Status) -> Status:
+        """OpenSSL has stopped short: what its callbacks noted until then."""
+        notes = self._notes
+        self.messages = notes.messages
+        if status is Status.FAILED:
+            self.alert = notes.alert
+            self.alert_received = notes.alert_received
+            self.reason = notes.reason
+            self.verify_result = notes.verify_result
+        return status
 
 
 def _status(error: SSL.Error) -> Status:
@@ -357,7 +302,7 @@ def _native() -> tuple[EngineKind | None, str]:
     if backend.PURE:
         return None, "LOCKGATE_PURE=1"
     try:
-        from ..._accel import openssl, openssl_table
+        from ..._accel import openssl, openssl_context, openssl_table
     except ImportError:
         return None, "the native engine is not compiled"
     try:
@@ -368,7 +313,7 @@ def _native() -> tuple[EngineKind | None, str]:
     def native_context(context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
         if verify:
             context.set_verify(SSL.VERIFY_PEER)
-        made: EngineContext = openssl.NativeContext(
+        made: EngineContext = openssl_context.NativeContext(
             context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify
         )
         return made

@@ -37,7 +37,8 @@ HTTP_STARTS = tuple(
 )  # fmt: skip
 """How a client begins that speaks plain HTTP; `PRI` opens HTTP/2 in the clear."""
 
-HOST_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_.")
+DOT, HYPHEN, UNDERSCORE = b".-_"
+DIGIT_0, DIGIT_9, LETTER_A, LETTER_Z = b"09az"
 ADDRESS_CHARACTERS = frozenset(b"0123456789abcdef:.")
 
 
@@ -47,34 +48,56 @@ class ClientHello:
     `sni`: the host name in lower case without a dot at its end, empty if none was sent. `versions`: supported_versions, or
     `legacy_version` alone where the extension is missing. `extensions`: the ids in their order. `raw`: the whole handshake
     message, header included.
+
+    The lists of numbers are checked when the hello is read, but made only for who asks: few do.
     """
 
     __slots__ = (
-        "alpn", "cipher_suites", "extensions", "groups", "legacy_version", "raw", "signature_algorithms", "sni", "versions",
+        "_algorithms", "_ciphers", "_extensions", "_groups", "_versions", "alpn", "legacy_version", "raw", "sni",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        *,
-        raw: bytes,
-        legacy_version: int,
-        versions: tuple[int, ...],
-        cipher_suites: tuple[int, ...],
-        sni: str,
-        alpn: tuple[bytes, ...],
-        groups: tuple[int, ...],
-        signature_algorithms: tuple[int, ...],
-        extensions: tuple[int, ...],
-    ) -> None:
+    def __init__(self, raw: bytes) -> None:
+        """For `parse_client_hello`, which fills in the rest: where lists begin in `raw`, 0 for those that are missing."""
         self.raw = raw
-        self.legacy_version = legacy_version
-        self.versions = versions
-        self.cipher_suites = cipher_suites
-        self.sni = sni
-        self.alpn = alpn
-        self.groups = groups
-        self.signature_algorithms = signature_algorithms
-        self.extensions = extensions
+        self.legacy_version = 0
+        self.sni = ""
+        self.alpn: tuple[bytes, ...] = ()
+        self._ciphers = 0
+        self._extensions = 0
+        self._versions = 0
+        self._groups = 0
+        self._algorithms = 0
+
+    @property
+    def cipher_suites(self) -> tuple[int, ...]:
+        """The cipher suites, best first."""
+        return _numbers(self.raw, self._ciphers, 2)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions, best first."""
+        return _numbers(self.raw, self._versions, 1) or (self.legacy_version,)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """The groups for the key exchange, best first."""
+        return _numbers(self.raw, self._groups, 2)
+
+    @property
+    def signature_algorithms(self) -> tuple[int, ...]:
+        """The signature algorithms, best first."""
+        return _numbers(self.raw, self._algorithms, 2)
+
+    @property
+    def extensions(self) -> tuple[int, ...]:
+        """The ids of all extensions."""
+        raw = self.raw
+        kinds = []
+        i = self._extensions or len(raw)
+        while i < len(raw):
+            kinds.append((raw[i] << 8) | raw[i + 1])
+            i += 4 + ((raw[i + 2] << 8) | raw[i + 3])
+        return tuple(kinds)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ClientHello) and self.raw == other.raw
@@ -84,6 +107,14 @@ class ClientHello:
 
     def __repr__(self) -> str:
         return f"<ClientHello sni={self.sni!r} alpn={self.alpn!r} of {len(self.raw)} bytes>"
+
+
+def _numbers(raw: bytes, start: int, width: int) -> tuple[int, ...]:
+    """The list of two-byte numbers at `start`, in front of which its length stands in `width` bytes; none at 0."""
+    if start == 0:
+        return ()
+    end = start + int.from_bytes(raw[start - width : start], "big")
+    return tuple((raw[i] << 8) | raw[i + 1] for i in range(start, end, 2))
 
 
 class ClientHelloReader:
@@ -206,17 +237,11 @@ def _decode_error() -> TLSError:
     return TLSError("decode_error", alert=Alert.DECODE_ERROR)
 
 
-def _u16_list(data: bytes, start: int, end: int) -> tuple[int, ...]:
-    """The numbers in `data[start:end]`: at least one, two bytes each."""
-    p = data
+def _list(start: int, end: int) -> int:
+    """Check that a list of two-byte numbers from `start` to `end` has at least one, and no half; where it starts."""
     if end <= start or (end - start) & 1:
         raise _decode_error()
-    values = []
-    i = start
-    while i < end:
-        values.append((p[i] << 8) | p[i + 1])
-        i += 2
-    return tuple(values)
+    return start
 
 
 def _inner(data: bytes, start: int, end: int) -> int:
@@ -254,10 +279,30 @@ def _server_name(data: bytes, start: int, end: int) -> str:
     name = plain_name(data[start + 3 : end])
     if not name:
         return ""
-    labels = name.split(b".")
-    if len(name) > 253 or not HOST_CHARACTERS.issuperset(name) or b"" in labels or labels[-1].isdigit():
+    if len(name) > 253 or not is_host_name(name):
         raise TLSError("bad_server_name", alert=Alert.ILLEGAL_PARAMETER)
     return name.decode("ascii")
+
+
+def is_host_name(name: bytes) -> bool:
+    """Whether a name in lower case has labels of letters, digits, `-` and `_` only, the last one not a number."""
+    p = name
+    i = 0
+    label = 0  # where it begins
+    number = True  # it has digits only
+    while i < len(name):
+        c = p[i]
+        if c == DOT:
+            if i == label:
+                return False
+            label = i + 1
+            number = True
+        elif LETTER_A <= c <= LETTER_Z or c in (HYPHEN, UNDERSCORE):
+            number = False
+        elif not DIGIT_0 <= c <= DIGIT_9:
+            return False
+        i += 1
+    return i > label and not number
 
 
 def _protocols(data: bytes, start: int, end: int) -> tuple[bytes, ...]:
@@ -286,9 +331,10 @@ def parse_client_hello(message: bytes) -> ClientHello:
     end = len(message)
     if end < 4 + 2 + 32 + 1:
         raise _decode_error()
-    legacy_version = (p[4] << 8) | p[5]
     if p[4] != 3:
         raise TLSError("protocol_version", alert=Alert.PROTOCOL_VERSION)
+    hello = ClientHello(message)
+    hello.legacy_version = (p[4] << 8) | p[5]
     i = 38
     size = p[i]
     i += 1
@@ -299,7 +345,7 @@ def parse_client_hello(message: bytes) -> ClientHello:
     i += 2
     if size + 1 > end - i:
         raise _decode_error()
-    cipher_suites = _u16_list(message, i, i + size)
+    hello._ciphers = _list(i, i + size)
     i += size
     size = p[i]
     i += 1
@@ -309,15 +355,13 @@ def parse_client_hello(message: bytes) -> ClientHello:
         raise TLSError("illegal_parameter", alert=Alert.ILLEGAL_PARAMETER)
     i += size
 
-    sni = ""
-    alpn: tuple[bytes, ...] = ()
-    groups: tuple[int, ...] = ()
-    signature_algorithms: tuple[int, ...] = ()
-    versions: tuple[int, ...] = (legacy_version,)
-    extensions: list[int] = []
-    seen = set()
+    one = 1
+    low = 0  # a bit for each extension below 64, which are nearly all
+    others = set()
+    last = False
     if i < end:
         i = _inner(message, i, end)
+        hello._extensions = i
     while i < end:
         if end - i < 4:
             raise _decode_error()
@@ -326,36 +370,32 @@ def parse_client_hello(message: bytes) -> ClientHello:
         i += 4
         if size > end - i:
             raise _decode_error()
+        if kind < 64:
+            again = low & (one << kind) != 0
+            low |= one << kind
+        else:
+            again = kind in others
+            others.add(kind)
         # RFC 8446 section 4.2: each once, and nothing after pre_shared_key.
-        if kind in seen or EXT_PRE_SHARED_KEY in seen:
+        if last or again:
             raise TLSError("illegal_parameter", alert=Alert.ILLEGAL_PARAMETER)
-        seen.add(kind)
-        extensions.append(kind)
         stop = i + size
         if kind == EXT_SERVER_NAME:
-            sni = _server_name(message, i, stop)
+            hello.sni = _server_name(message, i, stop)
         elif kind == EXT_ALPN:
-            alpn = _protocols(message, i, stop)
+            hello.alpn = _protocols(message, i, stop)
         elif kind == EXT_SUPPORTED_GROUPS:
-            groups = _u16_list(message, _inner(message, i, stop), stop)
+            hello._groups = _list(_inner(message, i, stop), stop)
         elif kind == EXT_SIGNATURE_ALGORITHMS:
-            signature_algorithms = _u16_list(message, _inner(message, i, stop), stop)
+            hello._algorithms = _list(_inner(message, i, stop), stop)
         elif kind == EXT_SUPPORTED_VERSIONS:
             if size < 1 or p[i] != size - 1:
                 raise _decode_error()
-            versions = _u16_list(message, i + 1, stop)
+            hello._versions = _list(i + 1, stop)
+        elif kind == EXT_PRE_SHARED_KEY:
+            last = True
         i = stop
-    return ClientHello(
-        raw=message,
-        legacy_version=legacy_version,
-        versions=versions,
-        cipher_suites=cipher_suites,
-        sni=sni,
-        alpn=alpn,
-        groups=groups,
-        signature_algorithms=signature_algorithms,
-        extensions=tuple(extensions),
-    )
+    return hello
 
 
 def hello_records(hello: ClientHello) -> bytes:

@@ -1,0 +1,27 @@
+cdef int _FAILED
+
+cdef class Engine:
+    cdef public int status
+    cdef public int alert
+    cdef public bint alert_received
+    cdef public int reason
+    cdef public long verify_result
+    cdef public long messages
+
+    # Handshake
+    cpdef int handshake(self) except -1
+    cpdef tuple info(self)
+
+    # Incoming
+    cpdef feed(self, data)
+    cpdef feed_part(self, bytearray buffer, Py_ssize_t size)
+    cpdef bytes read(self, Py_ssize_t limit)
+
+    # Outgoing
+    cpdef int write(self, data, Py_ssize_t start=*, Py_ssize_t end=*, Py_ssize_t record=*) except -1
+    cpdef bytes take(self)
+
+    # The end
+    cpdef int shutdown(self) except -1
+    cpdef rest(self)
+    cpdef close(self)

@@ -1,0 +1,88 @@
+"""What every TLS engine is, so that compiled code can call each of them without looking its methods up.
+
+`Engine` alone is one that is closed: it takes nothing, gives nothing, and each operation fails. Those that do something are
+`NativeEngine` (`openssl.pyx`) and `PyOpenSSLEngine` (`core/tls/engine.py`); after `close` they too behave like this one.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+RECORD = 16384
+"""Most plaintext in one record (RFC 8446 section 5.1)."""
+
+TO_THE_END = -1
+
+
+class Status(IntEnum):
+    """How an operation of an engine ended."""
+
+    OK = 0
+    WANT = 1
+    """More bytes from the peer are needed."""
+    CLOSED = 2
+    """The peer's close_notify was reached."""
+    FAILED = 3
+    """The connection is broken; `alert` and its neighbours say why."""
+
+
+_FAILED = int(Status.FAILED)  # a look-up in an Enum costs as much as a method call (Python 3.11)
+
+
+class Engine:
+    """One TLS connection's cryptography. Not for use by two threads at once.
+
+    `status`: how the last `read` ended. `alert`: the last alert other than close_notify that was sent or received, -1 if
+    none; `alert_received`: which of the two; `reason`: OpenSSL's reason code when it was sent, 0 if it is not known.
+    `verify_result`: why the peer's certificate was refused (X509_V_ERR_*), 0 if it was not. `messages`: steps of the
+    handshake machine, and alerts, since the handshake was done: key updates, tickets, refusals.
+    """
+
+    __slots__ = ("alert", "alert_received", "messages", "reason", "status", "verify_result")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.alert = -1
+        self.alert_received = False
+        self.reason = 0
+        self.verify_result = 0
+        self.messages = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take ciphertext from the peer."""
+
+    def feed_part(self, buffer: bytearray, size: int) -> None:
+        """Take the first `size` bytes of `buffer`, which is the caller's again when this returns."""
+
+    def handshake(self) -> int:
+        """Go on with the handshake."""
+        return _FAILED
+
+    def read(self, limit: int) -> bytes:
+        """Decrypt what is there, at most `limit` bytes. Empty: `status` says why."""
+        self.status = _FAILED
+        return b""
+
+    def write(
+        self, data: bytes | bytearray | memoryview, start: int = 0, end: int = TO_THE_END, record: int = RECORD
+    ) -> int:
+        """Encrypt `data[start:end]`, in records of at most `record` bytes."""
+        return _FAILED
+
+    def shutdown(self) -> int:
+        """Queue close_notify."""
+        return _FAILED
+
+    def take(self) -> bytes:
+        """Ciphertext for the peer."""
+        return b""
+
+    def rest(self) -> None:
+        """Nothing is expected soon: give large buffers back if they are empty, and the engine can."""
+
+    def info(self) -> tuple[str, str, str, str, bytes, bool]:
+        """Version, cipher, group, server name, ALPN protocol, resumed. Only after the handshake."""
+        return ("", "", "", "", b"", False)
+
+    def close(self) -> None:
+        """Free everything."""

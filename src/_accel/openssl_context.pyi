@@ -1,0 +1,12 @@
+from typing import final
+
+from OpenSSL import SSL
+
+from .openssl import NativeEngine as NativeEngine
+
+@final
+class NativeContext:
+    def __init__(
+        self, context: SSL.Context, pointer: int, *, server: bool, alpn: tuple[bytes, ...], verify: bool
+    ) -> None: ...
+    def engine(self, server_name: str, address: bytes) -> NativeEngine | None: ...
