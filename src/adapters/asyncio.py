@@ -54,10 +54,9 @@ async def serve(
 
 class _Driver(Driver):
     def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop, poller: Poller | None) -> None:
-        super().__init__(proxy, loop.time, poller)
-        self._poller = poller
         # libuv (uvloop) stops watching a socket at its first error, though there may be data before it.
-        self.errors_once = poller is None
+        super().__init__(proxy, poller, errors_once=poller is None)
+        self._poller = poller
         self.drained = asyncio.Event()
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
@@ -65,20 +64,20 @@ class _Driver(Driver):
         if poller is not None:
             loop.add_reader(poller.fileno(), poller.turn, 0.0)
 
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+    def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
         if read is None:
-            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_reader(fd)
         else:
-            self._loop.add_reader(sock.fileno(), read)
+            self._loop.add_reader(fd, read)
         if write is None:
-            self._loop.remove_writer(sock.fileno())
+            self._loop.remove_writer(fd)
         else:
-            self._loop.add_writer(sock.fileno(), write)
+            self._loop.add_writer(fd, write)
 
-    def arm(self, when: float) -> None:
+    def arm(self, delay: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self.on_timer)
+        self._timer = self._loop.call_later(delay, self.on_timer)
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         task = self._loop.create_task(self._resolve(link, host, port))

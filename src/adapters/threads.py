@@ -8,7 +8,6 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -130,13 +129,13 @@ class Server:
 
 class _Driver(Driver):
     def __init__(self, proxy: ReverseProxy, gear: Gear | None = None) -> None:
-        super().__init__(proxy, time.monotonic, gear)
+        super().__init__(proxy, gear)
         self.drained = False
         self._selector = selectors.DefaultSelector()
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
-        self.gear.watch(Callbacks(self._on_woken), self._woken, True, False)
+        self.gear.watch(Callbacks(self._woken.fileno(), self._on_woken), True, False)
         self._lookups: ThreadPoolExecutor | None = None
         self._found: deque[tuple[OutgoingLink, Future[Any]]] = deque()
 
@@ -154,21 +153,22 @@ class _Driver(Driver):
         """Drain when `stop` is set."""
 
         def begin() -> None:
-            self.gear.watch(Callbacks(begin), stop, False, False)
+            self.gear.watch(asked, False, False)
             self.drain()
 
-        self.gear.watch(Callbacks(begin), stop, True, False)
+        asked = Callbacks(stop.fileno(), begin)
+        self.gear.watch(asked, True, False)
 
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+    def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
         events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
-        watched = sock in self._selector.get_map()
+        watched = fd in self._selector.get_map()
         if not events:
             if watched:
-                self._selector.unregister(sock)
+                self._selector.unregister(fd)
         elif watched:
-            self._selector.modify(sock, events, (read, write))
+            self._selector.modify(fd, events, (read, write))
         else:
-            self._selector.register(sock, events, (read, write))
+            self._selector.register(fd, events, (read, write))
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         if self._lookups is None:

@@ -6,7 +6,6 @@ what they do then is plain synchronous code (`link.py`), so a cancellation can n
 
 from __future__ import annotations
 
-import math
 import socket
 from typing import TYPE_CHECKING
 
@@ -73,44 +72,47 @@ async def run_poller(poller: Poller) -> None:
 
 class _Driver(Driver):
     def __init__(self, proxy: ReverseProxy, nursery: trio.Nursery, gear: Gear | None) -> None:
-        super().__init__(proxy, trio.current_time, gear)
+        super().__init__(proxy, gear)
         self.drained = trio.Event()
         self._nursery = nursery
         self._timer = trio.CancelScope()
-        self._wanted: dict[socket.socket, tuple[Callback | None, Callback | None]] = {}
-        self._waiting: set[tuple[socket.socket, int]] = set()
+        self._wanted: dict[int, tuple[Callback | None, Callback | None]] = {}
+        self._waiting: set[tuple[int, int]] = set()
 
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+    def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
         if read is None and write is None:
-            self._wanted.pop(sock, None)
-            trio.lowlevel.notify_closing(sock)  # wakes the tasks that wait for it; they end
+            self._wanted.pop(fd, None)
+            trio.lowlevel.notify_closing(fd)  # wakes the tasks that wait for it; they end
             return
-        self._wanted[sock] = read, write
+        self._wanted[fd] = read, write
         for way, callback in enumerate((read, write)):
-            if callback is not None and (sock, way) not in self._waiting:
-                self._waiting.add((sock, way))
-                self._nursery.start_soon(self._wait, sock, way)
+            if callback is not None and (fd, way) not in self._waiting:
+                self._waiting.add((fd, way))
+                self._nursery.start_soon(self._wait, fd, way)
 
-    async def _wait(self, sock: socket.socket, way: int) -> None:
-        """Wait for `sock` to be readable (`way` 0) or writable (1) for as long as that is wanted."""
+    async def _wait(self, fd: int, way: int) -> None:
+        """Wait for `fd` to be readable (`way` 0) or writable (1) for as long as that is wanted."""
         wait = trio.lowlevel.wait_writable if way else trio.lowlevel.wait_readable
-        while self._wanted.get(sock, NOTHING)[way] is not None:
+        while self._wanted.get(fd, NOTHING)[way] is not None:
             try:
-                await wait(sock)
+                await wait(fd)
             except trio.ClosedResourceError:
                 continue  # see `watch`
-            callback = self._wanted.get(sock, NOTHING)[way]
+            callback = self._wanted.get(fd, NOTHING)[way]
             if callback is not None:
                 callback()
-        self._waiting.discard((sock, way))
+        self._waiting.discard((fd, way))
 
-    def arm(self, when: float) -> None:
-        self._timer.deadline = when
+    def arm(self, delay: float) -> None:
+        self._timer.deadline = trio.current_time() + delay
 
     async def run_timer(self) -> None:
         """Call `on_timer` whenever the deadline of the current scope passes."""
         while True:
-            with trio.CancelScope(deadline=math.inf if self.armed is None else self.armed) as self._timer:
+            delay = self.timeout()
+            with trio.CancelScope() as self._timer:
+                if delay is not None:
+                    self.arm(delay)
                 await trio.sleep_forever()
             self.on_timer()
 

@@ -9,38 +9,35 @@ from typing import Any
 import pytest
 from support_adapters import EchoHub
 
+from lockgate._accel.gear import peer_name
 from lockgate.adapters.driver import Driver
-from lockgate.adapters.link import Link, peer_name
+from lockgate.adapters.link import Link
 from lockgate.adapters.outgoing import literal_family
+from lockgate.core.proxy.channel import Channel
+from lockgate.core.proxy.hub import ReverseProxy
 
 
 class StillDriver(Driver):
     """Watches nothing; the test says what happens."""
 
     def __init__(self) -> None:
-        hub: Any = EchoHub()
-        super().__init__(hub, lambda: 0.0)
+        super().__init__(EchoHub())
         self.watched: list[str] = []
 
-    def watch(self, sock: socket.socket, read: object, write: object) -> None:
+    def watch(self, fd: int, read: object, write: object) -> None:
         self.watched.append(("read" if read else "") + ("write" if write else ""))
 
 
-class RecordingChannel:
+class RecordingChannel(Channel):
     """Notes what it is told."""
 
-    def __init__(self) -> None:
-        self.transport: Any = None
-        self.reading = True
+    def __init__(self, hub: ReverseProxy) -> None:
+        super().__init__(hub)
         self.output = bytearray()
-        self.buffer = memoryview(bytearray(1024))
         self.told: list[Any] = []
 
-    def get_buffer(self) -> memoryview:
-        return self.buffer
-
     def buffer_updated(self, nbytes: int, now: float) -> None:
-        self.told.append(bytes(self.buffer[:nbytes]))
+        self.told.append(bytes(self.get_buffer()[:nbytes]))
 
     def receive_eof(self, now: float) -> None:
         self.told.append("eof")
@@ -53,6 +50,7 @@ class RecordingChannel:
 
     def data_sent(self, nbytes: int, now: float) -> None:
         del self.output[:nbytes]
+        self.unsent = len(self.output)
 
 
 def make_link() -> tuple[StillDriver, RecordingChannel, Link, socket.socket]:
@@ -62,8 +60,8 @@ def make_link() -> tuple[StillDriver, RecordingChannel, Link, socket.socket]:
         sock, _ = listening.accept()
     sock.setblocking(False)
     driver = StillDriver()
-    channel: Any = RecordingChannel()
-    return driver, channel, Link(driver, channel, sock), peer
+    channel = RecordingChannel(driver.proxy)
+    return driver, channel, Link(driver, channel, sock.fileno(), sock), peer
 
 
 def test_what_came_before_a_reset_is_read_although_writing_failed() -> None:
@@ -73,7 +71,7 @@ def test_what_came_before_a_reset_is_read_although_writing_failed() -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
     channel.output += b"more of the upload"
-    link.flush()
+    link.flush(0.0)
     assert channel.told[0] == b"413 too much"
     assert link.closed
     assert isinstance(channel.told[-1], str)
@@ -83,7 +81,7 @@ def test_a_full_socket_is_waited_for_only_while_it_is_full() -> None:
     driver, channel, link, peer = make_link()
     size = 30_000_000
     channel.output += bytes(size)
-    link.flush()
+    link.flush(0.0)
     unsent = len(channel.output)
     assert 0 < unsent < size
     assert driver.watched == ["read", "readwrite"]
@@ -115,7 +113,7 @@ def test_events_after_the_end_are_ignored() -> None:
     link.close()
     link.on_readable()
     link.on_writable()
-    link.flush()
+    link.flush(0.0)
     link.lost("late")
     assert channel.told == []
     assert channel.transport is None

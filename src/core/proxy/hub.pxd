@@ -1,7 +1,11 @@
+cimport cython
+
 cdef class ReverseProxy
 
 from .channel cimport Channel
 from .timers cimport Timers
+
+cdef double NEVER
 
 
 cdef class ReverseProxy:
@@ -22,6 +26,8 @@ cdef class ReverseProxy:
     # What the adapter calls
     cpdef accept(self, listener, tuple peer, double now)
     cpdef next_command(self)
+    @cython.locals(first=double)
+    cpdef double deadline(self) except? -1
     cpdef get_timer(self)
     cpdef handle_timer(self, double now)
     cpdef drain(self, double now)

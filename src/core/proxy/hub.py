@@ -17,7 +17,7 @@ from .downstream import Downstream
 from .hooks import Hooks
 from .policy import Backend, Listener, Policy
 from .record import AccessRecord
-from .timers import Timers
+from .timers import NEVER, Timers
 from .upstream import Upstream
 
 
@@ -61,12 +61,16 @@ class ReverseProxy:
         """What to do next, or None."""
         return self._commands.popleft() if self._commands else None
 
-    def get_timer(self) -> float | None:
-        """When `handle_timer` wants to be called, in the clock of `now`; None if never."""
+    def deadline(self) -> float:
+        """When `handle_timer` wants to be called, in the clock of `now`; `NEVER` (infinity) if never."""
         when = self.timers.next()
-        if self.draining and self.channels:
-            return self._drain_until if when is None else min(when, self._drain_until)
-        return when
+        first = NEVER if when is None else when
+        return min(first, self._drain_until) if self.draining and self.channels else first
+
+    def get_timer(self) -> float | None:
+        """The same, but None for never."""
+        when = self.deadline()
+        return None if when == NEVER else when
 
     def handle_timer(self, now: float) -> None:
         """Time has passed. Calling it early does no harm."""
