@@ -9,4 +9,6 @@ cdef class Poller(Gear):
     cdef void *_place
     cdef size_t _size
 
+    cdef void _close(self) noexcept
+    cdef Py_ssize_t _send(self, Watched watched, const char *place, size_t size) noexcept
     cpdef int turn(self, double timeout) except -1

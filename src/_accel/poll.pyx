@@ -1,9 +1,13 @@
 # cython: language_level=3str, boundscheck=False, wraparound=False
-"""The native gear: one epoll set for all sockets of an adapter, which are used by system calls without the GIL.
+"""The native gear: one epoll set for all sockets of an adapter, which are used by system calls.
 
 `turn` waits for the set and tells those whose sockets are ready, a bounded batch at a time; level-triggered, so what is left
 over comes again and nobody is starved. The set's own descriptor becomes readable when any of its sockets is ready: an outer
 loop (asyncio, trio) watches only that one and calls `turn(0)`; a thread blocks in `turn`.
+
+The GIL is released to wait, and around what takes long (`LONG`). Around a short call that does not block it is kept: to release
+it costs as much as a tenth of the call, and where another thread computes, each release would cost 5 ms until it is given back.
+With several loops in one process it is released around every call, so that they run side by side.
 
 Sockets that are opened here have no Python object: `Watched.sock` is None, `Watched.fd` is all there is.
 
@@ -24,6 +28,12 @@ from posix.unistd cimport close
 from .gear cimport Gear, Watched
 
 import os
+
+cdef extern from "Python.h":
+    ctypedef struct PyThreadState:
+        pass
+    PyThreadState *PyEval_SaveThread() nogil
+    void PyEval_RestoreThread(PyThreadState *state) nogil
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data:
@@ -80,7 +90,9 @@ cdef extern from "<arpa/inet.h>" nogil:
 cdef enum:
     BATCH = 128  # events taken at a time
     TEXT = 48  # bytes of an address as text
+    LONG = 32768  # bytes, from which on sending them is a long time
 
+cdef int loops = 0  # with a set that is open
 cdef tuple NOBODY = ("", 0)
 
 
@@ -96,10 +108,11 @@ cdef class Poller(Gear):
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             raise OSError(errno, os.strerror(errno))
+        global loops
+        loops += 1
 
     def __dealloc__(self):
-        if self._epoll >= 0:
-            close(self._epoll)
+        self._close()
 
     def fileno(self):
         """Readable when any socket of the set is ready."""
@@ -107,10 +120,15 @@ cdef class Poller(Gear):
 
     def close(self):
         """Give the set back. The sockets are not closed."""
+        self._close()
+        self._watching.clear()
+
+    cdef void _close(self) noexcept:
+        global loops
         if self._epoll >= 0:
             close(self._epoll)
             self._epoll = -1
-        self._watching.clear()
+            loops -= 1
 
     cpdef double now(self) except? -1:
         cdef timespec time
@@ -127,32 +145,27 @@ cdef class Poller(Gear):
 
     cpdef Py_ssize_t receive(self, Watched watched) except? -32767:
         cdef ssize_t count
-        cdef int fd = watched.fd
-        with nogil:
-            count = recv(fd, self._place, self._size, MSG_DONTWAIT)
+        cdef PyThreadState *state = release(0)
+        count = recv(watched.fd, self._place, self._size, MSG_DONTWAIT)
+        restore(state)
         return count if count >= 0 else failure()
 
     cpdef Py_ssize_t send(self, Watched watched, data) except? -32767:
-        cdef ssize_t count
-        cdef int fd = watched.fd
-        cdef const char *place
-        cdef size_t size
         cdef Py_buffer view
+        cdef ssize_t count
         if type(data) is bytes:
-            place = PyBytes_AS_STRING(data)
-            size = <size_t>PyBytes_GET_SIZE(data)
-            with nogil:
-                count = send(fd, place, size, MSG_NOSIGNAL | MSG_DONTWAIT)
-            return count if count >= 0 else failure()
+            return self._send(watched, PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data))
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        place = <const char *>view.buf
-        size = <size_t>view.len
-        with nogil:
-            count = send(fd, place, size, MSG_NOSIGNAL | MSG_DONTWAIT)
-        if count < 0:
-            count = failure()
+        count = self._send(watched, <const char *>view.buf, <size_t>view.len)
         PyBuffer_Release(&view)
         return count
+
+    cdef Py_ssize_t _send(self, Watched watched, const char *place, size_t size) noexcept:
+        cdef ssize_t count
+        cdef PyThreadState *state = release(size)
+        count = send(watched.fd, place, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+        restore(state)
+        return count if count >= 0 else failure()
 
     cpdef watch(self, Watched watched, bint reading, bint writing):
         cdef epoll_event event
@@ -179,9 +192,9 @@ cdef class Poller(Gear):
     cpdef int accept(self, Watched listening) except? -32767:
         cdef sockaddr_storage name
         cdef socklen_t size = sizeof(name)
-        cdef int fd = listening.fd
-        with nogil:
-            fd = accept4(fd, <sockaddr *>&name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        cdef PyThreadState *state = release(0)
+        cdef int fd = accept4(listening.fd, <sockaddr *>&name, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        restore(state)
         if fd < 0:
             return <int>failure()
         self.peer = name_of(&name)
@@ -189,6 +202,7 @@ cdef class Poller(Gear):
 
     cpdef bint connect(self, Watched watched, int family, address) except -1:
         cdef sockaddr_in name
+        cdef PyThreadState *state
         cdef int fd, code, number
         cdef int on = 1
         memset(&name, 0, sizeof(name))
@@ -198,9 +212,10 @@ cdef class Poller(Gear):
         if fd < 0:
             raise OSError(errno, os.strerror(errno))
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
-        with nogil:
-            code = connect(fd, <sockaddr *>&name, sizeof(name))
-            number = errno
+        state = release(0)
+        code = connect(fd, <sockaddr *>&name, sizeof(name))
+        number = errno
+        restore(state)
         if code < 0 and number != EINPROGRESS:
             close(fd)
             raise OSError(number, os.strerror(number))
@@ -215,23 +230,23 @@ cdef class Poller(Gear):
         return code
 
     cpdef int finish(self, Watched watched) except? -32767:
-        cdef int code
-        cdef int fd = watched.fd
-        with nogil:
-            code = shutdown(fd, SHUT_WR)
+        cdef PyThreadState *state = release(0)
+        cdef int code = shutdown(watched.fd, SHUT_WR)
+        restore(state)
         return code if code == 0 else -errno
 
     cpdef drop(self, Watched watched, bint reset):
+        cdef PyThreadState *state
         cdef linger abort
-        cdef int fd = watched.fd
         if watched.sock is not None:
             return Gear.drop(self, watched, reset)
         self.watch(watched, False, False)
         if reset:
             abort.l_onoff, abort.l_linger = 1, 0
-            setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort))
-        with nogil:
-            close(fd)
+            setsockopt(watched.fd, SOL_SOCKET, SO_LINGER, &abort, sizeof(abort))
+        state = release(0)
+        close(watched.fd)
+        restore(state)
         watched.fd = -1
 
     cpdef int turn(self, double timeout) except -1:
@@ -266,6 +281,17 @@ cdef class Poller(Gear):
             self._busy = False
             self._retired.clear()
         return count
+
+
+cdef inline PyThreadState *release(size_t size) noexcept:
+    """Release the GIL, if that is called for around a system call that moves so many bytes."""
+    return PyEval_SaveThread() if loops > 1 or size >= LONG else NULL
+
+
+cdef inline void restore(PyThreadState *state) noexcept:
+    """Take the GIL again, if it was released. `errno` stays as it is."""
+    if state != NULL:
+        PyEval_RestoreThread(state)
 
 
 cdef inline Py_ssize_t failure() noexcept:
