@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import trio
 import uvloop
 
 from lockgate.adapters import asyncio as on_asyncio
+from lockgate.adapters import selector
 from lockgate.adapters import threads as on_threads
 from lockgate.adapters import trio as on_trio
 from lockgate.core import commands
@@ -340,11 +342,14 @@ class Running:
     async def _serve_trio(self) -> None:
         stop, token = trio.Event(), trio.lowlevel.current_trio_token()
         self._stop = lambda: token.run_sync_soon(stop.set)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: on_trio.serve(
-                self.proxy, self.bindings, stop=stop, gear=self._gear, task_status=task_status
-            ))  # fmt: skip
-            self._ready.set()
+        tasks = self._gear == "tasks"  # as on a system whose selectors cannot be watched
+        with patch.object(selector, "NESTED", selector.NESTED and not tasks):
+            async with trio.open_nursery() as nursery:
+                gear = "portable" if tasks else self._gear
+                await nursery.start(lambda task_status: on_trio.serve(
+                    self.proxy, self.bindings, stop=stop, gear=gear, task_status=task_status
+                ))  # fmt: skip
+                self._ready.set()
 
     def _threads(self) -> None:
         stop = on_threads.Stop()
@@ -354,7 +359,7 @@ class Running:
 
 
 GEARS = ("portable",) if PURE else ("portable", "native")
-ADAPTERS = tuple(f"{loop}-{gear}" for loop in ("asyncio", "uvloop", "trio", "threads") for gear in GEARS)
+ADAPTERS = (*(f"{loop}-{gear}" for loop in ("asyncio", "uvloop", "trio", "threads") for gear in GEARS), "trio-tasks")
 """Every loop in every gear that there is."""
 
 

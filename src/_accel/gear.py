@@ -9,6 +9,7 @@ What is not done is said by numbers, minus the errno: errors of sockets are ever
 from __future__ import annotations
 
 import errno
+import selectors
 import socket
 import struct
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 AGAIN = -errno.EAGAIN
 
-READ, WRITE = 1, 2
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 """What a socket can be watched for."""
 
 RESET = struct.pack("ii", 1, 0)
@@ -68,11 +69,11 @@ Watch = Callable[[int, Callable[[], object] | None, Callable[[], object] | None]
 
 
 class Gear:
-    """Portable. `watch_loop` is `Driver.watch`."""
+    """Portable. `watch_loop` is `Driver.watch`; None for a gear that waits for sockets itself."""
 
     __slots__ = ("_space", "_watch_loop", "accepted", "peer")
 
-    def __init__(self, watch_loop: Watch) -> None:
+    def __init__(self, watch_loop: Watch | None) -> None:
         self._watch_loop = watch_loop
         self._space: Any = None
         self.accepted: Any = None
@@ -111,7 +112,7 @@ class Gear:
     def watch(self, watched: Watched, reading: bool, writing: bool) -> None:
         """From now on tell `watched` when its socket is readable, writable. Both False comes last, before it is closed."""
         events = (READ if reading else 0) | (WRITE if writing else 0)
-        if events != watched.events:
+        if events != watched.events and self._watch_loop is not None:
             watched.events = events
             read = watched.on_readable if reading else None
             self._watch_loop(watched.fd, read, watched.on_writable if writing else None)

@@ -11,4 +11,5 @@ cdef class Poller(Gear):
 
     cdef void _close(self) noexcept
     cdef Py_ssize_t _send(self, Watched watched, const char *place, size_t size) noexcept
+    cdef int _round(self, int wait) except -1
     cpdef int turn(self, double timeout) except -1

@@ -88,7 +88,8 @@ cdef extern from "<arpa/inet.h>" nogil:
     int inet_pton(int family, const char *text, void *address)
 
 cdef enum:
-    BATCH = 128  # events taken at a time
+    BATCH = 128  # events dealt with until others get their turn
+    BUSY = 4  # events at once that promise more
     TEXT = 48  # bytes of an address as text
     LONG = 32768  # bytes, from which on sending them is a long time
 
@@ -251,9 +252,17 @@ cdef class Poller(Gear):
 
     cpdef int turn(self, double timeout) except -1:
         """Wait for at most `timeout` seconds (below 0: for ever), tell who is ready, and return how many there were."""
+        cdef int count = self._round(-1 if timeout < 0 else <int>(timeout * 1000 + 0.999))
+        cdef int total = count
+        # While many were dealt with others have become ready, most likely: cheaper to look now than by way of the outer loop.
+        while count >= BUSY and total < BATCH:
+            count = self._round(0)
+            total += count
+        return total
+
+    cdef int _round(self, int wait) except -1:
         cdef epoll_event events[BATCH]
         cdef int count, i
-        cdef int wait = -1 if timeout < 0 else <int>(timeout * 1000 + 0.999)
         cdef uint32_t what
         cdef Watched watched
         if wait == 0:

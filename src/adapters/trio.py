@@ -1,7 +1,8 @@
 """lockgate on trio.
 
-One task waits for each socket that is being read, another one only while a write or a connection attempt has to wait;
-what they do then is plain synchronous code (`link.py`), so a cancellation can never cut anything in half.
+All sockets are in one set of the native gear or in one selector, and trio watches only that: a task for each socket costs
+several times as much. There is one task for each where a selector cannot be watched (see `NESTED`). What is done when a socket
+is ready is plain synchronous code (`link.py`), so a cancellation can never cut anything in half.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from . import selector
 from .driver import Bindings, Callback, Driver
 from .gear import native_gear
 from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .selector import SelectorGear
 
 if TYPE_CHECKING:
     from .._accel.gear import Gear
@@ -40,17 +43,17 @@ async def serve(
     when connections are accepted (`nursery.start`). When `stop` is set, the proxy is drained: running requests finish
     (up to `Limits.drain_timeout`), then this returns. Cancelling cuts all connections off at once.
 
-    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` lets the loop watch each;
-    `auto` takes the native one where it is compiled.
+    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` into a selector of the
+    `selectors` module; `auto` takes the native one where it is compiled.
     """
     async with trio.open_nursery() as nursery:
-        poller = native_gear(gear)
-        driver = _Driver(proxy, nursery, poller)
+        sockets = native_gear(gear) or (SelectorGear() if selector.NESTED else None)
+        driver = _Driver(proxy, nursery, sockets)
         try:
             driver.listen(bindings)
             nursery.start_soon(driver.run_timer)
-            if poller is not None:
-                nursery.start_soon(run_poller, poller)
+            if sockets is not None:
+                nursery.start_soon(turn, sockets)
             task_status.started()
             await (trio.Event() if stop is None else stop).wait()
             driver.drain()
@@ -58,16 +61,16 @@ async def serve(
         finally:
             driver.close()
             nursery.cancel_scope.cancel()
-            if poller is not None:
-                trio.lowlevel.notify_closing(poller.fileno())
-                poller.close()
+            if sockets is not None:
+                trio.lowlevel.notify_closing(sockets.fileno())
+                sockets.close()
 
 
-async def run_poller(poller: Poller) -> None:
-    """Deal with the sockets of the native gear whenever any of them is ready."""
+async def turn(sockets: Poller | SelectorGear) -> None:
+    """Deal with the sockets whenever any of them is ready."""
     while True:
-        await trio.lowlevel.wait_readable(poller.fileno())
-        poller.turn(0.0)
+        await trio.lowlevel.wait_readable(sockets.fileno())
+        sockets.turn(0.0)
 
 
 class _Driver(Driver):
