@@ -47,8 +47,8 @@ def no_delay(sock: socket.socket) -> None:
 class Watched:
     """A socket and who is told about it. Being told once too often, by an event of before a change, must do no harm.
 
-    `fd` is its file descriptor, -1 before there is one and after the end; `sock` the socket object, None where the native
-    gear does without. `events` is what the gear watches it for.
+    It is the same object from the first `watch` of a socket to the last. `fd` is the file descriptor, -1 before there is one
+    and after the end; `sock` the socket object, None where the native gear does without. `events`: what it is watched for.
     """
 
     __slots__ = ("events", "fd", "sock")

@@ -122,6 +122,8 @@ cdef class Poller(Gear):
     def close(self):
         """Give the set back. The sockets are not closed."""
         self._close()
+        if self._busy:
+            self._retired.extend(self._watching)
         self._watching.clear()
 
     cdef void _close(self) noexcept:
@@ -255,7 +257,7 @@ cdef class Poller(Gear):
         cdef int count = self._round(-1 if timeout < 0 else <int>(timeout * 1000 + 0.999))
         cdef int total = count
         # While many were dealt with others have become ready, most likely: cheaper to look now than by way of the outer loop.
-        while count >= BUSY and total < BATCH:
+        while count >= BUSY and total < BATCH and self._epoll >= 0:
             count = self._round(0)
             total += count
         return total

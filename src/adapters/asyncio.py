@@ -59,20 +59,16 @@ class _Driver(Driver):
         self._poller = poller
         self.drained = asyncio.Event()
         self._loop = loop
+        self._read: set[int] = set()
+        self._written: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._lookups: set[asyncio.Task[None]] = set()
         if poller is not None:
             loop.add_reader(poller.fileno(), poller.turn, 0.0)
 
     def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
-        if read is None:
-            self._loop.remove_reader(fd)
-        else:
-            self._loop.add_reader(fd, read)
-        if write is None:
-            self._loop.remove_writer(fd)
-        else:
-            self._loop.add_writer(fd, write)
+        _switch(fd, read, self._read, self._loop.add_reader, self._loop.remove_reader)
+        _switch(fd, write, self._written, self._loop.add_writer, self._loop.remove_writer)
 
     def arm(self, delay: float) -> None:
         if self._timer is not None:
@@ -105,3 +101,16 @@ class _Driver(Driver):
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _switch(
+    fd: int, callback: Callback | None, watched: set[int], add: Callable[..., object], remove: Callable[[int], object]
+) -> None:
+    """Have `fd` watched in one direction or not; the loop is asked only if that is a change. `watched` is what is."""
+    if callback is not None:
+        if fd not in watched:
+            watched.add(fd)
+            add(fd, callback)
+    elif fd in watched:
+        watched.remove(fd)
+        remove(fd)
