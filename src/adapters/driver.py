@@ -121,7 +121,7 @@ class Driver:
                     link = send.channel.transport
                     if link is not None:
                         try:
-                            link.flush(proxy.now)
+                            link.flush(proxy.now)  # the time of the call that led to it
                         except Exception as error:
                             link.fail(error)
                 else:

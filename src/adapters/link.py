@@ -201,4 +201,7 @@ class Link(Watched):
     def established(self) -> None:
         """The socket is connected."""
         self.alive = True
-        self.gear.watch(self, self.reading, self.writing)
+        try:
+            self.gear.watch(self, self.reading, self.writing)
+        except OSError as error:  # the system watches no more
+            self.lost(reason_of(error))

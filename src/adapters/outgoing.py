@@ -90,15 +90,19 @@ class OutgoingLink(Link):
                 if self.gear.connect(self, family, address):
                     self._connected()
                 else:
-                    self.connecting = True
                     self.gear.watch(self, False, True)
+                    self.connecting = True
                 return
             except (OSError, OverflowError) as error:  # among others: no file descriptor, no IPv6, no port number
                 reason = reason_of(error)
+                if self.fd >= 0:  # it cannot be watched
+                    self.gear.drop(self, False)
         self.connect_failed(reason)
 
     def _connected(self) -> None:
         self.established()
+        if self.closed:
+            return
         try:
             self.channel.connected(self.gear.now())
         except Exception as error:

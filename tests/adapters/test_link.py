@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from support_adapters import EchoHub
 from lockgate._accel.gear import peer_name
 from lockgate.adapters.driver import Driver
 from lockgate.adapters.link import Link
-from lockgate.adapters.outgoing import literal_family
+from lockgate.adapters.outgoing import OutgoingLink, literal_family
 from lockgate.core.proxy.channel import Channel
 from lockgate.core.proxy.hub import ReverseProxy
 
@@ -43,6 +45,12 @@ class RecordingChannel(Channel):
         self.told.append("eof")
 
     def connection_lost(self, now: float, reason: str = "") -> None:
+        self.told.append(reason)
+
+    def connected(self, now: float) -> None:
+        self.told.append("connected")
+
+    def connect_failed(self, now: float, reason: str) -> None:
         self.told.append(reason)
 
     def data_to_send(self) -> memoryview:
@@ -118,6 +126,38 @@ def test_events_after_the_end_are_ignored() -> None:
     assert channel.told == []
     assert channel.transport is None
     peer.close()
+
+
+class BlindDriver(StillDriver):
+    """Its system watches no more sockets."""
+
+    def watch(self, fd: int, read: object, write: object) -> None:
+        if read or write:
+            raise OSError(errno.ENOSPC, "no more watches")
+
+
+def test_a_socket_that_cannot_be_watched_is_lost() -> None:
+    driver = BlindDriver()
+    channel = RecordingChannel(driver.proxy)
+    near, far = socket.socketpair()
+    link = Link(driver, channel, near.fileno(), near)
+    assert (link.closed, channel.told, channel.transport, driver.links) == (True, ["ENOSPC"], None, set())
+    assert far.recv(1) == b""
+    far.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_connection_that_cannot_be_watched_is_lost_or_has_failed(at_once: bool, tmp_path: Path) -> None:
+    """Over a Unix socket it is there at once, over TCP it is waited for."""
+    driver = BlindDriver()
+    channel = RecordingChannel(driver.proxy)
+    family = socket.AF_UNIX if at_once else socket.AF_INET
+    with socket.socket(family) as listening:
+        listening.bind(str(tmp_path / "s") if at_once else ("127.0.0.1", 0))
+        listening.listen()
+        link = OutgoingLink(driver, channel)
+        link.open(listening.getsockname())
+    assert (link.closed, link.fd, channel.told, driver.links) == (True, -1, ["ENOSPC"], set())
 
 
 @pytest.mark.parametrize(
