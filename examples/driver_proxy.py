@@ -3,7 +3,6 @@
 import socket
 import sys
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-from time import monotonic
 
 from lockgate import Backend, Listener, Policy, ReverseProxy, Route, load_identity
 from lockgate.adapters.driver import Callback, Driver
@@ -12,16 +11,16 @@ selector = DefaultSelector()
 
 
 class Loop(Driver):
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
-        if sock in selector.get_map():
-            selector.unregister(sock)
+    def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
+        if fd in selector.get_map():
+            selector.unregister(fd)
         if events := (EVENT_READ if read else 0) | (EVENT_WRITE if write else 0):
-            selector.register(sock, events, {EVENT_READ: read, EVENT_WRITE: write})
+            selector.register(fd, events, {EVENT_READ: read, EVENT_WRITE: write})
 
 
 *files, backend, port = sys.argv[1:]
 policy = Policy.build(identities=[load_identity(*files)], backends=[Backend("app", (backend,))], routes=[Route("app")])
-loop = Loop(ReverseProxy(policy), monotonic)
+loop = Loop(ReverseProxy(policy))
 loop.listen([(Listener("https"), socket.create_server(("127.0.0.1", int(port))))])
 while True:
     for ready, events in selector.select(loop.timeout()):

@@ -12,18 +12,23 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import trio
 import uvloop
 
 from lockgate.adapters import asyncio as on_asyncio
+from lockgate.adapters import selector
 from lockgate.adapters import threads as on_threads
 from lockgate.adapters import trio as on_trio
 from lockgate.core import commands
 from lockgate.core.backend import PURE
 from lockgate.core.commands import Close
+from lockgate.core.proxy.channel import Channel
+from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.core.proxy.timers import NEVER
 
 HIGH_WATER, LOW_WATER = 100_000, 20_000
 PEER_TEXT = "quotes the peer"
@@ -36,25 +41,21 @@ class Listener:
     name: str
 
 
-class EchoChannel:
+class EchoChannel(Channel):
     """Sends back what it gets; with a `partner` sends it to that one instead. What `Channel` is to an adapter."""
 
+    hub: EchoHub
+
     def __init__(self, hub: EchoHub, behaviour: str) -> None:
-        self.hub = hub
-        self.transport: Any = None
+        super().__init__(hub)
         self.output = bytearray()
         self.behaviour = behaviour
         self.partner: EchoChannel = self
-        self.paused = False
         self.ended = False
         self.closing = False  # the end is queued
         self.gone = False  # the end was handed out
         self.received = 0
         self.close_after: Close | None = None
-
-    @property
-    def reading(self) -> bool:
-        return not self.paused
 
     def called(self, call: str) -> None:
         self.hub.calls.append((self.behaviour, call))
@@ -69,7 +70,7 @@ class EchoChannel:
 
     def receive_data(self, data: bytes, now: float) -> None:
         self.called("data")
-        if self.paused or self.ended:
+        if not self.reading or self.ended:
             self.hub.violations.append("read while paused, or after the end")
         self.received += len(data)
         getattr(self, f"do_{self.behaviour.partition(':')[0].replace('-', '_')}", self.do_echo)(data, now)
@@ -79,21 +80,21 @@ class EchoChannel:
         self.ended = True
         if self.behaviour == "half":
             self.hub.reported.append(self.received)
-            self.close(Close.BOTH)
+            self.end(Close.BOTH)
         elif self.partner is self:
-            self.close(Close.BOTH)
+            self.end(Close.BOTH)
         else:
-            self.partner.close(Close.HALF)
+            self.partner.end(Close.HALF)
             if self.partner.ended:
-                self.close(Close.BOTH)
-                self.partner.close(Close.BOTH)
+                self.end(Close.BOTH)
+                self.partner.end(Close.BOTH)
 
     def connection_lost(self, now: float, reason: str = "") -> None:
         self.called(f"lost {reason}")
         self.hub.forget(self)
         self.gone = True
         if self.partner is not self:
-            self.partner.close(Close.ABORT)
+            self.partner.end(Close.ABORT)
 
     def data_to_send(self) -> memoryview:
         if self.gone:
@@ -104,25 +105,27 @@ class EchoChannel:
         if not 0 < nbytes <= len(self.output):
             self.hub.violations.append(f"sent {nbytes} of {len(self.output)} bytes")
         del self.output[:nbytes]
+        self.unsent = len(self.output)
         if self.behaviour == "bug-sent":
             raise RuntimeError(PEER_TEXT)
         source = self if self.partner is self else self.partner
-        if source.paused and len(self.output) < LOW_WATER:
-            source.paused = False
+        if not source.reading and len(self.output) < LOW_WATER:
+            source.reading = True
             self.hub.commands.append(commands.ResumeReading(source))
         if not self.output and self.close_after is not None:
-            self.close(self.close_after)
+            self.end(self.close_after)
 
     def write(self, data: bytes) -> None:
         self.output += data
+        self.unsent = len(self.output)
         self.hub.most_output = max(self.hub.most_output, len(self.output))
         self.hub.commands.append(commands.SendData(self))
         source = self if self.partner is self else self.partner
-        if len(self.output) > HIGH_WATER and not source.paused and not source.ended:
-            source.paused = True
+        if len(self.output) > HIGH_WATER and source.reading and not source.ended:
+            source.reading = False
             self.hub.commands.append(commands.PauseReading(source))
 
-    def close(self, how: Close) -> None:
+    def end(self, how: Close) -> None:
         """Close now, or when all is sent."""
         if self.closing:
             return
@@ -147,7 +150,7 @@ class EchoChannel:
     def do_half(self, data: bytes, now: float) -> None:
         if self.received == len(data):
             self.write(b"that was all")
-            self.close(Close.HALF)
+            self.end(Close.HALF)
 
     def do_silent(self, data: bytes, now: float) -> None:
         """Only reads."""
@@ -158,12 +161,12 @@ class EchoChannel:
 
     def do_pause(self, data: bytes, now: float) -> None:
         """Reads nothing more until a timer ends the pause."""
-        self.paused = True
+        self.reading = False
         self.hub.commands.append(commands.PauseReading(self))
         self.hub.at(now + 0.1, self.end_pause)
 
     def end_pause(self, now: float) -> None:
-        self.paused = False
+        self.reading = True
         self.behaviour = "echo"
         self.write(b"%d bytes before the pause;" % self.received)
         self.hub.commands.append(commands.ResumeReading(self))
@@ -199,36 +202,35 @@ class EchoChannel:
         self.gone = True
         self.hub.forget(self)
         self.partner.write(b"failed: " + reason.encode())
-        self.partner.close(Close.BOTH)
+        self.partner.end(Close.BOTH)
 
 
-@dataclass
-class EchoHub:
+class EchoHub(ReverseProxy):
     """Behaves as `ReverseProxy` does towards an adapter."""
 
-    upstream: Any = None
-    """Where the behaviours `forward` and `impatient` connect to."""
-    commands: deque[commands.Command] = field(default_factory=deque)
-    channels: set[EchoChannel] = field(default_factory=set)
-    timers: list[tuple[float, Callable[[float], None]]] = field(default_factory=list)
-    calls: list[tuple[str, str]] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
-    reported: list[int] = field(default_factory=list)
-    most_output: int = 0
-    draining: bool = False
-    was_cut_off: bool = False
-    read_buffer: memoryview = field(default_factory=lambda: memoryview(bytearray(65536)))
+    def __init__(self, upstream: Any = None) -> None:
+        policy: Any = None
+        super().__init__(policy)
+        self.upstream = upstream
+        """Where the behaviours `forward` and `impatient` connect to."""
+        self.commands: deque[commands.Command] = deque()
+        self.alarms: list[tuple[float, Callable[[float], None]]] = []
+        self.calls: list[tuple[str, str]] = []
+        self.violations: list[str] = []
+        self.reported: list[int] = []
+        self.most_output = 0
+        self.was_cut_off = False
 
-    def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> EchoChannel:
+    def accept(self, listener: Any, peer: tuple[str, int], now: float) -> EchoChannel:
         if listener.name == "bug-accept":
             raise RuntimeError(PEER_TEXT)
         channel = EchoChannel(self, listener.name)
         self.channels.add(channel)
         if listener.name == "peer":
             channel.write(f"{peer[0]} {peer[1]}".encode())
-            channel.close(Close.BOTH)
+            channel.end(Close.BOTH)
         elif listener.name == "full":
-            channel.close(Close.BOTH)
+            channel.end(Close.BOTH)
         elif listener.name in {"forward", "impatient", "bug-connected"}:
             upstream = self.open_upstream(channel, "bug-connected" if listener.name == "bug-connected" else "upstream")
             if listener.name == "impatient":
@@ -243,11 +245,11 @@ class EchoHub:
         return upstream
 
     def give_up(self, channel: EchoChannel, upstream: EchoChannel) -> None:
-        upstream.close(Close.ABORT)
+        upstream.end(Close.ABORT)
         channel.write(b"gave up")
-        channel.close(Close.BOTH)
+        channel.end(Close.BOTH)
 
-    def forget(self, channel: EchoChannel) -> None:
+    def forget(self, channel: Any) -> None:
         channel.closing = True
         self.channels.discard(channel)
 
@@ -260,29 +262,29 @@ class EchoHub:
         return command
 
     def at(self, when: float, action: Callable[[float], None]) -> None:
-        self.timers.append((when, action))
-        self.timers.sort(key=lambda timer: timer[0])
+        self.alarms.append((when, action))
+        self.alarms.sort(key=lambda alarm: alarm[0])
 
-    def get_timer(self) -> float | None:
-        return self.timers[0][0] if self.timers else None
+    def deadline(self) -> float:
+        return self.alarms[0][0] if self.alarms else NEVER
 
     def handle_timer(self, now: float) -> None:
-        while self.timers and self.timers[0][0] <= now:
-            self.timers.pop(0)[1](now)
+        while self.alarms and self.alarms[0][0] <= now:
+            self.alarms.pop(0)[1](now)
 
     def drain(self, now: float) -> None:
         """Connections that have said something may finish, others are closed; all end after a second."""
         self.draining = True
         for channel in list(self.channels):
             if not channel.received:
-                channel.close(Close.BOTH)
+                channel.end(Close.BOTH)
         self.at(now + 1.0, self.cut_off)
 
     def cut_off(self, now: float) -> None:
         """Reset every connection."""
         self.was_cut_off = True
         for channel in list(self.channels):
-            channel.close(Close.ABORT)
+            channel.end(Close.ABORT)
 
     @property
     def drained(self) -> bool:
@@ -340,11 +342,14 @@ class Running:
     async def _serve_trio(self) -> None:
         stop, token = trio.Event(), trio.lowlevel.current_trio_token()
         self._stop = lambda: token.run_sync_soon(stop.set)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: on_trio.serve(
-                self.proxy, self.bindings, stop=stop, gear=self._gear, task_status=task_status
-            ))  # fmt: skip
-            self._ready.set()
+        tasks = self._gear == "tasks"  # as on a system whose selectors cannot be watched
+        with patch.object(selector, "NESTED", selector.NESTED and not tasks):
+            async with trio.open_nursery() as nursery:
+                gear = "portable" if tasks else self._gear
+                await nursery.start(lambda task_status: on_trio.serve(
+                    self.proxy, self.bindings, stop=stop, gear=gear, task_status=task_status
+                ))  # fmt: skip
+                self._ready.set()
 
     def _threads(self) -> None:
         stop = on_threads.Stop()
@@ -354,7 +359,7 @@ class Running:
 
 
 GEARS = ("portable",) if PURE else ("portable", "native")
-ADAPTERS = tuple(f"{loop}-{gear}" for loop in ("asyncio", "uvloop", "trio", "threads") for gear in GEARS)
+ADAPTERS = (*(f"{loop}-{gear}" for loop in ("asyncio", "uvloop", "trio", "threads") for gear in GEARS), "trio-tasks")
 """Every loop in every gear that there is."""
 
 

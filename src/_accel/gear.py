@@ -1,23 +1,62 @@
-"""The gear of an adapter: what reads, writes and watches its sockets.
+"""The gear of an adapter: what opens, reads, writes, watches and closes its sockets.
 
-`Gear` is the portable one: the socket's own methods, and the loop's way to watch. `_accel/poll.pyx` has the native one, of
-the same interface: system calls without the GIL, and all sockets in one epoll set of its own.
+`Gear` is the portable one: the methods of socket objects, and the loop's way to watch. `_accel/poll.pyx` has the native one,
+of the same interface: system calls by file descriptor, and all sockets in one epoll set of its own.
+
+What is not done is said by numbers, minus the errno: errors of sockets are everyday events here.
 """
 
 from __future__ import annotations
 
 import errno
+import selectors
 import socket
+import struct
+import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from contextlib import suppress
+from time import monotonic
+from typing import Any
 
 AGAIN = -errno.EAGAIN
 
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+"""What a socket can be watched for."""
+
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER on, for 0 seconds: closing sends RST and drops what is unsent."""
+
+NODELAY_IS_INHERITED = sys.platform == "linux"
+"""An accepted socket sends small pieces at once if the listening one does."""
+
+
+def peer_name(address: Any) -> tuple[str, int]:
+    """(address without zone, port) of what `accept` returned; `("", 0)` on a Unix socket."""
+    if isinstance(address, tuple):
+        return address[0].partition("%")[0], address[1]
+    return "", 0
+
+
+def no_delay(sock: socket.socket) -> None:
+    """Send small pieces at once."""
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        with suppress(OSError):  # gone already: the first read will say so
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
 
 class Watched:
-    """Who is told about a socket. Being told once too often, by an event of before a change, must do no harm."""
+    """A socket and who is told about it. Being told once too often, by an event of before a change, must do no harm.
 
-    __slots__ = ()
+    It is the same object from the first `watch` of a socket to the last. `fd` is the file descriptor, -1 before there is one
+    and after the end; `sock` the socket object, None where the native gear does without. `events`: what it is watched for.
+    """
+
+    __slots__ = ("events", "fd", "sock")
+
+    def __init__(self, fd: int = -1, sock: Any = None) -> None:
+        self.fd = fd
+        self.sock = sock
+        self.events = 0
 
     def on_readable(self) -> None:
         """There is something to read, or to accept."""
@@ -26,42 +65,108 @@ class Watched:
         """There is room to write, or a connection attempt has ended."""
 
 
-class HasFileno(Protocol):
-    """A socket, or something else that a loop can watch."""
-
-    def fileno(self) -> int:
-        """Its file descriptor."""
-
-
-Watch = Callable[[Any, Callable[[], object] | None, Callable[[], object] | None], None]
+Watch = Callable[[int, Callable[[], object] | None, Callable[[], object] | None], None]
 
 
 class Gear:
-    """Portable. `watch_loop` is `Driver.watch`."""
+    """Portable. `watch_loop` is `Driver.watch`; None for a gear that waits for sockets itself."""
 
-    __slots__ = ("_watch_loop",)
+    __slots__ = ("_space", "_watch_loop", "accepted", "peer")
 
-    def __init__(self, watch_loop: Watch) -> None:
+    def __init__(self, watch_loop: Watch | None) -> None:
         self._watch_loop = watch_loop
+        self._space: Any = None
+        self.accepted: Any = None
+        """The socket object of what was accepted last, if this gear has any."""
+        self.peer = ("", 0)
+        """Address (without zone) and port of who it is connected to; `("", 0)` on a Unix socket."""
 
-    def receive(self, sock: socket.socket, fd: int, buffer: memoryview) -> int:
-        """Read once into `buffer`: how many bytes came (0: end of file), or minus the errno; `AGAIN` if nothing is there."""
+    def now(self) -> float:
+        """The time on `time.monotonic`."""
+        return monotonic()
+
+    def read_into(self, space: memoryview) -> None:
+        """`space` is what `receive` reads into."""
+        self._space = space
+
+    def receive(self, watched: Watched) -> int:
+        """Read once: how many bytes came (0: end of file), or minus the errno; `AGAIN` if nothing is there."""
         try:
-            return sock.recv_into(buffer)
+            count: int = watched.sock.recv_into(self._space)
         except (BlockingIOError, InterruptedError):
             return AGAIN
         except OSError as error:
             return -(error.errno or errno.EIO)
+        return count
 
-    def send(self, sock: socket.socket, fd: int, data: bytes | memoryview) -> int:
+    def send(self, watched: Watched, data: bytes | memoryview) -> int:
         """Write once: how many bytes the kernel took, or minus the errno; `AGAIN` if the socket is full."""
         try:
-            return sock.send(data)
+            count: int = watched.sock.send(data)
         except (BlockingIOError, InterruptedError):
             return AGAIN
         except OSError as error:
             return -(error.errno or errno.EIO)
+        return count
 
-    def watch(self, watched: Watched, sock: HasFileno, reading: bool, writing: bool) -> None:
-        """From now on tell `watched` when `sock` is readable, writable. Both False comes last, before it is closed."""
-        self._watch_loop(sock, watched.on_readable if reading else None, watched.on_writable if writing else None)
+    def watch(self, watched: Watched, reading: bool, writing: bool) -> None:
+        """From now on tell `watched` when its socket is readable, writable. Both False comes last, before it is closed."""
+        events = (READ if reading else 0) | (WRITE if writing else 0)
+        if events != watched.events and self._watch_loop is not None:
+            watched.events = events
+            read = watched.on_readable if reading else None
+            self._watch_loop(watched.fd, read, watched.on_writable if writing else None)
+
+    def accept(self, listening: Watched) -> int:
+        """The descriptor of a connection that waits (see `accepted` and `peer`), or minus the errno; `AGAIN` if none does."""
+        try:
+            self.accepted, address = listening.sock.accept()
+        except (BlockingIOError, InterruptedError):
+            return AGAIN
+        except OSError as error:
+            return -(error.errno or errno.EIO)
+        self.accepted.setblocking(False)
+        if not NODELAY_IS_INHERITED:
+            no_delay(self.accepted)
+        self.peer = peer_name(address)
+        number: int = self.accepted.fileno()
+        return number
+
+    def connect(self, watched: Watched, family: int, address: Any) -> bool:
+        """Begin to connect a new socket, which is that of `watched` then. True if it is connected already; or OSError."""
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            no_delay(sock)
+            code = sock.connect_ex(address)
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, "cannot connect")
+        except BaseException:
+            sock.close()
+            raise
+        watched.sock = sock
+        watched.fd = sock.fileno()
+        return code == 0
+
+    def take_error(self, watched: Watched) -> int:
+        """The errno that waits on the socket, 0 for none; it is told once."""
+        code: int = watched.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return code
+
+    def finish(self, watched: Watched) -> int:
+        """Half close: no more will be sent. 0, or minus the errno."""
+        try:
+            watched.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            return -(error.errno or errno.EIO)
+        return 0
+
+    def drop(self, watched: Watched, reset: bool) -> None:
+        """Close the socket; with `reset`, so that the peer gets RST."""
+        self.watch(watched, False, False)
+        if reset:
+            with suppress(OSError):  # gone already
+                watched.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        watched.sock.close()
+        watched.sock = None
+        watched.fd = -1

@@ -54,31 +54,28 @@ async def serve(
 
 class _Driver(Driver):
     def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop, poller: Poller | None) -> None:
-        super().__init__(proxy, loop.time, poller)
+        # libuv (uvloop) stops watching a socket at its first error, though there may be data before it. asyncio's own loop
+        # goes on, which saves a system call for each read.
+        own = isinstance(loop, asyncio.SelectorEventLoop)
+        super().__init__(proxy, poller, errors_once=poller is None and not own)
         self._poller = poller
-        # libuv (uvloop) stops watching a socket at its first error, though there may be data before it.
-        self.errors_once = poller is None
         self.drained = asyncio.Event()
         self._loop = loop
+        self._read: set[int] = set()
+        self._written: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._lookups: set[asyncio.Task[None]] = set()
         if poller is not None:
             loop.add_reader(poller.fileno(), poller.turn, 0.0)
 
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
-        if read is None:
-            self._loop.remove_reader(sock.fileno())
-        else:
-            self._loop.add_reader(sock.fileno(), read)
-        if write is None:
-            self._loop.remove_writer(sock.fileno())
-        else:
-            self._loop.add_writer(sock.fileno(), write)
+    def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
+        _switch(fd, read, self._read, self._loop.add_reader, self._loop.remove_reader)
+        _switch(fd, write, self._written, self._loop.add_writer, self._loop.remove_writer)
 
-    def arm(self, when: float) -> None:
+    def arm(self, delay: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self.on_timer)
+        self._timer = self._loop.call_later(delay, self.on_timer)
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         task = self._loop.create_task(self._resolve(link, host, port))
@@ -106,3 +103,16 @@ class _Driver(Driver):
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()
+
+
+def _switch(
+    fd: int, callback: Callback | None, watched: set[int], add: Callable[..., object], remove: Callable[[int], object]
+) -> None:
+    """Have `fd` watched in one direction or not; the loop is asked only if that is a change. `watched` is what is."""
+    if callback is not None:
+        if fd not in watched:
+            watched.add(fd)
+            add(fd, callback)
+    elif fd in watched:
+        watched.remove(fd)
+        remove(fd)

@@ -1,16 +1,30 @@
+cimport cython
+
+cdef class Driver
+
 from .._accel.gear cimport Gear
+from ..core.commands cimport SendData
+from ..core.proxy.hub cimport ReverseProxy
+from .link cimport Link
+
+cdef double NEVER
 
 
 cdef class Driver:
-    cdef public object proxy
-    cdef public object now
+    cdef public ReverseProxy proxy
     cdef public Gear gear
+    cdef public bint errors_once
     cdef public set links
-    cdef public dict listening
-    cdef public object armed
+    cdef public list doors
+    cdef public double armed
     cdef double _not_before
-    cdef object _accept_again
+    cdef double _accept_again
     cdef bint _draining
 
-    cpdef settle(self)
+    @cython.locals(send=SendData, link=Link, when=double)
+    cdef carry_on(self)
+    cpdef report(self, error)
+    cpdef rest(self)
+    cpdef on_timer(self)
+    cdef _carry_out(self, command)
     cdef _call_at(self, double when)

@@ -9,22 +9,21 @@ A bug in the core (an exception that gets out of it) costs the connection it hap
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
-from .._accel.gear import Gear
+from .._accel.gear import Gear, no_delay
 from ..core.commands import Close, CloseConnection, OpenUpstream, PauseReading, SendData
-from .gear import Callbacks
-from .link import Link, peer_name, reason_of
-from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses, literal_family
+from ..core.proxy.timers import NEVER
+from .door import Door
+from .link import Link, reason_of
+from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
-    from ..core.proxy.channel import Channel
+    from ..core.commands import Command
     from ..core.proxy.hub import ReverseProxy
     from ..core.proxy.policy import Listener
 
@@ -34,9 +33,6 @@ Callback = Callable[[], object]
 
 Bindings = Sequence[tuple["Listener", socket.socket]]
 """Which listening socket belongs to which listener. An adapter owns the sockets and closes them when it stops."""
-
-ACCEPT_BATCH = 64
-"""Connections accepted before others get their turn."""
 
 ACCEPT_PAUSE = 0.5
 """Seconds without accepting after the system refused (mostly: out of file descriptors). They wait in the backlog."""
@@ -48,36 +44,36 @@ BUG_PAUSE = 1.0
 class Driver:
     """Runs a `ReverseProxy` on some event loop: make a subclass with the loop's way to `watch` a socket.
 
-    `now` is the loop's monotonic clock. A loop that can be told to call something at a time overrides `arm`; one that
-    waits with a timeout asks `timeout` before and calls `tick` after. `resolve` blocks unless it is overridden.
+    A loop that can be told to call something later overrides `arm`; one that waits with a timeout asks `timeout` before and
+    calls `tick` after. `resolve` blocks unless it is overridden. Time is `time.monotonic`.
     """
 
-    errors_once = False  # does the loop report a socket's error (a reset) once only, even if there is data before it?
-
-    def __init__(self, proxy: ReverseProxy, now: Callable[[], float], gear: Gear | None = None) -> None:
+    def __init__(self, proxy: ReverseProxy, gear: Gear | None = None, *, errors_once: bool = False) -> None:
+        """`errors_once`: the loop reports a socket's error (a reset) once only, even if there is data before it."""
         self.proxy = proxy
-        self.now = now
         self.gear = Gear(self.watch) if gear is None else gear
+        self.gear.read_into(proxy.read_buffer)
+        self.errors_once = errors_once
         self.links: set[Link] = set()
-        self.listening: dict[socket.socket, Listener] = {}
-        self.armed: float | None = None
-        """When `on_timer` is to be called; None for never."""
+        self.doors: list[Door] = []
+        self.armed = NEVER
+        """When `on_timer` is to be called."""
         self._not_before = 0.0
-        self._accept_again: float | None = None
+        self._accept_again = NEVER
         self._draining = False
 
     # What each loop does in its own way
 
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
-        """From now on call `read` whenever `sock` is readable, and `write` whenever it is writable; None: do not.
+    def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
+        """From now on call `read` whenever the socket `fd` is readable, and `write` whenever it is writable; None: do not.
 
-        Two times None is also what comes last, before `sock` is closed. Called only when something changes. A callback
+        Two times None is also what comes last, before the socket is closed. Called only when something changes. A callback
         that is called once too often, by an event of before the change, does no harm.
         """
         raise NotImplementedError
 
-    def arm(self, when: float) -> None:
-        """Call `on_timer` at `when`, not at the time set before."""
+    def arm(self, delay: float) -> None:
+        """Call `on_timer` in `delay` seconds, not at the time set before."""
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         """Look the name up, then call `link.connect` or `link.connect_failed`, and `settle`."""
@@ -97,84 +93,82 @@ class Driver:
         """Start to accept. The sockets belong to us from now on."""
         for listener, sock in bindings:
             sock.setblocking(False)
-            self.listening[sock] = listener
-            self._watch_accept(sock, True)
+            no_delay(sock)
+            door = Door(self, listener, sock)
+            self.doors.append(door)
+            self.gear.watch(door, True, False)
 
     def timeout(self) -> float | None:
         """For how long a loop may wait for sockets; None for ever."""
-        return None if self.armed is None else max(0.0, self.armed - self.now())
+        return None if self.armed == NEVER else max(0.0, self.armed - self.gear.now())
 
     def tick(self) -> None:
         """Call the timer if it is due."""
-        if self.armed is not None and self.armed <= self.now():
+        if self.armed <= self.gear.now():
             self.on_timer()
 
     def settle(self) -> None:
         """Carry out the core's commands until there are none, and arm the timer."""
+        self.carry_on()
+
+    def carry_on(self) -> None:
+        """The same; only in here, so that it is a call in C although each loop makes a subclass in Python."""
         proxy = self.proxy
         try:
             while (command := proxy.next_command()) is not None:
-                channel = command.channel
-                link: Link | None = channel.transport
-                try:
-                    if isinstance(command, OpenUpstream):
-                        self._open(channel, command.address)
-                    elif link is None:
-                        pass  # lost before the core's wish came
-                    elif isinstance(command, SendData):
-                        link.flush()
-                    elif isinstance(command, CloseConnection):
-                        link.close(command.how)
-                    elif isinstance(command, PauseReading):
-                        link.pause()
-                    else:
-                        link.resume()
-                except Exception as error:
-                    self._fail(channel, error)
-            when = proxy.get_timer()
+                if type(command) is SendData:  # nearly all of them
+                    send = command
+                    link = send.channel.transport
+                    if link is not None:
+                        try:
+                            link.flush(proxy.now)  # the time of the call that led to it
+                        except Exception as error:
+                            link.fail(error)
+                else:
+                    self._carry_out(command)
+            when = proxy.deadline()
         except Exception as error:  # not to be blamed on one channel
             self.report(error)
             return
-        if when is not None:
+        if when < self.armed:
             self._call_at(max(when, self._not_before))
         if self._draining and proxy.drained:
             self.on_drained()
 
     def on_timer(self) -> None:
         """The time of the timer has come."""
-        self.armed = None
-        now = self.now()
-        if self._accept_again is not None and self._accept_again <= now:
-            self._accept_again = None
-            for sock in self.listening:
-                self._watch_accept(sock, True)
-        elif self._accept_again is not None:
-            self._call_at(self._accept_again)
+        self.armed = NEVER
+        now = self.gear.now()
+        if self._accept_again <= now:
+            self._accept_again = NEVER
+            for door in self.doors:
+                self.gear.watch(door, True, False)
+        self._call_at(self._accept_again)
         try:
             self.proxy.handle_timer(now)
         except Exception as error:
             self._not_before = now + BUG_PAUSE
             self.report(error)
-        self.settle()
+        self.carry_on()
 
     def drain(self) -> None:
         """Stop accepting, let the core finish; `on_drained` is called when it has."""
-        self._close_listening()
+        self._close_doors()
         self._draining = True
         try:
-            self.proxy.drain(self.now())
+            self.proxy.drain(self.gear.now())
         except Exception as error:
             self.report(error)
-        self.settle()
+        self.carry_on()
 
     def close(self) -> None:
         """Let go of everything at once. Connections that are left are reset, so that no answer looks complete."""
-        self._close_listening()
+        self._close_doors()
         try:
-            self.proxy.cut_off(self.now())
+            self.proxy.cut_off(self.gear.now())
         except Exception as error:
             self.report(error)
-        self.settle()
+        self.carry_on()
         for link in list(self.links):  # none, unless something in the core is broken
             link.close(Close.ABORT)
 
@@ -183,68 +177,40 @@ class Driver:
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("bug in the proxy core: %s\n%s", type(error).__name__, where)
 
-    def _open(self, channel: Channel, address: tuple[str, int] | str) -> None:
-        link = OutgoingLink(self, channel)
-        if isinstance(address, str):
-            link.connect([(socket.AF_UNIX, address)])
-        elif (family := literal_family(address[0])) is not None:
-            link.connect([(family, address)])
-        else:
-            self.resolve(link, *address)
-
-    def _fail(self, channel: Channel, error: Exception) -> None:
+    def _carry_out(self, command: Command) -> None:
+        channel = command.channel
         link: Link | None = channel.transport
-        if link is not None:
-            link.fail(error)
-        else:
-            self.report(error)
-
-    def _accept(self, sock: socket.socket) -> None:
-        """Accept what waits on a listening socket, up to `ACCEPT_BATCH`."""
-        if sock not in self.listening:
-            return  # closed by an earlier event of the same batch
-        listener = self.listening[sock]
-        for _ in range(ACCEPT_BATCH):
-            try:
-                conn, address = sock.accept()
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:
-                if error.errno == errno.ECONNABORTED:
-                    continue  # that client has left already
-                log.error("cannot accept on listener %s: %s", listener.name, error.strerror)
-                self._rest()
-                break
-            conn.setblocking(False)
-            try:
-                channel = self.proxy.accept(listener, peer_name(address), self.now())
-            except BaseException as error:
-                conn.close()
-                if not isinstance(error, Exception):
-                    raise
-                self.report(error)
+        try:
+            if isinstance(command, OpenUpstream):
+                OutgoingLink(self, channel).open(command.address)
+            elif link is None:
+                pass  # lost before the core's wish came
+            elif isinstance(command, CloseConnection):
+                link.close(command.how)
+            elif isinstance(command, PauseReading):
+                link.pause()
             else:
-                Link(self, channel, conn)
-        self.settle()
+                link.resume()
+        except Exception as error:
+            link = channel.transport
+            if link is not None:
+                link.fail(error)
+            else:
+                self.report(error)
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Accept nothing for a while."""
-        for sock in self.listening:
-            self._watch_accept(sock, False)
-        self._accept_again = self.now() + ACCEPT_PAUSE
+        for door in self.doors:
+            self.gear.watch(door, False, False)
+        self._accept_again = self.gear.now() + ACCEPT_PAUSE
         self._call_at(self._accept_again)
 
     def _call_at(self, when: float) -> None:
         # A timer that moved back is left alone: it comes early, which does no harm, and is set again then.
-        if self.armed is None or when < self.armed:
+        if when < self.armed:
             self.armed = when
-            self.arm(when)
+            self.arm(max(0.0, when - self.gear.now()))
 
-    def _close_listening(self) -> None:
-        while self.listening:
-            sock, _ = self.listening.popitem()
-            self._watch_accept(sock, False)
-            sock.close()
-
-    def _watch_accept(self, sock: socket.socket, wanted: bool) -> None:
-        self.gear.watch(Callbacks(partial(self._accept, sock)), sock, wanted, False)
+    def _close_doors(self) -> None:
+        while self.doors:
+            self.gear.drop(self.doors.pop(), False)

@@ -44,11 +44,12 @@ def _poller() -> type[Poller] | None:
 
 
 class Callbacks(Watched):
-    """Tells a function when a socket is readable."""
+    """Tells a function when something is readable."""
 
     __slots__ = ("_read",)
 
-    def __init__(self, read: Callable[[], object]) -> None:
+    def __init__(self, fd: int, read: Callable[[], object]) -> None:
+        super().__init__(fd)
         self._read = read
 
     def on_readable(self) -> None:

@@ -1,14 +1,20 @@
 cimport cython
 
+cdef class Link
+
 from .._accel.gear cimport Gear, Watched
+from ..core.proxy.channel cimport Channel
+from .driver cimport Driver
+
+cdef int AGAIN
+cdef object HALF, ABORT
 
 
 cdef class Link(Watched):
-    cdef public object driver
+    cdef public Driver driver
     cdef public Gear gear
-    cdef public object channel
-    cdef public object sock
-    cdef public int fd
+    cdef public Channel channel
+    cdef public bint alive
     cdef public bint reading
     cdef public bint writing
     cdef public bint ended
@@ -20,21 +26,18 @@ cdef class Link(Watched):
 
     # What the core asks for
     @cython.locals(count=Py_ssize_t, size=Py_ssize_t)
-    cpdef flush(self)
+    cpdef flush(self, double now)
     cpdef pause(self)
     cpdef resume(self)
     cpdef close(self, how=*)
     cpdef lost(self, str reason, how=*)
     cpdef fail(self, error)
 
-    @cython.locals(count=Py_ssize_t)
-    cdef bint _read(self, sock, bint failed=*) except -1
+    cdef bint _read(self, bint failed=*) except -1
     cdef _read_the_rest(self)
-    cdef _look_for_an_error(self, sock)
+    cdef _look_for_an_error(self)
     cdef _set_reading(self, bint wanted)
     cdef _watch_write(self, bint wanted)
 
     # For OutgoingLink too
-    cpdef established(self, sock)
-    cpdef watch(self, sock)
-    cpdef drop(self, sock, bint reset=*)
+    cpdef established(self)

@@ -1,7 +1,7 @@
 """One channel's socket: what every adapter does with it in the same way.
 
-The loops differ in how they say that a socket is ready, so that is all they are asked for (`Driver.watch`). Reading,
-writing and closing are here, on a plain non-blocking socket:
+The loops differ in how they say that a socket is ready, so that is all they are asked for (`Driver.watch`). When to read,
+write and close is here, how is the gear's job:
 
 * one read for each readiness, so that no peer can keep the loop for itself;
 * a write takes what the core has queued, and exactly what the kernel accepted is reported, at once;
@@ -11,9 +11,6 @@ writing and closing are here, on a plain non-blocking socket:
 from __future__ import annotations
 
 import errno
-import socket
-import struct
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .._accel.gear import AGAIN, Watched
@@ -23,8 +20,7 @@ if TYPE_CHECKING:
     from ..core.proxy.channel import Channel
     from .driver import Driver
 
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER on, for 0 seconds: closing sends RST and drops what is unsent."""
+BOTH, HALF, ABORT = Close.BOTH, Close.HALF, Close.ABORT
 
 LAST_READS = 16
 """How often a socket is read after its connection failed, at most."""
@@ -35,82 +31,78 @@ def reason_of(error: Exception) -> str:
     return errno.errorcode.get(getattr(error, "errno", None) or 0, type(error).__name__)
 
 
-def peer_name(address: Any) -> tuple[str, int]:
-    """(address without zone, port) of what `accept` returned; `("", 0)` on a Unix socket."""
-    if isinstance(address, tuple):
-        return address[0].partition("%")[0], address[1]
-    return "", 0
-
-
 class Link(Watched):
     """The socket of one channel; `channel.transport` while there is one.
 
-    `sock` is None before it is connected and after the end. `reading` is what the core wants, `ended` that the peer
-    will send no more, `writing` that we wait for room in the socket.
+    `alive`: it is connected, and not closed. `reading` is what the core wants, `ended` that the peer will send no more,
+    `writing` that we wait for room in the socket. `closed`: that was the end.
     """
 
-    __slots__ = ("channel", "closed", "driver", "ended", "fd", "gear", "reading", "sock", "writing")
+    __slots__ = ("alive", "channel", "closed", "driver", "ended", "gear", "reading", "writing")
 
-    def __init__(self, driver: Driver, channel: Channel, sock: socket.socket | None = None) -> None:
+    def __init__(self, driver: Driver, channel: Channel, fd: int = -1, sock: Any = None) -> None:
+        self.fd = fd
+        self.sock = sock
+        self.events = 0
         self.driver = driver
         self.gear = driver.gear
-        self.fd = -1
         self.channel = channel
-        self.sock: socket.socket | None = None
+        self.alive = False
         self.reading = True
         self.writing = False
         self.ended = False
         self.closed = False
         channel.transport = self
         driver.links.add(self)
-        if sock is not None:
-            self.established(sock)
+        if fd >= 0:
+            self.established()
 
     # What the loop reports
 
     def on_readable(self) -> None:
         """There is something to read."""
-        if self.sock is None or not self.reading:
+        if not self.alive or not self.reading:
             return  # closed or paused by an earlier event of the same batch
-        if self._read(self.sock):
-            if self.driver.errors_once and self.sock is not None:
-                self._look_for_an_error(self.sock)
-            self.driver.settle()
+        if self._read():
+            if self.driver.errors_once and self.alive:
+                self._look_for_an_error()
+            self.driver.carry_on()
 
     def on_writable(self) -> None:
         """There is room to write."""
-        if self.sock is None:
+        if not self.alive:
             return
         try:
-            self.flush()
+            self.flush(self.gear.now())
         except Exception as error:  # a bug in the core ends this connection only
             self.fail(error)
-        self.driver.settle()
+        self.driver.carry_on()
 
     # What the core asks for
 
-    def flush(self) -> None:
+    def flush(self, now: float) -> None:
         """Send what the channel has until nothing is left or the socket is full."""
-        channel, driver = self.channel, self.driver
-        while self.sock is not None:
+        channel, gear = self.channel, self.gear
+        while self.alive:
             data = channel.data_to_send()
             size = len(data)
             if not size:
-                self._watch_write(False)
-                return
-            count = self.gear.send(self.sock, self.fd, data)
+                break
+            count = gear.send(self, data)
             del data  # the core cannot resize its buffer while we hold a view of it
-            if count == AGAIN:
-                self._watch_write(True)
-                return
-            if count < 0:
+            if count >= 0:
+                channel.data_sent(count, now)
+            elif count != AGAIN:
                 self._read_the_rest()
                 self.lost(errno.errorcode.get(-count, "EIO"))
                 return
-            channel.data_sent(count, driver.now())
             if count < size:
                 self._watch_write(True)
                 return
+            if not channel.unsent:
+                break
+        if self.writing:
+            self._watch_write(False)
 
     def pause(self) -> None:
         """Stop reading."""
@@ -120,49 +112,46 @@ class Link(Watched):
         """Go on reading."""
         self._set_reading(True)
 
-    def close(self, how: Close = Close.BOTH) -> None:
+    def close(self, how: Close = BOTH) -> None:
         """Close in the way that `how` says; after BOTH and ABORT the channel is never called again."""
-        sock = self.sock
-        if how is Close.HALF:
-            if sock is not None:
-                try:
-                    sock.shutdown(socket.SHUT_WR)
-                except OSError as error:  # reset by the peer meanwhile
-                    self.lost(reason_of(error))
+        if how is HALF:
+            if self.alive:
+                code = self.gear.finish(self)
+                if code < 0:  # reset by the peer meanwhile
+                    self.lost(errno.errorcode.get(-code, "EIO"))
             return
         if self.closed:
             return
         self.closed = True
-        self.sock = None
+        self.alive = False
         self.channel.transport = None
         self.driver.links.discard(self)
-        if sock is not None:
-            self.drop(sock, reset=how is Close.ABORT)
+        if self.fd >= 0:
+            self.gear.drop(self, how is ABORT)
 
-    def lost(self, reason: str, how: Close = Close.BOTH) -> None:
+    def lost(self, reason: str, how: Close = BOTH) -> None:
         """Close the socket and tell the core that it is gone."""
         if self.closed:
             return
         self.close(how)
         try:
-            self.channel.connection_lost(self.driver.now(), reason)
+            self.channel.connection_lost(self.gear.now(), reason)
         except Exception as error:
             self.driver.report(error)
 
     def fail(self, error: Exception) -> None:
         """The core raised `error` while it dealt with this channel: report it, and cut the connection off."""
         self.driver.report(error)
-        self.lost("internal_error", Close.ABORT)
+        self.lost("internal_error", ABORT)
 
     # Reading
 
-    def _read(self, sock: socket.socket, failed: bool = False) -> bool:
+    def _read(self, failed: bool = False) -> bool:
         """Read once. False if nothing was there.
 
         `failed`: the socket's error was taken already; what then reads like an end of file is the reset.
         """
-        channel = self.channel
-        count = self.gear.receive(sock, self.fd, channel.get_buffer())
+        count = self.gear.receive(self)
         if count == AGAIN:
             return False
         if count < 0:
@@ -172,11 +161,11 @@ class Link(Watched):
             return False
         try:
             if count:
-                channel.buffer_updated(count, self.driver.now())
+                self.channel.buffer_updated(count, self.gear.now())
             else:
                 self._set_reading(False)
                 self.ended = True
-                channel.receive_eof(self.driver.now())
+                self.channel.receive_eof(self.gear.now())
         except Exception as error:
             self.fail(error)
         return True
@@ -185,12 +174,12 @@ class Link(Watched):
         """The connection failed: what the peer said before it left (an early answer, mostly) may still be in the socket."""
         for _ in range(LAST_READS):
             # The core may have asked for a pause since: the command comes after what we are in the middle of.
-            if self.sock is None or not self.reading or not self.channel.reading or not self._read(self.sock, True):
+            if not self.alive or not self.reading or not self.channel.reading or not self._read(True):
                 return
 
-    def _look_for_an_error(self, sock: socket.socket) -> None:
+    def _look_for_an_error(self) -> None:
         """For a loop that reports a reset only once: it may have come together with what was just read."""
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = self.gear.take_error(self)
         if code:
             self._read_the_rest()
             self.lost(errno.errorcode.get(code, "unknown"))
@@ -199,33 +188,20 @@ class Link(Watched):
         if self.ended or self.reading == wanted:
             return
         self.reading = wanted
-        if self.sock is not None:
-            self.watch(self.sock)
+        if self.alive:
+            self.gear.watch(self, wanted, self.writing)
 
     def _watch_write(self, wanted: bool) -> None:
-        if self.sock is not None and self.writing != wanted:
+        if self.alive and self.writing != wanted:
             self.writing = wanted
-            self.watch(self.sock)
+            self.gear.watch(self, self.reading, wanted)
 
-    # For `OutgoingLink` too
+    # For `OutgoingLink` and the driver
 
-    def established(self, sock: socket.socket) -> None:
-        """`sock` is connected: it is ours now."""
-        self.sock = sock
-        self.fd = sock.fileno()
-        if sock.family != getattr(socket, "AF_UNIX", None):
-            with suppress(OSError):  # gone already: the first read will say so
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.watch(sock)
-
-    def watch(self, sock: socket.socket) -> None:
-        """Have the loop report what we wait for now."""
-        self.gear.watch(self, sock, self.reading, self.writing)
-
-    def drop(self, sock: socket.socket, reset: bool = False) -> None:
-        """Close `sock`; with `reset`, so that the peer gets RST."""
-        self.gear.watch(self, sock, False, False)
-        if reset:
-            with suppress(OSError):  # gone already
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        sock.close()
+    def established(self) -> None:
+        """The socket is connected."""
+        self.alive = True
+        try:
+            self.gear.watch(self, self.reading, self.writing)
+        except OSError as error:  # the system watches no more
+            self.lost(reason_of(error))

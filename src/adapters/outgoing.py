@@ -6,10 +6,13 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..core.commands import Close
 from .link import Link, reason_of
+
+if TYPE_CHECKING:
+    from ..core.proxy.channel import Channel
+    from .driver import Driver
 
 Address = tuple[int, Any]
 """(address family, socket address)"""
@@ -32,14 +35,23 @@ def found_addresses(infos: Sequence[tuple[Any, ...]]) -> list[Address]:
 
 
 class OutgoingLink(Link):
-    """A link that connects first. `attempt` is the socket that is being connected."""
+    """A link that connects first. `connecting`: an attempt is under way."""
 
-    __slots__ = ("addresses", "attempt")
+    __slots__ = ("addresses", "connecting")
 
-    def __init__(self, driver: Any, channel: Any) -> None:
+    def __init__(self, driver: Driver, channel: Channel) -> None:
         super().__init__(driver, channel)
         self.addresses: list[Address] = []
-        self.attempt: socket.socket | None = None
+        self.connecting = False
+
+    def open(self, address: tuple[str, int] | str) -> None:
+        """Connect to a (host, port) pair, or to the path of a Unix socket."""
+        if isinstance(address, str):
+            self.connect([(socket.AF_UNIX, address)])
+        elif (family := literal_family(address[0])) is not None:
+            self.connect([(family, address)])
+        else:
+            self.driver.resolve(self, *address)
 
     def connect(self, addresses: Sequence[Address]) -> None:
         """Connect to the first of `addresses` that answers, and tell the core."""
@@ -51,68 +63,47 @@ class OutgoingLink(Link):
         if not self.closed:
             self.close()
             try:
-                self.channel.connect_failed(self.driver.now(), reason)
+                self.channel.connect_failed(self.gear.now(), reason)
             except Exception as error:
                 self.driver.report(error)
 
     def on_writable(self) -> None:
         """The attempt has ended; later: there is room to write."""
-        if self.attempt is None:
-            super().on_writable()
+        if not self.connecting:
+            Link.on_writable(self)
+            return
+        if self.closed:
+            return  # given up by an earlier event of the same batch
+        self.connecting = False
+        code = self.gear.take_error(self)
+        if code == 0:
+            self._connected()
         else:
-            self._attempt_ended(self.attempt)
-            self.driver.settle()
-
-    def close(self, how: Close = Close.BOTH) -> None:
-        """Close, or give the attempt up."""
-        if how is not Close.HALF:
-            self._end_attempt()
-        super().close(how)
+            self.gear.drop(self, False)
+            self._connect_next(errno.errorcode.get(code, "unknown"))
+        self.driver.carry_on()
 
     def _connect_next(self, reason: str) -> None:
         while self.addresses and not self.closed:
             family, address = self.addresses.pop(0)
             try:
-                sock = socket.socket(family, socket.SOCK_STREAM)
-            except OSError as error:  # no file descriptor, no IPv6
+                if self.gear.connect(self, family, address):
+                    self._connected()
+                else:
+                    self.gear.watch(self, False, True)
+                    self.connecting = True
+                return
+            except (OSError, OverflowError) as error:  # among others: no file descriptor, no IPv6, no port number
                 reason = reason_of(error)
-                continue
-            sock.setblocking(False)
-            try:
-                code = sock.connect_ex(address)
-            except (OSError, OverflowError) as error:  # a path that is too long, no port number
-                code, reason = -1, type(error).__name__
-            if code == 0:
-                self._connected(sock)
-                return
-            if code == errno.EINPROGRESS:
-                self.attempt = sock
-                self.writing = True
-                self.gear.watch(self, sock, False, True)
-                return
-            reason = errno.errorcode.get(code, reason)
-            sock.close()
+                if self.fd >= 0:  # it cannot be watched
+                    self.gear.drop(self, False)
         self.connect_failed(reason)
 
-    def _attempt_ended(self, sock: socket.socket) -> None:
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code == 0:
-            self.attempt = None
-            self.writing = False
-            self._connected(sock)
-        else:
-            self._end_attempt()
-            self._connect_next(errno.errorcode.get(code, "unknown"))
-
-    def _end_attempt(self) -> None:
-        if self.attempt is not None:
-            self.drop(self.attempt)
-            self.attempt = None
-            self.writing = False
-
-    def _connected(self, sock: socket.socket) -> None:
-        self.established(sock)
+    def _connected(self) -> None:
+        self.established()
+        if self.closed:
+            return
         try:
-            self.channel.connected(self.driver.now())
+            self.channel.connected(self.gear.now())
         except Exception as error:
             self.fail(error)

@@ -1,14 +1,12 @@
-"""lockgate on threads: one `selectors` loop for each proxy, in a thread of its own.
+"""lockgate on threads: one loop for each proxy, in a thread of its own.
 
 Connections never move between loops and nothing is shared but the listening sockets' queue, so there are no locks.
 """
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,13 +14,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .driver import Bindings, Callback, Driver
+from .driver import Bindings, Driver
 from .gear import Callbacks, native_gear
 from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .selector import SelectorGear
 
 if TYPE_CHECKING:
-    from .._accel.gear import Gear
     from .._accel.poll import Poller
     from ..core.proxy.hub import ReverseProxy
 
@@ -71,8 +69,7 @@ def serve(
     `gear`: `native` blocks in an epoll set of its own, `portable` in a `selectors` one; `auto` takes the native one where it
     is compiled.
     """
-    poller = native_gear(gear)
-    driver = _Driver(proxy) if poller is None else _NativeDriver(proxy, poller)
+    driver = _Driver(proxy, native_gear(gear) or SelectorGear())
     try:
         driver.listen(bindings)
         if stop is not None:
@@ -129,46 +126,32 @@ class Server:
 
 
 class _Driver(Driver):
-    def __init__(self, proxy: ReverseProxy, gear: Gear | None = None) -> None:
-        super().__init__(proxy, time.monotonic, gear)
+    def __init__(self, proxy: ReverseProxy, sockets: Poller | SelectorGear) -> None:
+        super().__init__(proxy, sockets)
         self.drained = False
-        self._selector = selectors.DefaultSelector()
+        self._sockets = sockets
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
-        self.gear.watch(Callbacks(self._on_woken), self._woken, True, False)
+        self.gear.watch(Callbacks(self._woken.fileno(), self._on_woken), True, False)
         self._lookups: ThreadPoolExecutor | None = None
         self._found: deque[tuple[OutgoingLink, Future[Any]]] = deque()
 
     def turn(self) -> None:
         """Wait for something to happen and deal with it."""
-        for key, mask in self._selector.select(self.timeout()):
-            read, write = key.data
-            if mask & selectors.EVENT_WRITE:
-                write()
-            if mask & selectors.EVENT_READ:
-                read()
+        timeout = self.timeout()
+        self._sockets.turn(-1.0 if timeout is None else timeout)
         self.tick()
 
     def on_stop(self, stop: Stop) -> None:
         """Drain when `stop` is set."""
 
         def begin() -> None:
-            self.gear.watch(Callbacks(begin), stop, False, False)
+            self.gear.watch(asked, False, False)
             self.drain()
 
-        self.gear.watch(Callbacks(begin), stop, True, False)
-
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
-        events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
-        watched = sock in self._selector.get_map()
-        if not events:
-            if watched:
-                self._selector.unregister(sock)
-        elif watched:
-            self._selector.modify(sock, events, (read, write))
-        else:
-            self._selector.register(sock, events, (read, write))
+        asked = Callbacks(stop.fileno(), begin)
+        self.gear.watch(asked, True, False)
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         if self._lookups is None:
@@ -202,21 +185,6 @@ class _Driver(Driver):
         super().close()
         if self._lookups is not None:
             self._lookups.shutdown(wait=False, cancel_futures=True)
-        self._selector.close()
+        self._sockets.close()
         self._waker.close()
         self._woken.close()
-
-
-class _NativeDriver(_Driver):
-    def __init__(self, proxy: ReverseProxy, poller: Poller) -> None:
-        super().__init__(proxy, poller)
-        self._poller = poller
-
-    def turn(self) -> None:
-        timeout = self.timeout()
-        self._poller.turn(-1.0 if timeout is None else timeout)
-        self.tick()
-
-    def close(self) -> None:
-        super().close()
-        self._poller.close()

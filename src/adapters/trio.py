@@ -1,21 +1,23 @@
 """lockgate on trio.
 
-One task waits for each socket that is being read, another one only while a write or a connection attempt has to wait;
-what they do then is plain synchronous code (`link.py`), so a cancellation can never cut anything in half.
+All sockets are in one set of the native gear or in one selector, and trio watches only that: a task for each socket costs
+several times as much. There is one task for each where a selector cannot be watched (see `NESTED`). What is done when a socket
+is ready is plain synchronous code (`link.py`), so a cancellation can never cut anything in half.
 """
 
 from __future__ import annotations
 
-import math
 import socket
 from typing import TYPE_CHECKING
 
 import trio
 
+from . import selector
 from .driver import Bindings, Callback, Driver
 from .gear import native_gear
 from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .selector import SelectorGear
 
 if TYPE_CHECKING:
     from .._accel.gear import Gear
@@ -41,17 +43,17 @@ async def serve(
     when connections are accepted (`nursery.start`). When `stop` is set, the proxy is drained: running requests finish
     (up to `Limits.drain_timeout`), then this returns. Cancelling cuts all connections off at once.
 
-    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` lets the loop watch each;
-    `auto` takes the native one where it is compiled.
+    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` into a selector of the
+    `selectors` module; `auto` takes the native one where it is compiled.
     """
     async with trio.open_nursery() as nursery:
-        poller = native_gear(gear)
-        driver = _Driver(proxy, nursery, poller)
+        sockets = native_gear(gear) or (SelectorGear() if selector.NESTED else None)
+        driver = _Driver(proxy, nursery, sockets)
         try:
             driver.listen(bindings)
             nursery.start_soon(driver.run_timer)
-            if poller is not None:
-                nursery.start_soon(run_poller, poller)
+            if sockets is not None:
+                nursery.start_soon(turn, sockets)
             task_status.started()
             await (trio.Event() if stop is None else stop).wait()
             driver.drain()
@@ -59,58 +61,61 @@ async def serve(
         finally:
             driver.close()
             nursery.cancel_scope.cancel()
-            if poller is not None:
-                trio.lowlevel.notify_closing(poller.fileno())
-                poller.close()
+            if sockets is not None:
+                trio.lowlevel.notify_closing(sockets.fileno())
+                sockets.close()
 
 
-async def run_poller(poller: Poller) -> None:
-    """Deal with the sockets of the native gear whenever any of them is ready."""
+async def turn(sockets: Poller | SelectorGear) -> None:
+    """Deal with the sockets whenever any of them is ready."""
     while True:
-        await trio.lowlevel.wait_readable(poller.fileno())
-        poller.turn(0.0)
+        await trio.lowlevel.wait_readable(sockets.fileno())
+        sockets.turn(0.0)
 
 
 class _Driver(Driver):
     def __init__(self, proxy: ReverseProxy, nursery: trio.Nursery, gear: Gear | None) -> None:
-        super().__init__(proxy, trio.current_time, gear)
+        super().__init__(proxy, gear)
         self.drained = trio.Event()
         self._nursery = nursery
         self._timer = trio.CancelScope()
-        self._wanted: dict[socket.socket, tuple[Callback | None, Callback | None]] = {}
-        self._waiting: set[tuple[socket.socket, int]] = set()
+        self._wanted: dict[int, tuple[Callback | None, Callback | None]] = {}
+        self._waiting: set[tuple[int, int]] = set()
 
-    def watch(self, sock: socket.socket, read: Callback | None, write: Callback | None) -> None:
+    def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
         if read is None and write is None:
-            self._wanted.pop(sock, None)
-            trio.lowlevel.notify_closing(sock)  # wakes the tasks that wait for it; they end
+            self._wanted.pop(fd, None)
+            trio.lowlevel.notify_closing(fd)  # wakes the tasks that wait for it; they end
             return
-        self._wanted[sock] = read, write
+        self._wanted[fd] = read, write
         for way, callback in enumerate((read, write)):
-            if callback is not None and (sock, way) not in self._waiting:
-                self._waiting.add((sock, way))
-                self._nursery.start_soon(self._wait, sock, way)
+            if callback is not None and (fd, way) not in self._waiting:
+                self._waiting.add((fd, way))
+                self._nursery.start_soon(self._wait, fd, way)
 
-    async def _wait(self, sock: socket.socket, way: int) -> None:
-        """Wait for `sock` to be readable (`way` 0) or writable (1) for as long as that is wanted."""
+    async def _wait(self, fd: int, way: int) -> None:
+        """Wait for `fd` to be readable (`way` 0) or writable (1) for as long as that is wanted."""
         wait = trio.lowlevel.wait_writable if way else trio.lowlevel.wait_readable
-        while self._wanted.get(sock, NOTHING)[way] is not None:
+        while self._wanted.get(fd, NOTHING)[way] is not None:
             try:
-                await wait(sock)
+                await wait(fd)
             except trio.ClosedResourceError:
                 continue  # see `watch`
-            callback = self._wanted.get(sock, NOTHING)[way]
+            callback = self._wanted.get(fd, NOTHING)[way]
             if callback is not None:
                 callback()
-        self._waiting.discard((sock, way))
+        self._waiting.discard((fd, way))
 
-    def arm(self, when: float) -> None:
-        self._timer.deadline = when
+    def arm(self, delay: float) -> None:
+        self._timer.deadline = trio.current_time() + delay
 
     async def run_timer(self) -> None:
         """Call `on_timer` whenever the deadline of the current scope passes."""
         while True:
-            with trio.CancelScope(deadline=math.inf if self.armed is None else self.armed) as self._timer:
+            delay = self.timeout()
+            with trio.CancelScope() as self._timer:
+                if delay is not None:
+                    self.arm(delay)
                 await trio.sleep_forever()
             self.on_timer()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import select
 import socket
@@ -104,7 +105,8 @@ def test_nagle_is_off_in_both_directions(adapter: str, echo_backend: tuple[str, 
         links = [channel.transport for channel in running.proxy.channels]
         assert len(links) == 2
         for link in links:
-            assert link.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            with socket.socket(fileno=os.dup(link.fd)) as sock:
+                assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_slow_reader_holds_the_sender_back(adapter: str) -> None:

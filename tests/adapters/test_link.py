@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support_adapters import EchoHub
 
+from lockgate._accel.gear import peer_name
 from lockgate.adapters.driver import Driver
-from lockgate.adapters.link import Link, peer_name
-from lockgate.adapters.outgoing import literal_family
+from lockgate.adapters.link import Link
+from lockgate.adapters.outgoing import OutgoingLink, literal_family
+from lockgate.core.proxy.channel import Channel
+from lockgate.core.proxy.hub import ReverseProxy
 
 
 class StillDriver(Driver):
     """Watches nothing; the test says what happens."""
 
     def __init__(self) -> None:
-        hub: Any = EchoHub()
-        super().__init__(hub, lambda: 0.0)
+        super().__init__(EchoHub())
         self.watched: list[str] = []
 
-    def watch(self, sock: socket.socket, read: object, write: object) -> None:
+    def watch(self, fd: int, read: object, write: object) -> None:
         self.watched.append(("read" if read else "") + ("write" if write else ""))
 
 
-class RecordingChannel:
+class RecordingChannel(Channel):
     """Notes what it is told."""
 
-    def __init__(self) -> None:
-        self.transport: Any = None
-        self.reading = True
+    def __init__(self, hub: ReverseProxy) -> None:
+        super().__init__(hub)
         self.output = bytearray()
-        self.buffer = memoryview(bytearray(1024))
         self.told: list[Any] = []
 
-    def get_buffer(self) -> memoryview:
-        return self.buffer
-
     def buffer_updated(self, nbytes: int, now: float) -> None:
-        self.told.append(bytes(self.buffer[:nbytes]))
+        self.told.append(bytes(self.get_buffer()[:nbytes]))
 
     def receive_eof(self, now: float) -> None:
         self.told.append("eof")
@@ -48,11 +47,18 @@ class RecordingChannel:
     def connection_lost(self, now: float, reason: str = "") -> None:
         self.told.append(reason)
 
+    def connected(self, now: float) -> None:
+        self.told.append("connected")
+
+    def connect_failed(self, now: float, reason: str) -> None:
+        self.told.append(reason)
+
     def data_to_send(self) -> memoryview:
         return memoryview(self.output)
 
     def data_sent(self, nbytes: int, now: float) -> None:
         del self.output[:nbytes]
+        self.unsent = len(self.output)
 
 
 def make_link() -> tuple[StillDriver, RecordingChannel, Link, socket.socket]:
@@ -62,8 +68,8 @@ def make_link() -> tuple[StillDriver, RecordingChannel, Link, socket.socket]:
         sock, _ = listening.accept()
     sock.setblocking(False)
     driver = StillDriver()
-    channel: Any = RecordingChannel()
-    return driver, channel, Link(driver, channel, sock), peer
+    channel = RecordingChannel(driver.proxy)
+    return driver, channel, Link(driver, channel, sock.fileno(), sock), peer
 
 
 def test_what_came_before_a_reset_is_read_although_writing_failed() -> None:
@@ -73,7 +79,7 @@ def test_what_came_before_a_reset_is_read_although_writing_failed() -> None:
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
     channel.output += b"more of the upload"
-    link.flush()
+    link.flush(0.0)
     assert channel.told[0] == b"413 too much"
     assert link.closed
     assert isinstance(channel.told[-1], str)
@@ -83,7 +89,7 @@ def test_a_full_socket_is_waited_for_only_while_it_is_full() -> None:
     driver, channel, link, peer = make_link()
     size = 30_000_000
     channel.output += bytes(size)
-    link.flush()
+    link.flush(0.0)
     unsent = len(channel.output)
     assert 0 < unsent < size
     assert driver.watched == ["read", "readwrite"]
@@ -115,11 +121,43 @@ def test_events_after_the_end_are_ignored() -> None:
     link.close()
     link.on_readable()
     link.on_writable()
-    link.flush()
+    link.flush(0.0)
     link.lost("late")
     assert channel.told == []
     assert channel.transport is None
     peer.close()
+
+
+class BlindDriver(StillDriver):
+    """Its system watches no more sockets."""
+
+    def watch(self, fd: int, read: object, write: object) -> None:
+        if read or write:
+            raise OSError(errno.ENOSPC, "no more watches")
+
+
+def test_a_socket_that_cannot_be_watched_is_lost() -> None:
+    driver = BlindDriver()
+    channel = RecordingChannel(driver.proxy)
+    near, far = socket.socketpair()
+    link = Link(driver, channel, near.fileno(), near)
+    assert (link.closed, channel.told, channel.transport, driver.links) == (True, ["ENOSPC"], None, set())
+    assert far.recv(1) == b""
+    far.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_connection_that_cannot_be_watched_is_lost_or_has_failed(at_once: bool, tmp_path: Path) -> None:
+    """Over a Unix socket it is there at once, over TCP it is waited for."""
+    driver = BlindDriver()
+    channel = RecordingChannel(driver.proxy)
+    family = socket.AF_UNIX if at_once else socket.AF_INET
+    with socket.socket(family) as listening:
+        listening.bind(str(tmp_path / "s") if at_once else ("127.0.0.1", 0))
+        listening.listen()
+        link = OutgoingLink(driver, channel)
+        link.open(listening.getsockname())
+    assert (link.closed, link.fd, channel.told, driver.links) == (True, -1, ["ENOSPC"], set())
 
 
 @pytest.mark.parametrize(

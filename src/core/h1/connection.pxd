@@ -83,6 +83,7 @@ cdef class H1Connection:
     cpdef send(self, Event event)
     @cython.locals(out=list)
     cpdef bytes data_to_send(self)
+    cpdef list pieces_to_send(self)
     cpdef fail(self, object fault, object message)
     cpdef start_next_cycle(self)
     @cython.locals(state=int, writer=HeadWriter)

@@ -345,11 +345,16 @@ class H1Connection:
 
     def data_to_send(self) -> bytes:
         """Take what is queued; empty if nothing is."""
-        out = self._out
+        out = self.pieces_to_send()
         if out is None:
             return b""
-        self._out = None
         return out[0] if len(out) == 1 else b"".join(out)
+
+    def pieces_to_send(self) -> list[bytes] | None:
+        """The same as it was queued, piece by piece; None if nothing is."""
+        out = self._out
+        self._out = None
+        return out
 
     def fail(self, fault: Fault, message: str) -> None:
         """Give the connection up for a fault that was found above this layer, such as a deadline.

@@ -59,7 +59,7 @@ cdef class Channel:
     cpdef go_on(self)
     cpdef pause(self)
     cpdef resume(self)
-    @cython.locals(data=bytes)
+    @cython.locals(data=bytes, http=H1Connection, tls=TLSConnection, pieces=list)
     cpdef flush(self)
     cpdef close(self)
     cpdef finish_sending(self)

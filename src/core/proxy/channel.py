@@ -86,10 +86,16 @@ class Channel:
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
         """`nbytes` were read into the buffer; 0 means end of file."""
-        if nbytes:
+        if not nbytes:
+            self.receive_eof(now)
+        elif self.tls is None or self.phase != OPEN:
             self.receive_data(cut(self.hub.read_space, 0, nbytes), now)
         else:
-            self.receive_eof(now)
+            self.hub.now = now
+            self._received(nbytes)
+            self.tls.receive_part(self.hub.read_space, nbytes)
+            self.advance()
+            self.hub.settle()
 
     def receive_data(self, data: bytes, now: float) -> None:
         """Bytes came from the peer."""
@@ -232,14 +238,21 @@ class Channel:
 
     def flush(self) -> None:
         """Take what the layers have to send, encrypt it, and tell the adapter."""
-        data = self.http.data_to_send() if self.http is not None else b""
-        if self.tls is not None:
-            if data:
+        http = self.http
+        tls = self.tls
+        data = b""
+        if tls is None:
+            if http is not None:
+                data = http.data_to_send()
+        else:
+            pieces = http.pieces_to_send() if http is not None else None
+            if pieces is not None:
                 try:
-                    self.tls.send(data)
+                    tls.send_pieces(pieces)
                 except TLSError as error:
                     self._tls_failed(error)
-            data = self.tls.data_to_send()
+            if self.tls is not None:
+                data = self.tls.data_to_send()
         if data and self.phase != CLOSED:
             if not self.unsent:
                 self._progress = self.hub.now

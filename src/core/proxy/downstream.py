@@ -352,6 +352,8 @@ class Downstream(Channel):
             self.close()
         else:
             http.start_next_cycle()
+            if self.tls is not None:
+                self.tls.rest()
             self.release()
             self.go_on()
 

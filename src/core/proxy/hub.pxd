@@ -46,7 +46,7 @@ cdef class ReverseProxy:
     @cython.locals(when=double)
     cpdef get_timer(self)
     @cython.locals(when=double)
-    cpdef double deadline(self) except -1
+    cpdef double deadline(self) except? -1
     cpdef handle_timer(self, double now)
     cpdef drain(self, double now)
     cpdef cut_off(self, double now)

@@ -1,0 +1,59 @@
+"""A listening socket: accepts, and gives each connection a channel of the core and a link."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from .._accel.gear import AGAIN, Watched
+from .link import Link
+
+if TYPE_CHECKING:
+    from ..core.proxy.policy import Listener
+    from .driver import Driver
+
+log = logging.getLogger("lockgate.adapters")
+
+ACCEPT_BATCH = 64
+"""Connections accepted before others get their turn."""
+
+
+class Door(Watched):
+    """One of the driver's listening sockets."""
+
+    __slots__ = ("_driver", "listener")
+
+    def __init__(self, driver: Driver, listener: Listener, sock: socket.socket) -> None:
+        super().__init__(sock.fileno(), sock)
+        self._driver = driver
+        self.listener = listener
+
+    def on_readable(self) -> None:
+        """Accept what waits, up to `ACCEPT_BATCH`."""
+        driver = self._driver
+        gear = driver.gear
+        for _ in range(ACCEPT_BATCH):
+            if self.fd < 0:
+                return  # closed by an earlier event of the same batch
+            fd = gear.accept(self)
+            if fd == AGAIN:
+                break
+            if fd == -errno.ECONNABORTED:
+                continue  # that client has left already
+            if fd < 0:
+                log.error("cannot accept on listener %s: %s", self.listener.name, os.strerror(-fd))
+                driver.rest()
+                break
+            try:
+                channel = driver.proxy.accept(self.listener, gear.peer, gear.now())
+            except BaseException as error:
+                gear.drop(Watched(fd, gear.accepted), False)
+                if not isinstance(error, Exception):
+                    raise
+                driver.report(error)
+            else:
+                Link(driver, channel, fd, gear.accepted)
+        driver.carry_on()

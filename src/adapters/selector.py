@@ -1,0 +1,56 @@
+"""The portable gear for a loop of its own, or in another loop that watches all sockets as one: the `selectors` module.
+
+What `_accel/poll.pyx` is in C: the same methods to wait, with socket objects.
+"""
+
+from __future__ import annotations
+
+import selectors
+
+from .._accel.gear import READ, WRITE, Gear, Watched
+
+NESTED = hasattr(selectors.DefaultSelector, "fileno")
+"""Another loop can watch it. Not where it is `select`, as on Windows."""
+
+
+class SelectorGear(Gear):
+    """All sockets in one selector."""
+
+    __slots__ = ("_selector",)
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._selector = selectors.DefaultSelector()
+
+    def fileno(self) -> int:
+        """Readable when any socket is ready. Only if `NESTED`."""
+        number: int = self._selector.fileno()  # type: ignore[attr-defined,unused-ignore]
+        return number
+
+    def close(self) -> None:
+        """Give the selector back. The sockets are not closed."""
+        self._selector.close()
+
+    def watch(self, watched: Watched, reading: bool, writing: bool) -> None:
+        """From now on tell `watched` when its socket is readable, writable. Both False comes last, before it is closed."""
+        events = (READ if reading else 0) | (WRITE if writing else 0)
+        if events == watched.events:
+            return
+        if not events:
+            self._selector.unregister(watched.fd)
+        elif watched.events:
+            self._selector.modify(watched.fd, events, watched)
+        else:
+            self._selector.register(watched.fd, events, watched)
+        watched.events = events
+
+    def turn(self, timeout: float) -> int:
+        """Wait for at most `timeout` seconds (below 0: for ever), tell who is ready, and return how many there were."""
+        ready = self._selector.select(None if timeout < 0 else timeout)
+        for key, mask in ready:
+            watched = key.data
+            if mask & WRITE:
+                watched.on_writable()
+            if mask & READ:
+                watched.on_readable()
+        return len(ready)
