@@ -191,7 +191,10 @@ class TLSConnection:
             self._store(data)
 
     def receive_part(self, buffer: bytearray, size: int) -> None:
-        """The same for the first `size` bytes of a buffer that is read into again: nothing of it is kept but copies."""
+        """Store ciphertext: the first `size` bytes of a buffer that is read into again, so only copies are kept.
+
+        Raises ValueError if it has not so many.
+        """
         if not 0 <= size <= len(buffer):
             raise ValueError("there are not so many bytes in the buffer")
         if self._receiving or self._state == _HANDSHAKE:
@@ -259,7 +262,7 @@ class TLSConnection:
             raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
         self._encrypt(data, 0, len(data))
 
-    def send_pieces(self, pieces: list[Bytes]) -> None:
+    def send_pieces(self, pieces: list[bytes] | list[Bytes]) -> None:
         """Encrypt what these amount to together, in as few records as possible: `send` for a list.
 
         Small pieces are joined to full records; whole records of a large one are encrypted from where they lie.

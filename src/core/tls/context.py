@@ -138,6 +138,8 @@ def server_context(
         raise ContextError("a server needs a certificate and its private key")
     context = _new_context(SSL.TLS_SERVER_METHOD, options)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+    # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
+    context.set_mode(NO_AUTO_CHAIN)
     sent: list[x509.Certificate] = []
     for chain_pem, key_pem in pairs:
         for certificate in _use_pair(context, chain_pem, key_pem):
@@ -213,8 +215,7 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
     context.set_min_proto_version(VERSIONS[options.min_version])
     context.set_max_proto_version(VERSIONS[options.max_version])
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-    # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS | NO_AUTO_CHAIN)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     try:
         context.set_cipher_list(options.ciphers.encode())
     except SSL.Error:
