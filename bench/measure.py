@@ -12,14 +12,18 @@ from pathlib import Path
 PROC = Path("/proc")
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
     with suppress(OSError):
         for task in (PROC / str(pid) / "task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += tree(int(child))
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    return [pid, *(process for child in children(pid) for process in tree(child))]
 
 
 def cpu_seconds(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""The arithmetic of bench/compare.py: what is reported is what was measured. No load is made here."""
+"""The arithmetic of the benchmarks: what is reported is what was measured. No load is made here."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+
+from lockgate.server import config
+from lockgate.server.check import prepare
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -21,7 +25,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Its modules, which are imported as when `compare.py` runs, and forgotten afterwards."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(BENCH)
-    names = ("report", "chart", "scenarios", "measure", "configs", "load")
+    names = ("report", "chart", "scenarios", "measure", "configs", "load", "instructions", "compare", "servers")
     modules: dict[str, ModuleType] = {name: import_module(name) for name in names}
     yield SimpleNamespace(**modules)
     for name in set(sys.modules) - before:
@@ -97,7 +101,7 @@ def test_cpu_is_that_of_the_whole_tree(bench):
 def test_resumption_that_does_not_happen_gives_no_figure(bench, monkeypatch):
     load = bench.load.Load(100, 1.0, resumed=94)
     monkeypatch.setattr(bench.load, "handshakes", lambda *args, **kwargs: load)
-    settings = bench.scenarios.Bench(Path(), 1, 0, 1)
+    settings = bench.scenarios.Bench(Path(), 1, "0", "1", ("0,1", "0,1"))
     running = SimpleNamespace(port=1, cpu=time.process_time())
     resumed = next(scenario for scenario in bench.scenarios.SCENARIOS if scenario.name == "resumed")
     with pytest.raises(bench.scenarios.UnusableError, match="only 94 of 100"):
@@ -107,10 +111,132 @@ def test_resumption_that_does_not_happen_gives_no_figure(bench, monkeypatch):
 @pytest.mark.parametrize(("reached", "told"), [(899.0, None), (900.0, 5)])
 def test_a_terminator_that_does_not_keep_up_has_no_latency(bench, monkeypatch, reached, told):
     monkeypatch.setattr(bench.load, "latencies", lambda *args: (reached, [1] * 98 + [4, 5]))
-    settings = bench.scenarios.Bench(Path(), 1, 0, 1)
+    settings = bench.scenarios.Bench(Path(), 1, "0", "1", ("0,1", "0,1"))
     scenario = bench.scenarios.latency(1000)
     if told is None:
         with pytest.raises(bench.scenarios.UnusableError, match="899 of 1000 requests per second, with a p99 of 5 us"):
             scenario.sample(settings, SimpleNamespace(port=1))
     else:
         assert scenario.sample(settings, SimpleNamespace(port=1)).value == told
+
+
+def test_groups_of_scenarios_are_measured_only_when_asked_for(bench):
+    groups = {scenario.name: scenario.group for scenario in bench.scenarios.SCENARIOS}
+    assert [name for name, group in groups.items() if group == "many"] == [
+        "many-1", "many-64", "many-1000", "many-10000",
+    ]  # fmt: skip
+    assert [name for name, group in groups.items() if group == "routes"] == ["routes-1", "routes-100", "routes-10000"]
+    assert [name for name, group in groups.items() if not group] == [
+        "small", "10k", "download", "upload", "handshake", "resumed", "idle",
+    ]  # fmt: skip
+
+
+def test_what_two_workers_can_do(bench):
+    """Twice as much if both are as cheap as one and share evenly; not more than one if one of them does everything."""
+    assert bench.scenarios.capacity(10, 10, 0.5) == 2
+    assert bench.scenarios.capacity(10, 10, 1.0) == 1
+    assert bench.scenarios.capacity(10, 12.5, 0.5) == 1.6
+
+
+def test_workers_are_compared_by_cpu_and_share(bench, monkeypatch):
+    """One worker: 4 s for 1000 units. Two: 2.2 s and 1.8 s for 1000, in half the time."""
+    used = {1: iter([[1.0], [5.0]]), 2: iter([[1.0, 1.0], [3.2, 2.8]])}
+    seconds = iter([4.0, 2.0])
+    started = []
+
+    @contextmanager
+    def running(server, folder, port, cores, *, workers):
+        started.append((workers, cores))
+        yield SimpleNamespace(cpu_of_workers=lambda: next(used[workers]))
+
+    monkeypatch.setattr(bench.servers, "running", running)
+    settings = bench.scenarios.Bench(Path(), 1, "0", "1", ("0,1", "2,3"))
+    told = []
+
+    def work(bench_, running_):
+        told.append(bench_.client_core)
+        return bench.load.Load(1000, next(seconds))
+
+    lockgate = SimpleNamespace(port=1, server=SimpleNamespace(variant=True))
+    sample = bench.scenarios.workers("name", "title", work).sample(settings, lockgate)
+    assert sample.value == pytest.approx(1 / 0.55)
+    assert sample.notes == pytest.approx(
+        {"cpu_one": 0.004, "cpu_two": 0.004, "busier_share": 0.55, "throughput_ratio": 2}
+    )
+    assert started == [(1, "0,1"), (2, "0,1")]
+    assert told == ["2,3"] * 2
+
+
+def test_others_than_lockgate_have_no_variants(bench):
+    nginx = SimpleNamespace(port=1, server=SimpleNamespace(variant=None))
+    settings = bench.scenarios.Bench(Path(), 1, "0", "1", ("0,1", "0,1"))
+    for scenario in bench.scenarios.SCENARIOS:
+        if scenario.group in ("routes", "workers"):
+            with pytest.raises(bench.scenarios.UnusableError, match="lockgate only"):
+                scenario.sample(settings, nginx)
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"),
+    [
+        ([0, 1], ("0", "1", ("0,1", "0,1"))),
+        ([2, 3, 5], ("2", "3", ("2,3", "2,3"))),
+        ([0, 1, 2, 3], ("0", "1", ("0,1", "2,3"))),
+    ],
+)
+def test_cores(bench, cores, expected):
+    made = bench.compare._bench(Path(), 1, cores)
+    assert (made.server_core, made.client_core, made.two_cores) == expected
+
+
+def test_the_configuration_with_many_routes_is_one(bench, tmp_path):
+    bench.configs.make_certificate(tmp_path)
+    _, path = bench.configs.lockgate(tmp_path, 8443, 9000, routes=10_000)
+    found = prepare(config.read_file(Path(path)))
+    assert len(found.config.route) == 10_000
+    assert found.config.limits.max_requests == 1_000_000_000
+
+
+class TestInstructions:
+    def test_the_difference_of_two_lengths_is_the_cost(self, bench):
+        """Marks cost 7, a unit of the first workload 100, of the second 5."""
+        counts = [5000, 20 * 100 + 7, 40 * 100 + 7, 900, 10 * 5 + 7, 20 * 5 + 7]
+        assert bench.instructions.figures(counts, [("a", 20), ("b", 10)]) == {"a": 100, "b": 5}
+
+    def test_marks_that_were_not_seen(self, bench):
+        with pytest.raises(bench.instructions.CountError, match="0 parts for 1"):
+            bench.instructions.figures([], [("a", 20)])
+
+    def test_parts_are_read_in_their_order(self, bench, tmp_path):
+        for number in range(1, 12):
+            (tmp_path / f"callgrind.out.{number}").write_text(f"events: Ir\n1 2\ntotals: {number}00\n")
+        (tmp_path / "callgrind.out").write_text("totals: 1\n")
+        assert bench.instructions.totals(tmp_path) == [number * 100 for number in range(1, 12)]
+
+    @pytest.mark.parametrize(
+        ("value", "reference", "text", "bad"),
+        [
+            (1050, 1000, "+5.00%", False),
+            (1051, 1000, "+5.10%, more than 5%", True),
+            (950, 1000, "-5.00%", False),
+            (949, 1000, "-5.10%, better: update", False),
+            (949, None, "no reference", True),
+        ],
+    )
+    def test_five_per_cent(self, bench, value, reference, text, bad):
+        verdict = bench.instructions.judge(value, reference)
+        assert verdict.text.startswith(text)
+        assert verdict.bad is bad
+
+    def test_a_workload_that_is_gone_or_new_fails(self, bench):
+        assert bench.instructions.compare({"a": 10.0}, {"instructions": {"a": 10, "b": 10}})[1] is False
+        assert bench.instructions.compare({"a": 10.0, "b": 1.0}, {"instructions": {"a": 10}})[1] is False
+        lines, good = bench.instructions.compare({"a": 10.0}, {"instructions": {"a": 10}})
+        assert good
+        assert lines[0].split() == ["a", "10", "+0.00%"]
+
+    def test_the_reference_in_the_repository(self, bench):
+        """It has what is counted; the test in CI on Python 3.11 says whether it is still right."""
+        references = bench.instructions.load(bench.instructions.REFERENCE)
+        assert all(value > 1000 for kept in references.values() for value in kept["instructions"].values())
+        assert "python 3.11, x86_64" in references
