@@ -61,7 +61,7 @@ def wrk(folder: Path, port: int, path: str, seconds: float, *, core: str, upload
     return Load(result["units"], result["seconds"])
 
 
-def handshakes(port: int, seconds: float, core: str, *, resume: bool) -> Load:
+def handshakes(port: int, seconds: float, *, core: str, resume: bool) -> Load:
     """New connections with one request each."""
     command = [sys.executable, str(HERE / "tls_client.py"), "resumed" if resume else "full", str(port), str(seconds)]
     result = json.loads(run(command, core, seconds + 60))

@@ -81,14 +81,14 @@ def _requests(path: str, upload: int = 0) -> Callable[[Bench, servers.Running], 
 
 
 def _full(bench: Bench, running: servers.Running) -> load.Load:
-    done = load.handshakes(running.port, bench.seconds, bench.client_core, resume=False)
+    done = load.handshakes(running.port, bench.seconds, core=bench.client_core, resume=False)
     if done.resumed:
         raise UnusableError("connections were resumed that should not have been")
     return done
 
 
 def _resumed(bench: Bench, running: servers.Running) -> load.Load:
-    done = load.handshakes(running.port, bench.seconds, bench.client_core, resume=True)
+    done = load.handshakes(running.port, bench.seconds, core=bench.client_core, resume=True)
     if done.resumed < done.units * 0.95:
         raise UnusableError(f"only {done.resumed} of {done.units} connections were resumed")
     return done
@@ -98,7 +98,7 @@ def _idle(bench: Bench, running: servers.Running) -> Sample:
     """On a fresh process, since memory that was used and freed would be used again."""
     port = running.port + 500
     with servers.running(running.server, bench.folder, port, bench.server_core) as fresh:
-        load.handshakes(port, 0.5, bench.client_core, resume=False)
+        load.handshakes(port, 0.5, core=bench.client_core, resume=False)
         before = fresh.memory
         with load.idle(port, IDLE, bench.client_core):
             time.sleep(1)

@@ -86,10 +86,12 @@ def find_program(name: str) -> str | None:
     return next((found for place in places if (found := shutil.which(name, path=place))), None)
 
 
-def _lockgate(name: str, adapter: str, gear: str, *, uvloop: bool = True) -> Server:
+def lockgate(name: str, adapter: str, gear: str, *, uvloop: bool = True, backend: int = FIRST_PORT) -> Server:
+    """lockgate with an adapter and a gear."""
+
     def command(folder: Path, port: int, *, workers: int = 1, routes: int = 1) -> list[str]:
         start = [sys.executable, str(HERE / "run_lockgate.py"), *([] if uvloop else ["--no-uvloop"]), "serve"]
-        start += configs.lockgate(folder, port, FIRST_PORT, routes=routes)
+        start += configs.lockgate(folder, port, backend, routes=routes)
         return [*start, "--workers", str(workers), "--adapter", adapter, "--gear", gear]
 
     return Server(f"lockgate {name}", command, Path(sys.executable).name, command)
@@ -117,10 +119,10 @@ def _peer(name: str, program: str, write: Callable[[Path, int, int], list[str]])
 
 def _lockgates() -> Iterator[Server]:
     for gear, mark in (("native", ""), ("portable", " portable")):
-        yield _lockgate(f"threads{mark}", "threads", gear)
-        yield _lockgate(f"uvloop{mark}", "asyncio", gear)
-        yield _lockgate(f"asyncio{mark}", "asyncio", gear, uvloop=False)
-        yield _lockgate(f"trio{mark}", "trio", gear)
+        yield lockgate(f"threads{mark}", "threads", gear)
+        yield lockgate(f"uvloop{mark}", "asyncio", gear)
+        yield lockgate(f"asyncio{mark}", "asyncio", gear, uvloop=False)
+        yield lockgate(f"trio{mark}", "trio", gear)
 
 
 SERVERS = [
@@ -137,13 +139,13 @@ SERVERS = [
 
 
 @contextmanager
-def backend(folder: Path, cores: str) -> Iterator[None]:
+def backend(folder: Path, cores: str, port: int = FIRST_PORT) -> Iterator[None]:
     """The nginx behind all of them."""
     program = find_program("nginx")
     if program is None:
         raise SystemExit("nginx is not installed: it is the backend, and what everything is compared with")
-    with _process([program, *configs.backend(folder, FIRST_PORT)], folder / "backend.log", cores) as process:
-        _wait(process, lambda: socket.create_connection(("127.0.0.1", FIRST_PORT), 1).close())
+    with _process([program, *configs.backend(folder, port)], folder / "backend.log", cores) as process:
+        _wait(process, lambda: socket.create_connection(("127.0.0.1", port), 1).close())
         yield
 
 

@@ -25,7 +25,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Its modules, which are imported as when `compare.py` runs, and forgotten afterwards."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(BENCH)
-    names = ("report", "chart", "scenarios", "measure", "configs", "load", "instructions", "compare", "servers")
+    names = ("report", "chart", "scenarios", "measure", "configs", "load", "instructions", "compare", "servers", "soak")
     modules: dict[str, ModuleType] = {name: import_module(name) for name in names}
     yield SimpleNamespace(**modules)
     for name in set(sys.modules) - before:
@@ -240,3 +240,58 @@ class TestInstructions:
         references = bench.instructions.load(bench.instructions.REFERENCE)
         assert all(value > 1000 for kept in references.values() for value in kept["instructions"].values())
         assert "python 3.11, x86_64" in references
+
+
+class TestSoak:
+    def samples(self, bench, memory):
+        """At 1000 units, 2000 and so on."""
+        return [bench.soak.Sample("requests", number * 1000, number, value) for number, value in enumerate(memory, 1)]
+
+    def test_warming_up_does_not_count(self, bench):
+        """The first of ten samples is before a fifth of the units. Thirds of the other nine: 30, 30, 31 and 32, 33, 40."""
+        grown = bench.soak.growth(self.samples(bench, [5, 30, 30, 31, 31, 31, 32, 32, 33, 40]))
+        assert (grown.phase, grown.units, grown.megabytes) == ("requests", 10_000, 3)
+        assert "MORE than the bound of 2 MB" in grown.told(2)
+        assert "(flat)" in grown.told(3)
+
+    def test_the_slope_is_for_a_million_units(self, bench):
+        """A quarter of a megabyte for each thousand."""
+        grown = bench.soak.growth(self.samples(bench, [20 + number / 4 for number in range(12)]))
+        assert grown.per_million == pytest.approx(250)
+        assert "+250.00 MB per million units" in grown.told(1)
+
+    def test_one_high_sample_is_no_growth(self, bench):
+        assert bench.soak.growth(self.samples(bench, [10] * 8 + [90] + [10] * 3)).megabytes == 0
+
+    def test_a_phase_goes_on_until_there_are_enough(self, bench, monkeypatch):
+        """300 units a second, 60 000 wanted in 50 portions: four seconds each after the first one."""
+        monkeypatch.setattr(bench.soak, "REST", 0)
+        portions = []
+
+        def work(seconds):
+            portions.append(seconds)
+            return bench.load.Load(round(300 * seconds), seconds)
+
+        samples = bench.soak.phase("requests", 60_000, SimpleNamespace(memory=7_000_000), work)
+        assert portions == [2, *[4] * 50]
+        assert (samples[0].units, samples[-1].units, samples[-1].megabytes) == (600, 60_600, 7)
+
+    def test_a_short_phase_has_enough_samples(self, bench, monkeypatch):
+        monkeypatch.setattr(bench.soak, "REST", 0)
+        samples = bench.soak.phase("handshakes", 1, SimpleNamespace(memory=1), lambda _: bench.load.Load(100, 1.0))
+        assert len(samples) == bench.soak.LEAST
+
+    def test_what_is_written(self, bench, tmp_path):
+        samples = self.samples(bench, [10.0, 20.0, 20.0, 20.0, 20.0])
+        bench.soak.write(samples, [bench.soak.growth(samples)], tmp_path)
+        assert (tmp_path / "soak.csv").read_text().splitlines()[:2] == [
+            "phase,units,seconds,megabytes",
+            "requests,1000,1,10.0",
+        ]
+        assert json.loads((tmp_path / "soak.json").read_text())["growth"][0]["megabytes"] == 10
+        (line,) = ElementTree.parse(tmp_path / "soak.svg").findall("{*}polyline")
+        points = [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
+        left, width, high = bench.chart.MARGIN, bench.chart.WIDTH, bench.chart.HEIGHT
+        assert points[0][0] == left + width / 5
+        assert points[1][1] == points[0][1] - high / 2
+        assert points[-1][0] == left + width
