@@ -9,6 +9,8 @@
 #                 (BENCH_ARGS="--rounds 5" and so on: docs/benchmarks.md)
 #   make instructions   instructions per request under valgrind against bench/instructions.json: a minute
 #                 (INSTRUCTIONS_ARGS=--update writes that file)
+#   make sanitize the compiled modules under the address and undefined behaviour sanitizers: about seven minutes
+#   make soak     does memory stay flat? A short answer; SOAK_ARGS= for the long one (a million requests)
 #   make clean    back to an empty clone
 #
 # PYTHON=... chooses the interpreter (once: `make clean` before another), VENV=... where its environment is made.
@@ -17,16 +19,17 @@ VENV ?= .venv
 FUZZ_SECONDS ?= 60
 BENCH_ARGS ?= --quick
 INSTRUCTIONS_ARGS ?= --check
+SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-compiled test-pure lint fuzz bench instructions build programs clean
+.PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build programs clean
 
 demo: build
 	@$(VENV)/bin/lockgate demo $(DEMO_ARGS)
 
 test: test-compiled test-pure
 
-test-compiled test-pure lint fuzz bench instructions: export LOCKGATE_REQUIRE_COMPILED = 1
+test-compiled test-pure lint fuzz bench instructions soak: export LOCKGATE_REQUIRE_COMPILED = 1
 
 test-compiled: $(VENV)/with-test programs build
 	$(RUN) -m pytest $(PYTEST_ARGS)
@@ -55,6 +58,12 @@ bench: $(VENV)/with-bench programs build
 instructions: $(VENV)/with-base programs build
 	@.ci/programs valgrind
 	$(RUN) bench/instructions.py $(INSTRUCTIONS_ARGS)
+
+sanitize: $(VENV)/with-test programs build
+	@.ci/sanitize $(RUN)
+
+soak: $(VENV)/with-base programs build
+	$(RUN) bench/soak.py $(SOAK_ARGS)
 
 build: $(VENV)/with-base
 	@$(RUN) setup.py -q build_ext --inplace

@@ -76,15 +76,20 @@ def idle(port: int, count: int, core: str) -> Iterator[None]:
 
 
 @contextmanager
-def many(port: int, count: int, seconds: float, core: str) -> Iterator[Callable[[], Load]]:
+def many(port: int, count: int, core: str) -> Iterator[Callable[[float], Load]]:
     """Keep `count` connections open; what is yielded sends requests on all of them in turn, for some seconds."""
-    with _connected(["many", str(port), str(count), str(seconds)], core) as client:
+    with _connected(["many", str(port), str(count)], core) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        told, answers = client.stdin, client.stdout
 
-        def go() -> Load:
-            output, _ = client.communicate("go\n", timeout=seconds + 60)
-            if client.returncode:
+        def go(seconds: float) -> Load:
+            told.write(f"{seconds}\n")
+            told.flush()
+            answer = answers.readline()
+            if not answer:
                 raise LoadError("a request on many connections failed")
-            result = json.loads(output)
+            result = json.loads(answer)
             return Load(result["units"], result["seconds"])
 
         yield go

@@ -123,8 +123,8 @@ def many(count: int) -> Scenario:
     """A small request while `count` connections are open, all of which take their turn."""
 
     def sample(bench: Bench, running: servers.Running) -> Sample:
-        with load.many(running.port, count, bench.seconds, bench.client_core) as go:
-            return _cpu(MICRO, lambda *_: go())(bench, running)
+        with load.many(running.port, count, bench.client_core) as go:
+            return _cpu(MICRO, lambda *_: go(bench.seconds))(bench, running)
 
     return Scenario(f"many-{count}", f"small request, {_number(count)} connections", "us CPU", sample, "many")
 

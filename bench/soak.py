@@ -2,7 +2,7 @@
 
     python bench/soak.py [--requests N] [--handshakes N] [--adapter NAME] [--gear NAME] [--output FOLDER]
 
-One worker. First keep-alive requests (wrk, 64 connections), then full handshakes with a request each (`tls_client.py`), in
+One worker. First keep-alive requests on 64 connections, then full handshakes with a request each (`tls_client.py`), in
 portions; after each portion, and a moment's rest, the memory of all processes is noted (PSS). What is in use after the
 first part of a phase (`WARM`) is what lockgate needs at work: pools, buffers, the allocator's stock. From there on it must not
 grow by more than the bound: the last third of the samples is compared with the first, by their medians. The straight line
@@ -35,6 +35,7 @@ WARM = 0.2
 """Share of a phase that is not looked at."""
 BOUND = 2.0
 """Megabytes that memory may grow by after that."""
+CONNECTIONS = 64
 SAMPLES, LEAST = 50, 10
 """In a phase, about, and at least."""
 PORTION = 2.0
@@ -108,9 +109,15 @@ def run(folder: Path, args: argparse.Namespace) -> list[Sample]:
     made = servers.lockgate("soak", args.adapter, args.gear, backend=args.port)
     with servers.backend(folder, others, args.port), servers.running(made, folder, port, own) as server:
         return [
-            *phase("requests", args.requests, server, partial(load.wrk, folder, port, "/small", core=others)),
+            *keep_alive(args.requests, server, others),
             *phase("handshakes", args.handshakes, server, partial(load.handshakes, port, core=others, resume=False)),
         ]
+
+
+def keep_alive(total: int, server: servers.Running, core: str) -> list[Sample]:
+    """The first phase. Its connections stay, so that what it takes to make and to close them is in the other phase."""
+    with load.many(server.port, CONNECTIONS, core) as go:
+        return phase("requests", total, server, go)
 
 
 def write(samples: list[Sample], grown: list[Growth], folder: Path) -> None:
@@ -158,7 +165,7 @@ def _arguments() -> argparse.Namespace:
         "--output", type=Path, default=Path("build/bench"), metavar="FOLDER", help="default build/bench"
     )
     args = parser.parse_args()
-    if missing := [tool for tool in ("wrk", "nginx", "taskset", "openssl") if servers.find_program(tool) is None]:
+    if missing := [tool for tool in ("nginx", "taskset", "openssl") if servers.find_program(tool) is None]:
         parser.error(f"not installed: {', '.join(missing)}")
     return args
 

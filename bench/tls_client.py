@@ -2,7 +2,8 @@
 
     tls_client.py full|resumed PORT SECONDS     prints {"units": .., "seconds": .., "resumed": ..}
     tls_client.py idle PORT COUNT               prints "ready", holds the connections until its input ends
-    tls_client.py many PORT COUNT SECONDS       prints "ready", waits for a line, sends requests on all in turn, prints as above
+    tls_client.py many PORT COUNT               prints "ready"; for each line, a number of seconds, sends requests on all in
+                                                turn for so long and prints as above; until its input ends
 
 A connection sends one request with `Connection: close` and reads to the end. When resumed, each thread presents the ticket
 that it got last. A few threads keep the server busy; `ssl` gives the GIL away while it waits and computes.
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from itertools import cycle
 
 THREADS = 8
@@ -112,17 +114,22 @@ def idle(port: int, count: int) -> None:
     del kept
 
 
-def many(port: int, count: int, seconds: float) -> None:
-    """Open connections, wait to be told, then send requests on all of them in turn."""
-    kept = keep(context(), port, count)
+def many(port: int, count: int) -> None:
+    """Open connections; send requests on all of them in turn whenever told to."""
+    turn = cycle(keep(context(), port, count))
     print("ready", flush=True)
-    sys.stdin.readline()
+    for line in sys.stdin:
+        print(json.dumps(requests(turn, min(WINDOW, count), float(line))), flush=True)
+
+
+def requests(turn: Iterator[ssl.SSLSocket], window: int, seconds: float) -> dict[str, float]:
+    """For some seconds, `window` at a time."""
     request = REQUEST % b"keep-alive"
     waiting: deque[ssl.SSLSocket] = deque()
     units = 0
     begin = time.monotonic()
-    for sock in cycle(kept):
-        if len(waiting) == min(WINDOW, count):
+    for sock in turn:
+        if len(waiting) == window:
             receive(waiting.popleft())
             units += 1
             if time.monotonic() > begin + seconds:
@@ -132,7 +139,7 @@ def many(port: int, count: int, seconds: float) -> None:
     for sock in waiting:
         receive(sock)
         units += 1
-    print(json.dumps({"units": units, "seconds": time.monotonic() - begin}))
+    return {"units": units, "seconds": time.monotonic() - begin}
 
 
 if __name__ == "__main__":
@@ -140,6 +147,6 @@ if __name__ == "__main__":
     if kind == "idle":
         idle(port, int(amount))
     elif kind == "many":
-        many(port, int(amount), float(sys.argv[4]))
+        many(port, int(amount))
     else:
         handshakes(port, float(amount), kind == "resumed")
