@@ -79,6 +79,11 @@ class Running:
         """Bytes of memory."""
         return measure.memory_bytes(self.process.pid)
 
+    @property
+    def own_memory(self) -> int:
+        """Bytes of memory without what is in files, such as libraries."""
+        return measure.memory_bytes(self.process.pid, "Pss_Anon")
+
 
 def find_program(name: str) -> str | None:
     """Its path: where pip puts programs first."""
@@ -179,7 +184,7 @@ def _probe(port: int) -> str:
 
 
 def _wait(process: subprocess.Popen[bytes], attempt: Callable[[], None]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60  # ten thousand routes are read for some seconds
     while True:
         if process.poll() is not None:
             raise RuntimeError(f"ended with code {process.returncode}")

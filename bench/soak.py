@@ -3,7 +3,8 @@
     python bench/soak.py [--requests N] [--handshakes N] [--adapter NAME] [--gear NAME] [--output FOLDER]
 
 One worker. First keep-alive requests on 64 connections, then full handshakes with a request each (`tls_client.py`), in
-portions; after each portion, and a moment's rest, the memory of all processes is noted (PSS). What is in use after the
+portions; after each portion, and a moment's rest, the memory of all processes is noted (PSS, without the pages of files,
+whose share another process with the same libraries would change). What is in use after the
 first part of a phase (`WARM`) is what lockgate needs at work: pools, buffers, the allocator's stock. From there on it must not
 grow by more than the bound: the last third of the samples is compared with the first, by their medians. The straight line
 through the samples says what a million units would cost.
@@ -95,7 +96,7 @@ def phase(name: str, total: int, server: servers.Running, work: Callable[[float]
         units += done.units
         portion = max(PORTION, total / SAMPLES / (done.units / done.seconds))
         time.sleep(REST)
-        samples.append(Sample(name, units, time.monotonic() - begin, server.memory / 1e6))
+        samples.append(Sample(name, units, time.monotonic() - begin, server.own_memory / 1e6))
         print(f"{name:12} {units:9} of {total}  {samples[-1].megabytes:8.2f} MB", file=sys.stderr, flush=True)
     return samples
 
