@@ -184,7 +184,7 @@ def _probe(port: int) -> str:
 
 
 def _wait(process: subprocess.Popen[bytes], attempt: Callable[[], None]) -> None:
-    end = time.monotonic() + 60  # ten thousand routes are read for some seconds
+    end = time.monotonic() + 120  # ten thousand routes are read for some seconds
     while True:
         if process.poll() is not None:
             raise RuntimeError(f"ended with code {process.returncode}")
