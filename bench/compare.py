@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import chart
@@ -40,24 +41,25 @@ def main() -> int:
     chosen = [server for server in chosen if not server.missing]
     if absent:
         print(f"not installed, left out: {', '.join(absent)}", file=sys.stderr)
-    kinds = [scenario for scenario in scenarios.SCENARIOS if scenario.name in args.scenario]
+    kinds = [scenario for scenario in scenarios.SCENARIOS if {scenario.name, scenario.group} & set(args.scenario)]
     args.output.mkdir(parents=True, exist_ok=True)
-    server_core, client_core = sorted(os.sched_getaffinity(0))[:2]
+    _allow_files()
+    cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as name, ExitStack() as stack:
-        bench = scenarios.Bench(Path(name), args.seconds, server_core, client_core)
+        bench = _bench(Path(name), args.seconds, cores)
         configs.make_certificate(bench.folder)
-        stack.enter_context(servers.backend(bench.folder, client_core))
+        stack.enter_context(servers.backend(bench.folder, bench.client_core))
         running = []
         for number, server in enumerate(chosen, 1):
             port = servers.FIRST_PORT + number
             try:
-                running.append(stack.enter_context(servers.running(server, bench.folder, port, server_core)))
+                running.append(stack.enter_context(servers.running(server, bench.folder, port, bench.server_core)))
             except RuntimeError as error:
                 print(f"left out: {error}", file=sys.stderr)
         tls = {server.server.name: server.tls for server in running}
         results = report.Results(_about(tls), list(kinds), list(tls))
         for ready in running:
-            load.wrk(bench.folder, ready.port, "/small", 1, core=client_core)
+            load.wrk(bench.folder, ready.port, "/small", 1, core=bench.client_core)
         for number in range(args.rounds):
             for scenario in kinds:
                 _measure(results, scenario, bench, running, number)
@@ -100,6 +102,22 @@ def _wanted(name: str, only: list[str] | None) -> bool:
     return not only or name == report.BASE or any(part in name for part in only)
 
 
+def _bench(folder: Path, seconds: float, cores: list[int]) -> scenarios.Bench:
+    """One core for the terminator, one for client and backend; with two workers two each, or both for all."""
+    both, others = cores[:2], cores[2:4] if len(cores) >= 4 else cores[:2]
+    pair = (",".join(map(str, both)), ",".join(map(str, others)))
+    return scenarios.Bench(folder, seconds, str(cores[0]), str(cores[1]), pair)
+
+
+def _allow_files() -> None:
+    """As many as we get: a terminator with ten thousand connections needs a few more than that."""
+    wanted = 65536
+    with suppress(ValueError, OSError):  # only root may go beyond what it was given
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _about(tls: dict[str, str]) -> dict[str, object]:
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -118,13 +136,21 @@ def _about(tls: dict[str, str]) -> dict[str, object]:
 
 
 def _arguments() -> argparse.Namespace:
-    names = [scenario.name for scenario in scenarios.SCENARIOS] + ["latency"]
+    names = [scenario.name for scenario in scenarios.SCENARIOS if not scenario.group] + ["latency"]
+    groups = dict.fromkeys(scenario.group for scenario in scenarios.SCENARIOS if scenario.group)
+    single = [scenario.name for scenario in scenarios.SCENARIOS if scenario.group]
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one short round of the main scenarios: about a minute")
     parser.add_argument("--rounds", type=int, help="default 5, with --quick 1")
     parser.add_argument("--seconds", type=float, help="length of each load; default 4, with --quick 1")
     parser.add_argument("--only", nargs="+", metavar="PART", help="terminators with this in their name, and nginx")
-    parser.add_argument("--scenario", nargs="+", choices=names, help="default all, with --quick " + " ".join(QUICK))
+    parser.add_argument(
+        "--scenario",
+        nargs="+",
+        choices=[*names, *groups, *single],
+        metavar="NAME",
+        help=_help(names, [*groups, *single]),
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("build/bench"), metavar="FOLDER", help="default build/bench"
     )
@@ -137,6 +163,10 @@ def _arguments() -> argparse.Namespace:
     if missing := [tool for tool in ("wrk", "h2load", "taskset", "openssl") if shutil.which(tool) is None]:
         parser.error(f"not installed: {', '.join(missing)}")
     return args
+
+
+def _help(names: list[str], more: list[str]) -> str:
+    return f"default {', '.join(names)}; with --quick {', '.join(QUICK)}; besides these {', '.join(more)}"
 
 
 if __name__ == "__main__":

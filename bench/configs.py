@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ CERT, KEY, BOTH = "cert.pem", "key.pem", "both.pem"
 SIZES = {"small": 200, "10k": 10_240, "1m": 1_048_576}
 
 NGINX = """
-daemon off; worker_processes 1; worker_rlimit_nofile 20000; error_log stderr crit; pid {folder}/nginx.pid; user root;
-events {{ worker_connections 8192; }}
+daemon off; worker_processes 1; worker_rlimit_nofile {files}; error_log stderr crit; pid {folder}/nginx.pid; user root;
+events {{ worker_connections 30000; }}
 http {{
     access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 300; client_max_body_size 0;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
@@ -52,7 +53,8 @@ TERMINATOR = """
 HAPROXY = """
 global
     nbthread 1
-    maxconn 8192
+    maxconn 12000
+    no strict-limits  # it asks for two descriptors for each connection; fewer do, as there are few to the backend
 defaults
     mode http
     timeout client 300s
@@ -101,6 +103,25 @@ https://localhost:{port} {{
 }}
 """
 
+LOCKGATE = """
+[[listen]]
+address = "127.0.0.1:{port}"
+[[certificate]]
+cert = "{folder}/cert.pem"
+key = "{folder}/key.pem"
+[backend.app]
+servers = ["127.0.0.1:{backend}"]
+[limits]  # those that the others are given as well
+max_requests = 1_000_000_000
+idle_timeout = 300
+pool_size = 256
+"""
+
+
+def files() -> int:
+    """How many files a process may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
 
 def make_certificate(folder: Path) -> None:
     """A self-signed ECDSA P-256 certificate for localhost."""
@@ -136,12 +157,12 @@ def backend(folder: Path, port: int) -> list[str]:
     (folder / "nginx").mkdir()
     folder.chmod(0o755)
     text = (NGINX % BACKEND).replace("{folder}/www", str(www))
-    return _nginx(folder / "nginx", text.format(folder=folder / "nginx", port=port))
+    return _nginx(folder / "nginx", text.format(folder=folder / "nginx", port=port, files=files()))
 
 
 def nginx(folder: Path, port: int, backend: int) -> list[str]:
     """As a terminator."""
-    return _nginx(folder, (NGINX % TERMINATOR).format(folder=folder, port=port, backend=backend))
+    return _nginx(folder, (NGINX % TERMINATOR).format(folder=folder, port=port, backend=backend, files=files()))
 
 
 def _nginx(folder: Path, text: str) -> list[str]:
@@ -179,6 +200,56 @@ def envoy(folder: Path, port: int, backend: int) -> list[str]:
     return ["-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
 
 
+def lockgate(folder: Path, port: int, backend: int, *, routes: int = 1) -> list[str]:
+    """lockgate, with as many routes as are wanted; the last one is for everything else."""
+    path = folder / "lockgate.toml"
+    table = [f'[[route]]\npath = "/service-{number}/"\nbackend = "app"\n' for number in range(routes - 1)]
+    table.append('[[route]]\nbackend = "app"\n')
+    path.write_text(LOCKGATE.format(folder=folder, port=port, backend=backend) + "".join(table))
+    return ["--config", str(path)]
+
+
+def mitmproxy(folder: Path, port: int, backend: int) -> list[str]:
+    """mitmdump as a reverse proxy: large bodies streamed, flows neither kept nor shown."""
+    options = [
+        "--set",
+        f"confdir={folder}/mitmproxy",
+        "--set",
+        "stream_large_bodies=64k",
+        "--set",
+        "keep_host_header=true",
+    ]
+    address = ["--listen-host", "127.0.0.1", "--listen-port", str(port), "--certs", f"*={folder}/{BOTH}"]
+    return ["--quiet", "--mode", f"reverse:http://127.0.0.1:{backend}", *address, *options]
+
+
+def proxy_py(folder: Path, port: int, backend: int) -> list[str]:
+    """proxy.py: one acceptor, which does all of the work (its default)."""
+    plugin = ["--enable-reverse-proxy", "--plugins", "proxy_py_plugin.BenchPlugin"]
+    address = ["--hostname", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--open-file-limit", str(files())]
+    tls = ["--cert-file", f"{folder}/{CERT}", "--key-file", f"{folder}/{KEY}"]
+    return [
+        *plugin,
+        *address,
+        *tls,
+        "--num-acceptors",
+        "1",
+        "--num-workers",
+        "1",
+        "--timeout",
+        "300",
+        "--log-level",
+        "ERROR",
+    ]
+
+
+def uvicorn(folder: Path, port: int, backend: int) -> list[str]:
+    """uvicorn (uvloop, httptools) with a reverse proxy in ASGI."""
+    address = ["--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--timeout-keep-alive", "300"]
+    tls = ["--ssl-certfile", f"{folder}/{CERT}", "--ssl-keyfile", f"{folder}/{KEY}"]
+    return ["asgi_app:app", *address, *tls, "--workers", "1", "--no-access-log", "--log-level", "error"]
+
+
 def _envoy(folder: Path, port: int, backend: int) -> dict[str, Any]:
     def address(number: int) -> dict[str, Any]:
         return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
@@ -207,7 +278,7 @@ def _envoy(folder: Path, port: int, backend: int) -> dict[str, Any]:
         "name": "app",
         "type": "STATIC",
         "load_assignment": {"cluster_name": "app", "endpoints": endpoints},
-        "circuit_breakers": {"thresholds": [{"max_connections": 8192, "max_pending_requests": 8192}]},
+        "circuit_breakers": {"thresholds": [{"max_connections": 16384, "max_pending_requests": 16384}]},
     }
     listener = {"name": "tls", "address": address(port), "filter_chains": [chain]}
     return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}

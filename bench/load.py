@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +36,17 @@ class Load:
     resumed: int = 0
 
 
-def run(command: list[str], core: int, timeout: float) -> str:
+def run(command: list[str], core: str, timeout: float) -> str:
     """Run a client to its end and return its output."""
     done = subprocess.run(
-        ["taskset", "-c", str(core), *command], capture_output=True, text=True, timeout=timeout, check=False
+        ["taskset", "-c", core, *command], capture_output=True, text=True, timeout=timeout, check=False
     )
     if done.returncode:
         raise LoadError(f"{command[0]}: {(done.stderr or done.stdout).strip()[-300:]}")
     return done.stdout
 
 
-def wrk(folder: Path, port: int, path: str, seconds: float, *, core: int, upload: int = 0) -> Load:
+def wrk(folder: Path, port: int, path: str, seconds: float, *, core: str, upload: int = 0) -> Load:
     """Requests for `path` on 64 keep-alive connections, with a body of `upload` bytes if it is not 0."""
     script = folder / f"wrk-{upload}.lua"
     body = f'wrk.method = "POST"\nwrk.body = string.rep("x", {upload})' if upload else ""
@@ -61,7 +61,7 @@ def wrk(folder: Path, port: int, path: str, seconds: float, *, core: int, upload
     return Load(result["units"], result["seconds"])
 
 
-def handshakes(port: int, seconds: float, core: int, *, resume: bool) -> Load:
+def handshakes(port: int, seconds: float, *, core: str, resume: bool) -> Load:
     """New connections with one request each."""
     command = [sys.executable, str(HERE / "tls_client.py"), "resumed" if resume else "full", str(port), str(seconds)]
     result = json.loads(run(command, core, seconds + 60))
@@ -69,17 +69,44 @@ def handshakes(port: int, seconds: float, core: int, *, resume: bool) -> Load:
 
 
 @contextmanager
-def idle(port: int, count: int, core: int) -> Iterator[None]:
+def idle(port: int, count: int, core: str) -> Iterator[None]:
     """Keep `count` connections open, each after one request."""
-    command = ["taskset", "-c", str(core), sys.executable, str(HERE / "tls_client.py"), "idle", str(port), str(count)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
-        assert client.stdout is not None
-        if client.stdout.readline() != "ready\n":
-            raise LoadError("the idle connections could not be opened")
+    with _connected(["idle", str(port), str(count)], core):
         yield
 
 
-def latencies(folder: Path, port: int, rate: float, seconds: float, core: int) -> tuple[float, list[int]]:
+@contextmanager
+def many(port: int, count: int, core: str) -> Iterator[Callable[[float], Load]]:
+    """Keep `count` connections open; what is yielded sends requests on all of them in turn, for some seconds."""
+    with _connected(["many", str(port), str(count)], core) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        told, answers = client.stdin, client.stdout
+
+        def go(seconds: float) -> Load:
+            told.write(f"{seconds}\n")
+            told.flush()
+            answer = answers.readline()
+            if not answer:
+                raise LoadError("a request on many connections failed")
+            result = json.loads(answer)
+            return Load(result["units"], result["seconds"])
+
+        yield go
+
+
+@contextmanager
+def _connected(arguments: list[str], core: str) -> Iterator[subprocess.Popen[str]]:
+    """A client that has opened its connections."""
+    command = ["taskset", "-c", core, sys.executable, str(HERE / "tls_client.py"), *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout is not None
+        if client.stdout.readline() != "ready\n":
+            raise LoadError("the connections could not be opened")
+        yield client
+
+
+def latencies(folder: Path, port: int, rate: float, seconds: float, core: str) -> tuple[float, list[int]]:
     """Requests at a fixed rate (per second, all connections together): the rate reached, and sorted times in microseconds.
 
     A connection of h2load waits for its answer before it sends again, so a server that is too slow shows in the rate that

@@ -12,14 +12,18 @@ from pathlib import Path
 PROC = Path("/proc")
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all below it."""
-    found = [pid]
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = []
     with suppress(OSError):
         for task in (PROC / str(pid) / "task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += tree(int(child))
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all below it."""
+    return [pid, *(process for child in children(pid) for process in tree(child))]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -33,12 +37,15 @@ def cpu_seconds(pid: int) -> float:
     return nanoseconds / 1e9
 
 
-def memory_bytes(pid: int) -> int:
-    """Proportional set size of the tree: pages that several processes share are divided among them."""
+def memory_bytes(pid: int, field: str = "Pss") -> int:
+    """Proportional set size of the tree: pages that several processes share are divided among them.
+
+    `Pss_Anon` is the part of it that is in no file, and so does not change when another process with the same libraries ends.
+    """
     total = 0
     for process in tree(pid):
         with suppress(OSError):
             for line in (PROC / str(process) / "smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
+                if line.startswith(f"{field}:"):
                     total += int(line.split()[1]) * 1024
     return total

@@ -8,8 +8,9 @@ loads last some seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import load
@@ -26,8 +27,10 @@ class Bench:
 
     folder: Path
     seconds: float
-    server_core: int
-    client_core: int
+    server_core: str
+    client_core: str
+    two_cores: tuple[str, str]
+    """For `workers`: where the terminator's two workers run, and where the client."""
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Scenario:
     title: str
     unit: str
     sample: Callable[[Bench, servers.Running], Sample]
+    group: str = ""
+    """Those of a group are measured together, and only when it is asked for."""
 
 
 class UnusableError(Exception):
@@ -76,14 +81,14 @@ def _requests(path: str, upload: int = 0) -> Callable[[Bench, servers.Running], 
 
 
 def _full(bench: Bench, running: servers.Running) -> load.Load:
-    done = load.handshakes(running.port, bench.seconds, bench.client_core, resume=False)
+    done = load.handshakes(running.port, bench.seconds, core=bench.client_core, resume=False)
     if done.resumed:
         raise UnusableError("connections were resumed that should not have been")
     return done
 
 
 def _resumed(bench: Bench, running: servers.Running) -> load.Load:
-    done = load.handshakes(running.port, bench.seconds, bench.client_core, resume=True)
+    done = load.handshakes(running.port, bench.seconds, core=bench.client_core, resume=True)
     if done.resumed < done.units * 0.95:
         raise UnusableError(f"only {done.resumed} of {done.units} connections were resumed")
     return done
@@ -93,7 +98,7 @@ def _idle(bench: Bench, running: servers.Running) -> Sample:
     """On a fresh process, since memory that was used and freed would be used again."""
     port = running.port + 500
     with servers.running(running.server, bench.folder, port, bench.server_core) as fresh:
-        load.handshakes(port, 0.5, bench.client_core, resume=False)
+        load.handshakes(port, 0.5, core=bench.client_core, resume=False)
         before = fresh.memory
         with load.idle(port, IDLE, bench.client_core):
             time.sleep(1)
@@ -114,6 +119,70 @@ def latency(rate: float) -> Scenario:
     return Scenario("latency", "p99 at half of nginx's peak", "us", sample)
 
 
+def many(count: int) -> Scenario:
+    """A small request while `count` connections are open, all of which take their turn."""
+
+    def sample(bench: Bench, running: servers.Running) -> Sample:
+        with load.many(running.port, count, bench.client_core) as go:
+            return _cpu(MICRO, lambda *_: go(bench.seconds))(bench, running)
+
+    return Scenario(f"many-{count}", f"small request, {_number(count)} connections", "us CPU", sample, "many")
+
+
+def routes(count: int) -> Scenario:
+    """A small request where there are `count` routes; it takes the one for everything else."""
+
+    def sample(bench: Bench, running: servers.Running) -> Sample:
+        with _variant(bench, running, bench.server_core, routes=count) as fresh:
+            return _cpu(MICRO, _requests("/small"))(bench, fresh)
+
+    return Scenario(f"routes-{count}", f"small request, {_number(count)} routes", "us CPU", sample, "routes")
+
+
+def workers(name: str, title: str, work: Callable[[Bench, servers.Running], load.Load]) -> Scenario:
+    """Two workers against one, in what they can do when nothing else is the limit.
+
+    Where client and backend have to share two cores with both workers, their speed is the limit, and throughput says
+    nothing. But a worker is limited by the core it has, so that CPU per unit and the busier worker's share of the work say
+    what two cores can do. The throughput is in the notes; it counts where there are four cores.
+    """
+
+    def sample(bench: Bench, running: servers.Running) -> Sample:
+        cores, client = bench.two_cores
+        elsewhere = replace(bench, client_core=client)
+        done: list[load.Load] = []
+        used: list[list[float]] = []
+        for count in (1, 2):
+            with _variant(bench, running, cores, workers=count) as fresh:
+                before = fresh.cpu_of_workers()
+                done.append(work(elsewhere, fresh))
+                used.append([after - begin for after, begin in zip(fresh.cpu_of_workers(), before, strict=True)])
+        one, two = (sum(cpu) / work.units for cpu, work in zip(used, done, strict=True))
+        share = max(used[1]) / sum(used[1])
+        speed = [work.units / work.seconds for work in done]
+        notes = {"cpu_one": one, "cpu_two": two, "busier_share": share, "throughput_ratio": speed[1] / speed[0]}
+        return Sample(capacity(one, two, share), notes)
+
+    return Scenario(name, title, "x", sample, "workers")
+
+
+def capacity(one: float, two: float, share: float) -> float:
+    """How much more two workers can do than one, from CPU per unit with one and with two, and the busier one's share."""
+    return one / (two * share)
+
+
+@contextmanager
+def _variant(bench: Bench, running: servers.Running, cores: str, **choice: int) -> Iterator[servers.Running]:
+    if running.server.variant is None:
+        raise UnusableError("measured for lockgate only")
+    with servers.running(running.server, bench.folder, running.port + 500, cores, **choice) as fresh:
+        yield fresh
+
+
+def _number(count: int) -> str:
+    return f"{count:,}".replace(",", " ")
+
+
 MICRO, MILLI = 1e-6, 1e-3
 SCENARIOS = [
     Scenario("small", "small request", "us CPU", _cpu(MICRO, _requests("/small"))),
@@ -123,4 +192,8 @@ SCENARIOS = [
     Scenario("handshake", "full handshake + request", "us CPU", _cpu(MICRO, _full)),
     Scenario("resumed", "resumed handshake + request", "us CPU", _cpu(MICRO, _resumed)),
     Scenario("idle", "idle connection", "KB", _idle),
+    *(many(count) for count in (1, 64, 1000, 10_000)),
+    *(routes(count) for count in (1, 100, 10_000)),
+    workers("workers-handshake", "two workers to one, full handshakes", _full),
+    workers("workers-small", "two workers to one, small requests", _requests("/small")),
 ]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import configs
 import measure
@@ -26,6 +27,15 @@ HERE = Path(__file__).parent
 FIRST_PORT = 23000
 """Of the backend; the terminators follow."""
 BIN = Path(sys.executable).parent
+PEERS = Path(f"{sys.prefix}-peers", "bin")
+"""Programs in Python have an environment of their own: they want other versions of our libraries."""
+
+
+class Variant(Protocol):
+    """`Server.command` with more to choose."""
+
+    def __call__(self, folder: Path, port: int, *, workers: int = 1, routes: int = 1) -> list[str]:
+        """How to start it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class Server:
     command: Callable[[Path, int], list[str]]
     program: str
     """What has to be installed for it."""
+    variant: Variant | None = None
+    """lockgate only: the same with another number of workers or routes."""
 
     @property
     def missing(self) -> bool:
@@ -58,27 +70,36 @@ class Running:
         """Seconds of CPU used so far."""
         return measure.cpu_seconds(self.process.pid)
 
+    def cpu_of_workers(self) -> list[float]:
+        """The same for each of the processes below the first one."""
+        return [measure.cpu_seconds(pid) for pid in measure.children(self.process.pid)]
+
     @property
     def memory(self) -> int:
         """Bytes of memory."""
         return measure.memory_bytes(self.process.pid)
 
+    @property
+    def own_memory(self) -> int:
+        """Bytes of memory without what is in files, such as libraries."""
+        return measure.memory_bytes(self.process.pid, "Pss_Anon")
+
 
 def find_program(name: str) -> str | None:
-    """Its path: beside the interpreter first, where pip puts programs."""
-    return (
-        shutil.which(name, path=str(BIN)) or shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    )
+    """Its path: where pip puts programs first."""
+    places = (str(BIN), str(PEERS), None, "/usr/sbin:/usr/local/sbin")
+    return next((found for place in places if (found := shutil.which(name, path=place))), None)
 
 
-def _lockgate(adapter: str, gear: str, *, uvloop: bool = True) -> Callable[[Path, int], list[str]]:
-    def command(folder: Path, port: int) -> list[str]:
+def lockgate(name: str, adapter: str, gear: str, *, uvloop: bool = True, backend: int = FIRST_PORT) -> Server:
+    """lockgate with an adapter and a gear."""
+
+    def command(folder: Path, port: int, *, workers: int = 1, routes: int = 1) -> list[str]:
         start = [sys.executable, str(HERE / "run_lockgate.py"), *([] if uvloop else ["--no-uvloop"]), "serve"]
-        start += ["--listen", f"127.0.0.1:{port}", "--backend", f"127.0.0.1:{FIRST_PORT}", "--workers", "1"]
-        start += ["--cert", str(folder / configs.CERT), "--key", str(folder / configs.KEY)]
-        return [*start, "--adapter", adapter, "--gear", gear]
+        start += configs.lockgate(folder, port, backend, routes=routes)
+        return [*start, "--workers", str(workers), "--adapter", adapter, "--gear", gear]
 
-    return command
+    return Server(f"lockgate {name}", command, Path(sys.executable).name, command)
 
 
 def _other(program: str, write: Callable[[Path, int, int], list[str]]) -> Server:
@@ -91,13 +112,22 @@ def _other(program: str, write: Callable[[Path, int, int], list[str]]) -> Server
     return Server(program, command, program)
 
 
+def _peer(name: str, program: str, write: Callable[[Path, int, int], list[str]]) -> Server:
+    """One in Python. Where the backend is, a plugin or application of ours hears from the environment."""
+    other = _other(program, write)
+
+    def command(folder: Path, port: int) -> list[str]:
+        return ["env", f"BENCH_BACKEND={FIRST_PORT}", f"PYTHONPATH={HERE / 'peers'}", *other.command(folder, port)]
+
+    return Server(name, command, program)
+
+
 def _lockgates() -> Iterator[Server]:
-    python = Path(sys.executable).name
     for gear, mark in (("native", ""), ("portable", " portable")):
-        yield Server(f"lockgate threads{mark}", _lockgate("threads", gear), python)
-        yield Server(f"lockgate uvloop{mark}", _lockgate("asyncio", gear), python)
-        yield Server(f"lockgate asyncio{mark}", _lockgate("asyncio", gear, uvloop=False), python)
-        yield Server(f"lockgate trio{mark}", _lockgate("trio", gear), python)
+        yield lockgate(f"threads{mark}", "threads", gear)
+        yield lockgate(f"uvloop{mark}", "asyncio", gear)
+        yield lockgate(f"asyncio{mark}", "asyncio", gear, uvloop=False)
+        yield lockgate(f"trio{mark}", "trio", gear)
 
 
 SERVERS = [
@@ -106,30 +136,36 @@ SERVERS = [
     _other("hitch", configs.hitch),
     _other("envoy", configs.envoy),
     _other("caddy", configs.caddy),
+    _peer("mitmproxy", "mitmdump", configs.mitmproxy),
+    _peer("proxy.py", "proxy", configs.proxy_py),
+    _peer("uvicorn", "uvicorn", configs.uvicorn),
     *_lockgates(),
 ]
 
 
 @contextmanager
-def backend(folder: Path, core: int) -> Iterator[None]:
+def backend(folder: Path, cores: str, port: int = FIRST_PORT) -> Iterator[None]:
     """The nginx behind all of them."""
     program = find_program("nginx")
     if program is None:
         raise SystemExit("nginx is not installed: it is the backend, and what everything is compared with")
-    with _process([program, *configs.backend(folder, FIRST_PORT)], folder / "backend.log", core) as process:
-        _wait(process, lambda: socket.create_connection(("127.0.0.1", FIRST_PORT), 1).close())
+    with _process([program, *configs.backend(folder, port)], folder / "backend.log", cores) as process:
+        _wait(process, lambda: socket.create_connection(("127.0.0.1", port), 1).close())
         yield
 
 
 @contextmanager
-def running(server: Server, folder: Path, port: int, core: int) -> Iterator[Running]:
-    """Start a terminator and wait until it answers."""
+def running(server: Server, folder: Path, port: int, cores: str, **choice: int) -> Iterator[Running]:
+    """Start a terminator on `cores` and wait until it answers. `choice` is for its `variant`."""
     own = folder / f"{server.name.replace(' ', '-')}-{port}"
     own.mkdir(exist_ok=True)  # a terminator is started afresh in each round of `idle`
     for name in (configs.CERT, configs.KEY, configs.BOTH):
         shutil.copy(folder / name, own)
     log = own / "log"
-    with _process(server.command(own, port), log, core) as process:
+    if choice and server.variant is None:
+        raise ValueError(f"{server.name} has no variants")
+    command = server.variant(own, port, **choice) if server.variant and choice else server.command(own, port)
+    with _process(command, log, cores) as process:
         found = []
         try:
             _wait(process, lambda: found.append(_probe(port)))
@@ -148,7 +184,7 @@ def _probe(port: int) -> str:
 
 
 def _wait(process: subprocess.Popen[bytes], attempt: Callable[[], None]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120  # ten thousand routes are read for some seconds
     while True:
         if process.poll() is not None:
             raise RuntimeError(f"ended with code {process.returncode}")
@@ -161,10 +197,10 @@ def _wait(process: subprocess.Popen[bytes], attempt: Callable[[], None]) -> None
 
 
 @contextmanager
-def _process(command: list[str], log: Path, core: int) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: list[str], log: Path, cores: str) -> Iterator[subprocess.Popen[bytes]]:
     environ = {name: value for name, value in os.environ.items() if name != "LOCKGATE_PURE"}
     with log.open("wb") as output:
-        pinned = ["taskset", "-c", str(core), *command]
+        pinned = ["taskset", "-c", cores, *command]
         process = subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ)
         try:
             yield process

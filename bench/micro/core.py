@@ -15,7 +15,7 @@ import importlib
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -64,8 +64,8 @@ RESPONSE = b"\r\n".join(
 class Proxied:
     """A proxy with one client and one server, driven by hand."""
 
-    def __init__(self, identity: Identity) -> None:
-        policy = Policy.build(identities=[identity], backends=[Backend("app", ("10.0.0.1:80",))], routes=[Route("app")])
+    def __init__(self, identity: Identity, routes: Sequence[Route] = (Route("app"),)) -> None:
+        policy = Policy.build(identities=[identity], backends=[Backend("app", ("10.0.0.1:80",))], routes=routes)
         self.proxy = ReverseProxy(policy)
         self.server: Channel | None = None
         self.sent = b""
@@ -81,27 +81,30 @@ class Proxied:
             self.sent = bytes(channel.data_to_send())  # what bytes are is not copied
             channel.data_sent(len(self.sent), NOW)
 
+    def exchange(self, client: Channel, piece: bytes, response: bytes = RESPONSE) -> None:
+        """A request, whose bytes are `piece`, and its response."""
+        client.receive_data(piece, NOW)
+        self.run()
+        assert self.server is not None
+        self.server.receive_data(response, NOW)
+        self.run()
+
     def requests(self, client: Channel, pieces: list[bytes]) -> float:
         """Seconds for each of the requests in `pieces`, with its response."""
         begin = perf_counter()
         for piece in pieces:
-            client.receive_data(piece, NOW)
-            self.run()
-            assert self.server is not None
-            self.server.receive_data(RESPONSE, NOW)
-            self.run()
+            self.exchange(client, piece)
         took = perf_counter() - begin
         if not self.sent:
             raise SystemExit("the last response was not sent")
         return took / len(pieces)
 
-    def plain(self) -> float:
-        """A round without TLS."""
-        client = self.proxy.accept(Listener("plain", tls=False), ("192.0.2.7", 4711), NOW)
-        return self.requests(client, [REQUEST] * REQUESTS)
+    def open_plain(self) -> Channel:
+        """A client without TLS."""
+        return self.proxy.accept(Listener("plain", tls=False), ("192.0.2.7", 4711), NOW)
 
-    def tls(self) -> float:
-        """A round over TLS; the handshake and the client's encryption are outside of the figure."""
+    def open_tls(self) -> tuple[Channel, ssl.SSLObject, ssl.MemoryBIO]:
+        """A client after its handshake, and what encrypts for it: what is written there can be taken from the BIO."""
         channel = self.proxy.accept(Listener("tls"), ("192.0.2.7", 4711), NOW)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -118,11 +121,25 @@ class Proxied:
                 incoming.write(self.sent)
         channel.receive_data(outgoing.read(), NOW)
         self.run()
-        pieces = []
-        for _ in range(REQUESTS):
-            client.write(REQUEST)
-            pieces.append(outgoing.read())
-        return self.requests(channel, pieces)
+        return channel, client, outgoing
+
+    def plain(self) -> float:
+        """A round without TLS."""
+        return self.requests(self.open_plain(), [REQUEST] * REQUESTS)
+
+    def tls(self) -> float:
+        """A round over TLS; the handshake and the client's encryption are outside of the figure."""
+        channel, client, outgoing = self.open_tls()
+        return self.requests(channel, records(client, outgoing, REQUEST, REQUESTS))
+
+
+def records(client: ssl.SSLObject, outgoing: ssl.MemoryBIO, data: bytes, count: int) -> list[bytes]:
+    """The same data, encrypted `count` times."""
+    found = []
+    for _ in range(count):
+        client.write(data)
+        found.append(outgoing.read())
+    return found
 
 
 def parse_lockgate() -> float:
