@@ -10,11 +10,14 @@ cdef class Watched:
 cdef class Gear:
     cdef public object accepted
     cdef public tuple peer
+    cdef public bint in_batch
+    cdef object _after
     cdef object _watch_loop
     cdef object _space
 
     cpdef double now(self) except? -1
     cpdef read_into(self, space)
+    cpdef call_after(self, after)
     cpdef Py_ssize_t receive(self, Watched watched) except? -32767
     cpdef Py_ssize_t send(self, Watched watched, data) except? -32767
     cpdef watch(self, Watched watched, bint reading, bint writing)

@@ -71,10 +71,13 @@ Watch = Callable[[int, Callable[[], object] | None, Callable[[], object] | None]
 class Gear:
     """Portable. `watch_loop` is `Driver.watch`; None for a gear that waits for sockets itself."""
 
-    __slots__ = ("_space", "_watch_loop", "accepted", "peer")
+    __slots__ = ("_after", "_space", "_watch_loop", "accepted", "in_batch", "peer")
 
     def __init__(self, watch_loop: Watch | None) -> None:
         self._watch_loop = watch_loop
+        self._after: Callable[[], object] | None = None
+        self.in_batch = False
+        """More sockets may be told about before long; what `call_after` was given is called then."""
         self._space: Any = None
         self.accepted: Any = None
         """The socket object of what was accepted last, if this gear has any."""
@@ -88,6 +91,10 @@ class Gear:
     def read_into(self, space: memoryview) -> None:
         """`space` is what `receive` reads into."""
         self._space = space
+
+    def call_after(self, after: Callable[[], object]) -> None:
+        """`after` is to be called at the end of each batch of sockets (see `in_batch`)."""
+        self._after = after
 
     def receive(self, watched: Watched) -> int:
         """Read once: how many bytes came (0: end of file), or minus the errno; `AGAIN` if nothing is there."""

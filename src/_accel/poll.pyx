@@ -5,6 +5,10 @@
 over comes again and nobody is starved. The set's own descriptor becomes readable when any of its sockets is ready: an outer
 loop (asyncio, trio) watches only that one and calls `turn(0)`; a thread blocks in `turn`.
 
+What the core wants done is done at the end of a batch (`call_after`), for all its sockets: the reading and thinking for one
+after the other, then the sending. The same code then runs many times in a row, which processors reward: a send alone runs
+through more instructions than the cache next to the processor holds.
+
 The GIL is released to wait, and around what takes long (`LONG`). Around a short call that does not block it is kept: to release
 it costs as much as a tenth of the call, and where another thread computes, each release would cost 5 ms until it is given back.
 With several loops in one process it is released around every call, so that they run side by side.
@@ -276,7 +280,10 @@ cdef class Poller(Gear):
             if errno == EINTR:
                 return 0
             raise OSError(errno, os.strerror(errno))
+        if count == 0:
+            return 0
         self._busy = True
+        self.in_batch = self._after is not None
         try:
             for i in range(count):
                 what = events[i].events
@@ -288,9 +295,14 @@ cdef class Poller(Gear):
                     # An error while only writing is watched: the write finds it.
                     if not what & (EPOLLIN | EPOLLOUT):
                         watched.on_writable()
+            if self.in_batch:
+                self.in_batch = False
+                self._after()
         finally:
             self._busy = False
-            self._retired.clear()
+            self.in_batch = False
+            if self._retired:
+                self._retired.clear()
         return count
 
 

@@ -53,6 +53,7 @@ class Driver:
         self.proxy = proxy
         self.gear = Gear(self.watch) if gear is None else gear
         self.gear.read_into(proxy.read_buffer)
+        self.gear.call_after(self.settle)
         self.errors_once = errors_once
         self.links: set[Link] = set()
         self.doors: list[Door] = []

@@ -61,12 +61,13 @@ class Link(Watched):
 
     def on_readable(self) -> None:
         """There is something to read."""
-        if not self.alive or not self.reading:
+        if not self.alive or not self.reading or not self.channel.reading:
             return  # closed or paused by an earlier event of the same batch
         if self._read():
             if self.driver.errors_once and self.alive:
                 self._look_for_an_error()
-            self.driver.carry_on()
+            if not self.gear.in_batch:
+                self.driver.carry_on()
 
     def on_writable(self) -> None:
         """There is room to write."""
@@ -76,7 +77,8 @@ class Link(Watched):
             self.flush(self.gear.now())
         except Exception as error:  # a bug in the core ends this connection only
             self.fail(error)
-        self.driver.carry_on()
+        if not self.gear.in_batch:
+            self.driver.carry_on()
 
     # What the core asks for
 
