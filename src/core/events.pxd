@@ -55,7 +55,5 @@ cdef class DataReceived(Event):
 
 @cython.locals(event=Data)
 cpdef Data data_event(data)
-@cython.locals(event=EndOfMessage)
-cpdef EndOfMessage end_event()
 @cython.locals(event=DataReceived)
 cpdef DataReceived received_event(data)

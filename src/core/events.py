@@ -186,7 +186,7 @@ class Data(Event):
 class EndOfMessage(Event):
     """The message is complete. `trailers` are the fields after a chunked (or HTTP/2) body.
 
-    Most messages have none: `found` is None until there are some, or somebody asks for `trailers`.
+    Most messages have none: then `found` is None, and the event may be one and the same object again and again.
     """
 
     __slots__ = ("found", "stream_id")
@@ -197,10 +197,8 @@ class EndOfMessage(Event):
 
     @property
     def trailers(self) -> Headers:
-        """The trailers, to be read or changed."""
-        if self.found is None:
-            self.found = Headers()
-        return self.found
+        """The trailers. Where there are none, an empty list of its own each time."""
+        return Headers() if self.found is None else self.found
 
     def _values(self) -> tuple[Any, ...]:
         return (self.trailers, self.stream_id)
@@ -270,17 +268,9 @@ class DataReceived(Event):
 
 
 def data_event(data: bytes) -> Data:
-    """`Data(data)`, without what the call of a class costs; so are the next two."""
+    """`Data(data)`, without what the call of a class costs; so is the next one."""
     event = Data.__new__(Data)
     event.data = data
-    event.stream_id = 0
-    return event
-
-
-def end_event() -> EndOfMessage:
-    """`EndOfMessage()`"""
-    event = EndOfMessage.__new__(EndOfMessage)
-    event.found = None
     event.stream_id = 0
     return event
 
@@ -291,6 +281,9 @@ def received_event(data: bytes) -> DataReceived:
     event.data = data
     return event
 
+
+END = EndOfMessage()
+"""The end of every message without trailers."""
 
 HTTPEvent = Request | Response | InformationalResponse | Data | EndOfMessage | ConnectionClosed
 TLSEvent = ClientHelloReceived | HandshakeCompleted | DataReceived | ConnectionClosed

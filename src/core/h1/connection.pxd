@@ -42,6 +42,8 @@ cdef class H1Connection:
     cdef HeadReader _head
     cdef BodyReader _body
     cdef list _out
+    cdef HeadWriter _writer
+    cdef LengthReader _length_reader
     cdef long long _out_left
     cdef int _state_in
     cdef int _state_out

@@ -49,23 +49,10 @@ _NO_BODY = BodyReader()
 _CHUNKED = CHUNKED
 _UNTIL_CLOSE = UNTIL_CLOSE
 # Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
-_IDLE = int(State.IDLE)
-_ANSWERING = int(State.ANSWERING)
-_BODY = int(State.BODY)
-_DONE = int(State.DONE)
-_MUST_CLOSE = int(State.MUST_CLOSE)
-_CLOSED = int(State.CLOSED)
-_TUNNEL = int(State.TUNNEL)
-_ERROR = int(State.ERROR)
-_ON_DATA = int(Input.DATA)
-_ON_END = int(Input.END)
-_ON_EOF = int(Input.EOF)
-_ON_INFORMATIONAL = int(Input.INFORMATIONAL)
-_ON_NEXT = int(Input.NEXT)
-_ON_REQUEST = int(Input.REQUEST)
-_ON_RESPONSE = int(Input.RESPONSE)
-_ON_STOP = int(Input.STOP)
-_ON_SWITCH = int(Input.SWITCH)
+_IDLE, _ANSWERING, _BODY, _DONE, _MUST_CLOSE, _CLOSED, _TUNNEL, _ERROR = map(int, State)
+_ON_REQUEST, _ON_INFORMATIONAL, _ON_RESPONSE, _ON_SWITCH, _ON_DATA, _ON_END, _ON_EOF, _ON_NEXT, _ON_STOP, _ = map(
+    int, Input
+)
 
 
 class H1Connection:
@@ -78,8 +65,8 @@ class H1Connection:
 
     __slots__ = (
         "_awaits_continue", "_body", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim", "_is_server",
-        "_limits", "_max_body", "_max_interim", "_offered", "_out", "_out_left", "_request_1_1", "_request_is_head", "_scheme",
-        "_state_in", "_state_out", "error_length", "keep_alive",
+        "_length_reader", "_limits", "_max_body", "_max_interim", "_offered", "_out", "_out_left", "_request_1_1",
+        "_request_is_head", "_scheme", "_state_in", "_state_out", "_writer", "error_length", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, role: Role, *, limits: Limits | None = None, scheme: bytes = b"https") -> None:
@@ -92,6 +79,8 @@ class H1Connection:
         self._head = HeadReader(self._is_server, self._limits)
         self._body: BodyReader | None = None
         self._out: list[bytes] | None = None
+        self._writer = HeadWriter()
+        self._length_reader = LengthReader(0)
         self._out_left = 0
         self._state_in = _IDLE
         self._state_out = _IDLE
@@ -283,7 +272,7 @@ class H1Connection:
             return _NO_BODY
         if length == _CHUNKED:
             return ChunkedReader(self._limits, None if limit < 0 else limit)
-        reader = LengthReader.__new__(LengthReader)
+        reader = self._length_reader
         reader.left = length
         return reader
 
@@ -377,7 +366,7 @@ class H1Connection:
         state = self._allowed(_ON_REQUEST, not self._is_server)
         if not self.is_reusable():
             raise LocalProtocolError("the connection cannot be used again")
-        writer = HeadWriter.__new__(HeadWriter)
+        writer = self._writer
         writer.reset()
         self._queue(writer.request(request, not self.keep_alive))
         self._out_left = writer.length
@@ -395,7 +384,7 @@ class H1Connection:
         # tell which. An answer to no request at all cannot be followed by anything either.
         unasked = self._state_out == _IDLE
         close = not self.keep_alive or self._awaits_continue or unasked
-        writer = HeadWriter.__new__(HeadWriter)
+        writer = self._writer
         writer.reset()
         self._queue(writer.response(response, self._request_is_head, self._request_1_1, close))
         self._out_left = writer.length

@@ -13,7 +13,7 @@ what is never merged and never forwarded can do no harm, and refusing would brea
 from __future__ import annotations
 
 from ..errors import Fault, RemoteProtocolError
-from ..http.grammar import cut, put, put_lower, skip_space, skip_token, trim_space
+from ..http.grammar import cut, is_name, put, put_lower, skip_space, skip_token, trim_space
 
 HOST = 1
 CONTENT_LENGTH = 2
@@ -41,14 +41,18 @@ KINDS: dict[bytes, int] = {
     b"proxy": DROPPED,
 }
 """Fields with a meaning for this connection; all others are handed on."""
-_KINDS = {spelling: kind for name, kind in KINDS.items() for spelling in (name, name.title())}
+_NAMES = [b"", *KINDS]
+_VALUES = [0, *KINDS.values()]
 
 
 def _possible() -> bytes:
-    """Which length and first letter (as length * 32 + letter) a name of `KINDS` has: most names have none of these."""
+    """By length and first letter (length * 32 + letter): which of `_NAMES` a name can be, 0 for none."""
     table = bytearray(32 * 32)
-    for name in KINDS:
-        table[len(name) * 32 + (name[0] & 31)] = 1
+    for index, name in enumerate(_NAMES):
+        if name:
+            at = len(name) * 32 + (name[0] & 31)
+            assert not table[at], "two names of the same length and first letter"
+            table[at] = index
     return bytes(table)
 
 
@@ -95,11 +99,12 @@ def kind_at(data: bytes | bytearray, start: int, end: int) -> int:
     p = data
     possible = _POSSIBLE
     size = end - start
-    if size < 1 or size > 31 or not possible[size * 32 + (p[start] & 31)]:
+    if size < 1 or size > 31:
         return 0
-    name = cut(data, start, end)
-    found = _KINDS.get(name)
-    return _KINDS.get(name.lower(), 0) if found is None else found
+    index = possible[size * 32 + (p[start] & 31)]
+    if index == 0 or not is_name(p, start, end, _NAMES[index]):
+        return 0
+    return _VALUES[index]
 
 
 def put_field(  # noqa: PLR0917, the parts of a line, by index

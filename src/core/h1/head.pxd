@@ -8,6 +8,7 @@ from .lines cimport read_line
 cdef int CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE
 cdef int INCOMPLETE, TOO_LONG
 cdef list _NONE
+cdef bytes _GET, _OK
 cdef Py_ssize_t LINE_REST, MOST_ROOM, ROOM
 
 

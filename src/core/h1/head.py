@@ -34,6 +34,8 @@ START_LINE_REST = 64
 LINE_REST = 4
 """Bytes of a line in a block besides name and value."""
 
+_GET = b"GET"
+_OK = b"OK"
 _NONE: list[bytes] = []
 """The values of a field that is not there: never changed."""
 
@@ -125,7 +127,8 @@ class HeadReader:
         second = skip_target(p, space + 1, end)
         if second in (space + 1, end) or p[second] != 32:
             raise RemoteProtocolError(Fault.MALFORMED, "request line is not: method, space, target, space, version")
-        self.method = cut(p, start, space)
+        is_get = space - start == 3 and p[start] == 71 and p[start + 1] == 69 and p[start + 2] == 84
+        self.method = _GET if is_get else cut(p, start, space)
         self._version(p, second + 1, end)
         if second - space - 1 > self._max_target:
             raise RemoteProtocolError(Fault.TARGET_TOO_LONG, "request target too long")
@@ -148,7 +151,8 @@ class HeadReader:
         if end > start + 12:
             if p[start + 12] != 32:
                 raise RemoteProtocolError(Fault.MALFORMED, "status line is not: version, space, status, reason")
-            self.reason = cut(p, start + 13, end)
+            at = start + 13
+            self.reason = _OK if end - at == 2 and p[at] == 79 and p[at + 1] == 75 else cut(p, at, end)
 
     def _version(self, p: bytes | bytearray, start: int, end: int) -> None:
         """HTTP-version, of which 1.0 and 1.1 are spoken here."""

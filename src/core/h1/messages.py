@@ -40,6 +40,8 @@ def connection_options(head: HeadReader) -> list[bytes]:
 
 def is_persistent(http_1_1: bool, options: list[bytes]) -> bool:
     """May the connection be used again, as far as this head says (RFC 9112 section 9.3)?"""
+    if not options:
+        return http_1_1
     if b"close" in options:
         return False
     return http_1_1 or b"keep-alive" in options

@@ -1,12 +1,13 @@
 cimport cython
 
 from ..buffer cimport ReceiveBuffer
-from ..events cimport Data, EndOfMessage, data_event, end_event
+from ..events cimport Data, EndOfMessage, data_event
 from ..http.grammar cimport hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers cimport Headers
 from .fields cimport allowed_in_trailers, read_field
 from .lines cimport read_line
 
+cdef EndOfMessage END
 cdef int _CONTENT, _CONTENT_END, _SIZE, _TRAILERS
 cdef int INCOMPLETE, MAX_SIZE_DIGITS
 cdef long long _EVERYTHING

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
-from ..events import Data, EndOfMessage, data_event, end_event
+from ..events import END, Data, EndOfMessage, data_event
 from ..http.grammar import hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers import Headers
 from ..limits import Limits
@@ -31,7 +31,7 @@ class BodyReader:
 
     def read(self, buffer: ReceiveBuffer) -> Data | EndOfMessage | None:
         """The next piece of the body, its end, or None."""
-        return end_event()
+        return END
 
     def end(self) -> EndOfMessage | None:
         """The connection has ended."""
@@ -49,7 +49,7 @@ class LengthReader(BodyReader):
     def read(self, buffer: ReceiveBuffer) -> Data | EndOfMessage | None:
         """The next piece of the body, its end, or None."""
         if self.left == 0:
-            return end_event()
+            return END
         data = buffer.take(self.left)
         if not data:
             return None
@@ -69,7 +69,7 @@ class UntilCloseReader(BodyReader):
 
     def end(self) -> EndOfMessage | None:
         """The connection has ended, and with it the body."""
-        return end_event()
+        return END
 
 
 class ChunkedReader(BodyReader):

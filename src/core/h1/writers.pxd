@@ -7,7 +7,7 @@ from ..http.headers cimport Headers
 from .fields cimport allowed_in_trailers
 
 cdef int _ABSENT, CHUNKED, UNTIL_CLOSE, _NO_LENGTH
-cdef dict _REASONS, _STATUS_LINES
+cdef list _STATUS_REASONS, _STATUS_LINES
 cdef frozenset _WITH_BODY
 
 

@@ -18,7 +18,8 @@ from ..http.headers import NO_LENGTH, Headers
 from .fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
 
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
-_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in _REASONS.items()}
+_STATUS_REASONS = [_REASONS.get(status, b"") for status in range(600)]
+_STATUS_LINES = [b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in enumerate(_STATUS_REASONS)]
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 _ABSENT = ABSENT
 _NO_LENGTH = NO_LENGTH
@@ -134,7 +135,7 @@ class HeadWriter:
         return b"".join(pieces)
 
     def _status_line(self, status: int, reason: bytes) -> bytes:
-        known = _REASONS.get(status, b"")
+        known = _STATUS_REASONS[status]
         if known and (not reason or reason == known):
             return _STATUS_LINES[status]
         if skip_value(reason, 0, len(reason)) != len(reason):

@@ -23,6 +23,8 @@ cpdef bytes cut(const unsigned char *data, Py_ssize_t start, Py_ssize_t end)
 cpdef Py_ssize_t put(unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(o="unsigned char *", p="const unsigned char *", lower="const unsigned char *")
 cpdef Py_ssize_t put_lower(unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
+@cython.locals(p="const unsigned char *", n="const unsigned char *", lower="const unsigned char *", at=Py_ssize_t)
+cpdef bint is_name(const unsigned char *data, Py_ssize_t start, Py_ssize_t end, bytes name) except -1
 @cython.locals(size=Py_ssize_t)
 cpdef bint is_token(bytes data) except -1
 @cython.locals(size=Py_ssize_t)

@@ -135,6 +135,22 @@ def put_lower(out: bytearray, at: int, data: bytes | bytearray, start: int, end:
     return at
 
 
+def is_name(data: bytes | bytearray, start: int, end: int, name: bytes) -> bool:
+    """Is data[start:end] this name, which is in lower case, in any case?"""
+    p = data
+    n = name
+    lower = _LOWER
+    if end - start != len(name):
+        return False
+    at = 0
+    while start < end:
+        if lower[p[start]] != n[at]:
+            return False
+        at += 1
+        start += 1
+    return True
+
+
 def is_token(data: bytes) -> bool:
     """Is it a token, whole and not empty?"""
     size = len(data)

@@ -17,6 +17,7 @@ cdef class Headers:
     @cython.locals(at=Py_ssize_t, end=Py_ssize_t)
     cpdef list get_all(self, bytes name)
     cpdef Headers copy(self)
+    cpdef replace_block(self, bytes block)
 
 
 @cython.locals(headers=Headers)

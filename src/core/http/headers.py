@@ -100,6 +100,10 @@ class Headers:
         """The pairs, not to be changed: the block stays."""
         return self.as_pairs() if self.block is None else split_block(self.block)
 
+    def replace_block(self, block: bytes) -> None:
+        """Put another block in place of the one that is there; `length` and `te` stay."""
+        self.block = block
+
     def __contains__(self, name: object) -> bool:
         block = self.block
         if block is not None:

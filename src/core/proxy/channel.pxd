@@ -47,6 +47,7 @@ cdef class Channel:
     cpdef connection_lost(self, double now, str reason=*)
     @cython.locals(more=list)
     cpdef data_to_send(self)
+    @cython.locals(hub=ReverseProxy, before=Py_ssize_t)
     cpdef data_sent(self, Py_ssize_t nbytes, double now)
     cpdef connected(self, double now)
     cpdef connect_failed(self, double now, str reason)

@@ -152,13 +152,18 @@ class Channel:
         hub.now = now
         if self.phase == CLOSED:
             return
+        before = self.unsent
         self._sent += nbytes
-        self.unsent -= nbytes
+        self.unsent = before - nbytes
         self._progress = now
         if self.unsent == 0:
             self._current = b""
             self._sent = 0
             self._announced = False
+            if self.phase == OPEN and before <= hub.bounds.low_water and not self._half_close:
+                # Nobody waits for room in here. The deadline for writing, if one is armed, finds nothing to complain of.
+                self._flushed()
+                return
         self.touch()
         hub.settle()
 

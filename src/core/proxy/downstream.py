@@ -6,7 +6,6 @@ compared with the host of every request.
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, RemoteProtocolError, TLSError
@@ -26,6 +25,7 @@ from ..events import (
 from ..h1.connection import H1Connection
 from ..tls.connection import TLSConnection, TLSInfo
 from ..tls.failure import Alert
+from .answers import own_response
 from .balance import ServerGroup
 from .channel import Channel
 from .exchange import new_exchange
@@ -40,8 +40,6 @@ from .timers import NEVER
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
-
-_KNOWN_STATUS = frozenset(int(status) for status in HTTPStatus)
 
 
 class Downstream(Channel):
@@ -149,21 +147,9 @@ class Downstream(Channel):
         relay = self.relay
         assert relay is not None
         assert self.http is not None
-        status = answer.status
-        reason = HTTPStatus(status).phrase.encode() if status in _KNOWN_STATUS else b""
-        headers = answer.headers.copy()
-        body = answer.body
-        if status >= 400 and not body:
-            body = b"%d %s\n" % (status, reason)
-            headers.set(b"content-type", b"text/plain; charset=utf-8")
-        if status in (429, 503) and b"retry-after" not in headers:
-            headers.add(b"retry-after", b"5")
-        bodiless = status in (204, 304)
-        if not bodiless:
-            headers.set(b"content-length", b"%d" % len(body))
-        silent = bodiless or relay.exchange.request.method == b"HEAD"
-        self.respond(Response(status, headers, 0 if silent else len(body), reason=reason))
-        if body and not silent:
+        response, body = own_response(answer, relay.exchange.request.method)
+        self.respond(response)
+        if body:
             relay.record.bytes_out += len(body)
             self.http.send(Data(body))
         self.http.send(EndOfMessage())
@@ -355,7 +341,8 @@ class Downstream(Channel):
             if self.tls is not None:
                 self.tls.rest()
             self.release()
-            self.go_on()
+            if http.count_buffered() or self.eof:
+                self.go_on()
 
     def _bad_request(self, error: RemoteProtocolError) -> None:
         relay = self.relay

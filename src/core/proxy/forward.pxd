@@ -1,17 +1,19 @@
 cimport cython
 
 from ..events cimport Request, Response
-from ..http.headers cimport Headers, of_block
+from ..http.headers cimport Headers
 
 
 cdef bytes _SUSPECTS
 cdef int _LONGEST
+cdef Py_ssize_t MOST_KNOWN
 
 
 cdef class ClientInfo:
     cdef public bytes address
     cdef public str text
     cdef public bytes lines
+    cdef public dict told
     cdef public int port
     cdef public bint https
     cdef public bytes proto
@@ -19,9 +21,12 @@ cdef class ClientInfo:
     cdef public bytes element
 
 @cython.locals(
-    kept=list, chain=dict, name=bytes, pair=tuple, headers=Headers, block=bytes, port=bytes, added=bytes, element=bytes, values=list
+    kept=list, chain=dict, name=bytes, pair=tuple, headers=Headers, element=bytes, values=list
 )
 cpdef Request forward_request(Request request, ClientInfo client, rules)
+
+@cython.locals(headers=Headers, block=bytes, authority=bytes, known=dict, told=bytes)
+cpdef bint forward_plain(Request request, ClientInfo client) except -1
 
 @cython.locals(
     p="const unsigned char *", suspects="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t, start=Py_ssize_t, length=Py_ssize_t

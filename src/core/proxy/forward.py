@@ -11,7 +11,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from ..errors import Fault, RemoteProtocolError
 from ..events import Request, Response
-from ..http.headers import Headers, of_block
+from ..http.authority import MOST_KNOWN
+from ..http.headers import Headers
 from .policy import ForwardRules
 
 # Believed from a trusted hop only.
@@ -35,6 +36,10 @@ _VIA_NAME = b"lockgate"
 
 _LONGEST = 63
 
+_TOLD_HTTPS: dict[bytes, bytes] = {}
+_TOLD_HTTP: dict[bytes, bytes] = {}
+"""The rest of the lines of a `ClientInfo` for the last authorities: clients say the same one again and again."""
+
 
 def _suspects() -> bytes:
     """Which length and first letter (as length * 32 + letter) a name of `MANAGED` has: most names have none of these."""
@@ -50,7 +55,7 @@ _SUSPECTS = _suspects()
 class ClientInfo:
     """What is known of a connection's client, prepared once for all its requests."""
 
-    __slots__ = ("address", "element", "https", "lines", "port", "proto", "text", "trusted")
+    __slots__ = ("address", "element", "https", "lines", "port", "proto", "text", "told", "trusted")
 
     def __init__(
         self, address: str, port: int, https: bool, trusted_nets: tuple[IPv4Network | IPv6Network, ...]
@@ -63,6 +68,7 @@ class ClientInfo:
         self.trusted = is_trusted(address, trusted_nets)
         # X-Forwarded-For and -Proto as lines of a block (`Headers`), and the beginning of -Host.
         told = b"x-forwarded-for: %s\r\n" % self.address if self.address else b""
+        self.told = _TOLD_HTTPS if https else _TOLD_HTTP
         self.lines = b"%sx-forwarded-proto: %s\r\nx-forwarded-host: " % (told, self.proto)
         # RFC 7239 section 6: IPv6 in brackets and quotes; a peer without address is "unknown".
         self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
@@ -103,20 +109,6 @@ def client_address(request: Request, client: ClientInfo, nets: tuple[IPv4Network
 def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -> Request:
     """The request, changed to what the backend gets. RemoteProtocolError if the rules refuse it."""
     headers = request.headers
-    block = headers.block
-    if (
-        block is not None
-        and request.authority
-        and rules.x_forwarded
-        and not rules.forwarded
-        and not rules.via
-        and is_plain(block)
-    ):
-        # Nothing to take out or to change: what the rest of this function would do, without a look at single fields.
-        port = authority_port(request.authority, client.https)
-        added = b"".join((block, client.lines, request.authority, b"\r\nx-forwarded-port: ", port, b"\r\n"))
-        request.headers = of_block(added, headers.length, headers.te)
-        return request
     kept: list[tuple[bytes, bytes]] = []
     chain: dict[bytes, list[bytes]] = {}
     for pair in headers:
@@ -145,6 +137,27 @@ def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -
     if rules.via:
         add_via(request.headers, request.version)
     return request
+
+
+def forward_plain(request: Request, client: ClientInfo) -> bool:
+    """What `forward_request` does by rules that only add, where there is nothing to take out: True if it is done.
+
+    Most requests are like that, and then no single field is looked at.
+    """
+    headers = request.headers
+    block = headers.block
+    authority = request.authority
+    if block is None or not authority or not is_plain(block):
+        return False
+    known = client.told
+    told = known.get(authority)
+    if told is None:
+        told = b"%s\r\nx-forwarded-port: %s\r\n" % (authority, authority_port(authority, client.https))
+        if len(known) >= MOST_KNOWN:
+            known.clear()
+        known[authority] = told
+    headers.replace_block(b"".join((block, client.lines, told)))
+    return True
 
 
 def is_plain(block: bytes) -> bool:

@@ -34,6 +34,8 @@ cdef class Policy:
     cdef readonly tuple identities
     cdef readonly object forward
     cdef readonly bint allow_encoded_slash
+    cdef readonly bint only_adds
+    cdef readonly bint via
     cdef readonly bint strict_sni
     cdef readonly Py_ssize_t default_identity
     cdef NameTable _names

@@ -181,7 +181,7 @@ class Policy:
 
     __slots__ = (
         "_everywhere", "_hosts", "_names", "_tables", "allow_encoded_slash", "backends", "default_identity", "forward",
-        "identities", "routes", "strict_sni",
+        "identities", "only_adds", "routes", "strict_sni", "via",
     )  # fmt: skip
 
     def __init__(
@@ -203,6 +203,9 @@ class Policy:
         self.identities = identities
         self.forward = forward
         self.allow_encoded_slash = forward.allow_encoded_slash
+        self.only_adds = forward.x_forwarded and not forward.forwarded and not forward.via
+        """What is forwarded has but fields added that tell of the client."""
+        self.via = forward.via
         self.strict_sni = strict_sni
         self.default_identity = default_identity
         self._names = names

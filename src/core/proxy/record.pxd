@@ -34,7 +34,7 @@ cdef class AccessRecord:
     cdef public double total_time
     cdef public str end
     cdef public str detail
-    cdef Headers _received
+    cdef bytes _received
     cdef bytes _referer
     cdef bytes _user_agent
     cdef dict _extra
@@ -42,4 +42,5 @@ cdef class AccessRecord:
     @cython.locals(record=AccessRecord)
     cpdef AccessRecord begin(self, double now)
     cpdef received(self, Headers headers)
+    @cython.locals(block=bytes)
     cdef bytes _field(self, bytes name)

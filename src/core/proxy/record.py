@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..http.headers import Headers
+from ..http.headers import NO_LENGTH, Headers, of_block
 
 
 class AccessRecord:
@@ -52,7 +52,7 @@ class AccessRecord:
         self.authority = b""
         self.target = b""
         self.version = b""
-        self._received: Headers | None = None
+        self._received: bytes | None = None
         self._referer: bytes | None = None
         self._user_agent: bytes | None = None
         self.route = ""
@@ -111,7 +111,10 @@ class AccessRecord:
 
     def received(self, headers: Headers) -> None:
         """The request's fields as they came: `referer` and `user_agent` are looked up when somebody asks for them."""
-        self._received = headers
+        self._received = headers.block
+        if self._received is None:
+            self._referer = headers.get(b"referer") or _NOTHING
+            self._user_agent = headers.get(b"user-agent") or _NOTHING
 
     @property
     def referer(self) -> bytes:
@@ -147,8 +150,8 @@ class AccessRecord:
         self._extra = value
 
     def _field(self, name: bytes) -> bytes:
-        headers = self._received
-        return b"" if headers is None else headers.get(name) or b""
+        block = self._received
+        return _NOTHING if block is None else of_block(block, NO_LENGTH, False).get(name) or _NOTHING
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AccessRecord) and all(getattr(self, name) == getattr(other, name) for name in FIELDS)

@@ -2,18 +2,20 @@ cimport cython
 
 cdef class Relay
 
-from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response, end_event
+from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
 from .downstream cimport Downstream
 from .exchange cimport Exchange
 from .forward cimport forward_response
 from .hub cimport ReverseProxy
+from .policy cimport Policy
 from .record cimport AccessRecord
 from .upstream cimport Upstream
 
 
 cdef frozenset _SAFE
+cdef EndOfMessage END
 
 
 cdef class Relay:
@@ -56,7 +58,7 @@ cdef class Relay:
 
     # What the server does
     cpdef interim(self, event)
-    @cython.locals(hub=ReverseProxy, response=Response)
+    @cython.locals(hub=ReverseProxy, response=Response, policy=Policy)
     cpdef response(self, Response event)
     cpdef response_data(self, Data event)
     @cython.locals(upstream=Upstream)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from ..commands import OpenUpstream
 from ..errors import LocalProtocolError
-from ..events import Data, EndOfMessage, InformationalResponse, Request, Response, end_event
+from ..events import END, Data, EndOfMessage, InformationalResponse, Request, Response
 from .balance import Server, ServerGroup
 from .exchange import Exchange
 from .forward import forward_response
@@ -129,7 +129,7 @@ class Relay:
             request.authority = upstream.server.name.encode("ascii", "replace")
         if not self._to_server(upstream, request):
             return
-        if self.request_ended and self._to_server(upstream, end_event()):
+        if self.request_ended and self._to_server(upstream, END):
             upstream.request_sent()
         self.client.release()
 
@@ -149,7 +149,7 @@ class Relay:
         if upstream is None or upstream.http is None:
             return
         if event.found is not None and not self.tunnel and self.exchange.request.body_length is not None:
-            event = end_event()
+            event = END
         if self._to_server(upstream, event):
             upstream.request_sent()
             if self.tunnel:
@@ -187,7 +187,8 @@ class Relay:
         """The head of the answer."""
         hub = self.client.hub
         self.record.first_byte_time = hub.now - self.started
-        response = forward_response(event, self.client.policy.forward)
+        policy = self.client.policy
+        response = forward_response(event, policy.forward) if policy.via else event
         if hub.asks_on_response:
             try:
                 answer = hub.hooks.on_response(self.exchange, response)

@@ -6,7 +6,7 @@ from ..http.path cimport normalise
 from .balance cimport ServerGroup
 from .downstream cimport Downstream
 from .exchange cimport Exchange
-from .forward cimport forward_request
+from .forward cimport forward_plain, forward_request
 from .hub cimport ReverseProxy
 from .policy cimport Policy, RouteEntry
 from .relay cimport Relay

@@ -14,7 +14,7 @@ from ..http.authority import MOST_KNOWN, parse_authority
 from ..http.headers import Headers
 from ..http.path import normalise
 from .balance import ServerGroup
-from .forward import forward_request
+from .forward import forward_plain, forward_request
 from .hooks import Answer
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def route(client: Downstream, relay: Relay, request: Request) -> ServerGroup | R
     hub = client.hub
     try:
         target = request.target = normalise(request.target, policy.allow_encoded_slash)
-        forward_request(request, client.client, policy.forward)
+        if not (policy.only_adds and forward_plain(request, client.client)):
+            forward_request(request, client.client, policy.forward)
     except RemoteProtocolError as error:
         return Refusal(Answer(error.status_hint, b"%s\n" % str(error).encode("ascii")), "bad_request", str(error))
 
