@@ -12,8 +12,8 @@ cpdef bint allowed_in_trailers(bytes name) except -1
 cpdef int kind_at(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) except -1
 @cython.locals(o="unsigned char *")
 cpdef Py_ssize_t put_field(
-    unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t colon, Py_ssize_t first,
-    Py_ssize_t last
+    unsigned char *out, Py_ssize_t at, const unsigned char *names, Py_ssize_t start, Py_ssize_t colon,
+    const unsigned char *values, Py_ssize_t first, Py_ssize_t last
 ) noexcept
 @cython.locals(p="const unsigned char *", colon=Py_ssize_t, first=Py_ssize_t, name=bytes)
 cpdef tuple read_field(const unsigned char *data, Py_ssize_t start, Py_ssize_t end)

@@ -108,17 +108,24 @@ def kind_at(data: bytes | bytearray, start: int, end: int) -> int:
 
 
 def put_field(  # noqa: PLR0917, the parts of a line, by index
-    out: bytearray, at: int, data: bytes | bytearray, start: int, colon: int, first: int, last: int
+    out: bytearray,
+    at: int,
+    names: bytes | bytearray,
+    start: int,
+    colon: int,
+    values: bytes | bytearray,
+    first: int,
+    last: int,
 ) -> int:
-    """Write the field with the name data[start:colon] and the value data[first:last] as a line of a block (`Headers`).
+    """Write the field with the name names[start:colon] and the value values[first:last] as a line of a block (`Headers`).
 
     `out` has room for it at index `at`; returns the index after it.
     """
     o = out
-    at = put_lower(out, at, data, start, colon)
+    at = put_lower(o, at, names, start, colon)
     o[at] = 58
     o[at + 1] = 32
-    at = put(out, at + 2, data, first, last)
+    at = put(o, at + 2, values, first, last)
     o[at] = 13
     o[at + 1] = 10
     return at + 2

@@ -9,7 +9,7 @@ cdef int CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRAD
 cdef int INCOMPLETE, TOO_LONG
 cdef list _NONE
 cdef bytes _GET, _OK
-cdef Py_ssize_t LINE_REST, MOST_ROOM, ROOM
+cdef Py_ssize_t LINE_REST, MOST_KEPT, MOST_ROOM, ROOM
 
 
 cdef class HeadReader:
@@ -50,7 +50,7 @@ cdef class HeadReader:
     cpdef bytes block(self)
     @cython.locals(colon=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, kind=int, value=bytes, fields=bytearray)
     cdef _field(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t received)
-    @cython.locals(needed=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t)
     cpdef add(self, bytes name, bytes value)
     @cython.locals(fields=bytearray, needed=Py_ssize_t, room=Py_ssize_t)
     cdef bytearray _room(self, Py_ssize_t size, Py_ssize_t expected)

@@ -43,6 +43,9 @@ ROOM = 64
 MOST_ROOM = 4096
 """How much longer a block may be than what was received of the head, and how long it is made before that is needed."""
 
+MOST_KEPT = 1024
+"""The space for a block is kept for the next head, unless it is larger: an idle connection is to be small."""
+
 
 class HeadReader:
     """One head at a time. `reset()` before each, `read()` until it returns True, then look at the attributes."""
@@ -60,6 +63,7 @@ class HeadReader:
         self._max_start_line = min(limits.max_target + START_LINE_REST, limits.max_head)
         self._max_fields = limits.max_fields
         self._max_blank_lines = limits.max_leading_blank_lines
+        self._fields: bytearray | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -73,7 +77,8 @@ class HeadReader:
         self.http_1_1 = True
         self.status = 0
         self.reason = b""
-        self._fields: bytearray | None = None
+        if self._fields is not None and len(self._fields) > MOST_KEPT:
+            self._fields = None
         self._fields_end = 0
         self.hosts = self.lengths = self.codings = self.connection = self.upgrades = self.expects = self.te = _NONE
 
@@ -190,7 +195,7 @@ class HeadReader:
         kind = kind_at(p, start, colon)
         if kind == 0:
             fields = self._room(colon - start + last - first, received - start)
-            self._fields_end = put_field(fields, self._fields_end, p, start, colon, first, last)
+            self._fields_end = put_field(fields, self._fields_end, p, start, colon, p, first, last)
             return
         value = cut(p, first, last)
         if kind == HOST:
@@ -210,9 +215,9 @@ class HeadReader:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Add a field to the block; the caller vouches for it."""
-        needed = len(name) + len(value)
-        fields = self._room(needed, needed)
-        self._fields_end = put_field(fields, self._fields_end, name + value, 0, len(name), len(name), needed)
+        size = len(name) + len(value)
+        fields = self._room(size, size)
+        self._fields_end = put_field(fields, self._fields_end, name, 0, len(name), value, 0, len(value))
 
     def _room(self, size: int, expected: int) -> bytearray:
         """Where to write a field with `size` bytes of name and value, one of fields with `expected` bytes."""

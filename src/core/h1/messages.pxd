@@ -29,7 +29,7 @@ cpdef bint is_offered(bytes protocol, bytes offered) except -1
 cdef bytes _host(HeadReader head)
 cdef bint _expects_continue(HeadReader head) except -1
 cdef bint _takes_trailers(HeadReader head) except -1
-@cython.locals(block=bytes, pairs=list)
+@cython.locals(block=bytes, pairs=list, text=bytes)
 cdef Headers _end_to_end(HeadReader head, list options, long long length, bint te)
 cdef bytes _offer(HeadReader head, list options)
 cdef list _members(list values)

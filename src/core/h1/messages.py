@@ -172,7 +172,8 @@ def _takes_trailers(head: HeadReader) -> bool:
 def _end_to_end(head: HeadReader, options: list[bytes], length: int, te: bool) -> Headers:
     """The fields without those that `Connection` takes out, and with what is passed on of `Content-Length` and `TE`."""
     if length != NO_LENGTH:
-        head.add(b"content-length", head.lengths[0].lstrip(b"0") or b"0")
+        text = head.lengths[0]
+        head.add(b"content-length", (text.lstrip(b"0") or b"0") if text.startswith(b"0") else text)
     if te:
         head.add(b"te", b"trailers")
     block = head.block()
