@@ -18,6 +18,7 @@ cdef class Engine:
     cpdef bytes read(self, Py_ssize_t limit)
 
     # Outgoing
+    cpdef expect(self, Py_ssize_t size)
     cpdef int write(self, data, Py_ssize_t start=*, Py_ssize_t end=*, Py_ssize_t record=*) except -1
     cpdef bytes take(self)
 

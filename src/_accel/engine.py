@@ -63,6 +63,9 @@ class Engine:
         self.status = _FAILED
         return b""
 
+    def expect(self, size: int) -> None:
+        """`size` bytes are about to be written and then taken: an engine may make room for what they become."""
+
     def write(
         self, data: bytes | bytearray | memoryview, start: int = 0, end: int = TO_THE_END, record: int = RECORD
     ) -> int:

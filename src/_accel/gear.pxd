@@ -11,6 +11,7 @@ cdef class Gear:
     cdef public object accepted
     cdef public tuple peer
     cdef public bint in_batch
+    cdef public bytes piece
     cdef object _after
     cdef object _watch_loop
     cdef object _space
@@ -19,6 +20,7 @@ cdef class Gear:
     cpdef read_into(self, space)
     cpdef call_after(self, after)
     cpdef Py_ssize_t receive(self, Watched watched) except? -32767
+    cpdef Py_ssize_t receive_piece(self, Watched watched) except? -32767
     cpdef Py_ssize_t send(self, Watched watched, data) except? -32767
     cpdef watch(self, Watched watched, bint reading, bint writing)
     cpdef int accept(self, Watched listening) except? -32767

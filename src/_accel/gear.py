@@ -71,7 +71,7 @@ Watch = Callable[[int, Callable[[], object] | None, Callable[[], object] | None]
 class Gear:
     """Portable. `watch_loop` is `Driver.watch`; None for a gear that waits for sockets itself."""
 
-    __slots__ = ("_after", "_space", "_watch_loop", "accepted", "in_batch", "peer")
+    __slots__ = ("_after", "_space", "_watch_loop", "accepted", "in_batch", "peer", "piece")
 
     def __init__(self, watch_loop: Watch | None) -> None:
         self._watch_loop = watch_loop
@@ -81,6 +81,7 @@ class Gear:
         self._space: Any = None
         self.accepted: Any = None
         """The socket object of what was accepted last, if this gear has any."""
+        self.piece = b""
         self.peer = ("", 0)
         """Address (without zone) and port of who it is connected to; `("", 0)` on a Unix socket."""
 
@@ -105,6 +106,16 @@ class Gear:
         except OSError as error:
             return -(error.errno or errno.EIO)
         return count
+
+    def receive_piece(self, watched: Watched) -> int:
+        """The same, but what came is a new object, `piece`: worth it where much comes and would be copied anyway."""
+        try:
+            self.piece = watched.sock.recv(len(self._space))
+        except (BlockingIOError, InterruptedError):
+            return AGAIN
+        except OSError as error:
+            return -(error.errno or errno.EIO)
+        return len(self.piece)
 
     def send(self, watched: Watched, data: bytes | memoryview) -> int:
         """Write once: how many bytes the kernel took, or minus the errno; `AGAIN` if the socket is full."""

@@ -1,3 +1,5 @@
+from cpython.ref cimport PyObject
+
 from .engine cimport Engine
 
 ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
@@ -67,6 +69,9 @@ cdef enum:
 
     HOST_FLAGS = 0x4 | 0x20  # no partial wildcards, never the common name
 
+    # Room for a record: no cipher adds more to it, and none of ours are smaller.
+    SMALLEST_RECORD = 4096
+    RECORD_OVERHEAD = 128
     BIG = 8192
     RECORD = 16384
     LARGE_BUFFER = 32768
@@ -120,6 +125,10 @@ cdef class NativeEngine(Engine):
     cdef bint busy
     cdef bint renew_input
     cdef bint renew_output
+    cdef PyObject *ready  # ciphertext that was taken out already, a bytes object that nobody else knows; or NULL
+    cdef char *ready_place
+    cdef Py_ssize_t ready_size
+    cdef Py_ssize_t ready_room
     cdef Py_ssize_t partial  # bytes of an incomplete record that OpenSSL has taken over
 
     # Before and after a call
@@ -132,6 +141,8 @@ cdef class NativeEngine(Engine):
     cdef int feed_from(self, const char *start, Py_ssize_t size) except -1
     cdef Py_ssize_t read_into(self, char *start, Py_ssize_t size, int *status) noexcept nogil
     cdef int write_from(self, const char *start, Py_ssize_t size, Py_ssize_t record) noexcept nogil
+
+    cdef void move_output(self) noexcept nogil
 
     # Memory
     cdef void replace_input(self) noexcept

@@ -123,12 +123,16 @@ cdef class NativeEngine(Engine):
         self.ssl = NULL
         self.input = NULL
         self.output = NULL
+        self.ready = NULL
         self.alert = self.notes.alert = -1
 
     def __dealloc__(self):
         if self.ssl is not NULL:
             ssl.SSL_free(self.ssl)
             self.ssl = NULL
+        if self.ready is not NULL:
+            Py_DECREF(<object>self.ready)
+            self.ready = NULL
 
     cdef bint usable(self) except -1:
         """Whether OpenSSL may be called."""
@@ -289,6 +293,36 @@ cdef class NativeEngine(Engine):
         self.leave()
         return got
 
+    cpdef expect(self, Py_ssize_t size):
+        """See `Engine`.
+
+        Each record is then moved out of OpenSSL's buffer as soon as it is there. So that buffer stays small and its memory
+        is used again for the next record, instead of growing to the size of all of them.
+        """
+        cdef char *unused
+        cdef Py_ssize_t room
+        if size <= BIG or self.ready is not NULL or not self.usable():
+            return
+        room = size + (size // SMALLEST_RECORD + 2) * RECORD_OVERHEAD + ssl.BIO_get_mem_data(self.output, &unused)
+        self.ready = new_bytes(NULL, room)
+        if self.ready is NULL:
+            raise MemoryError
+        self.ready_place = content(self.ready)
+        self.ready_size = 0
+        self.ready_room = room
+        self.move_output()
+
+    cdef void move_output(self) noexcept nogil:
+        """Move what is in OpenSSL's buffer behind what is ready; what finds no room stays and comes after it."""
+        cdef char *unused
+        cdef long waiting = ssl.BIO_get_mem_data(self.output, &unused)
+        cdef Py_ssize_t room = self.ready_room - self.ready_size
+        if waiting <= 0 or room <= 0:
+            return
+        waiting = min(waiting, <long>room, <long>MOST)
+        ssl.BIO_read(self.output, self.ready_place + self.ready_size, <int>waiting)
+        self.ready_size += waiting
+
     cpdef int write(self, data, Py_ssize_t start=0, Py_ssize_t end=-1, Py_ssize_t record=RECORD) except -1:
         """See `Engine`."""
         cdef Py_buffer view
@@ -325,6 +359,8 @@ cdef class NativeEngine(Engine):
                 status = FAILED
                 break
             done += result
+            if self.ready is not NULL:
+                self.move_output()
         self.leave()
         return status
 
@@ -347,8 +383,23 @@ cdef class NativeEngine(Engine):
         cdef char *start
         cdef long size
         cdef bytes data
+        cdef PyObject *ready
         if not self.usable():
             return b""
+        if self.ready is not NULL:
+            self.move_output()
+            ready = self.ready
+            size = self.ready_size
+            self.ready = NULL
+            if resize_bytes(&ready, size) < 0:
+                raise MemoryError
+            data = <bytes>ready
+            Py_DECREF(data)
+            self.renew_output = True
+            if ssl.BIO_get_mem_data(self.output, &start) > 0:
+                return data + self.take()
+            self.replace_output()
+            return data
         size = ssl.BIO_get_mem_data(self.output, &start)
         if size <= 0:
             return b""

@@ -21,7 +21,7 @@ a batch may still have an event in it, so it is kept until the batch is over; be
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.ref cimport PyObject
+from cpython.ref cimport Py_DECREF, PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8, PyUnicode_DecodeASCII
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno
 from libc.stdint cimport uint16_t, uint32_t
@@ -34,6 +34,10 @@ from .gear cimport Gear, Watched
 import os
 
 cdef extern from "Python.h":
+    # Declared again with plain pointers: a new bytes object is filled, and cut to size, before anyone sees it.
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *, Py_ssize_t)
+    char *content "PyBytes_AS_STRING"(PyObject *)
+    int resize_bytes "_PyBytes_Resize"(PyObject **, Py_ssize_t)
     ctypedef struct PyThreadState:
         pass
     PyThreadState *PyEval_SaveThread() nogil
@@ -156,6 +160,25 @@ cdef class Poller(Gear):
         count = recv(watched.fd, self._place, self._size, MSG_DONTWAIT)
         restore(state)
         return count if count >= 0 else failure()
+
+    cpdef Py_ssize_t receive_piece(self, Watched watched) except? -32767:
+        cdef ssize_t count
+        cdef int number
+        cdef PyThreadState *state
+        cdef PyObject *piece = new_bytes(NULL, <Py_ssize_t>self._size)
+        if piece is NULL:
+            raise MemoryError
+        state = release(self._size)
+        count = recv(watched.fd, content(piece), self._size, MSG_DONTWAIT)
+        restore(state)
+        number = errno
+        if resize_bytes(&piece, count if count > 0 else 0) < 0:
+            raise MemoryError
+        self.piece = <bytes>piece
+        Py_DECREF(self.piece)
+        if count >= 0:
+            return count
+        return -EAGAIN if number == EINTR else -number
 
     cpdef Py_ssize_t send(self, Watched watched, data) except? -32767:
         cdef Py_buffer view

@@ -6,7 +6,7 @@ from .._accel.gear cimport Gear, Watched
 from ..core.proxy.channel cimport Channel
 from .driver cimport Driver
 
-cdef int AGAIN
+cdef int AGAIN, MUCH
 cdef object HALF, ABORT
 
 
@@ -19,6 +19,7 @@ cdef class Link(Watched):
     cdef public bint writing
     cdef public bint ended
     cdef public bint closed
+    cdef bint _much
 
     # What the loop reports
     cpdef on_readable(self)
@@ -33,6 +34,7 @@ cdef class Link(Watched):
     cpdef lost(self, str reason, how=*)
     cpdef fail(self, error)
 
+    @cython.locals(channel=Channel, gear=Gear, whole=bint, count=Py_ssize_t)
     cdef bint _read(self, bint failed=*) except -1
     cdef _read_the_rest(self)
     cdef _look_for_an_error(self)

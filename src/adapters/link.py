@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 BOTH, HALF, ABORT = Close.BOTH, Close.HALF, Close.ABORT
 
+MUCH = 32768
+"""Bytes in one read from which on the next one is expected to bring as many."""
+
 LAST_READS = 16
 """How often a socket is read after its connection failed, at most."""
 
@@ -38,7 +41,7 @@ class Link(Watched):
     `writing` that we wait for room in the socket. `closed`: that was the end.
     """
 
-    __slots__ = ("alive", "channel", "closed", "driver", "ended", "gear", "reading", "writing")
+    __slots__ = ("_much", "alive", "channel", "closed", "driver", "ended", "gear", "reading", "writing")
 
     def __init__(self, driver: Driver, channel: Channel, fd: int = -1, sock: Any = None) -> None:
         self.fd = fd
@@ -52,6 +55,7 @@ class Link(Watched):
         self.writing = False
         self.ended = False
         self.closed = False
+        self._much = False
         channel.transport = self
         driver.links.add(self)
         if fd >= 0:
@@ -153,7 +157,12 @@ class Link(Watched):
 
         `failed`: the socket's error was taken already; what then reads like an end of file is the reset.
         """
-        count = self.gear.receive(self)
+        channel, gear = self.channel, self.gear
+        # What comes in full buffers is mostly a long body: then each is an object of its own, which goes through the core as
+        # it is. Not with TLS, whose plaintext is another object anyway.
+        whole = self._much and channel.tls is None
+        count = gear.receive_piece(self) if whole else gear.receive(self)
+        self._much = count >= MUCH
         if count == AGAIN:
             return False
         if count < 0:
@@ -162,12 +171,14 @@ class Link(Watched):
         if not count and failed:
             return False
         try:
-            if count:
-                self.channel.buffer_updated(count, self.gear.now())
-            else:
+            if not count:
                 self._set_reading(False)
                 self.ended = True
-                self.channel.receive_eof(self.gear.now())
+                channel.receive_eof(gear.now())
+            elif whole:
+                channel.receive_data(gear.piece, gear.now())
+            else:
+                channel.buffer_updated(count, gear.now())
         except Exception as error:
             self.fail(error)
         return True

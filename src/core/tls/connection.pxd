@@ -54,7 +54,7 @@ cdef class TLSConnection:
 
     # Outgoing
     cpdef send(self, data)
-    @cython.locals(i=Py_ssize_t, last=Py_ssize_t, size=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t, gathered=list)
+    @cython.locals(i=Py_ssize_t, last=Py_ssize_t, total=Py_ssize_t, size=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, stop=Py_ssize_t, gathered=list)
     cpdef send_pieces(self, list pieces)
     cpdef data_to_send(self)
 

@@ -270,6 +270,11 @@ class TLSConnection:
         if not self._sending:
             raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
         last = len(pieces) - 1
+        total = 0
+        for piece in pieces:
+            total += len(piece)
+        assert self._engine is not None
+        self._engine.expect(total)
         gathered: list[Bytes] = []  # less than one record
         size = 0
         for i, piece in enumerate(pieces):
