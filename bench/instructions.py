@@ -147,7 +147,7 @@ def load(path: Path) -> dict[str, dict[str, object]]:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help=f"fail if a figure grew by more than {TOLERANCE:.0%}")
+    parser.add_argument("--check", action="store_true", help=f"fail if a figure grew by more than {TOLERANCE:.0%}%")
     parser.add_argument("--update", action="store_true", help="make these figures the reference")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave callgrind's files there")
     args = parser.parse_args()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -98,7 +98,7 @@ class Reader:
                     self._note(place, f"{title or 'the table'} has no {key}", f"add {EXAMPLES.get(key, key)}")
                 return FAILED
         made = {key: value for key, value in made.items() if value is not FAILED}
-        return kind(**made, **({"place": place} if "place" in get_type_hints(kind) else {}))
+        return kind(**made, **({"place": place} if _has_place(kind) else {}))
 
     def value(self, kind: Any, raw: object, place: Place, default: object = None) -> Any:
         """A value of the type `kind` made of `raw`, or FAILED."""
@@ -166,7 +166,8 @@ REQUIRED = object()
 """Stands for the default of a field that has none."""
 
 
-def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
+@lru_cache
+def fields_of(kind: Any) -> dict[str, tuple[Any, object]]:
     """The keys of a table: {name: (type, default)}; `place` is none of them."""
     hints = get_type_hints(kind, include_extras=True)
     if dataclasses.is_dataclass(kind):
@@ -180,6 +181,11 @@ def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
         for name, default, factory in known
         if name != "place"
     }
+
+
+@lru_cache
+def _has_place(kind: Any) -> bool:
+    return "place" in get_type_hints(kind)
 
 
 def _is_table(kind: Any) -> bool:

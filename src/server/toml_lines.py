@@ -21,6 +21,9 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self.counted = 0
+        self.line = 1
+        """The line of the place `counted`. Places are noted in their order, so that each is counted once."""
         self.lines: dict[KeyPath, int] = {}
         self.lists: dict[KeyPath, int] = {}
         """How many `[[headers]]` each list of tables has had."""
@@ -47,7 +50,9 @@ class _Scanner:
         return False
 
     def _note(self, path: KeyPath, at: int) -> None:
-        self.lines.setdefault(path, self.text.count("\n", 0, at) + 1)
+        self.line += self.text.count("\n", self.counted, at)
+        self.counted = at
+        self.lines.setdefault(path, self.line)
 
     def _header(self) -> KeyPath:
         start = self.at
