@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -22,6 +22,9 @@ import msgspec
 
 from . import values
 from .problems import KeyPath, Place, Problem, Source, choose, nearest, shown
+
+
+_known_hints: dict[type[Any], dict[str, Any]] = {}
 
 
 class Failed:
@@ -166,10 +169,9 @@ REQUIRED = object()
 """Stands for the default of a field that has none."""
 
 
-@lru_cache
-def fields_of(kind: Any) -> dict[str, tuple[Any, object]]:
+def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
     """The keys of a table: {name: (type, default)}; `place` is none of them."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     if dataclasses.is_dataclass(kind):
         known = [(f.name, f.default, f.default_factory) for f in dataclasses.fields(kind)]
         missing: object = dataclasses.MISSING
@@ -183,9 +185,15 @@ def fields_of(kind: Any) -> dict[str, tuple[Any, object]]:
     }
 
 
-@lru_cache
-def _has_place(kind: Any) -> bool:
-    return "place" in get_type_hints(kind)
+def _has_place(kind: type[Any]) -> bool:
+    return "place" in _hints(kind)
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of a class's fields. To find them takes long, and there may be ten thousand tables of one kind."""
+    if kind not in _known_hints:
+        _known_hints[kind] = get_type_hints(kind, include_extras=True)
+    return _known_hints[kind]
 
 
 def _is_table(kind: Any) -> bool:
