@@ -23,8 +23,8 @@ import msgspec
 from . import values
 from .problems import KeyPath, Place, Problem, Source, choose, nearest, shown
 
-
-_known_hints: dict[type[Any], dict[str, Any]] = {}
+_known_fields: dict[type[Any], dict[str, tuple[Any, object]]] = {}
+"""What `fields_of` has found: that takes long, and there may be ten thousand tables of one kind."""
 
 
 class Failed:
@@ -171,29 +171,25 @@ REQUIRED = object()
 
 def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
     """The keys of a table: {name: (type, default)}; `place` is none of them."""
-    hints = _hints(kind)
+    if kind in _known_fields:
+        return _known_fields[kind]
+    hints = get_type_hints(kind, include_extras=True)
     if dataclasses.is_dataclass(kind):
         known = [(f.name, f.default, f.default_factory) for f in dataclasses.fields(kind)]
         missing: object = dataclasses.MISSING
     else:
         known = [(f.name, f.default, f.default_factory) for f in msgspec.structs.fields(kind)]
         missing = msgspec.NODEFAULT
-    return {
+    found = _known_fields[kind] = {
         name: (hints[name], REQUIRED if default is missing and factory is missing else default)
         for name, default, factory in known
         if name != "place"
     }
+    return found
 
 
 def _has_place(kind: type[Any]) -> bool:
-    return "place" in _hints(kind)
-
-
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    """The types of a class's fields. To find them takes long, and there may be ten thousand tables of one kind."""
-    if kind not in _known_hints:
-        _known_hints[kind] = get_type_hints(kind, include_extras=True)
-    return _known_hints[kind]
+    return "place" in kind.__annotations__
 
 
 def _is_table(kind: Any) -> bool:
