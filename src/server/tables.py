@@ -189,7 +189,8 @@ def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
 
 
 def _has_place(kind: type[Any]) -> bool:
-    return "place" in kind.__annotations__
+    names = kind.__dataclass_fields__ if dataclasses.is_dataclass(kind) else kind.__struct_fields__
+    return "place" in names
 
 
 def _is_table(kind: Any) -> bool:
