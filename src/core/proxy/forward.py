@@ -175,6 +175,8 @@ def is_plain(block: bytes) -> bool:
         length = at - start
         if length > _LONGEST or (suspects[length * 32 + (p[start] & 31)] and block[start:at] in MANAGED):
             return False
+        while at + 4 <= size and p[at] != 10 and p[at + 1] != 10 and p[at + 2] != 10 and p[at + 3] != 10:
+            at += 4
         while at < size and p[at] != 10:
             at += 1
         at += 1
