@@ -17,6 +17,8 @@ cpdef Py_ssize_t skip_name(const unsigned char *data, Py_ssize_t start, Py_ssize
 cpdef Py_ssize_t skip_space(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *")
 cpdef Py_ssize_t trim_space(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
+@cython.locals(p="const unsigned char *")
+cpdef Py_ssize_t find_byte(const unsigned char *data, int byte, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", piece=bytes)
 cpdef bytes cut(const unsigned char *data, Py_ssize_t start, Py_ssize_t end)
 @cython.locals(o="unsigned char *", p="const unsigned char *")

@@ -111,6 +111,14 @@ def trim_space(data: bytes | bytearray, start: int, end: int) -> int:
     return end
 
 
+def find_byte(data: bytes | bytearray, byte: int, start: int, end: int) -> int:
+    """The index of the first such byte in data[start:end], `end` if there is none."""
+    p = data
+    while start < end and p[start] != byte:
+        start += 1
+    return start
+
+
 def cut(data: bytes | bytearray, start: int, end: int) -> bytes:
     """data[start:end] as bytes."""
     p = data

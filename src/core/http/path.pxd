@@ -1,6 +1,6 @@
 cimport cython
 
-from .grammar cimport hex_digit, skip_name, skip_target
+from .grammar cimport find_byte, hex_digit, skip_name, skip_target
 
 @cython.locals(size=Py_ssize_t, end=Py_ssize_t)
 cpdef bytes normalise(bytes target, bint allow_encoded_slash=*)

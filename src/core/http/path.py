@@ -16,7 +16,7 @@ changes nothing.
 from __future__ import annotations
 
 from ..errors import Fault, RemoteProtocolError
-from .grammar import hex_digit, skip_name, skip_target
+from .grammar import find_byte, hex_digit, skip_name, skip_target
 
 
 def normalise(target: bytes, allow_encoded_slash: bool = False) -> bytes:
@@ -30,9 +30,7 @@ def normalise(target: bytes, allow_encoded_slash: bool = False) -> bytes:
         return target
     if not target.startswith(b"/") or skip_target(target, 0, size) != size:
         raise RemoteProtocolError(Fault.BAD_TARGET, "target is not a path")
-    end = target.find(b"?")
-    if end < 0:
-        end = size
+    end = find_byte(target, 63, 0, size)
     if _is_normal(target, end):
         return target
     return _join(_decode(target, end, allow_encoded_slash).split(b"/")) + target[end:]

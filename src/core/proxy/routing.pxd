@@ -2,6 +2,7 @@ cimport cython
 
 from ..events cimport Request
 from ..http.authority cimport parse_authority
+from ..http.grammar cimport find_byte
 from ..http.path cimport normalise
 from .balance cimport ServerGroup
 from .downstream cimport Downstream

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import RemoteProtocolError
 from ..events import Request
 from ..http.authority import MOST_KNOWN, parse_authority
+from ..http.grammar import find_byte
 from ..http.headers import Headers
 from ..http.path import normalise
 from .balance import ServerGroup
@@ -63,9 +64,7 @@ def route(client: Downstream, relay: Relay, request: Request) -> ServerGroup | R
     except RemoteProtocolError as error:
         return Refusal(Answer(error.status_hint, b"%s\n" % str(error).encode("ascii")), "bad_request", str(error))
 
-    end = target.find(b"?")
-    if end < 0:
-        end = len(target)
+    end = find_byte(target, 63, 0, len(target))
     found = policy.match_target(host, _ROOT, 1) if target == _ASTERISK else policy.match_target(host, target, end)
     if found is not None:
         exchange.route = found.route
