@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support_proxy import GET, OK, PLAIN, Recorder, World, head
@@ -932,3 +933,81 @@ def test_nothing_is_left_behind() -> None:
     world.wait(100)
     assert world.proxy.drained
     assert world.proxy.get_timer() is None
+
+
+def test_a_request_of_which_no_byte_was_taken_is_whole() -> None:
+    """The idle connection closes before anything was sent on it: any method may have another one then."""
+    world = World()
+    client = world.client()
+    client.send(GET)
+    (server,) = world.servers
+    server.send(OK)
+    server.takes = 0
+    client.send(head("POST /x HTTP/1.1\nHost: a.test\nContent-Length: 0"))
+    server.eof()
+    assert len(world.servers) == 2
+    assert world.servers[1].text.startswith("POST /x ")
+    world.servers[1].send(OK)
+    assert client.text.count("hello") == 2
+
+
+class Spoiling(Recorder):
+    """Takes away what `part` names."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+
+    def on_request(self, exchange: Exchange) -> None:
+        nothing: Any = None
+        if self.part == "request":
+            exchange.request = nothing
+        elif self.part == "request headers":
+            exchange.request.headers = nothing
+        elif self.part == "request value":
+            exchange.request.headers.add(b"x-value", nothing)
+
+    def on_response(self, exchange: Exchange, response: Response) -> None:
+        nothing: Any = None
+        if self.part == "response headers":
+            response.headers = nothing
+        elif self.part == "response value":
+            response.headers.add(b"x-value", nothing)
+
+
+@pytest.mark.parametrize("part", ["request", "request headers", "request value", "response headers", "response value"])
+def test_a_hook_that_takes_something_away_fails_closed(part: str) -> None:
+    world = World(hooks=Spoiling(part))
+    client = world.client()
+    client.send(GET)
+    if part.startswith("response"):
+        world.servers[0].send(OK)
+    assert client.text.startswith("HTTP/1.1 500 ")
+    assert world.records[0].end == "hook_failed"
+
+
+def test_a_hook_that_is_put_in_place_later_is_asked() -> None:
+    hooks = Recorder()
+    world = World(hooks=hooks)
+    hooks.on_request = lambda exchange: Answer(403)  # type: ignore[method-assign]
+    client = world.client()
+    client.send(GET)
+    assert client.text.startswith("HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize("count", [-1, 65537, 10**9])
+def test_more_bytes_than_the_buffer_has_are_refused(count: int) -> None:
+    world = World()
+    client = world.client()
+    assert len(client.channel.get_buffer()) == 65536
+    with pytest.raises(ValueError, match="not so many bytes"):
+        client.channel.buffer_updated(count, 1.0)
+
+
+def test_limits_without_end() -> None:
+    """What bounds nothing is no number that has to fit anywhere."""
+    world = World(limits=replace(Limits(), max_requests=2**70, drain_body=2**70))
+    client = world.client()
+    client.send(GET)
+    world.servers[0].send(OK)
+    assert "hello" in client.text

@@ -404,3 +404,17 @@ def test_a_connection_limit_counts_handshakes_too() -> None:
     world = World(policy=policy(identity("a.test")), limits=Limits(max_connections=1), hooks=Recorder())
     world.client(SECURE)
     assert world.client(SECURE).how == [Close.ABORT]
+
+
+def test_an_idle_connection_whose_tls_failed_gets_no_request() -> None:
+    world = backend_world()
+    client = world.client()
+    client.send(GET)
+    peer = serve(world.servers[0], server_pem())
+    peer.send(OK)
+    assert "hello" in client.pop()
+    world.servers[0].send(b"\x17\x03\x03\x00\x20" + bytes(32))  # no record of this connection
+    client.send(GET)
+    peer = serve(world.servers[1], server_pem())
+    peer.send(OK)
+    assert "hello" in client.pop()

@@ -94,7 +94,7 @@ cdef class H1Connection:
     cdef _send_response(self, Response response)
     cdef _send_switch(self, Response response)
     cdef _send_informational(self, InformationalResponse response)
-    @cython.locals(size=Py_ssize_t, left="long long")
+    @cython.locals(size=Py_ssize_t, left="long long", data=object)
     cdef _send_data(self, Data event)
     @cython.locals(state=int)
     cdef _send_end(self, EndOfMessage event)

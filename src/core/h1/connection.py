@@ -418,6 +418,8 @@ class H1Connection:
     def _send_data(self, event: Data) -> None:
         self._allowed(_ON_DATA, True)
         data = event.data
+        if not isinstance(data, bytes):
+            data = bytes(data)
         size = len(data)
         if not size:
             return

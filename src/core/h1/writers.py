@@ -144,6 +144,8 @@ class HeadWriter:
 
     def _fields(self, headers: Headers, with_length: bool) -> bytes:
         """All fields as lines. `with_length` False leaves out `content-length`."""
+        if headers is None:
+            raise LocalProtocolError("a message without headers")
         block = headers.block
         if block is not None and (with_length or headers.length == _NO_LENGTH):
             # As a parser of ours has left it: whole, checked, and without a field of the connection.

@@ -36,8 +36,8 @@ class Headers:
         return self.as_pairs()
 
     @pairs.setter
-    def pairs(self, pairs: list[tuple[bytes, bytes]]) -> None:
-        self._pairs = pairs
+    def pairs(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        self._pairs = list(pairs)
         self.block = None
 
     def as_pairs(self) -> list[tuple[bytes, bytes]]:
@@ -156,7 +156,7 @@ def find_name(block: bytes, name: bytes, start: int) -> int:
         while at < length and p[start + at] == wanted[at]:
             at += 1
         if at == length and p[start + at] == 58:
-            return start + length + 2
+            return -1 if b":" in name else start + length + 2  # what holds a colon is no name, whatever it is like
         start = block.find(b"\n", start) + 1
         if start == 0:
             break

@@ -9,7 +9,8 @@ An adapter keeps one socket for each channel and does these things with it:
 * when told `OpenUpstream`, it connects a socket and calls `connected` or `connect_failed` (upstream channels only);
 * it keeps what it needs to find the socket again in `transport`, which nobody else touches.
 
-After each call the adapter carries out the proxy's commands and re-arms its one timer.
+Before it waits again the adapter carries out the proxy's commands and re-arms its one timer. Until then it may make more
+calls, also for channels that the core has paused or closed meanwhile: that does no harm.
 
 Theory of operation
 -------------------
@@ -85,7 +86,9 @@ class Channel:
         return self.hub.read_buffer
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
-        """`nbytes` were read into the buffer; 0 means end of file."""
+        """`nbytes` were read into the buffer; 0 means end of file. ValueError for more than the buffer has."""
+        if not 0 <= nbytes <= len(self.hub.read_space):
+            raise ValueError("there are not so many bytes in the buffer")
         if not nbytes:
             self.receive_eof(now)
         elif self.tls is None or self.phase != OPEN:

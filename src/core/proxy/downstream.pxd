@@ -26,7 +26,7 @@ from .record cimport AccessRecord
 from .relay cimport Relay
 
 
-cdef double NEVER
+cdef double NEVER, _IDLE_RESTART
 cdef int OPEN
 cdef object NEED_DATA, PAUSED
 

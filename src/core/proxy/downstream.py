@@ -41,6 +41,9 @@ from .timers import NEVER
 if TYPE_CHECKING:
     from .hub import ReverseProxy
 
+_IDLE_RESTART = 1.0
+"""Seconds after which TCP begins with a small window again, as RFC 5681 section 4.1 asks, and so do we with small records."""
+
 
 class Downstream(Channel):
     """Made by `ReverseProxy.accept`."""
@@ -288,6 +291,8 @@ class Downstream(Channel):
     def _on_request(self, request: Request) -> None:
         self._requests += 1
         self._head_since = NEVER
+        if self.tls is not None and self.hub.now - self._idle_since > _IDLE_RESTART:
+            self.tls.idled()
         self._body_since = self._body_last = self.hub.now
         self._body_bytes = 0
         self._keep_body = False

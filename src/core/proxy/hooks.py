@@ -14,7 +14,7 @@ from ..http.headers import Headers
 from .exchange import Exchange
 from .record import AccessRecord
 
-__all__ = ["Answer", "Exchange", "Hooks", "overrides"]
+__all__ = ["Answer", "Exchange", "Hooks"]
 
 
 @dataclass(slots=True)
@@ -27,7 +27,9 @@ class Answer:
 
 
 class Hooks:
-    """Does nothing; override what you need."""
+    """Does nothing; override what you need. An object of this very class is never asked, one of any other always."""
+
+    __slots__ = ()
 
     def on_request(self, exchange: Exchange) -> Answer | None:
         """The head of a request has arrived. Return an `Answer` to give it instead of asking the backend.
@@ -40,8 +42,3 @@ class Hooks:
 
     def on_log(self, record: AccessRecord) -> None:
         """The request is over. Exceptions here are ignored: the answer has been given."""
-
-
-def overrides(hooks: Hooks, name: str) -> bool:
-    """Whether a program has put something of its own into the hook of this name: only then is it worth a call."""
-    return bool(getattr(hooks, name) != getattr(Hooks, name).__get__(hooks))

@@ -19,10 +19,8 @@ cdef class ReverseProxy:
     cdef public Policy policy
     cdef readonly object limits
     cdef readonly Bounds bounds
-    cdef readonly object hooks
-    cdef readonly bint asks_on_request
-    cdef readonly bint asks_on_response
-    cdef bint _logs
+    cdef object _hooks
+    cdef readonly bint asks_hooks
     cdef readonly bytearray read_space
     cdef public object read_buffer
     cdef public double now
@@ -50,7 +48,6 @@ cdef class ReverseProxy:
     cpdef handle_timer(self, double now)
     cpdef drain(self, double now)
     cpdef cut_off(self, double now)
-    cpdef set_hooks(self, hooks)
 
     # What the channels and relays call
     cpdef command(self, command)

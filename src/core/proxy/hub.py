@@ -13,7 +13,7 @@ from .balance import ServerGroup
 from .bounds import Bounds
 from .channel import Channel
 from .downstream import Downstream
-from .hooks import Hooks, overrides
+from .hooks import Hooks
 from .policy import Backend, Listener, Policy
 from .record import AccessRecord
 from .timers import NEVER, Timers
@@ -27,7 +27,7 @@ class ReverseProxy:
     """A reverse proxy without I/O.
 
     Call `accept` for every new client connection and the methods of the `Channel` it returns for what happens on it;
-    `channel.connected` / `channel.connect_failed` for what `OpenUpstream` led to. After every call carry out
+    `channel.connected` / `channel.connect_failed` for what `OpenUpstream` led to. Before waiting again carry out
     `next_command()` until it returns None, and call `handle_timer(now)` when `get_timer()` is reached. Not thread-safe:
     one object for each loop or thread.
     """
@@ -52,20 +52,22 @@ class ReverseProxy:
         self._groups: dict[Backend, ServerGroup] = {}
         self._grouped: Policy | None = None
         self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the policy that was last asked for
-        self.set_hooks(Hooks() if hooks is None else hooks)
+        self._hooks = Hooks() if hooks is None else hooks
+        self.asks_hooks = type(self._hooks) is not Hooks
+        """There is something to ask: what does nothing is not worth a call."""
 
-    def set_hooks(self, hooks: Hooks) -> None:
-        """Use these hooks from now on."""
-        self.hooks = hooks
-        self.asks_on_request = overrides(hooks, "on_request")
-        self.asks_on_response = overrides(hooks, "on_response")
-        self._logs = overrides(hooks, "on_log")
+    @property
+    def hooks(self) -> Hooks:
+        """The program's own logic. Another proxy for other hooks."""
+        return self._hooks
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
     def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> Channel:
         """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket)."""
         self.now = now
+        if self.policy is None:
+            raise TypeError("a proxy needs a policy before it can accept")
         channel = Downstream(self, listener, peer)
         self._clients += 1
         if self.draining or self._clients > self.limits.max_connections:
@@ -172,10 +174,10 @@ class ReverseProxy:
         """A request is over."""
         if not record.total_time:
             record.total_time = self.now - record.started
-        if not self._logs:
+        if not self.asks_hooks:
             return
         try:
-            self.hooks.on_log(record)
+            self._hooks.on_log(record)
         except Exception:
             # The answer has been given; a log that fails must not fail the next request too.
             return

@@ -147,7 +147,7 @@ class AccessRecord:
 
     @extra.setter
     def extra(self, value: dict[str, str]) -> None:
-        self._extra = value
+        self._extra = dict(value)
 
     def _field(self, name: bytes) -> bytes:
         block = self._received

@@ -8,7 +8,8 @@ What may be sent again
 Nothing is taken from a request's body before a connection to a server stands, so a failed *connect* always leaves the
 request whole for the next server. Once the head was written, the server may have acted on it: then the request is sent
 again only if its method is safe (RFC 9110 section 9.2.1), it has no body, the connection was an old idle one, and not one byte
-of an answer came. That is the one race of keep-alive in which a server's close and our request cross.
+of an answer came. That is the one race of keep-alive in which a server's close and our request cross. A request of which the
+kernel has not taken a byte yet is whole too, whatever its method.
 
 What may be passed on
 ---------------------
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 _SAFE = SAFE_METHODS
+_UNSENDABLE = (LocalProtocolError, TypeError)
+"""What a message that a hook has spoilt raises: its parts are not what HTTP allows, or no bytes at all."""
+
+
+def _told(error: Exception) -> str:
+    """An error of ours may be quoted; others are told by their name."""
+    return str(error) if isinstance(error, LocalProtocolError) else type(error).__name__
 
 
 class Relay:
@@ -189,7 +197,7 @@ class Relay:
         self.record.first_byte_time = hub.now - self.started
         policy = self.client.policy
         response = forward_response(event, policy.forward) if policy.via else event
-        if hub.asks_on_response:
+        if hub.asks_hooks:
             try:
                 answer = hub.hooks.on_response(self.exchange, response)
             except Exception as error:
@@ -204,8 +212,8 @@ class Relay:
             self.request_ended = False
         try:
             self.client.respond(response)
-        except LocalProtocolError as error:
-            self.fail(500, "hook_failed", f"the answer can not be sent: {error}")
+        except _UNSENDABLE as error:
+            self.fail(500, "hook_failed", f"the answer can not be sent: {_told(error)}")
             return
         self.response_started = True
         self.record.status = response.status
@@ -236,7 +244,8 @@ class Relay:
     def upstream_failed(self, upstream: Upstream, end: str, detail: str) -> None:
         """The server broke HTTP, closed early, or was too slow. Its channel is closed or being aborted."""
         self.upstream = None
-        if self._reused and self._idle_ok and self.request_ended and not upstream.answered and end == "upstream_gone":
+        whole = self._reused and self.request_ended and not upstream.answered and not self.record.bytes_in
+        if whole and end == "upstream_gone" and (self._idle_ok or not upstream.asked):
             self._fresh = True
             self._connect()
             return
@@ -261,9 +270,9 @@ class Relay:
         self.response_started = True
         try:
             self.client.answer(answer)
-        except LocalProtocolError as error:
+        except _UNSENDABLE as error:
             self.record.end = "hook_failed"
-            self.record.detail = f"the answer can not be sent: {error}"
+            self.record.detail = f"the answer can not be sent: {_told(error)}"
             self.record.status = 500
             self.client.answer(Answer(500))
 
@@ -279,13 +288,15 @@ class Relay:
         self.client.hub.log(self.record)
 
     def _to_server(self, upstream: Upstream, event: Request | Data | EndOfMessage) -> bool:
-        """Pass an event on; False if a hook made a message of it that HTTP can not say, and the request was given up."""
+        """Pass an event on; False if the request was given up: there is nobody any more to pass it to, or a hook made a
+        message of it that HTTP can not say."""
         if upstream.http is None:
+            self.fail(502, "upstream_gone", "the connection has failed")
             return False
         try:
             upstream.http.send(event)
-        except LocalProtocolError as error:
-            self.fail(500, "hook_failed", f"the request can not be sent: {error}")
+        except _UNSENDABLE as error:
+            self.fail(500, "hook_failed", f"the request can not be sent: {_told(error)}")
             return False
         upstream.touch()
         return True
@@ -294,9 +305,9 @@ class Relay:
         """The same in the other direction."""
         try:
             self.client.send(event)
-        except LocalProtocolError as error:
+        except _UNSENDABLE as error:
             self.response_ended = False
-            self.fail(500, "hook_failed", f"the answer can not be sent: {error}")
+            self.fail(500, "hook_failed", f"the answer can not be sent: {_told(error)}")
             return False
         return True
 

@@ -70,13 +70,16 @@ def route(client: Downstream, relay: Relay, request: Request) -> ServerGroup | R
         exchange.route = found.route
         exchange.backend = found.backend
         relay.record.route = found.name
-    if hub.asks_on_request:
+    if hub.asks_hooks:
         try:
             answer_of_hook = hub.hooks.on_request(exchange)
         except Exception as error:
             return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
         if answer_of_hook is not None:
             return Refusal(answer_of_hook, "answered", "by on_request")
+        if exchange.request is None:
+            exchange.request = request
+            return Refusal(Answer(500), "hook_failed", "on_request took the request away")
     if not exchange.backend:
         return Refusal(Answer(404), "no_route")
     group = hub.group(policy, exchange.backend)

@@ -25,10 +25,10 @@ cdef class Upstream(Channel):
     cdef public double idle_since
     cdef public double last_read
     cdef public bint answered
+    cdef public bint asked
     cdef double _opened
     cdef double _request_sent
     cdef bint _responding
-    cdef bint _asked
 
     # What the relay calls
     cpdef take(self, Relay relay)

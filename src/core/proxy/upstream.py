@@ -33,11 +33,11 @@ class Upstream(Channel):
     """Made by a relay; `OpenUpstream` tells the adapter to connect it."""
 
     __slots__ = (
-        "_asked",
         "_opened",
         "_request_sent",
         "_responding",
         "answered",
+        "asked",
         "group",
         "idle_since",
         "last_read",
@@ -54,7 +54,8 @@ class Upstream(Channel):
         self.last_read = hub.now
         self.answered = False
         """At least one byte came since the request was sent."""
-        self._asked = False  # the kernel has taken at least one byte of the request
+        self.asked = False
+        """The kernel has taken at least one byte of the request."""
         self._opened = hub.now
         self._request_sent = NEVER
         self._responding = False
@@ -78,7 +79,7 @@ class Upstream(Channel):
 
     def data_sent(self, nbytes: int, now: float) -> None:
         """The kernel took `nbytes` of `data_to_send()`."""
-        self._asked = True
+        self.asked = True
         Channel.data_sent(self, nbytes, now)
 
     def connect_failed(self, now: float, reason: str) -> None:
@@ -95,7 +96,7 @@ class Upstream(Channel):
         """An idle connection gets a request."""
         self.relay = relay
         self.answered = False
-        self._asked = False
+        self.asked = False
         self._request_sent = NEVER
         self._responding = False
         relay.upstream_ready(self)
@@ -150,7 +151,7 @@ class Upstream(Channel):
     def _ready(self) -> None:
         self.http = H1Connection(Role.CLIENT, limits=self.hub.limits)
         relay = self.relay
-        self._asked = False
+        self.asked = False
         if relay is None:
             self.close()
         else:
@@ -166,7 +167,7 @@ class Upstream(Channel):
                     self.group.forget(self)
                     self.close()
                 return
-            if not self._asked and http.count_buffered():
+            if not self.asked and http.count_buffered():
                 # It cannot have read the request: this is an answer prepared for whoever comes next.
                 self._give_up("upstream_bad", "answered before it was asked")
                 return
@@ -202,6 +203,7 @@ class Upstream(Channel):
             self.close()
             self._fail_connect(f"TLS: {error.reason}", False)
         else:
+            self.group.forget(self)
             self.http = None
             self.close()
             self._tell_relay("upstream_bad", f"TLS: {error.reason}")
