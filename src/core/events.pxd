@@ -55,5 +55,3 @@ cdef class DataReceived(Event):
 
 @cython.locals(event=Data)
 cpdef Data data_event(data)
-@cython.locals(event=DataReceived)
-cpdef DataReceived received_event(data)

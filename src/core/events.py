@@ -268,17 +268,10 @@ class DataReceived(Event):
 
 
 def data_event(data: bytes) -> Data:
-    """`Data(data)`, without what the call of a class costs; so is the next one."""
+    """`Data(data)`, without what the call of a class costs."""
     event = Data.__new__(Data)
     event.data = data
     event.stream_id = 0
-    return event
-
-
-def received_event(data: bytes) -> DataReceived:
-    """`DataReceived(data)`"""
-    event = DataReceived.__new__(DataReceived)
-    event.data = data
     return event
 
 

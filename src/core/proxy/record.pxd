@@ -41,6 +41,7 @@ cdef class AccessRecord:
 
     @cython.locals(record=AccessRecord)
     cpdef AccessRecord begin(self, double now)
+    cdef _blank(self)
     cpdef received(self, Headers headers)
     @cython.locals(block=bytes)
     cdef bytes _field(self, bytes name)

@@ -48,26 +48,7 @@ class AccessRecord:
         self.alpn = ""
         self.resumed = False
         self.handshake_time: float | None = None
-        self.method = b""
-        self.authority = b""
-        self.target = b""
-        self.version = b""
-        self._received: bytes | None = None
-        self._referer: bytes | None = None
-        self._user_agent: bytes | None = None
-        self.route = ""
-        self.backend = ""
-        self.server = ""
-        self.attempts = 0
-        self.status = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.connect_time: float | None = None
-        self.first_byte_time: float | None = None
-        self.total_time = 0.0
-        self.end = "complete"
-        self.detail = ""
-        self._extra: dict[str, str] | None = None
+        self._blank()
         for name, value in values.items():
             if name not in FIELDS:
                 raise TypeError(f"a record has no {name!r}")
@@ -87,27 +68,31 @@ class AccessRecord:
         record.alpn = self.alpn
         record.resumed = self.resumed
         record.handshake_time = self.handshake_time
-        record.method = _NOTHING
-        record.authority = _NOTHING
-        record.target = _NOTHING
-        record.version = _NOTHING
-        record._received = None
-        record._referer = None
-        record._user_agent = None
-        record.route = ""
-        record.backend = ""
-        record.server = ""
-        record.attempts = 0
-        record.status = 0
-        record.bytes_in = 0
-        record.bytes_out = 0
-        record.connect_time = None
-        record.first_byte_time = None
-        record.total_time = 0.0
-        record.end = "complete"
-        record.detail = ""
-        record._extra = None
+        record._blank()
         return record
+
+    def _blank(self) -> None:
+        """Nothing is known of the request yet."""
+        self.method = _NOTHING
+        self.authority = _NOTHING
+        self.target = _NOTHING
+        self.version = _NOTHING
+        self._received: bytes | None = None
+        self._referer: bytes | None = None
+        self._user_agent: bytes | None = None
+        self.route = ""
+        self.backend = ""
+        self.server = ""
+        self.attempts = 0
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.connect_time: float | None = None
+        self.first_byte_time: float | None = None
+        self.total_time = 0.0
+        self.end = "complete"
+        self.detail = ""
+        self._extra: dict[str, str] | None = None
 
     def received(self, headers: Headers) -> None:
         """The request's fields as they came: `referer` and `user_agent` are looked up when somebody asks for them."""
