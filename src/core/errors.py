@@ -30,6 +30,19 @@ class Fault(Enum):
     BAD_VERSION = ("bad_version", 505, 0x1)
     TRUNCATED = ("truncated", 400, 0x1)
     """The connection ended in the middle of a message."""
+    # What only HTTP/2 knows (RFC 9113 section 7 has the codes).
+    PROTOCOL = ("protocol", 400, 0x1)
+    """A frame that its place, its stream or its content forbids."""
+    INTERNAL = ("internal", 500, 0x2)
+    FLOW_CONTROL = ("flow_control", 400, 0x3)
+    SETTINGS_TIMEOUT = ("settings_timeout", 408, 0x4)
+    STREAM_CLOSED = ("stream_closed", 400, 0x5)
+    FRAME_SIZE = ("frame_size", 400, 0x6)
+    REFUSED = ("refused", 503, 0x7)
+    """A stream more than were announced: nothing of it was looked at, so it may be sent again."""
+    COMPRESSION = ("compression", 400, 0x9)
+    EXCESS = ("excess", 429, 0xB)
+    """More of what costs us than any honest peer needs."""
 
     def __init__(self, label: str, status: int, h2_code: int) -> None:
         self.label = label

@@ -40,6 +40,15 @@ cdef class EndOfMessage(Event):
     cdef public Headers found
     cdef public long long stream_id
 
+cdef class StreamReset(Event):
+    cdef public long long stream_id
+    cdef public long code
+    cdef public bint remote
+    cdef public str message
+    cdef public int status
+    cdef public bytes method
+    cdef public bytes target
+
 cdef class ConnectionClosed(Event):
     cdef public bint clean
 

@@ -207,6 +207,42 @@ class EndOfMessage(Event):
         return f"<EndOfMessage, {len(self.trailers)} trailer fields>"
 
 
+class StreamReset(Event):
+    """HTTP/2: a stream ended before its messages were complete; nothing more comes on it, and nothing can be sent.
+
+    `code` is the error code (RFC 9113 section 7). `remote`: the peer reset it; otherwise we did, for a fault of the peer that
+    `message` names, and what it is owed for that is queued. `method` and `target` are those of a request that was refused before
+    it became a `Request`, as far as they were understood; `status` what such a client was told, 0 if nothing.
+    """
+
+    __slots__ = ("code", "message", "method", "remote", "status", "stream_id", "target")
+
+    def __init__(
+        self,
+        stream_id: int,
+        code: int,
+        remote: bool,
+        message: str = "",
+        *,
+        status: int = 0,
+        method: bytes = b"",
+        target: bytes = b"",
+    ) -> None:
+        self.stream_id = stream_id
+        self.code = code
+        self.remote = remote
+        self.message = message
+        self.status = status
+        self.method = method
+        self.target = target
+
+    def _values(self) -> tuple[Any, ...]:
+        return (self.stream_id, self.code, self.remote, self.message, self.status, self.method, self.target)
+
+    def __repr__(self) -> str:
+        return f"<StreamReset {self.stream_id} code={self.code} remote={self.remote}>"
+
+
 class ConnectionClosed(Event):
     """The peer will send nothing more. `clean` is False for a TLS stream that ended without close_notify."""
 
@@ -278,5 +314,5 @@ def data_event(data: bytes) -> Data:
 END = EndOfMessage()
 """The end of every message without trailers."""
 
-HTTPEvent = Request | Response | InformationalResponse | Data | EndOfMessage | ConnectionClosed
+HTTPEvent = Request | Response | InformationalResponse | Data | EndOfMessage | StreamReset | ConnectionClosed
 TLSEvent = ClientHelloReceived | HandshakeCompleted | DataReceived | ConnectionClosed

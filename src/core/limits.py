@@ -58,6 +58,30 @@ class Limits:
     tunnel_timeout: float = 3600.0
     """No byte in either direction of a tunnel for this long."""
 
+    # HTTP/2: what is announced in SETTINGS, and what an honest peer never needs more of
+    h2_max_streams: int = 100
+    """Requests of one connection at a time. RFC 9113 section 6.5.2 wants no less."""
+    h2_stream_window: int = 65536
+    """Bytes of one message's body that the peer may send before we have passed them on."""
+    h2_connection_window: int = 1048576
+    """The same for all messages together: what one connection can make us keep."""
+    h2_settings_timeout: float = 10.0
+    """From our SETTINGS to their acknowledgement."""
+    h2_max_resets: int = 100
+    """Streams that end in a reset, by the peer or for its faults, in `h2_reset_period`; and more than half of all that it opened then.
+    (Rapid reset, CVE-2023-44487, and MadeYouReset, CVE-2025-8671.)"""
+    h2_reset_period: float = 10.0
+    h2_control_rate: float = 10.0
+    """PING, SETTINGS, PRIORITY and PRIORITY_UPDATE frames in a second, on average."""
+    h2_control_burst: int = 200
+    """How many of them may come at once."""
+    h2_control_queue: int = 1000
+    """Frames that we owe the peer for its own (acknowledgements, resets) and that it does not read."""
+    h2_empty_frames: int = 10
+    """DATA, HEADERS and CONTINUATION frames in a row that hold nothing and end nothing."""
+    h2_continuations: int = 32
+    """CONTINUATION frames in one field section: `max_head` in small frames is no honest peer's."""
+
     # Buffers: past `high_water` the other side is not read, until below `low_water`
     high_water: int = 131072
     low_water: int = 32768

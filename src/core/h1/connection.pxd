@@ -10,6 +10,7 @@ from ..events cimport (
     Request,
     Response,
 )
+from ..http.connection cimport HTTPConnection
 from ..http.headers cimport Headers
 from .head cimport HeadReader
 from .messages cimport (
@@ -32,7 +33,7 @@ cdef BodyReader _NO_BODY
 cdef object NEED_DATA, PAUSED
 
 
-cdef class H1Connection:
+cdef class H1Connection(HTTPConnection):
     cdef object _limits
     cdef long long _max_body
     cdef int _max_interim
@@ -50,7 +51,6 @@ cdef class H1Connection:
     cdef bint _eof
     cdef bint _closed_reported
     cdef object _error
-    cdef readonly Py_ssize_t error_length
     cdef public bint keep_alive
     cdef bint _request_1_1
     cdef bint _request_is_head
@@ -83,8 +83,6 @@ cdef class H1Connection:
 
     # Sending
     cpdef send(self, Event event)
-    @cython.locals(out=list)
-    cpdef bytes data_to_send(self)
     cpdef list pieces_to_send(self)
     cpdef fail(self, object fault, object message)
     cpdef start_next_cycle(self)

@@ -28,6 +28,7 @@ from ..events import (
     Role,
     Signal,
 )
+from ..http.connection import HTTPConnection
 from ..http.framing import CHUNKED, UNTIL_CLOSE
 from ..http.headers import Headers
 from ..limits import Limits
@@ -55,7 +56,7 @@ _ON_REQUEST, _ON_INFORMATIONAL, _ON_RESPONSE, _ON_SWITCH, _ON_DATA, _ON_END, _ON
 )
 
 
-class H1Connection:
+class H1Connection(HTTPConnection):
     """A sans-IO HTTP/1.1 connection. `scheme` is what `Request.scheme` of received requests says.
 
     `keep_alive`: is the connection to be used again after this exchange? Set it to False to make this exchange the
@@ -66,10 +67,11 @@ class H1Connection:
     __slots__ = (
         "_awaits_continue", "_body", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim", "_is_server",
         "_length_reader", "_limits", "_max_body", "_max_interim", "_offered", "_out", "_out_left", "_request_1_1",
-        "_request_is_head", "_scheme", "_state_in", "_state_out", "_writer", "error_length", "keep_alive",
+        "_request_is_head", "_scheme", "_state_in", "_state_out", "_writer", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, role: Role, *, limits: Limits | None = None, scheme: bytes = b"https") -> None:
+        super().__init__()
         self._limits = _DEFAULT_LIMITS if limits is None else limits
         self._max_body = -1 if self._limits.max_body is None else self._limits.max_body
         self._max_interim = self._limits.max_interim_responses
@@ -87,7 +89,6 @@ class H1Connection:
         self._eof = False
         self._closed_reported = False
         self._error: RemoteProtocolError | None = None
-        self.error_length = 0
         self.keep_alive = True
         self._start_exchange()
 
@@ -331,13 +332,6 @@ class H1Connection:
             self._send_informational(event)
         else:
             raise LocalProtocolError("not an event that can be sent")
-
-    def data_to_send(self) -> bytes:
-        """Take what is queued; empty if nothing is."""
-        out = self.pieces_to_send()
-        if out is None:
-            return b""
-        return out[0] if len(out) == 1 else b"".join(out)
 
     def pieces_to_send(self) -> list[bytes] | None:
         """The same as it was queued, piece by piece; None if nothing is."""
