@@ -211,8 +211,8 @@ class StreamReset(Event):
     """HTTP/2: a stream ended before its messages were complete; nothing more comes on it, and nothing can be sent.
 
     `code` is the error code (RFC 9113 section 7). `remote`: the peer reset it; otherwise we did, for a fault of the peer that
-    `message` names, and what it is owed for that is queued. `method` and `target` are those of a request that was refused before
-    it became a `Request`, as far as they were understood; `status` what such a client was told, 0 if nothing.
+    `message` names, and what it is owed for that is queued. `method` and `target` are those of a request that was refused
+    before it became a `Request`, as far as they were understood; `status` what such a client was told, 0 if nothing.
     """
 
     __slots__ = ("code", "message", "method", "remote", "status", "stream_id", "target")

@@ -68,8 +68,8 @@ class Limits:
     h2_settings_timeout: float = 10.0
     """From our SETTINGS to their acknowledgement."""
     h2_max_resets: int = 100
-    """Streams that end in a reset, by the peer or for its faults, in `h2_reset_period`; and more than half of all that it opened then.
-    (Rapid reset, CVE-2023-44487, and MadeYouReset, CVE-2025-8671.)"""
+    """Streams that end in a reset, by the peer or for its faults, in `h2_reset_period`; and more than half of all that it
+    opened then. (Rapid reset, CVE-2023-44487, and MadeYouReset, CVE-2025-8671.)"""
     h2_reset_period: float = 10.0
     h2_control_rate: float = 10.0
     """PING, SETTINGS, PRIORITY and PRIORITY_UPDATE frames in a second, on average."""
