@@ -75,7 +75,6 @@ class H2Connection(Receiving):
         """How many streams are not closed."""
         return len(self._streams)
 
-    @property
     def is_done(self) -> bool:
         """Has one side said that it is going, and is no stream left?"""
         return (self._going or self.peer_going) and not self._streams
@@ -123,6 +122,11 @@ class H2Connection(Receiving):
         """How many bytes of a body wait in a stream; 0 if it is over."""
         stream = self._streams.get(stream_id)
         return 0 if stream is None else stream.queued
+
+    def taken(self, stream_id: int) -> int:
+        """How many bytes of a body were handed out so far; 0 if the stream is over."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.taken
 
     # Receiving
 

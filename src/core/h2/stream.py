@@ -31,7 +31,7 @@ class Stream(Windows):
 
     __slots__ = (
         "_first", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total", "incremental", "interim",
-        "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "offered", "out_left", "queued", "state", "trailers",
+        "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "offered", "out_left", "queued", "state", "taken", "trailers",
         "urgency",
     )  # fmt: skip
 
@@ -46,6 +46,7 @@ class Stream(Windows):
         self.has_head_out = False
         self.out_left = UNKNOWN
         self.queued = 0
+        self.taken = 0
         self.is_ending = False
         self.trailers: Headers | None = None
         self.is_ready = False
@@ -73,6 +74,7 @@ class Stream(Windows):
         pieces = self._pieces
         assert pieces is not None
         self.queued -= size
+        self.taken += size
         while size:
             piece = pieces[self._first]
             start = self._start
