@@ -21,7 +21,9 @@ DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDO
 PRIORITY_UPDATE = 16
 END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 1, 1, 4, 8, 32
 
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR = range(7)
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR = range(
+    7
+)
 REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 7, 8, 9
 ENHANCE_YOUR_CALM = 11
 
@@ -128,7 +130,12 @@ class Peer:
     """
 
     def __init__(
-        self, role: Role = Role.SERVER, limits: Limits | None = None, greet: bool = True, settings: bytes = b"", now: float = 0.0
+        self,
+        role: Role = Role.SERVER,
+        limits: Limits | None = None,
+        greet: bool = True,
+        settings: bytes = b"",
+        now: float = 0.0,
     ) -> None:
         self.connection = H2Connection(role, limits=limits)
         self.connection.now = now

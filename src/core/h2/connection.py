@@ -32,7 +32,14 @@ from ..http.headers import Headers
 from ..limits import Limits
 from .encoder import HeaderEncoder
 from .frames import CANCEL, DATA, END_STREAM, LARGEST_STREAM_ID, NO_ERROR, PREFACE, WINDOW_UPDATE
-from .messages import connect_protocol, expected_accept, write_informational, write_request, write_response, write_trailers
+from .messages import (
+    connect_protocol,
+    expected_accept,
+    write_informational,
+    write_request,
+    write_response,
+    write_trailers,
+)
 from .priority import parse_priority
 from .receiving import Receiving
 from .settings import DEFAULT_WINDOW, announced
@@ -363,4 +370,3 @@ class H2Connection(Receiving):
         if len(data) != 8:
             raise LocalProtocolError("the content of a PING is 8 bytes")
         self._queue(self._frames.ping(data, False))
-

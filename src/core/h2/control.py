@@ -95,7 +95,9 @@ class Control(Sending):
         """The last that is said on a stream: the response to a request that is at fault."""
         text = b"%b\n" % message.encode("ascii")
         headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))])
-        section = write_response(self._writer(), Response(status, headers, len(text)), stream.is_to_head, None, stream.id)
+        section = write_response(
+            self._writer(), Response(status, headers, len(text)), stream.is_to_head, None, stream.id
+        )
         stream.is_dead = True
         stream.has_head_out = True
         stream.is_ending = True

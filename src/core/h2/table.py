@@ -127,7 +127,8 @@ www-authenticate
 """
 
 STATIC_FIELDS: list[tuple[bytes, bytes]] = [
-    (name.encode(), value.encode()) for name, _, value in (line.partition(" ") for line in _STATIC_TEXT.split("\n")[1:-1])
+    (name.encode(), value.encode())
+    for name, _, value in (line.partition(" ") for line in _STATIC_TEXT.split("\n")[1:-1])
 ]
 """Appendix A, from index 1 on."""
 

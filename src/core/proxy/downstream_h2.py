@@ -168,16 +168,8 @@ class ClientStreams(Streams):
     """All streams of a client's connection. Made when the handshake has agreed on HTTP/2."""
 
     __slots__ = (
-        "_answered",
-        "_busy",
-        "_final_at",
-        "_head_since",
-        "_idle_since",
-        "_settings_by",
-        "_stopping",
-        "downstream",
-        "requests",
-    )
+        "_answered", "_busy", "_final_at", "_head_since", "_idle_since", "_settings_by", "_stopping", "client", "requests",
+    )  # fmt: skip
 
     def __init__(self, client: ClientChannel, h2: H2Connection) -> None:
         super().__init__(client, h2)
