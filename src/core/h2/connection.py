@@ -83,8 +83,11 @@ class H2Connection(Receiving):
         return len(self._streams)
 
     def is_done(self) -> bool:
-        """Has one side said that it is going, and is no stream left?"""
-        return (self._going or self.peer_going) and not self._streams
+        """Has one side said finally that it is going, and is no stream left?"""
+        if self._streams:
+            return False
+        final = self._closed or (self._going and (not self._is_server or self._last_served != _LARGEST_STREAM_ID))
+        return final or self.peer_going
 
     @property
     def connect_protocol(self) -> bool:
