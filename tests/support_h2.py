@@ -115,6 +115,7 @@ class Frame:
 def frames(output: bytes) -> list[Frame]:
     """Output, frame by frame; it has to end with one."""
     found = []
+    output = output.removeprefix(PREFACE)
     while output:
         size = int.from_bytes(output[:3], "big")
         assert len(output) >= 9 + size, "output ends within a frame"

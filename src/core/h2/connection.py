@@ -48,8 +48,6 @@ from .stream import UNKNOWN, Stream
 
 _OPEN = int(State.OPEN)
 _SEND_HEADERS, _SEND_DATA = int(Input.SEND_HEADERS), int(Input.SEND_DATA)
-_FORBIDDEN, _UNKNOWN = FORBIDDEN, UNKNOWN
-_DATA, _END_STREAM, _LARGEST_STREAM_ID = DATA, END_STREAM, LARGEST_STREAM_ID
 
 
 class H2Connection(Receiving):
@@ -124,7 +122,7 @@ class H2Connection(Receiving):
             and self._error is None
             and not self._going
             and not self.peer_going
-            and self._next_id <= _LARGEST_STREAM_ID
+            and self._next_id <= LARGEST_STREAM_ID
             and len(self._streams) < self._peer.max_streams
         )
 
@@ -176,7 +174,8 @@ class H2Connection(Receiving):
     def send(self, event: Event) -> None:
         """Queue an event for the stream that it names. Raises what `send_head`, `send_data` and `send_end` raise."""
         if isinstance(event, Data):
-            self.send_data(event.stream_id, event.data)
+            data = event.data
+            self.send_data(event.stream_id, data if isinstance(data, bytes) else bytes(data))
         elif isinstance(event, EndOfMessage):
             self.send_end(event.stream_id, event.found)
         elif isinstance(event, Request | Response | InformationalResponse):
@@ -208,7 +207,7 @@ class H2Connection(Receiving):
             raise LocalProtocolError("a client sends requests")
         if stream is None:
             return
-        if stream.has_head_out or move(stream.state, _SEND_HEADERS) == _FORBIDDEN:
+        if stream.has_head_out or move(stream.state, _SEND_HEADERS) == FORBIDDEN:
             raise LocalProtocolError("the head was sent already")
         if isinstance(event, InformationalResponse):
             section = write_informational(self._writer(), event)
@@ -274,9 +273,9 @@ class H2Connection(Receiving):
         size = len(data)
         if size == 0:
             return
-        if not stream.has_head_out or stream.is_ending or move(stream.state, _SEND_DATA) == _FORBIDDEN:
+        if not stream.has_head_out or stream.is_ending or move(stream.state, _SEND_DATA) == FORBIDDEN:
             raise LocalProtocolError("no content can be sent now")
-        if stream.out_left != _UNKNOWN:
+        if stream.out_left != UNKNOWN:
             if size > stream.out_left:
                 raise LocalProtocolError("more data than was announced")
             stream.out_left -= size
@@ -296,9 +295,9 @@ class H2Connection(Receiving):
         if not stream.has_head_out:
             raise LocalProtocolError("the end of a message before its head")
         if stream.is_ending:
-            if stream.out_left == 0:
-                return  # it was said with the head
-            raise LocalProtocolError("the message has ended already")
+            if stream.queued:
+                raise LocalProtocolError("the message has ended already")
+            return  # it was said with the head
         if stream.out_left > 0:
             raise LocalProtocolError("less data than was announced")
         if stream.offered is not None and not stream.is_tunnel and not self._is_server:
@@ -315,7 +314,7 @@ class H2Connection(Receiving):
             stream.trailers = trailers
             self._send_trailers(stream)
         else:
-            self._queue(self._frames.header(0, _DATA, _END_STREAM, stream_id))
+            self._queue(self._frames.header(0, DATA, END_STREAM, stream_id))
             self._ended(stream)
 
     def _find(self, stream_id: int) -> Stream | None:
@@ -352,11 +351,11 @@ class H2Connection(Receiving):
         """We are going (RFC 9113 section 6.8): the server lets what is under way arrive, until `finish_shutdown`."""
         if not self._going and self._error is None:
             self._going = True
-            self._queue(self._frames.goaway(_LARGEST_STREAM_ID if self._is_server else 0, NO_ERROR))
+            self._queue(self._frames.goaway(LARGEST_STREAM_ID if self._is_server else 0, NO_ERROR))
 
     def finish_shutdown(self) -> None:
         """Requests that come from now on are not looked at, and the client is told which was the last that was."""
-        if self._is_server and self._error is None and self._last_served == _LARGEST_STREAM_ID:
+        if self._is_server and self._error is None and self._last_served == LARGEST_STREAM_ID:
             self._going = True
             self._last_served = self._last
             self._queue(self._frames.goaway(self._last, NO_ERROR))

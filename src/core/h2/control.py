@@ -21,7 +21,6 @@ from .stream import Stream
 
 _CLOSED = int(State.CLOSED)
 _RECEIVE_END = int(Input.RECEIVE_END)
-_ACK, _CANCEL, _DEFAULT_PRIORITY, _FORBIDDEN = ACK, CANCEL, DEFAULT_PRIORITY, FORBIDDEN
 
 
 class Control(Sending):
@@ -87,7 +86,7 @@ class Control(Sending):
             status = fault.status
             self._answer(stream, status, message)
         else:
-            code = code or _CANCEL
+            code = code or CANCEL
             self._reset(stream, code)
         return StreamReset(stream.id, code, False, message, status=status, method=method, target=target)
 
@@ -141,7 +140,7 @@ class Control(Sending):
     def _received_end(self, stream: Stream, trailers: Headers | None) -> None:
         """The peer has ended its message."""
         state = move(stream.state, _RECEIVE_END)
-        if state == _FORBIDDEN:
+        if state == FORBIDDEN:
             return
         stream.state = state
         if state == _CLOSED:
@@ -153,7 +152,7 @@ class Control(Sending):
 
     def _read_settings(self, start: int, length: int) -> None:
         """SETTINGS (section 6.5)."""
-        if self._frame.flags & _ACK:
+        if self._frame.flags & ACK:
             if length:
                 raise RemoteProtocolError(Fault.FRAME_SIZE, "acknowledgement of SETTINGS with a payload")
             self._budgets.control(self.now)
@@ -221,7 +220,7 @@ class Control(Sending):
     def _read_ping(self, start: int) -> None:
         """PING (section 6.7)."""
         self._budgets.control(self.now)
-        if self._frame.flags & _ACK:
+        if self._frame.flags & ACK:
             self.pings_answered += 1
         else:
             self._queue_owed(self._frames.ping(self._payload(start, start + 8), True))
@@ -269,7 +268,7 @@ class Control(Sending):
             raise RemoteProtocolError(Fault.PROTOCOL, "PRIORITY_UPDATE for what is no request")
         stream = self._streams.get(stream_id)
         if stream is not None:
-            self._prioritise(stream, parse_priority(self._payload(start + 4, start + length), _DEFAULT_PRIORITY))
+            self._prioritise(stream, parse_priority(self._payload(start + 4, start + length), DEFAULT_PRIORITY))
 
 
 def end_of_message(stream_id: int, trailers: Headers | None) -> EndOfMessage:

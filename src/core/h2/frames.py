@@ -78,6 +78,9 @@ _RULES: dict[int, tuple[int, int, int]] = {
     PRIORITY_UPDATE: (_CONNECTION, 4, _ANY_SIZE),
 }
 _KNOWN = PRIORITY_UPDATE + 1
+_HEADER_SIZE = HEADER_SIZE
+_HEADERS, _END_STREAM, _END_HEADERS = HEADERS, END_STREAM, END_HEADERS
+_MAX_SIZE = DEFAULT_FRAME_SIZE
 _UNKNOWN_RULE = (_EITHER, 0, _ANY_SIZE)
 # The same, indexed by type.
 _PLACE = bytes(_RULES.get(kind, _UNKNOWN_RULE)[0] for kind in range(_KNOWN))
@@ -103,7 +106,7 @@ class FrameReader:
         Raises `RemoteProtocolError`, for the whole connection, if a frame like that must not be.
         """
         start = buffer.start
-        if buffer.end - start < HEADER_SIZE:
+        if buffer.end - start < _HEADER_SIZE:
             return False
         p = buffer.p
         length = p[start] << 16 | p[start + 1] << 8 | p[start + 2]
@@ -114,11 +117,11 @@ class FrameReader:
         self.flags = p[start + 4]
         self.stream_id = stream_id
         self.length = length
-        if length > DEFAULT_FRAME_SIZE:
+        if length > _MAX_SIZE:
             raise RemoteProtocolError(Fault.FRAME_SIZE, "frame is larger than was announced")
         if kind < _KNOWN:
             self._judge(kind, stream_id, length)
-        buffer.start = start + HEADER_SIZE
+        buffer.start = start + _HEADER_SIZE
         self.begun = True
         return True
 
@@ -180,10 +183,10 @@ class FrameWriter:
 
         `ended`: nothing follows it on this stream.
         """
-        flags = END_STREAM if ended else 0
         size = len(section)
-        if size <= DEFAULT_FRAME_SIZE:
-            return self.header(size, HEADERS, flags | END_HEADERS, stream_id) + section
+        flags = _END_STREAM if ended else 0
+        if size <= _MAX_SIZE:
+            return self.header(size, _HEADERS, flags | _END_HEADERS, stream_id) + section
         pieces = [self.header(DEFAULT_FRAME_SIZE, HEADERS, flags, stream_id), section[:DEFAULT_FRAME_SIZE]]
         start = DEFAULT_FRAME_SIZE
         while start < size:

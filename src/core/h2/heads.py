@@ -22,8 +22,6 @@ from .stream import Stream
 
 _OPEN, _HALF_CLOSED_REMOTE, _CLOSED = int(State.OPEN), int(State.HALF_CLOSED_REMOTE), int(State.CLOSED)
 _RECEIVE_HEADERS = int(Input.RECEIVE_HEADERS)
-_DATA, _END_STREAM, _END_HEADERS, _PADDED, _WITH_PRIORITY = DATA, END_STREAM, END_HEADERS, PADDED, WITH_PRIORITY
-_FORBIDDEN, _DEFAULT_PRIORITY = FORBIDDEN, DEFAULT_PRIORITY
 _EXPANSION = 2
 """A field section may be so many times larger as it is sent than decoded: Huffman's code has symbols of 30 bits too."""
 
@@ -62,7 +60,7 @@ class Heads(Control):
         flags = frame.flags
         p = self._buffer.p
         end = start + length
-        if flags & _PADDED:
+        if flags & PADDED:
             if start == end:
                 raise RemoteProtocolError(Fault.FRAME_SIZE, "padded frame without the length of its padding")
             padding = p[start]
@@ -71,15 +69,15 @@ class Heads(Control):
                 raise RemoteProtocolError(Fault.PROTOCOL, "padding is longer than its frame")
             end -= padding
         self._section_fault = False
-        if flags & _WITH_PRIORITY:
+        if flags & WITH_PRIORITY:
             if end - start < 5:
                 raise RemoteProtocolError(Fault.FRAME_SIZE, "HEADERS too small for the priority in them")
             # RFC 7540 section 5.3.1. Nothing else of it has a meaning any more (section 5.3.2).
             self._section_fault = self._number(start) & 0x7FFFFFFF == frame.stream_id
             start += 5
         stream_id = frame.stream_id
-        ended = flags & _END_STREAM != 0
-        if flags & _END_HEADERS:
+        ended = flags & END_STREAM != 0
+        if flags & END_HEADERS:
             return self._read_section(stream_id, self._payload(start, end), ended)
         if start == end:
             self._budgets.empty()
@@ -93,13 +91,13 @@ class Heads(Control):
         """More of a field section (CVE-2024-27316: its bytes and its frames are counted, not only its fields)."""
         section = self._section
         assert section is not None
-        if length == 0 and not self._frame.flags & _END_HEADERS:
+        if length == 0 and not self._frame.flags & END_HEADERS:
             self._budgets.empty()
         self._continuations += 1
         if self._continuations > self._max_continuations or len(section) + length > self._max_section:
             raise RemoteProtocolError(Fault.EXCESS, "field section without an end")
         section += self._payload(start, start + length)
-        if not self._frame.flags & _END_HEADERS:
+        if not self._frame.flags & END_HEADERS:
             return None
         stream_id = self._section_id
         self._section = None
@@ -120,7 +118,7 @@ class Heads(Control):
             return self._open(stream_id, head, ended)
         if stream is None:
             return None
-        if move(stream.state, _RECEIVE_HEADERS) == _FORBIDDEN:
+        if move(stream.state, _RECEIVE_HEADERS) == FORBIDDEN:
             if stream.is_dead:
                 return None
             return self._fail_stream(stream, Fault.STREAM_CLOSED, "HEADERS after the end of a message")
@@ -176,7 +174,7 @@ class Heads(Control):
             self._count_reset()
             return self._end_stream(stream, error.fault, str(error), head.method or b"", head.path or b"")
         if head.priority is not None:
-            self._prioritise(stream, parse_priority(head.priority, _DEFAULT_PRIORITY))
+            self._prioritise(stream, parse_priority(head.priority, DEFAULT_PRIORITY))
         if request.upgrade is not None:
             # RFC 8441: what follows is no body. The message is complete, the stream is not.
             stream.offered = request.upgrade
@@ -212,7 +210,7 @@ class Heads(Control):
         """End a request that was kept open for a tunnel."""
         if stream.state != _CLOSED:
             stream.is_ending = True
-            self._queue(self._frames.header(0, _DATA, _END_STREAM, stream.id))
+            self._queue(self._frames.header(0, DATA, END_STREAM, stream.id))
             self._ended(stream)
 
     def _read_trailers(self, stream: Stream, head: Head, ended: bool) -> None:

@@ -86,7 +86,7 @@ def _skip_key(p: bytes, at: int, end: int) -> int:
     """Past a key (RFC 9651 section 3.1.2); -1 if there is none."""
     if at >= end or not (97 <= p[at] <= 122 or p[at] == 42):
         return -1
-    while at < end and (97 <= p[at] <= 122 or 48 <= p[at] <= 57 or p[at] in b"_-.*"):
+    while at < end and (97 <= p[at] <= 122 or 48 <= p[at] <= 57 or p[at] in (95, 45, 46, 42)):
         at += 1
     return at
 
@@ -113,7 +113,7 @@ def _skip_member(p: bytes, at: int, end: int) -> int:
         at = _skip_item(p, at, end)
         if at >= 0:
             at = _skip_parameters(p, at, end)
-        if at < 0 or at == end or p[at] not in b" )":
+        if at < 0 or at == end or p[at] not in (32, 41):
             return -1
         at = _skip_spaces(p, at, end)
     return at + 1 if at < end else -1
@@ -125,21 +125,23 @@ def _skip_item(p: bytes, at: int, end: int) -> int:
         return -1
     first = p[at]
     if first == 63:  # ? of a Boolean
-        return at + 2 if at + 1 < end and p[at + 1] in b"01" else -1
+        return at + 2 if at + 1 < end and p[at + 1] in (48, 49) else -1
     if first == 34:  # " of a String
         at += 1
         while at < end and p[at] != 34:
             if p[at] == 92:
                 at += 1
-                if at == end or p[at] not in b'"\\':
+                if at == end or p[at] not in (34, 92):
                     return -1
             if not 32 <= p[at] <= 126:
                 return -1
             at += 1
         return at + 1 if at < end else -1
     if first == 58:  # : of a Byte Sequence
-        close = p.find(b":", at + 1, end)
-        return close + 1 if close > 0 else -1
+        at += 1
+        while at < end and p[at] != 58:
+            at += 1
+        return at + 1 if at < end else -1
     if first == 45 or 48 <= first <= 57:  # a number
         start = at = at + (first == 45)
         while at < end and 48 <= p[at] <= 57:
@@ -153,7 +155,7 @@ def _skip_item(p: bytes, at: int, end: int) -> int:
             return at if 0 < at - start <= 3 else -1
         return at
     if 97 <= first | 32 <= 122 or first == 42:  # a Token
-        while at < end and (97 <= p[at] | 32 <= 122 or 48 <= p[at] <= 57 or p[at] in b"!#$%&'*+-.^_`|~:/"):
+        while at < end and (97 <= p[at] | 32 <= 122 or 48 <= p[at] <= 57 or p[at] in (33, 35, 36, 37, 38, 39, 42, 43, 45, 46, 94, 95, 96, 124, 126, 58, 47)):
             at += 1
         return at
     return -1
@@ -191,7 +193,10 @@ class Schedule:
             in_turn = level.in_turn
             # Nearly always the newest. There are no more than a peer may have open at a time.
             at = len(in_turn)
-            while at and in_turn[at - 1].id > stream.id:
+            while at:
+                other = in_turn[at - 1]
+                if other.id < stream.id:
+                    break
                 at -= 1
             if at == len(in_turn):
                 in_turn.append(stream)

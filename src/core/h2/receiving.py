@@ -37,11 +37,6 @@ from .stream import UNKNOWN, Stream
 
 _HALF_CLOSED_REMOTE, _CLOSED = int(State.HALF_CLOSED_REMOTE), int(State.CLOSED)
 _RECEIVE_DATA = int(Input.RECEIVE_DATA)
-_FORBIDDEN, _UNKNOWN = FORBIDDEN, UNKNOWN
-_DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS = DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS
-_PUSH_PROMISE, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION
-_PRIORITY_UPDATE = PRIORITY_UPDATE
-_END_STREAM, _PADDED, _ACK = END_STREAM, PADDED, ACK
 
 
 class Receiving(Heads):
@@ -84,9 +79,9 @@ class Receiving(Heads):
                 return self._waiting.pop(0)
             if not frame.begun and not self._begin_frame():
                 return self._end_of_file()
-            if frame.kind == _DATA:
+            if frame.kind == DATA:
                 event = self._read_data()
-            elif frame.kind > _CONTINUATION and frame.kind != _PRIORITY_UPDATE:
+            elif frame.kind > CONTINUATION and frame.kind != PRIORITY_UPDATE:
                 event = self._skip()
             elif buffer.end - buffer.start < frame.length:
                 return self._end_of_file()
@@ -138,14 +133,14 @@ class Receiving(Heads):
         frame = self._frame
         if not frame.read_header(self._buffer):
             return False
-        if not self._settings_seen and (frame.kind != _SETTINGS or frame.flags & _ACK):
+        if not self._settings_seen and (frame.kind != SETTINGS or frame.flags & ACK):
             # Section 3.4, for either side.
             raise RemoteProtocolError(Fault.PROTOCOL, "connection does not begin with SETTINGS")
         if self._section_id:
             # Sections 4.3 and 6.10: a field section is not interrupted, by whatever.
-            if frame.kind != _CONTINUATION or frame.stream_id != self._section_id:
+            if frame.kind != CONTINUATION or frame.stream_id != self._section_id:
                 raise RemoteProtocolError(Fault.PROTOCOL, "field section is interrupted")
-        elif frame.kind == _CONTINUATION:
+        elif frame.kind == CONTINUATION:
             raise RemoteProtocolError(Fault.PROTOCOL, "CONTINUATION of nothing")
         return True
 
@@ -175,25 +170,25 @@ class Receiving(Heads):
     def _read_frame(self, start: int, length: int) -> HTTPEvent | None:
         """A complete frame; its payload begins at `start`."""
         kind = self._frame.kind
-        if kind == _HEADERS:
+        if kind == HEADERS:
             return self._read_headers(start, length)
-        if kind == _WINDOW_UPDATE:
+        if kind == WINDOW_UPDATE:
             return self._read_window_update(start)
-        if kind == _CONTINUATION:
+        if kind == CONTINUATION:
             return self._read_continuation(start, length)
-        if kind == _RST_STREAM:
+        if kind == RST_STREAM:
             return self._read_reset(start)
-        if kind == _SETTINGS:
+        if kind == SETTINGS:
             self._read_settings(start, length)
-        elif kind == _PING:
+        elif kind == PING:
             self._read_ping(start)
-        elif kind == _GOAWAY:
+        elif kind == GOAWAY:
             self._read_goaway(start)
-        elif kind == _PRIORITY:
+        elif kind == PRIORITY:
             return self._read_priority(start, length)
-        elif kind == _PRIORITY_UPDATE:
+        elif kind == PRIORITY_UPDATE:
             self._read_priority_update(start, length)
-        elif kind == _PUSH_PROMISE:
+        elif kind == PUSH_PROMISE:
             # Section 8.4: a client cannot push, and as a client we have said that we want none.
             raise RemoteProtocolError(Fault.PROTOCOL, "PUSH_PROMISE where there is no push")
         return None
@@ -205,7 +200,7 @@ class Receiving(Heads):
         frame = self._frame
         buffer = self._buffer
         if not self._in_data:
-            if frame.flags & _PADDED and frame.length and buffer.start == buffer.end:
+            if frame.flags & PADDED and frame.length and buffer.start == buffer.end:
                 return None
             event = self._begin_data()
             if event is not None:
@@ -214,12 +209,13 @@ class Receiving(Heads):
         if self._data_left:
             piece = buffer.take(self._data_left)
             self._data_left -= len(piece)
+            is_wanted = stream is not None and stream.state != _CLOSED and not stream.is_dead
             if self._data_left == 0 and self._pad_left == 0:
                 self._end_data()
-            if piece and stream is not None and stream.state != _CLOSED and not stream.is_dead:
+            if is_wanted and piece:
                 data = Data.__new__(Data)
                 data.data = piece
-                data.stream_id = stream.id
+                data.stream_id = frame.stream_id
                 return data
             return None
         size = min(self._pad_left, buffer.end - buffer.start)
@@ -235,7 +231,7 @@ class Receiving(Heads):
         self._in_data = False
         stream = self._data_stream
         self._data_stream = None
-        if self._frame.flags & _END_STREAM and stream is not None and stream.state != _CLOSED:
+        if self._frame.flags & END_STREAM and stream is not None and stream.state != _CLOSED:
             self._received_end(stream, None)
 
     def _begin_data(self) -> StreamReset | None:
@@ -244,7 +240,7 @@ class Receiving(Heads):
         buffer = self._buffer
         length = frame.length
         padding = 0
-        if frame.flags & _PADDED:
+        if frame.flags & PADDED:
             if length == 0:
                 raise RemoteProtocolError(Fault.FRAME_SIZE, "padded frame without the length of its padding")
             padding = buffer.p[buffer.start]
@@ -261,7 +257,7 @@ class Receiving(Heads):
         if not self._windows.receive(length):
             raise RemoteProtocolError(Fault.FLOW_CONTROL, "more DATA than the window of the connection")
         size = self._data_left
-        if size or frame.flags & _END_STREAM:
+        if size or frame.flags & END_STREAM:
             self._budgets.full()
         else:
             self._budgets.empty()
@@ -286,18 +282,18 @@ class Receiving(Heads):
 
     def _judge_data(self, stream: Stream, length: int, size: int) -> StreamReset | None:
         """May a stream receive DATA, `size` bytes in a frame of `length`?"""
-        if move(stream.state, _RECEIVE_DATA) == _FORBIDDEN:
+        if move(stream.state, _RECEIVE_DATA) == FORBIDDEN:
             return self._fail_stream(stream, Fault.STREAM_CLOSED, "DATA after the end of a message")
         if not stream.has_head_in:
             return self._fail_stream(stream, Fault.PROTOCOL, "DATA before the head of the response")
         if not stream.receive(length):
             return self._fail_stream(stream, Fault.FLOW_CONTROL, "more DATA than the window of the stream")
-        if stream.in_left != _UNKNOWN:
+        if stream.in_left != UNKNOWN:
             # Section 8.1.1
             if size > stream.in_left:
                 return self._fail_stream(stream, Fault.PROTOCOL, "more DATA than content-length says")
             stream.in_left -= size
-            if stream.in_left and self._frame.flags & _END_STREAM:
+            if stream.in_left and self._frame.flags & END_STREAM:
                 return self._fail_stream(stream, Fault.PROTOCOL, "less DATA than content-length says")
         stream.in_total += size
         if self._is_server and self._max_body >= 0 and stream.in_total > self._max_body and not stream.is_tunnel:

@@ -44,8 +44,7 @@ _CLOSED = int(State.CLOSED)
 _HALF_CLOSED_LOCAL = int(State.HALF_CLOSED_LOCAL)
 _HALF_CLOSED_REMOTE = int(State.HALF_CLOSED_REMOTE)
 _SEND_END = int(Input.SEND_END)
-_DATA, _RST_STREAM, _WINDOW_UPDATE, _END_STREAM = DATA, RST_STREAM, WINDOW_UPDATE, END_STREAM
-_NO_ERROR, _INTERNAL_ERROR, _MAX_DATA = NO_ERROR, INTERNAL_ERROR, DEFAULT_FRAME_SIZE
+_MAX_DATA = DEFAULT_FRAME_SIZE
 
 
 class Sending(HTTPConnection):
@@ -117,7 +116,7 @@ class Sending(HTTPConnection):
         self.queued_total -= size
         is_last = size == stream.queued
         is_end = is_last and stream.is_ending and stream.trailers is None
-        self._queue(self._frames.header(size, _DATA, _END_STREAM if is_end else 0, stream.id))
+        self._queue(self._frames.header(size, DATA, END_STREAM if is_end else 0, stream.id))
         out = self._out
         assert out is not None
         stream.take(size, out)
@@ -143,7 +142,7 @@ class Sending(HTTPConnection):
             section = write_trailers(self._writer(), trailers)
         except LocalProtocolError:
             # They were checked when they were given; somebody has changed them since.
-            self._reset(stream, _INTERNAL_ERROR)
+            self._reset(stream, INTERNAL_ERROR)
             return
         self._queue(self._frames.headers(section, True, stream.id))
         self._ended(stream)
@@ -200,11 +199,11 @@ class Sending(HTTPConnection):
             self._close(stream)
         elif self._is_server and state == _HALF_CLOSED_LOCAL and not stream.is_tunnel:
             # RFC 9113 section 8.1: the answer is complete and the rest of the request is not wanted.
-            self._reset(stream, _NO_ERROR)
+            self._reset(stream, NO_ERROR)
 
     def _reset(self, stream: Stream, code: int) -> None:
         """End a stream with RST_STREAM. What the peer still sends on it is to be ignored, and credited."""
-        self._queue_owed(self._frames.number(_RST_STREAM, stream.id, code))
+        self._queue_owed(self._frames.number(RST_STREAM, stream.id, code))
         self._remember_reset(stream.id)
         self._abandon(stream)
 
@@ -244,11 +243,11 @@ class Sending(HTTPConnection):
         """So many bytes are done with, for the window of the connection."""
         increment = self._windows.give_back(size)
         if increment:
-            self._queue_owed(self._frames.number(_WINDOW_UPDATE, 0, increment))
+            self._queue_owed(self._frames.number(WINDOW_UPDATE, 0, increment))
 
     def _credit_stream(self, stream: Stream, size: int) -> None:
         """The same for the window of a stream, whose peer may still want to send."""
         if stream.state < _HALF_CLOSED_REMOTE:
             increment = stream.give_back(size)
             if increment:
-                self._queue_owed(self._frames.number(_WINDOW_UPDATE, stream.id, increment))
+                self._queue_owed(self._frames.number(WINDOW_UPDATE, stream.id, increment))

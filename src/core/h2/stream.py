@@ -16,7 +16,6 @@ UNKNOWN = -1
 """Length of a message that does not say it."""
 
 _IDLE = int(State.IDLE)
-_DEFAULT_PRIORITY = DEFAULT_PRIORITY
 _COMPACT = 64
 
 
@@ -55,8 +54,8 @@ class Stream(Windows):
         self.accept: bytes | None = None
         self.is_tunnel = False
         self.is_dead = False
-        self.urgency = _DEFAULT_PRIORITY >> 1
-        self.incremental = _DEFAULT_PRIORITY & 1 == 1
+        self.urgency = DEFAULT_PRIORITY >> 1
+        self.incremental = DEFAULT_PRIORITY & 1 == 1
         self._pieces: list[bytes] | None = None
         self._first = 0
         self._start = 0

@@ -11,6 +11,7 @@ enough that a peer never waits for it, seldom enough not to be counted in frames
 from __future__ import annotations
 
 MAX_WINDOW = 2**31 - 1
+_MAX_WINDOW = MAX_WINDOW
 
 
 class Windows:
@@ -27,7 +28,7 @@ class Windows:
 
     def widen(self, increment: int) -> bool:
         """The peer lets us send so much more (or less); False if the window becomes larger than any may be."""
-        if self.outgoing + increment > MAX_WINDOW:
+        if self.outgoing + increment > _MAX_WINDOW:
             return False
         self.outgoing += increment
         return True
