@@ -229,7 +229,9 @@ class Server(H2End):
         end: bool = True,
     ) -> None:
         self.move()
-        self.h2.send_headers(stream_id, [(":status", str(status)), *fields], end_stream=end and not body and not trailers)
+        self.h2.send_headers(
+            stream_id, [(":status", str(status)), *fields], end_stream=end and not body and not trailers
+        )
         if body:
             self.h2.send_data(stream_id, body, end_stream=end and not trailers)
         if trailers:

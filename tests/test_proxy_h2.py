@@ -5,7 +5,7 @@ from __future__ import annotations
 import h2.errors
 import pytest
 from support_proxy import OK, Recorder, World, head
-from support_proxy_h2 import BOTH, SECURE, Client, identity, policy
+from support_proxy_h2 import BOTH, Client, identity, policy
 from support_tls import SSLPeer, authority, ssl_client_context
 
 from lockgate.core.commands import Close
@@ -97,9 +97,7 @@ def test_trailers_of_the_answer() -> None:
     w = world()
     client = Client(w)
     stream = client.ask()
-    w.servers[0].send(
-        head("HTTP/1.1 200 OK\nTransfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n"
-    )
+    w.servers[0].send(head("HTTP/1.1 200 OK\nTransfer-Encoding: chunked") + b"2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n")
     answer = client.get(stream)
     assert (answer.body, answer.trailers, answer.ended) == (b"hi", {"x-sum": "7"}, True)
     assert "transfer-encoding" not in answer.headers
@@ -258,7 +256,9 @@ def test_no_server() -> None:
 def test_a_client_of_grpc_is_told_in_its_own_way() -> None:
     w = world(accept_at_once=False)
     client = Client(w)
-    stream = client.ask(method="POST", body=b"x", fields=(("content-type", "application/grpc+proto"), ("te", "trailers")))
+    stream = client.ask(
+        method="POST", body=b"x", fields=(("content-type", "application/grpc+proto"), ("te", "trailers"))
+    )
     w.servers[0].refuse()
     answer = client.get(stream)
     assert (answer.status, answer.headers["grpc-status"], answer.ended) == ("200", "14", True)
@@ -535,7 +535,9 @@ def test_a_listener_without_http_2() -> None:
     both = server_context([authority().issue("a.test").pair], options=BOTH)
     assert identity("a.test").http_1_context is None
     parts = Identity(("a.test",), both, False, only_1)
-    w = World(policy=Policy.build(backends=[Backend("app", ("10.0.0.1:80",))], routes=[Route("app")], identities=[parts]))
+    w = World(
+        policy=Policy.build(backends=[Backend("app", ("10.0.0.1:80",))], routes=[Route("app")], identities=[parts])
+    )
     for listener, protocol in ((Listener("one", http2=False), "http/1.1"), (Listener("two"), "h2")):
         end = w.client(listener)
         tls = SSLPeer(ssl_client_context(alpn=("h2", "http/1.1")), server_name="a.test")

@@ -32,7 +32,10 @@ cdef class H2Connection(Receiving):
     cpdef Py_ssize_t count_streams(self) except -1
     cpdef bint can_open(self) except -1
     @cython.locals(stream=Stream)
+    cpdef bint is_done(self) except -1
     cpdef Py_ssize_t queued(self, long long stream_id) except -1
+    @cython.locals(stream=Stream)
+    cpdef long long taken(self, long long stream_id) except -1
 
     # Receiving
     cpdef receive_data(self, bytes data)
@@ -53,7 +56,7 @@ cdef class H2Connection(Receiving):
     @cython.locals(ended=bint)
     cdef _send_first(self, Stream stream, bytes section)
     @cython.locals(stream=Stream, size=Py_ssize_t)
-    cpdef send_data(self, long long stream_id, bytes data)
+    cpdef send_data(self, long long stream_id, data)
     @cython.locals(stream=Stream)
     cpdef send_end(self, long long stream_id, Headers trailers=*)
     @cython.locals(stream=Stream)

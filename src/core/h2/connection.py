@@ -265,11 +265,13 @@ class H2Connection(Receiving):
             self._ended(stream)
 
     def send_data(self, stream_id: int, data: bytes) -> None:
-        """Queue content of a message whose head was sent; `data` is kept as it is. `LocalProtocolError` if it is not the
+        """Queue content of a message whose head was sent; bytes are kept as they are. `LocalProtocolError` if it is not the
         moment for it, or more than was announced."""
         stream = self._find(stream_id)
         if stream is None:
             return
+        if not isinstance(data, bytes):
+            data = bytes(data)
         size = len(data)
         if size == 0:
             return

@@ -207,7 +207,7 @@ class Control(Sending):
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "WINDOW_UPDATE on a stream that is not open")
         stream = self._streams.get(stream_id)
-        if stream is None or stream.is_dead and increment == 0:
+        if stream is None or (stream.is_dead and increment == 0):
             return None
         if increment == 0:
             return self._fail_stream(stream, Fault.PROTOCOL, "window of a stream updated by nothing")

@@ -29,7 +29,6 @@ _GET = b"GET"
 _METHODS = {method: b":method: %b\r\n" % method for method in (_GET, b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS")}
 _SCHEMES = {scheme: b":scheme: %b\r\n" % scheme for scheme in (b"https", b"http")}
 _STATUSES = [b":status: %d\r\n" % status for status in range(600)]
-_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 _KEY = b"sec-websocket-key"
 _ACCEPT = b"sec-websocket-accept"
 
@@ -260,7 +259,7 @@ def write_request(encoder: HeaderEncoder, request: Request) -> bytes:
     own = b""
     if encoder.length == _NO_LENGTH and request.body_length is not None:
         encoder.length = _checked(request.body_length)
-        if encoder.length or method in _WITH_BODY:
+        if encoder.length:  # that there is none is said by END_STREAM
             own = b"content-length: %d\r\n" % encoder.length
     if protocol is not None:
         if encoder.length != 0:
@@ -306,7 +305,8 @@ def write_response(
         encoder.length = 0
     elif encoder.length == _NO_LENGTH and response.body_length is not None:
         encoder.length = _checked(response.body_length)
-        own = b"content-length: %d\r\n" % encoder.length
+        if encoder.length:
+            own = b"content-length: %d\r\n" % encoder.length
     if protocol is not None and status < 300:
         # A server that did not switch. As it stands its answer would say that it did (RFC 8441 section 4).
         status = 502

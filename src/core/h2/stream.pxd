@@ -18,6 +18,7 @@ cdef class Stream(Windows):
     cdef public bint has_head_out
     cdef public long long out_left
     cdef public Py_ssize_t queued
+    cdef public long long taken
     cdef public bint is_ending
     cdef public Headers trailers
     cdef public bint is_ready

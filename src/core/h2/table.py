@@ -95,7 +95,7 @@ def value_fault(data: bytes | bytearray, start: int, end: int) -> str | None:
     p = data
     if start == end:
         return None
-    if p[start] == 32 or p[start] == 9 or trim_space(p, start, end) != end:  # noqa: PLR1714, a set of two costs an object in C
+    if p[start] == 32 or p[start] == 9 or trim_space(p, start, end) != end:
         return "white space around a field value"
     if skip_value(p, start, end) != end:
         return "forbidden byte in a field value"
