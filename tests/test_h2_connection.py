@@ -899,13 +899,13 @@ def test_goaway_of_a_server_refuses_the_streams_above_its_id() -> None:
     ]  # fmt: skip
     assert connection.peer_going
     assert not connection.can_open()
-    assert not connection.is_done
+    assert not connection.is_done()
     with pytest.raises(LocalProtocolError):
         connection.open_stream()
     assert peer.feed(headers(1, [(":status", "204")])) == [
         Response(204, body_length=0, version=b"2", stream_id=1), end(),
     ]  # fmt: skip
-    assert connection.is_done
+    assert connection.is_done()
 
 
 def test_goaway_of_a_client_ends_no_stream() -> None:
@@ -926,10 +926,10 @@ def test_shutdown_in_two_steps() -> None:
     assert [found.payload for found in peer.sent()] == [number(3) + number(NO_ERROR)]
     # Later requests are as if they had never come, but for HPACK.
     assert peer.feed(headers(5, POST, END_HEADERS), data(5, b"x", END_STREAM)) == []
-    assert not connection.is_done
+    assert not connection.is_done()
     for stream_id in (1, 3):
         connection.send_head(stream_id, Response(204))
-    assert connection.is_done
+    assert connection.is_done()
     assert peer.feed(data(1, b"x")) == []
 
 
@@ -943,7 +943,7 @@ def test_close_ends_everything() -> None:
     assert [found.kind for found in kinds] == [HEADERS, GOAWAY]
     assert kinds[-1].code == 2
     assert peer.feed(data(1, b"x")) == []
-    assert peer.connection.is_done
+    assert peer.connection.is_done()
 
 
 def test_end_of_file_between_messages_and_within() -> None:

@@ -84,7 +84,7 @@ class H2Connection(Receiving):
         """Has one side said finally that it is going, and is no stream left?"""
         if self._streams:
             return False
-        final = self._closed or (self._going and (not self._is_server or self._last_served != _LARGEST_STREAM_ID))
+        final = self._closed or (self._going and (not self._is_server or self._last_served != LARGEST_STREAM_ID))
         return final or self.peer_going
 
     @property
