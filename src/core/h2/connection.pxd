@@ -3,8 +3,8 @@ cimport cython
 from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response, StreamReset
 from ..http.headers cimport Headers
 from .encoder cimport HeaderEncoder
+from .messages cimport connect_protocol as protocol_of
 from .messages cimport (
-    connect_protocol,
     expected_accept,
     write_informational,
     write_request,

@@ -32,14 +32,8 @@ from ..http.headers import Headers
 from ..limits import Limits
 from .encoder import HeaderEncoder
 from .frames import CANCEL, DATA, END_STREAM, LARGEST_STREAM_ID, NO_ERROR, PREFACE, WINDOW_UPDATE
-from .messages import (
-    connect_protocol,
-    expected_accept,
-    write_informational,
-    write_request,
-    write_response,
-    write_trailers,
-)
+from .messages import connect_protocol as protocol_of
+from .messages import expected_accept, write_informational, write_request, write_response, write_trailers
 from .priority import parse_priority
 from .receiving import Receiving
 from .settings import DEFAULT_WINDOW, announced
@@ -224,7 +218,7 @@ class H2Connection(Receiving):
             return
         if stream_id <= self._last or stream_id >= self._next_id or stream_id & 1 == 0:
             raise LocalProtocolError("not the id of a stream that is to be opened next")
-        protocol = None if request.upgrade is None else connect_protocol(request)
+        protocol = None if request.upgrade is None else protocol_of(request)
         if protocol is not None and not self._peer.connect_protocol:
             raise LocalProtocolError("the server does not speak extended CONNECT")
         encoder = self._writer()

@@ -65,4 +65,4 @@ cdef class Control(Sending):
 
 
 @cython.locals(event=EndOfMessage)
-cdef EndOfMessage end_of_message(long long stream_id, Headers trailers)
+cpdef EndOfMessage end_of_message(long long stream_id, Headers trailers)
