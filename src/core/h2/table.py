@@ -41,7 +41,7 @@ ENTRY_SIZE = 32
 DEFAULT_SIZE = 4096
 """Size of a table before anything was agreed on (RFC 9113 section 6.5.2)."""
 MAX_NAME = 256
-"""Longest field name that is taken. Two bytes can make an entry out of the name of another; so this bounds the work per byte."""
+"""Longest field name that is taken. Two bytes can make an entry out of another's name, so this bounds the work per byte."""
 FIRST_DYNAMIC = 62
 
 _PSEUDO = {
@@ -103,7 +103,7 @@ def value_fault(data: bytes | bytearray, start: int, end: int) -> str | None:
 
 
 class Entry:
-    """A field. `content`: of a `PLAIN` one its line `name: value CR LF`, of others the value. `fault`: what is wrong, or None."""
+    """A field. `content`: the line `name: value CR LF` of a `PLAIN` one, the value of others. `fault`: what is wrong, or None."""
 
     __slots__ = ("content", "fault", "kind", "name", "size")
 
