@@ -96,7 +96,9 @@ def test_response_is_refused(vector: dict[str, Any]) -> None:
     assert caught.value.fault is Fault[vector["fault"]]
 
 
-@named([vector for vector in load("h2_requests_refuse.json") if "max_list" not in vector and "max_fields" not in vector])
+@named(
+    [vector for vector in load("h2_requests_refuse.json") if "max_list" not in vector and "max_fields" not in vector]
+)
 def test_a_malformed_field_does_not_disturb_the_table(vector: dict[str, Any]) -> None:
     """It is refused each time that it is referred to, and the next section is read as ever."""
     decoder = HeaderDecoder(4096, 1 << 20, 1000)
@@ -110,7 +112,13 @@ def test_a_malformed_field_does_not_disturb_the_table(vector: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     "fields",
-    [[(b":status", b"200")], [(b"a", b"b"), (b":method", b"GET")], [(b"connection", b"close")], [(b"A", b"b")], [(b"a", b"\n")]],
+    [
+        [(b":status", b"200")],
+        [(b"a", b"b"), (b":method", b"GET")],
+        [(b"connection", b"close")],
+        [(b"A", b"b")],
+        [(b"a", b"\n")],
+    ],
 )
 def test_trailers_are_refused(fields: Fields) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
@@ -119,7 +127,13 @@ def test_trailers_are_refused(fields: Fields) -> None:
 
 
 def test_trailers_without_what_has_no_business_there() -> None:
-    fields = [(b"grpc-status", b"0"), (b"content-length", b"5"), (b"cookie", b"a"), (b"host", b"b"), (b"x-forwarded-for", b"c")]
+    fields = [
+        (b"grpc-status", b"0"),
+        (b"content-length", b"5"),
+        (b"cookie", b"a"),
+        (b"host", b"b"),
+        (b"x-forwarded-for", b"c"),
+    ]
     assert read_trailers(decoded(section(fields))) == Headers([(b"grpc-status", b"0")])
     assert read_trailers(decoded(section(fields[1:]))) is None
     assert read_trailers(decoded(b"")) is None
@@ -259,7 +273,9 @@ def messages(draw: st.DrawFn) -> Request:
         headers.add(b"content-length", b"%d" % length)
     method = draw(st.sampled_from([b"GET", b"POST", b"PATCH", b"BREW"]))
     target = draw(st.sampled_from([b"/", b"/index.html", b"/a?b=%20", b"/" + b"x" * 300]))
-    return Request(method, target, draw(st.sampled_from([b"a.example", b"b:8443"])), headers, length, version=b"2", stream_id=3)
+    return Request(
+        method, target, draw(st.sampled_from([b"a.example", b"b:8443"])), headers, length, version=b"2", stream_id=3
+    )
 
 
 @given(st.lists(messages(), max_size=8), st.booleans())
