@@ -174,7 +174,7 @@ REQUESTS: list[tuple[Request, Fields, int]] = [
     (request(b"POST", body_length=None, headers=LENGTH), [*POST, (b"content-length", b"7")], 7),
     (request(b"POST", body_length=5, expect_continue=True), [*POST, (b"content-length", b"5"), (b"expect", b"100-continue")], 5),
     (request(headers=Headers([(b"X-A", b"b"), (b"te", b"trailers")])), [*START, (b"x-a", b"b"), (b"te", b"trailers")], 0),
-    (request(headers=of_block(b"x-a: b\r\ncontent-length: 3\r\n", 3, False)), [*START, (b"x-a", b"b"), (b"content-length", b"3")], 3),
+    (request(headers=of_block(b"a: b\r\ncontent-length: 3\r\n", 3, False)), [*START, (b"a", b"b"), (b"content-length", b"3")], 3),
     (request(upgrade=b"TLS/1.0"), START, 0),
     (request(b"OPTIONS", b"*", upgrade=b"foo"), [(b":method", b"OPTIONS"), *START[1:3], (b":path", b"*")], 0),
 ]  # fmt: skip
@@ -218,10 +218,12 @@ def with_field(name: bytes, value: bytes) -> Request:
 
 UNSENDABLE: list[Request] = [
     request(b"GET /"), request(b""), request(b"CONNECT"), request(target=b"x"), request(target=b""), request(target=b"*"),
-    request(target=b"/ "), request(target=b"/#"), request(target=b"/\r\n"), request(authority=b"u@a"), request(authority=b"a\n"),
+    request(target=b"/ "), request(target=b"/#"), request(target=b"/\r\n"), request(authority=b"u@a"),
+    request(authority=b"a\n"),
     request(scheme=b"ftp"), request(body_length=-1), request(body_length=2**63), request(upgrade=b"websocket", body_length=5),
     *(with_field(*field) for field in (
-        (b"a b", b""), (b"", b""), (b":method", b"GET"), (b"a", b"\n"), (b"a", b"\r"), (b"a", b"\0"), (b"a", b" b"), (b"a", b"b "),
+        (b"a b", b""), (b"", b""), (b":method", b"GET"), (b"a", b"\n"), (b"a", b"\r"), (b"a", b"\0"), (b"a", b" b"),
+        (b"a", b"b "),
         (b"connection", b"close"), (b"Connection", b"close"), (b"transfer-encoding", b"chunked"), (b"upgrade", b"x"),
         (b"keep-alive", b""), (b"proxy-connection", b""), (b"host", b"a"), (b"te", b"gzip"), (b"http2-settings", b""),
         (b"content-length", b"x"), (b"content-length", b"-1"), (b"expect", b"100-continue"),
@@ -290,7 +292,7 @@ def test_requests_there_and_back(requests: list[Request], as_block: bool) -> Non
         crumbs = [value for name, value in event.headers if name == b"cookie"]
         kept = [pair for pair in event.headers if pair[0] not in (b"cookie", b"content-length")]
         if crumbs:
-            kept.append((b"cookie", b"; ".join(crumbs)))
+            kept.append((b"cookie", b"; ".join(filter(None, crumbs))))
         if event.body_length or (ended and event.method in (b"POST", b"PATCH")):
             kept.append((b"content-length", b"%d" % (event.body_length or 0)))
         assert list(found.headers) == kept
