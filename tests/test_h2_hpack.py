@@ -348,7 +348,9 @@ def test_damaged_sections(sections: list[Fields], seed: int, changes: int) -> No
             return
         assert ours.table_size() == theirs.header_table._current_size
         if head.fault is None:
-            assert sorted(fields_of(head)) == expected([(bytes(name), bytes(value)) for name, value in found if name != b"te"])
+            assert sorted(fields_of(head)) == expected(
+                [(bytes(name), bytes(value)) for name, value in found if name != b"te"]
+            )
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5))

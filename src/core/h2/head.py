@@ -122,8 +122,8 @@ class Head:
         lines = self.lines
         if self.cookies:
             crumbs = self.cookies
-            # RFC 9113 section 8.2.3
-            lines.append(b"cookie: %b\r\n" % (crumbs[0] if len(crumbs) == 1 else b"; ".join(crumbs)))
+            # RFC 9113 section 8.2.3. Empty ones are left out: the value would begin or end with a space.
+            lines.append(b"cookie: %b\r\n" % b"; ".join([crumb for crumb in crumbs if crumb]))
         if length >= 0:
             lines.append(b"content-length: %d\r\n" % length)
         if te:
