@@ -3,8 +3,8 @@
     python bench/micro/fields.py [--rounds N]
 
 Each side keeps its tables over a round of `SECTIONS` sections, as on one connection: all but the first are mostly indices. The
-paths differ from one request to the next, as they do. Ours ends in checked events and begins with them; `hpack` reads and writes
-lists of pairs, which nobody has judged. The best round counts. (ngh2 shows nothing of its HPACK.)
+paths differ from one request to the next, as they do. Ours ends in checked events and begins with them; `hpack` reads and
+writes lists of pairs, which nobody has judged. The best round counts. (ngh2 shows nothing of its HPACK.)
 """
 
 from __future__ import annotations

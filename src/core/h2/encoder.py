@@ -109,7 +109,7 @@ class HeaderEncoder:
         size = len(block)
         while start < size:
             end = find_byte(p, 10, start, size) + 1
-            self.line(block[start:end])
+            self.line(cut(p, start, end))
             start = end
 
     def line(self, line: bytes) -> None:
@@ -151,7 +151,7 @@ class HeaderEncoder:
         """Add a field that is in no table."""
         size = len(line)
         colon = find_byte(line, 58, 1, size)
-        name = line[:colon]
+        name = cut(line, 0, colon)
         way = _WAYS.get(name, INCREMENTAL)
         counted = size - 4 + ENTRY_SIZE
         if way == INCREMENTAL and counted * 2 > self._capacity:
@@ -183,7 +183,7 @@ class HeaderEncoder:
             assert line is not None
             number = self._inserted - len(entries) + first
             del self._lines[line]
-            name = line[: find_byte(line, 58, 1, len(line))]
+            name = cut(line, 0, find_byte(line, 58, 1, len(line)))
             if self._names[name] == number:
                 del self._names[name]
             self._size -= len(line) - 4 + ENTRY_SIZE

@@ -105,7 +105,7 @@ def value_fault(data: bytes | bytearray, start: int, end: int) -> str | None:
 
 
 class Entry:
-    """A field. `content`: the line `name: value CR LF` of a `PLAIN` one, the value of others. `fault`: what is wrong, or None."""
+    """A field. `content`: of a `PLAIN` one the line `name: value CR LF`, else the value. `fault`: what is wrong, or None."""
 
     __slots__ = ("content", "fault", "kind", "name", "size")
 
