@@ -111,7 +111,9 @@ class HeaderDecoder:
             shift += 7
         raise _broken("integer too long")
 
-    def _literal(self, data: bytes, at: int, size: int, index: int, keep: bool, head: Head) -> int:
+    def _literal(  # noqa: PLR0917, what `decode` has at hand
+        self, data: bytes, at: int, size: int, index: int, keep: bool, head: Head
+    ) -> int:
         """Take the literal field at data[at:size] whose name has that index, 0 if it is there itself. `keep`: it becomes an
         entry of the table. The index after it."""
         p = data

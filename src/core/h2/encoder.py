@@ -54,7 +54,9 @@ class HeaderEncoder:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self._entries: list[bytes | None] = []  # lines in the dynamic table, oldest first; those before `_first` are gone
+        self._entries: list[
+            bytes | None
+        ] = []  # lines in the dynamic table, oldest first; those before `_first` are gone
         self._first = 0
         self._lines: dict[bytes, int] = {}  # line to its number: how many were inserted before it
         self._names: dict[bytes, int] = {}  # name to the number of its newest line

@@ -55,7 +55,7 @@ class Head:
         self._has_fields = False
 
     def add(self, kind: int, content: bytes, fault: str | None) -> None:
-        """Take one more field. `content` is a line if it is `PLAIN`, else the value; `fault` what is wrong with it by itself."""
+        """Take one more field. `content`: a line if it is `PLAIN`, else the value; `fault`: what is wrong with it by itself."""
         if fault is not None:
             self.fail(Fault.MALFORMED, fault)
             return

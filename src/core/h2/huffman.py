@@ -42,6 +42,18 @@ LOOKED_AT = 10
 _WORD = 0xFFFFFFFFFFFFFFFF
 
 
+def _packed(numbers: list[int]) -> bytes:
+    """The numbers in four bytes each, which `_number` takes out again: compiled, that is one load."""
+    return b"".join([number.to_bytes(4, "little") for number in numbers])
+
+
+def _number(table: bytes, index: int) -> int:
+    """A number of a packed table."""
+    p = table
+    at = index * 4
+    return p[at] | p[at + 1] << 8 | p[at + 2] << 16 | p[at + 3] << 24
+
+
 def _codes() -> tuple[list[int], bytes]:
     """Code and length of every byte."""
     codes = [0] * 256
@@ -58,7 +70,8 @@ def _codes() -> tuple[list[int], bytes]:
     return codes, bytes(lengths)
 
 
-_CODES, _LENGTHS = _codes()
+CODES, _LENGTHS = _codes()
+_PACKED_CODES = _packed(CODES)
 
 
 def _short() -> tuple[bytes, bytes]:
@@ -69,15 +82,15 @@ def _short() -> tuple[bytes, bytes]:
         spare = LOOKED_AT - _LENGTHS[symbol]
         if spare >= 0:
             for low in range(1 << spare):
-                symbols[_CODES[symbol] << spare | low] = symbol
-                lengths[_CODES[symbol] << spare | low] = _LENGTHS[symbol]
+                symbols[CODES[symbol] << spare | low] = symbol
+                lengths[CODES[symbol] << spare | low] = _LENGTHS[symbol]
     return bytes(symbols), bytes(lengths)
 
 
 _SHORT_SYMBOLS, _SHORT_LENGTHS = _short()
 
 
-def _long() -> tuple[list[int], list[int], list[int], bytes]:
+def _long() -> tuple[bytes, bytes, bytes, bytes]:
     """For each length from 0 to 30: the first code that is too large for it, and its first code and where that code's symbol
     is in the list of symbols, which comes last. A length without codes has a limit of 0."""
     limits = [0] * (LONGEST + 1)
@@ -85,11 +98,11 @@ def _long() -> tuple[list[int], list[int], list[int], bytes]:
     places = [0] * (LONGEST + 1)
     ordered = bytearray()
     for length, symbols in _BY_LENGTH.items():
-        firsts[length] = _CODES[symbols[0]]
-        limits[length] = _CODES[symbols[-1]] + 1
+        firsts[length] = CODES[symbols[0]]
+        limits[length] = CODES[symbols[-1]] + 1
         places[length] = len(ordered)
         ordered += symbols
-    return limits, firsts, places, bytes(ordered)
+    return _packed(limits), _packed(firsts), _packed(places), bytes(ordered)
 
 
 _LIMITS, _FIRSTS, _PLACES, _ORDERED = _long()
@@ -103,6 +116,9 @@ def decode(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
     symbols = _SHORT_SYMBOLS
     lengths = _SHORT_LENGTHS
     ordered = _ORDERED
+    limits = _LIMITS
+    firsts = _FIRSTS
+    places = _PLACES
     bits = 0
     count = 0  # how many of the low bits of `bits` are still to be decoded
     while True:
@@ -135,10 +151,10 @@ def decode(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
             if length > count or length > LONGEST:
                 return -1  # not even padding: ten bits or more are there
             code = (bits >> (count - length)) & ((1 << length) - 1)
-            if code < _LIMITS[length]:
+            if code < _number(limits, length):
                 break
             length += 1
-        o[at] = ordered[_PLACES[length] + code - _FIRSTS[length]]
+        o[at] = ordered[_number(places, length) + code - _number(firsts, length)]
         at += 1
         count -= length
 
@@ -159,13 +175,14 @@ def encode(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
     p = data
     o = out
     lengths = _LENGTHS
+    codes = _PACKED_CODES
     bits = 0
     count = 0
     while start < end:
         byte = p[start]
         start += 1
         length = lengths[byte]
-        bits = ((bits << length) | _CODES[byte]) & _WORD
+        bits = ((bits << length) | _number(codes, byte)) & _WORD
         count += length
         while count >= 8:
             count -= 8

@@ -41,7 +41,7 @@ ENTRY_SIZE = 32
 DEFAULT_SIZE = 4096
 """Size of a table before anything was agreed on (RFC 9113 section 6.5.2)."""
 MAX_NAME = 256
-"""Longest field name that is taken. Two bytes can make an entry out of the name of another; so this bounds the work per byte."""
+"""Longest field name that is taken. Two bytes can make an entry out of another's name, so this bounds the work per byte."""
 FIRST_DYNAMIC = 62
 
 _PSEUDO = {
@@ -95,7 +95,7 @@ def value_fault(data: bytes | bytearray, start: int, end: int) -> str | None:
     p = data
     if start == end:
         return None
-    if p[start] == 32 or p[start] == 9 or trim_space(p, start, end) != end:  # noqa: PLR1714, a set of two costs an object in C
+    if p[start] == 32 or p[start] == 9 or trim_space(p, start, end) != end:
         return "white space around a field value"
     if skip_value(p, start, end) != end:
         return "forbidden byte in a field value"
@@ -103,7 +103,7 @@ def value_fault(data: bytes | bytearray, start: int, end: int) -> str | None:
 
 
 class Entry:
-    """A field. `content`: of a `PLAIN` one its line `name: value CR LF`, of others the value. `fault`: what is wrong, or None."""
+    """A field. `content`: the line `name: value CR LF` of a `PLAIN` one, the value of others. `fault`: what is wrong, or None."""
 
     __slots__ = ("content", "fault", "kind", "name", "size")
 
@@ -127,7 +127,8 @@ www-authenticate
 """
 
 STATIC_FIELDS: list[tuple[bytes, bytes]] = [
-    (name.encode(), value.encode()) for name, _, value in (line.partition(" ") for line in _STATIC_TEXT.split("\n")[1:-1])
+    (name.encode(), value.encode())
+    for name, _, value in (line.partition(" ") for line in _STATIC_TEXT.split("\n")[1:-1])
 ]
 """Appendix A, from index 1 on."""
 
