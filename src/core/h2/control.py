@@ -110,6 +110,9 @@ class Control(Sending):
         stream.put(text)
         self.queued_total += len(text)
         self._wake(stream)
+        # At once, if that is possible: the stream is to be out of the way.
+        if stream.is_ready and self._windows.outgoing > 0 and self._schedule is not None:
+            self._send_frame(self._schedule, stream, len(text))
 
     def _read_reset(self, start: int) -> HTTPEvent | None:
         """RST_STREAM (section 6.4)."""
