@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hpack
+import pytest
 from hypothesis import strategies as st
 
 from lockgate.core.errors import RemoteProtocolError
@@ -16,13 +17,16 @@ from lockgate.core.limits import Limits
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TYPES = [
-    "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE", "CONTINUATION",
+    "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE",
+    "CONTINUATION",
 ]  # fmt: skip
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 PRIORITY_UPDATE = 16
 END_STREAM, ACK, END_HEADERS, PADDED, WITH_PRIORITY = 1, 1, 4, 8, 32
 
-NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR = range(7)
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR = range(
+    7
+)
 REFUSED_STREAM, CANCEL, COMPRESSION_ERROR = 7, 8, 9
 ENHANCE_YOUR_CALM = 11
 
@@ -126,11 +130,17 @@ def frames(output: bytes) -> list[Frame]:
 class Peer:
     """The other side of an `H2Connection`: raw frames in, events and frames out.
 
-    It has said its preface and SETTINGS, has acknowledged ours, and has thrown away what came until then, unless `greet` is False.
+    It has said its preface and SETTINGS, has acknowledged ours, and has thrown away what came until then, unless
+    `greet` is False.
     """
 
     def __init__(
-        self, role: Role = Role.SERVER, limits: Limits | None = None, greet: bool = True, settings: bytes = b"", now: float = 0.0
+        self,
+        role: Role = Role.SERVER,
+        limits: Limits | None = None,
+        greet: bool = True,
+        settings: bytes = b"",
+        now: float = 0.0,
     ) -> None:
         self.connection = H2Connection(role, limits=limits)
         self.connection.now = now
@@ -160,14 +170,12 @@ class Peer:
 
     def fault(self, *pieces: bytes) -> tuple[str, int]:
         """Feed what breaks the connection: (label of the fault, code in the GOAWAY that is the last frame sent)."""
-        try:
-            events = self.feed(*pieces)
-        except RemoteProtocolError as error:
-            last = self.sent()[-1]
-            assert last.kind == GOAWAY
-            assert last.code == error.error_code
-            return error.fault.label, last.code
-        raise AssertionError(f"no fault, but {events}, {self.sent()}")
+        with pytest.raises(RemoteProtocolError) as caught:
+            self.feed(*pieces)
+        last = self.sent()[-1]
+        assert last.kind == GOAWAY
+        assert last.code == caught.value.error_code
+        return caught.value.fault.label, last.code
 
     def resets(self) -> list[tuple[int, int]]:
         """(stream, code) of the RST_STREAM frames that are sent now."""
@@ -183,11 +191,14 @@ class Peer:
 
 _IDS = st.sampled_from((0, 1, 1, 1, 3, 3, 5, 2, 77))
 _FIELDS = st.sampled_from((
-    GET, POST, OK, [(":status", "103")], [*POST, ("content-length", "4")], [*OK, ("content-length", "4")], [("t", "1")], GET[1:],
-    [*GET, ("X", "y")], [*GET, ("te", "trailers"), ("cookie", "a=b"), ("cookie", "c=d")], [*GET, ("priority", "u=1, i")],
-    [(":method", "HEAD"), *GET[1:]], [(":method", "CONNECT"), (":protocol", "x"), *GET[1:]], [*GET, ("a", "b" * 600)],
+    GET, POST, OK, [(":status", "103")], [*POST, ("content-length", "4")], [*OK, ("content-length", "4")], [("t",
+    "1")], GET[1:], [*GET, ("X", "y")], [*GET, ("te", "trailers"), ("cookie", "a=b"), ("cookie", "c=d")], [*GET,
+    ("priority", "u=1, i")], [(":method", "HEAD"), *GET[1:]], [(":method", "CONNECT"), (":protocol", "x"), *GET[1:]],
+    [*GET, ("a", "b" * 600)],
 ))  # fmt: skip
-_FLAGS = st.sampled_from((END_HEADERS, END_HEADERS | END_STREAM, END_HEADERS | END_STREAM, 0, END_STREAM, PADDED | END_HEADERS))
+_FLAGS = st.sampled_from(
+    (END_HEADERS, END_HEADERS | END_STREAM, END_HEADERS | END_STREAM, 0, END_STREAM, PADDED | END_HEADERS)
+)
 _FRAMES = st.one_of(
     st.builds(headers, _IDS, _FIELDS, _FLAGS),
     st.builds(headers, st.sampled_from((1, 3, 5, 7)), st.just(GET)),
@@ -201,7 +212,7 @@ _FRAMES = st.one_of(
     st.builds(goaway, st.sampled_from((0, 1, 3)), st.integers(0, 13)),
     st.builds(lambda i, on: frame(PRIORITY, 0, i, number(on) + b"\0"), _IDS, _IDS),
     st.builds(lambda i, x: frame(PRIORITY_UPDATE, 0, 0, number(i) + x), _IDS, st.sampled_from((b"u=1", b"i", b"?"))),
-    st.builds(lambda kind, flags, i, x: frame(kind, flags, i, x), st.integers(0, 20), st.integers(0, 255), _IDS, st.binary(max_size=12)),
+    st.builds(frame, st.integers(0, 20), st.integers(0, 255), _IDS, st.binary(max_size=12)),
     st.just(frame(SETTINGS, ACK, 0)),
 )  # fmt: skip
 conversations = st.lists(_FRAMES, max_size=25).map(lambda found: setting() + b"".join(found))
@@ -226,8 +237,9 @@ def transcript(
 ) -> list[Any]:
     """Everything that can be seen of a connection that is fed these pieces after the preface and, as a server, answers.
 
-    `module` has the names of `events`, `errors`, `limits` and `h2.connection`. Data is joined: where it is cut means nothing. With content
-    in the answers a stream ends when its output is asked for, and so what comes then depends on the cuts.
+    `module` has the names of `events`, `errors`, `limits` and `h2.connection`. Data is joined: where it is cut means
+    nothing. With content in the answers a stream ends when its output is asked for, and so what comes then depends on
+    the cuts.
     """
     peer = module.H2Connection(module.Role[role], limits=module.Limits(**bounds))
     seen: list[Any] = []

@@ -216,7 +216,10 @@ def test_trailers_straight_after_the_head() -> None:
     connection = peer.connection
     connection.send_head(1, Response(200))
     connection.send_end(1, Headers([(b"u", b"2")]))
-    assert [(found.kind, found.flags) for found in peer.sent()] == [(HEADERS, END_HEADERS), (HEADERS, END_HEADERS | END_STREAM)]
+    assert [(found.kind, found.flags) for found in peer.sent()] == [
+        (HEADERS, END_HEADERS),
+        (HEADERS, END_HEADERS | END_STREAM),
+    ]
 
 
 def test_an_end_without_content_is_an_empty_frame() -> None:
@@ -258,7 +261,9 @@ def test_client_sends_a_request_and_reads_the_answer() -> None:
         (":method", "POST"), (":scheme", "https"), (":authority", "host"), (":path", "/x"), ("a", "b"),
     ]  # fmt: skip
     assert (body.flags, body.payload) == (END_STREAM, b"body")
-    events = peer.feed(headers(1, [(":status", "103")], END_HEADERS), headers(1, OK, END_HEADERS), data(1, b"yes", END_STREAM))
+    events = peer.feed(
+        headers(1, [(":status", "103")], END_HEADERS), headers(1, OK, END_HEADERS), data(1, b"yes", END_STREAM)
+    )
     assert events == [
         InformationalResponse(103, stream_id=1), Response(200, version=b"2", stream_id=1), Data(b"yes", stream_id=1), end(),
     ]  # fmt: skip
@@ -614,7 +619,11 @@ def test_the_response_may_be_complete_before_the_request() -> None:
     peer.connection.send_head(1, Response(200, body_length=2))
     peer.connection.send_data(1, b"ok")
     peer.connection.send_end(1)
-    assert [(found.kind, found.flags) for found in peer.sent()] == [(HEADERS, END_HEADERS), (DATA, END_STREAM), (RST_STREAM, 0)]
+    assert [(found.kind, found.flags) for found in peer.sent()] == [
+        (HEADERS, END_HEADERS),
+        (DATA, END_STREAM),
+        (RST_STREAM, 0),
+    ]
     assert peer.connection.stream_count == 0
     assert peer.feed(data(1, b"more"), data(1, b"", END_STREAM)) == []
 
@@ -1075,7 +1084,10 @@ def test_a_switch_that_is_refused() -> None:
     peer.feed(headers(1, CONNECT, END_HEADERS))
     peer.connection.send_head(1, Response(403, body_length=0))
     peer.connection.send_end(1)
-    assert [(found.kind, found.flags) for found in peer.sent()] == [(HEADERS, END_HEADERS | END_STREAM), (RST_STREAM, 0)]
+    assert [(found.kind, found.flags) for found in peer.sent()] == [
+        (HEADERS, END_HEADERS | END_STREAM),
+        (RST_STREAM, 0),
+    ]
 
 
 def test_tunnel_in_the_client_role() -> None:
@@ -1088,7 +1100,10 @@ def test_tunnel_in_the_client_role() -> None:
     assert head.flags == END_HEADERS
     assert (":protocol", "x") in peer.fields(head)
     events = peer.feed(headers(1, OK, END_HEADERS), data(1, b"hello"))
-    assert events == [Response(101, body_length=0, upgrade=b"x", version=b"2", stream_id=1), Data(b"hello", stream_id=1)]
+    assert events == [
+        Response(101, body_length=0, upgrade=b"x", version=b"2", stream_id=1),
+        Data(b"hello", stream_id=1),
+    ]
     connection.send_data(1, b"hi")
     connection.send_end(1)
     assert [(found.flags, found.payload) for found in peer.sent()] == [(END_STREAM, b"hi")]

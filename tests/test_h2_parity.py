@@ -41,7 +41,9 @@ def test_the_twin_is_another() -> None:
     assert INTERPRETED.H2Connection.__module__ == "lockgate_interpreted.core.h2.connection"
 
 
-@pytest.mark.parametrize(("role", "data"), [(role, data) for role, _, data in SEEDS], ids=[f"{s[0]} {s[1]}" for s in SEEDS])
+@pytest.mark.parametrize(
+    ("role", "data"), [(role, data) for role, _, data in SEEDS], ids=[f"{s[0]} {s[1]}" for s in SEEDS]
+)
 def test_on_every_fault(role: str, data: bytes) -> None:
     for pieces in ([data], single_bytes(data) if len(data) < 3000 else random_pieces(data, 5)):
         assert transcript(COMPILED, role, pieces, {}, True) == transcript(INTERPRETED, role, pieces, {}, True)
@@ -54,7 +56,9 @@ def test_on_random_conversations(role: str, data: bytes, bounds: dict[str, Any],
     assert transcript(COMPILED, role, pieces, bounds, True) == transcript(INTERPRETED, role, pieces, bounds, True)
 
 
-@given(st.one_of(st.binary(max_size=20), st.text("ui=?01,; ()\":a\\*-.", max_size=20).map(str.encode)), st.integers(0, 15))
+@given(
+    st.one_of(st.binary(max_size=20), st.text('ui=?01,; ()":a\\*-.', max_size=20).map(str.encode)), st.integers(0, 15)
+)
 def test_priority_fields(value: bytes, known: int) -> None:
     twin = interpreted("core.h2.priority")
     assert priority.parse_priority(value, known) == twin.parse_priority(value, known)

@@ -94,7 +94,9 @@ class Control(Sending):
         """The last that is said on a stream: the response to a request that is at fault."""
         text = b"%b\n" % message.encode("ascii")
         headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))])
-        section = write_response(self._writer(), Response(status, headers, len(text)), stream.is_to_head, None, stream.id)
+        section = write_response(
+            self._writer(), Response(status, headers, len(text)), stream.is_to_head, None, stream.id
+        )
         stream.is_dead = True
         stream.has_head_out = True
         stream.is_ending = True
@@ -208,7 +210,7 @@ class Control(Sending):
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "WINDOW_UPDATE on a stream that is not open")
         stream = self._streams.get(stream_id)
-        if stream is None or stream.is_dead and increment == 0:
+        if stream is None or (stream.is_dead and increment == 0):
             return None
         if increment == 0:
             return self._fail_stream(stream, Fault.PROTOCOL, "window of a stream updated by nothing")

@@ -155,7 +155,11 @@ def _skip_item(p: bytes, at: int, end: int) -> int:
             return at if 0 < at - start <= 3 else -1
         return at
     if 97 <= first | 32 <= 122 or first == 42:  # a Token
-        while at < end and (97 <= p[at] | 32 <= 122 or 48 <= p[at] <= 57 or p[at] in (33, 35, 36, 37, 38, 39, 42, 43, 45, 46, 94, 95, 96, 124, 126, 58, 47)):
+        while at < end and (
+            97 <= p[at] | 32 <= 122
+            or 48 <= p[at] <= 57
+            or p[at] in (33, 35, 36, 37, 38, 39, 42, 43, 45, 46, 94, 95, 96, 124, 126, 58, 47)
+        ):
             at += 1
         return at
     return -1

@@ -87,7 +87,9 @@ class Settings:
         elif name == ENABLE_CONNECT_PROTOCOL:
             # RFC 8441 section 3: 0 or 1, and never 0 after 1.
             if value > 1 or (value == 0 and self.connect_protocol):
-                raise RemoteProtocolError(Fault.PROTOCOL, "SETTINGS_ENABLE_CONNECT_PROTOCOL with a value that cannot be")
+                raise RemoteProtocolError(
+                    Fault.PROTOCOL, "SETTINGS_ENABLE_CONNECT_PROTOCOL with a value that cannot be"
+                )
             self.connect_protocol = value == 1
         elif name == NO_RFC7540_PRIORITIES:
             # RFC 9218 section 2.1: 0 or 1, and what the first SETTINGS said stays.
