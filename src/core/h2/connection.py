@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-*In.* `receive_data` only stores. `next_event` goes from frame to frame until one makes an event: the header of a frame is judged before its payload is waited for, a complete frame is read in
-place, and the content of DATA is handed out as it comes, one copy out of the receive buffer. State changes as an event
-is handed out, so a caller that stops asking stops the parser too. All streams come through one `next_event`, told
-apart by their `stream_id`.
+*In.* `receive_data` only stores. `next_event` goes from frame to frame until one makes an event: the header of a frame
+is judged before its payload is waited for, a complete frame is read in place, and the content of DATA is handed out as
+it comes, one copy out of the receive buffer. State changes as an event is handed out, so a caller that stops asking
+stops the parser too. All streams come through one `next_event`, told apart by their `stream_id`.
 
 *Out.* `send_head` makes its frames at once, since HPACK wants heads in order. `send_data` queues in the stream, and
 `send_end` says that it is complete. Output is pulled: `pieces_to_send` hands out control frames and heads first, then

@@ -41,7 +41,7 @@ class Control(Sending):
         # The highest id of a stream that the client has opened.
         self._last = 0
         # Events that are to be handed out before anything else is read.
-        self._waiting: list[HTTPEvent] | None = None
+        self._waiting: list[EndOfMessage | StreamReset] | None = None
 
     def _payload(self, start: int, end: int) -> bytes:
         piece = self._buffer.p[start:end]
@@ -56,7 +56,7 @@ class Control(Sending):
         """Was the stream never opened? Only clients open any: with odd ids (section 5.1.1)."""
         return stream_id > self._last or stream_id & 1 == 0
 
-    def _wait(self, event: HTTPEvent) -> None:
+    def _wait(self, event: EndOfMessage | StreamReset) -> None:
         """Hand this event out next, or after those that wait already."""
         if self._waiting is None:
             self._waiting = [event]
