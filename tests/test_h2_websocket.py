@@ -58,7 +58,10 @@ def test_client_on_http_2_server_on_http_1() -> None:
     assert (request.method, request.target, request.upgrade) == (b"GET", b"/chat", b"websocket")
     assert list(request.headers) == [(b"sec-websocket-version", b"13"), (b"sec-websocket-key", make_key(7))]
     response = switch(accept_of(make_key(7)))
-    assert sent(write_response(HeaderEncoder(), response, False, request.upgrade, 7)) == [(b":status", b"200"), (b"x", b"y")]
+    assert sent(write_response(HeaderEncoder(), response, False, request.upgrade, 7)) == [
+        (b":status", b"200"),
+        (b"x", b"y"),
+    ]
 
 
 @pytest.mark.parametrize("accept", [None, b"", ACCEPT, accept_of(make_key(5)), accept_of(make_key(7)) + b"="])

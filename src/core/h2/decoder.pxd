@@ -1,8 +1,8 @@
 cimport cython
 
-from . cimport huffman
 from ..http.grammar cimport cut, put
 from .head cimport Head
+from .huffman cimport decode_huffman
 from .table cimport DynamicTable, Entry, name_fault, name_kind, value_fault
 
 cdef int BROKEN, DEFAULT_SIZE, ENTRY_SIZE, LEAST_ROOM, MOST_KEPT, MOST_OCTETS, PLAIN

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from ..errors import Fault, RemoteProtocolError
 from ..http.grammar import cut, put
-from . import huffman
 from .head import Head
+from .huffman import decode_huffman
 from .table import BROKEN, DEFAULT_SIZE, ENTRY_SIZE, PLAIN, DynamicTable, Entry, name_fault, name_kind, value_fault
 
 MOST_OCTETS = 4
@@ -184,7 +184,7 @@ class HeaderDecoder:
             self._make_room(start + length)
             return put(self._scratch, start, p, at, at + length)
         self._make_room(start + length * 8 // 5)
-        end = huffman.decode(p, at, at + length, self._scratch, start)
+        end = decode_huffman(p, at, at + length, self._scratch, start)
         if end < 0:
             raise _broken("string that is not in the Huffman code")
         return end

@@ -1,7 +1,7 @@
 cimport cython
 
-from . cimport huffman
 from ..http.grammar cimport cut, find_byte, put
+from .huffman cimport encode_huffman, huffman_size
 
 cdef int ENTRY_SIZE, FIRST_DYNAMIC, INCREMENTAL, LEAST_ROOM, LINE_ROOM, MOST_KEPT, MOST_TABLE, PATH_INDEX, WITHOUT
 cdef long long _NO_LENGTH

@@ -12,7 +12,7 @@ Nothing is judged here: `messages.py` has checked all that comes, before the fir
 from __future__ import annotations
 
 from ..http.grammar import cut, find_byte, put
-from . import huffman
+from .huffman import encode_huffman, huffman_size
 from .table import DEFAULT_SIZE, ENTRY_SIZE, FIRST_DYNAMIC, STATIC_FIELDS
 
 MOST_TABLE = DEFAULT_SIZE
@@ -109,7 +109,7 @@ class HeaderEncoder:
         size = len(block)
         while start < size:
             end = find_byte(p, 10, start, size) + 1
-            self.line(block[start:end])
+            self.line(cut(p, start, end))
             start = end
 
     def line(self, line: bytes) -> None:
@@ -151,7 +151,7 @@ class HeaderEncoder:
         """Add a field that is in no table."""
         size = len(line)
         colon = find_byte(line, 58, 1, size)
-        name = line[:colon]
+        name = cut(line, 0, colon)
         way = _WAYS.get(name, INCREMENTAL)
         counted = size - 4 + ENTRY_SIZE
         if way == INCREMENTAL and counted * 2 > self._capacity:
@@ -183,7 +183,7 @@ class HeaderEncoder:
             assert line is not None
             number = self._inserted - len(entries) + first
             del self._lines[line]
-            name = line[: find_byte(line, 58, 1, len(line))]
+            name = cut(line, 0, find_byte(line, 58, 1, len(line)))
             if self._names[name] == number:
                 del self._names[name]
             self._size -= len(line) - 4 + ENTRY_SIZE
@@ -215,10 +215,10 @@ class HeaderEncoder:
 
     def _string(self, data: bytes, start: int, end: int) -> None:
         """Add data[start:end] as a string literal, in the shorter of its two forms (RFC 7541 section 5.2)."""
-        coded = huffman.encoded_size(data, start, end)
+        coded = huffman_size(data, start, end)
         if coded < end - start:
             self._integer(128, 127, coded)
-            self._end = huffman.encode(data, start, end, self._out, self._end)
+            self._end = encode_huffman(data, start, end, self._out, self._end)
         else:
             self._integer(0, 127, end - start)
             self._end = put(self._out, self._end, data, start, end)

@@ -31,8 +31,8 @@ cdef class Head:
     @cython.locals(known=bytes)
     cdef _pseudo(self, int kind, bytes value)
     cpdef fail(self, object kind, str message)
-    @cython.locals(lines=list, crumbs=list)
-    cpdef bytes block(self, long long length, bint te)
+    @cython.locals(lines=list, crumbs=list, text=bytes)
+    cpdef bytes block(self, bint with_length, bint te)
 
 
 cdef list _with(list values, bytes value)

@@ -77,7 +77,7 @@ class Head:
             self.lengths = _with(self.lengths, content)
         elif kind == PRIORITY:
             self.priority = content if self.priority is None else b"%b, %b" % (self.priority, content)
-            self.lines.append(b"priority: %b\r\n" % content)
+            self.lines.append(b"priority: " + content + b"\r\n")
         elif kind == HOST:
             self.hosts = _with(self.hosts, content)
         elif kind == EXPECT:
@@ -116,16 +116,19 @@ class Head:
             self.fault = message
             self.fault_kind = kind
 
-    def block(self, length: int, te: bool) -> bytes:
-        """All fields that are passed on, as a block, with a `content-length` of `length` (if that is not below 0) and
-        `te: trailers`."""
+    def block(self, with_length: bool, te: bool) -> bytes:
+        """All fields that are passed on, as a block; `with_length`: with the first `content-length`, which was judged to be a
+        number; `te`: with `te: trailers`."""
         lines = self.lines
         if self.cookies:
             crumbs = self.cookies
-            # RFC 9113 section 8.2.3
-            lines.append(b"cookie: %b\r\n" % (crumbs[0] if len(crumbs) == 1 else b"; ".join(crumbs)))
-        if length >= 0:
-            lines.append(b"content-length: %d\r\n" % length)
+            # RFC 9113 section 8.2.3. Empty ones are left out: the value would begin or end with a space.
+            lines.append(b"cookie: %b\r\n" % b"; ".join([crumb for crumb in crumbs if crumb]))
+        if with_length:
+            text = self.lengths[0]
+            if text.startswith(b"0"):
+                text = text.lstrip(b"0") or b"0"
+            lines.append(b"content-length: " + text + b"\r\n")
         if te:
             lines.append(b"te: trailers\r\n")
         return b"".join(lines)

@@ -108,7 +108,7 @@ def _long() -> tuple[bytes, bytes, bytes, bytes]:
 _LIMITS, _FIRSTS, _PLACES, _ORDERED = _long()
 
 
-def decode(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
+def decode_huffman(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
     """Decode data[start:end] into `out` at index `at`, where there is room for 8/5 of its length. The index after it, or
     -1 if it is no such string."""
     p = data
@@ -159,7 +159,7 @@ def decode(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
         count -= length
 
 
-def encoded_size(data: bytes | bytearray, start: int, end: int) -> int:
+def huffman_size(data: bytes | bytearray, start: int, end: int) -> int:
     """How many bytes data[start:end] has in this code."""
     p = data
     lengths = _LENGTHS
@@ -170,7 +170,7 @@ def encoded_size(data: bytes | bytearray, start: int, end: int) -> int:
     return (total + 7) >> 3
 
 
-def encode(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
+def encode_huffman(data: bytes, start: int, end: int, out: bytearray, at: int) -> int:
     """Write data[start:end] in this code to `out` at index `at`, where there is room; the index after it."""
     p = data
     o = out

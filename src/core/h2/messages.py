@@ -177,7 +177,7 @@ def _check(head: Head) -> None:
 
 
 def _headers(head: Head, length: int, te: bool) -> Headers:
-    return of_block(head.block(length, te), length, te)
+    return of_block(head.block(length != _NO_LENGTH, te), length, te)
 
 
 def _authority(head: Head) -> bytes:
@@ -208,7 +208,7 @@ def _expects_continue(head: Head) -> bool:
 
 def _tunnel_headers(head: Head, protocol: bytes, stream_id: int) -> Headers:
     """The fields of an extended CONNECT as those of the GET that it stands for."""
-    block = head.block(_NO_LENGTH, False)
+    block = head.block(False, False)
     if protocol == WEBSOCKET:
         block = without(block, _KEY) + b"%b: %b\r\n" % (_KEY, make_key(stream_id))
     return of_block(block, _NO_LENGTH, False)

@@ -2,9 +2,9 @@ cimport cython
 
 from ..http.grammar cimport skip_token, skip_value, trim_space
 
-cdef int PLAIN, BROKEN, MAX_NAME, ENTRY_SIZE, FIRST_DYNAMIC, DEFAULT_SIZE
+cdef int _PLAIN, _BROKEN, _MAX_NAME, _FIRST_DYNAMIC
 cdef dict _SPECIAL
-cdef list STATIC
+cdef list _STATIC
 
 @cython.locals(size=Py_ssize_t)
 cpdef int name_kind(bytes name) except -1

@@ -43,6 +43,8 @@ DEFAULT_SIZE = 4096
 MAX_NAME = 256
 """Longest field name that is taken. Two bytes can make an entry out of another's name, so this bounds the work per byte."""
 FIRST_DYNAMIC = 62
+# Once more for this module alone: compiled, these are plain numbers, which no other module can import.
+_PLAIN, _BROKEN, _MAX_NAME, _FIRST_DYNAMIC = PLAIN, BROKEN, MAX_NAME, FIRST_DYNAMIC
 
 _PSEUDO = {
     b":method": METHOD,
@@ -70,9 +72,9 @@ def name_kind(name: bytes) -> int:
     if kind is not None:
         return kind
     size = len(name)
-    if size == 0 or size > MAX_NAME or skip_token(name, 0, size) != size or name != name.lower():
-        return BROKEN
-    return PLAIN
+    if size == 0 or size > _MAX_NAME or skip_token(name, 0, size) != size or name != name.lower():
+        return _BROKEN
+    return _PLAIN
 
 
 def name_fault(name: bytes) -> str:
@@ -103,7 +105,7 @@ def value_fault(data: bytes | bytearray, start: int, end: int) -> str | None:
 
 
 class Entry:
-    """A field. `content`: the line `name: value CR LF` of a `PLAIN` one, the value of others. `fault`: what is wrong, or None."""
+    """A field. `content`: of a `PLAIN` one the line `name: value CR LF`, else the value. `fault`: what is wrong, or None."""
 
     __slots__ = ("content", "fault", "kind", "name", "size")
 
@@ -145,6 +147,7 @@ def _static() -> list[Entry]:
 
 
 STATIC = _static()
+_STATIC = STATIC
 
 
 class DynamicTable:
@@ -160,10 +163,10 @@ class DynamicTable:
 
     def get(self, index: int) -> Entry | None:
         """The entry that an index stands for, in either table; None if it stands for nothing."""
-        if index < FIRST_DYNAMIC:
-            return STATIC[index] if index > 0 else None
+        if index < _FIRST_DYNAMIC:
+            return _STATIC[index] if index > 0 else None
         entries = self._entries
-        at = len(entries) - 1 - (index - FIRST_DYNAMIC)
+        at = len(entries) - 1 - (index - _FIRST_DYNAMIC)
         return entries[at] if at >= self._first else None
 
     def add(self, entry: Entry) -> None:
