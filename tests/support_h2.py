@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import hpack
+import pytest
+from hypothesis import strategies as st
 
 from lockgate.core.errors import RemoteProtocolError
 from lockgate.core.events import NEED_DATA, Role
@@ -15,7 +17,8 @@ from lockgate.core.limits import Limits
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TYPES = [
-    "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE", "CONTINUATION",
+    "DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE",
+    "CONTINUATION",
 ]  # fmt: skip
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 PRIORITY_UPDATE = 16
@@ -127,7 +130,8 @@ def frames(output: bytes) -> list[Frame]:
 class Peer:
     """The other side of an `H2Connection`: raw frames in, events and frames out.
 
-    It has said its preface and SETTINGS, has acknowledged ours, and has thrown away what came until then, unless `greet` is False.
+    It has said its preface and SETTINGS, has acknowledged ours, and has thrown away what came until then, unless
+    `greet` is False.
     """
 
     def __init__(
@@ -166,14 +170,12 @@ class Peer:
 
     def fault(self, *pieces: bytes) -> tuple[str, int]:
         """Feed what breaks the connection: (label of the fault, code in the GOAWAY that is the last frame sent)."""
-        try:
-            events = self.feed(*pieces)
-        except RemoteProtocolError as error:
-            last = self.sent()[-1]
-            assert last.kind == GOAWAY
-            assert last.code == error.error_code
-            return error.fault.label, last.code
-        raise AssertionError(f"no fault, but {events}, {self.sent()}")
+        with pytest.raises(RemoteProtocolError) as caught:
+            self.feed(*pieces)
+        last = self.sent()[-1]
+        assert last.kind == GOAWAY
+        assert last.code == caught.value.error_code
+        return caught.value.fault.label, last.code
 
     def resets(self) -> list[tuple[int, int]]:
         """(stream, code) of the RST_STREAM frames that are sent now."""
@@ -183,3 +185,119 @@ class Peer:
         """The fields of a HEADERS frame that came out. They have to be asked for in order."""
         assert found.kind == HEADERS
         return [(str(name), str(value)) for name, value in self.decoder.decode(found.payload)]
+
+
+# Random conversations. Each is made of whole frames, most of which are in place: pure noise dies at the first byte.
+
+_IDS = st.sampled_from((0, 1, 1, 1, 3, 3, 5, 2, 77))
+_FIELDS = st.sampled_from((
+    GET, POST, OK, [(":status", "103")], [*POST, ("content-length", "4")], [*OK, ("content-length", "4")], [("t",
+    "1")], GET[1:], [*GET, ("X", "y")], [*GET, ("te", "trailers"), ("cookie", "a=b"), ("cookie", "c=d")], [*GET,
+    ("priority", "u=1, i")], [(":method", "HEAD"), *GET[1:]], [(":method", "CONNECT"), (":protocol", "x"), *GET[1:]],
+    [*GET, ("a", "b" * 600)],
+))  # fmt: skip
+_FLAGS = st.sampled_from(
+    (END_HEADERS, END_HEADERS | END_STREAM, END_HEADERS | END_STREAM, 0, END_STREAM, PADDED | END_HEADERS)
+)
+_FRAMES = st.one_of(
+    st.builds(headers, _IDS, _FIELDS, _FLAGS),
+    st.builds(headers, st.sampled_from((1, 3, 5, 7)), st.just(GET)),
+    st.builds(headers, st.sampled_from((1, 3, 5, 7)), st.just(POST), st.just(END_HEADERS)),
+    st.builds(data, _IDS, st.sampled_from((b"", b"abcd", b"x" * 700, b"\x03abcdef")), st.sampled_from((0, 0, 1, PADDED, 9))),
+    st.builds(lambda i, f, x: frame(CONTINUATION, f, i, x), _IDS, st.sampled_from((0, 4)), st.sampled_from((b"", section(OK)))),
+    st.builds(reset, _IDS, st.integers(0, 20)),
+    st.builds(window_update, _IDS, st.sampled_from((0, 1, 100, 2**31 - 1))),
+    st.builds(lambda name, value: setting((name, value)), st.integers(1, 10), st.sampled_from((0, 1, 5, 16384, 2**31))),
+    st.builds(ping, st.just(b"12345678"), st.integers(0, 1)),
+    st.builds(goaway, st.sampled_from((0, 1, 3)), st.integers(0, 13)),
+    st.builds(lambda i, on: frame(PRIORITY, 0, i, number(on) + b"\0"), _IDS, _IDS),
+    st.builds(lambda i, x: frame(PRIORITY_UPDATE, 0, 0, number(i) + x), _IDS, st.sampled_from((b"u=1", b"i", b"?"))),
+    st.builds(frame, st.integers(0, 20), st.integers(0, 255), _IDS, st.binary(max_size=12)),
+    st.just(frame(SETTINGS, ACK, 0)),
+)  # fmt: skip
+conversations = st.lists(_FRAMES, max_size=25).map(lambda found: setting() + b"".join(found))
+"""What a peer says after its preface."""
+
+TIGHT = {"h2_max_streams": 2, "h2_stream_window": 2000, "max_head": 600, "max_body": 1500, "max_fields": 8}
+
+
+def plain(value: Any) -> Any:
+    """An event, and all in it, as plain values that do not tell which twin made them."""
+    if hasattr(value, "_values"):
+        return [type(value).__name__, plain(value._values())]
+    if hasattr(value, "pairs"):
+        return list(value.pairs)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def transcript(
+    module: Any, role: str, pieces: list[bytes], bounds: dict[str, Any], with_content: bool = False
+) -> list[Any]:
+    """Everything that can be seen of a connection that is fed these pieces after the preface and, as a server, answers.
+
+    `module` has the names of `events`, `errors`, `limits` and `h2.connection`. Data is joined: where it is cut means
+    nothing. With content in the answers a stream ends when its output is asked for, and so what comes then depends on
+    the cuts.
+    """
+    peer = module.H2Connection(module.Role[role], limits=module.Limits(**bounds))
+    seen: list[Any] = []
+    output = bytearray()
+    if role == "SERVER":
+        peer.receive_data(PREFACE)
+    else:
+        for method in (b"GET", b"HEAD", b"POST"):
+            stream_id = peer.open_stream()
+            peer.send_head(stream_id, module.Request(method, b"/", b"a", body_length=None if method == b"POST" else 0))
+        peer.send_data(5, b"body")
+    output += peer.data_to_send()
+    for piece in [*pieces, None]:
+        if piece is None:
+            peer.receive_eof()
+        else:
+            peer.receive_data(piece)
+        while True:
+            try:
+                event = peer.next_event()
+            except module.RemoteProtocolError as error:
+                seen.append([error.fault.name, str(error)])
+                output += peer.data_to_send()
+                return [*seen, frame_summary(bytes(output)), peer.buffered]
+            if event is module.NEED_DATA:
+                break
+            if isinstance(event, module.Data):
+                peer.acknowledge(event.stream_id, len(event.data))
+                if seen and seen[-1][0] == "Data" and seen[-1][2] == event.stream_id:
+                    seen[-1][1] += event.data
+                else:
+                    seen.append(["Data", event.data, event.stream_id])
+                continue
+            seen.append(plain(event))
+            if role == "SERVER" and isinstance(event, module.EndOfMessage):
+                answer(module, peer, event.stream_id, with_content)
+        output += peer.data_to_send()
+    return [*seen, frame_summary(bytes(output)), peer.buffered, peer.stream_count, peer.queued_total]
+
+
+def answer(module: Any, peer: Any, stream_id: int, with_content: bool) -> None:
+    """Any answer; a tunnel's two ends get none."""
+    try:
+        peer.send_head(stream_id, module.Response(200, body_length=None if with_content else 0))
+        if with_content:
+            peer.send_data(stream_id, b"ok")
+        peer.send_end(stream_id)
+    except module.LocalProtocolError:
+        pass
+
+
+def frame_summary(output: bytes) -> list[Any]:
+    """What was sent on each stream, in order. Window updates are added up, since when they are due depends on the cuts."""
+    found: dict[int, list[Any]] = {}
+    updates: dict[int, int] = {}
+    for one in frames(output):
+        if one.kind == WINDOW_UPDATE:
+            updates[one.stream_id] = updates.get(one.stream_id, 0) + one.value
+        else:
+            found.setdefault(one.stream_id, []).append((one.kind, one.flags, one.payload))
+    return [sorted(found.items()), sorted(updates.items())]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import hyperframe.frame as other
 import pytest
 from hypothesis import given
@@ -28,6 +30,14 @@ def read(data: bytes) -> FrameReader:
     assert buffer.start == 9
     assert reader.begun
     return reader
+
+
+def fault_of(act: Callable[[], object]) -> Fault | None:
+    try:
+        act()
+    except RemoteProtocolError as error:
+        return error.fault
+    return None
 
 
 def parsed(data: bytes) -> list[other.Frame]:
@@ -74,12 +84,7 @@ def test_what_the_header_alone_decides(kind: int, stream_id: int, length: int) -
         fault = Fault.PROTOCOL
     elif length not in sizes.get(kind, range(16385)):
         fault = Fault.FRAME_SIZE
-    try:
-        read(frame(kind, 0, stream_id, length=length))
-    except RemoteProtocolError as error:
-        assert error.fault is fault
-    else:
-        assert fault is None
+    assert fault_of(lambda: read(frame(kind, 0, stream_id, length=length))) is fault
 
 
 @given(numbers, ids, st.binary(min_size=8, max_size=8), st.integers(0, 2**32 - 1))
@@ -155,12 +160,7 @@ def test_values_that_cannot_be(name: int, value: int, from_server: bool) -> None
         8: Fault.PROTOCOL if value > 1 else None,
         9: Fault.PROTOCOL if value > 1 else None,
     }.get(name)
-    try:
-        Settings().apply(pair(name, value), from_server, True)
-    except RemoteProtocolError as error:
-        assert error.fault is fault
-    else:
-        assert fault is None
+    assert fault_of(lambda: Settings().apply(pair(name, value), from_server, True)) is fault
 
 
 def test_a_window_is_never_wider_than_any_may_be() -> None:

@@ -2,26 +2,28 @@
 
 Theory of operation
 -------------------
-*In.* `receive_data` only stores. `next_event` goes from frame to frame until one makes an event: the header of a frame is judged
-before its payload is waited for, a complete frame is read in place, and the content of DATA is handed out as it comes, one
-copy out of the receive buffer. State changes as an event is handed out, so a caller that stops asking stops the parser too.
-All streams come through one `next_event`, told apart by their `stream_id`.
+*In.* `receive_data` only stores. `next_event` goes from frame to frame until one makes an event: the header of a frame
+is judged before its payload is waited for, a complete frame is read in place, and the content of DATA is handed out as
+it comes, one copy out of the receive buffer. State changes as an event is handed out, so a caller that stops asking
+stops the parser too. All streams come through one `next_event`, told apart by their `stream_id`.
 
-*Out.* `send_head` makes its frames at once, since HPACK wants heads in order. `send_data` queues in the stream, and `send_end` says
-that it is complete. Output is pulled: `pieces_to_send` hands out control frames and heads first, then DATA, frame by frame, by
-priority (RFC 9218), within the peer's windows and within `room`. So a body waits where it can be dropped, bodies of one client take
-turns, and what is owed for a peer's frames never stands behind a body. Content goes out as the objects that were given.
+*Out.* `send_head` makes its frames at once, since HPACK wants heads in order. `send_data` queues in the stream, and
+`send_end` says that it is complete. Output is pulled: `pieces_to_send` hands out control frames and heads first, then
+DATA, frame by frame, by priority (RFC 9218), within the peer's windows and within `room`. So a body waits where it can
+be dropped, bodies of one client take turns, and what is owed for a peer's frames never stands behind a body. Content
+goes out as the objects that were given.
 
-*Credit.* What the peer sends uses up its windows. They are filled again when the layer above says, with `acknowledge`, that it
-has passed bytes on: who does not, stops the peer at `h2_stream_window`, and all its streams together at
+*Credit.* What the peer sends uses up its windows. They are filled again when the layer above says, with `acknowledge`,
+that it has passed bytes on: who does not, stops the peer at `h2_stream_window`, and all its streams together at
 `h2_connection_window`. Padding, and DATA that nobody is going to see, is credited without being asked for.
 
-*Faults.* A peer's fault ends the connection (`RemoteProtocolError`, with GOAWAY queued) or one stream (`StreamReset`, with RST_STREAM or
-an error response queued). What costs more than an honest peer needs is counted (`budgets.py`). A stream's end may cross with
-what the caller does, so verbs on a stream that is over do nothing; on one that never was they are a `LocalProtocolError`.
+*Faults.* A peer's fault ends the connection (`RemoteProtocolError`, with GOAWAY queued) or one stream (`StreamReset`,
+with RST_STREAM or an error response queued). What costs more than an honest peer needs is counted (`budgets.py`). A
+stream's end may cross with what the caller does, so verbs on a stream that is over do nothing; on one that never was
+they are a `LocalProtocolError`.
 
-The rooms, from the bottom: `sending.py` (streams, output), `control.py` (what steers), `heads.py` (field sections), `receiving.py`
-(frames to events), and here the verbs.
+The rooms, from the bottom: `sending.py` (streams, output), `control.py` (what steers), `heads.py` (field sections),
+`receiving.py` (frames to events), and here the verbs.
 """
 
 from __future__ import annotations
@@ -47,10 +49,11 @@ _SEND_HEADERS, _SEND_DATA = int(Input.SEND_HEADERS), int(Input.SEND_DATA)
 class H2Connection(Receiving):
     """A sans-IO HTTP/2 connection. `scheme` is that of the connection: what `Request.scheme` of received requests says.
 
-    `now`: seconds; the caller sets it before each call, and only the budgets look at it. `room`: how many bytes of bodies
-    `pieces_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams. `peer_going`: the peer has sent
-    GOAWAY, open nothing more. `settings_acknowledged`: the peer has acknowledged our SETTINGS. `pings_answered`: how many
-    acknowledgements of PING have come. `error_length`: bytes of the body of the last error response that was sent of ourselves.
+    `now`: seconds; the caller sets it before each call, and only the budgets look at it. `room`: how many bytes of
+    bodies `pieces_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams. `peer_going`: the
+    peer has sent GOAWAY, open nothing more. `settings_acknowledged`: the peer has acknowledged our SETTINGS.
+    `pings_answered`: how many acknowledgements of PING have come. `error_length`: bytes of the body of the last error
+    response that was sent of ourselves.
     """
 
     __slots__ = ("_closed", "_going", "_next_id")

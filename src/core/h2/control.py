@@ -41,7 +41,7 @@ class Control(Sending):
         # The highest id of a stream that the client has opened.
         self._last = 0
         # Events that are to be handed out before anything else is read.
-        self._waiting: list[HTTPEvent] | None = None
+        self._waiting: list[EndOfMessage | StreamReset] | None = None
 
     def _payload(self, start: int, end: int) -> bytes:
         piece = self._buffer.p[start:end]
@@ -56,7 +56,7 @@ class Control(Sending):
         """Was the stream never opened? Only clients open any: with odd ids (section 5.1.1)."""
         return stream_id > self._last or stream_id & 1 == 0
 
-    def _wait(self, event: HTTPEvent) -> None:
+    def _wait(self, event: EndOfMessage | StreamReset) -> None:
         """Hand this event out next, or after those that wait already."""
         if self._waiting is None:
             self._waiting = [event]
@@ -112,6 +112,9 @@ class Control(Sending):
         stream.put(text)
         self.queued_total += len(text)
         self._wake(stream)
+        # At once, if that is possible: the stream is to be out of the way.
+        if stream.is_ready and self._windows.outgoing > 0 and self._schedule is not None:
+            self._send_frame(self._schedule, stream, len(text))
 
     def _read_reset(self, start: int) -> HTTPEvent | None:
         """RST_STREAM (section 6.4)."""

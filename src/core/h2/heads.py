@@ -1,8 +1,8 @@
 """Field sections (RFC 9113 sections 6.2, 6.10 and 8.1): from HEADERS and CONTINUATION to requests, responses and trailers.
 
-A section that comes in several frames is collected first: HPACK is not cut at any sensible place. It is always decoded, even where
-its stream is refused or closed, since HPACK has one state for the whole connection (section 4.3). What it says is the
-business of `messages.py`; here is whether it may be said now, on this stream.
+A section that comes in several frames is collected first: HPACK is not cut at any sensible place. It is always
+decoded, even where its stream is refused or closed, since HPACK has one state for the whole connection (section 4.3).
+What it says is the business of `messages.py`; here is whether it may be said now, on this stream.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Heads(Control):
 
     __slots__ = (
         "_continuations", "_decoder", "_head", "_last_served", "_max_body", "_max_continuations", "_max_interim",
-        "_max_section", "_max_streams", "_max_target", "_scheme", "_section", "_section_ended", "_section_fault", "_section_id",
+        "_max_section", "_max_streams", "_max_target", "_scheme", "_section", "_section_ended", "_section_fault",
+        "_section_id",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None, scheme: bytes) -> None:

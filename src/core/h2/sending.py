@@ -7,8 +7,8 @@ and then as much DATA as `room` and the windows allow. So a control frame never 
 slow peer does not take stays where it can still be thrown away.
 
 A stream is forgotten when both sides are done (RFC 9113 section 5.1). Of those that we have reset, the last ones are
-remembered by their id: frames that were under way are not the peer's fault. Bytes of a closed stream that the layer above has still to
-pass on are remembered as well, for the connection's window.
+remembered by their id: frames that were under way are not the peer's fault. Bytes of a closed stream that the layer
+above has still to pass on are remembered as well, for the connection's window.
 """
 
 from __future__ import annotations

@@ -22,16 +22,18 @@ _COMPACT = 64
 class Stream(Windows):
     """State and queue of a stream.
 
-    Inwards: `has_head_in` (the final head came), `in_left` (bytes that its content-length still promises, or `UNKNOWN`), `in_total`,
-    `interim` (interim responses so far). Outwards: `has_head_out`, `out_left`, `queued` (bytes that wait), `is_ending` (the message
-    is complete), `trailers`, `is_ready` (it waits in the schedule). Both: `is_to_head` (the request is HEAD), `offered` (the protocol
-    that an extended CONNECT asks for), `accept` (`messages.expected_accept`), `is_tunnel`, `is_dead` (the layer above has heard its end; only a last answer may still go out).
+    Inwards: `has_head_in` (the final head came), `in_left` (bytes that its content-length still promises, or
+    `UNKNOWN`), `in_total`, `interim` (interim responses so far). Outwards: `has_head_out`, `out_left`, `queued` (bytes
+    that wait), `is_ending` (the message is complete), `trailers`, `is_ready` (it waits in the schedule). Both:
+    `is_to_head` (the request is HEAD), `offered` (the protocol that an extended CONNECT asks for), `accept`
+    (`messages.expected_accept`), `is_tunnel`, `is_dead` (the layer above has heard its end; only a last answer may
+    still go out).
     """
 
     __slots__ = (
-        "_first", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total", "incremental", "interim",
-        "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "offered", "out_left", "queued", "state", "taken", "trailers",
-        "urgency",
+        "_first", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total",
+        "incremental", "interim", "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "offered", "out_left",
+        "queued", "state", "taken", "trailers", "urgency",
     )  # fmt: skip
 
     def __init__(self, stream_id: int, outgoing: int, incoming: int) -> None:
