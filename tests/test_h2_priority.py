@@ -9,7 +9,7 @@ from support_h2 import DATA, GET, PRIORITY_UPDATE, Peer, frame, headers, number,
 
 from lockgate.core.events import Response
 from lockgate.core.h2.priority import DEFAULT_PRIORITY, Schedule, parse_priority
-from lockgate.core.h2.stream import Stream
+from lockgate.core.h2.stream import Stream, new_stream
 from lockgate.core.http.headers import Headers
 
 FIELDS: list[tuple[bytes, int, bool]] = [
@@ -52,7 +52,7 @@ def test_any_field_says_something(value: bytes) -> None:
 
 
 def ready(stream_id: int, urgency: int = 3, incremental: bool = False) -> Stream:
-    stream = Stream(stream_id, 100, 100)
+    stream = new_stream(stream_id, 100, 100)
     stream.urgency = urgency
     stream.incremental = incremental
     return stream

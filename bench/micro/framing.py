@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -105,38 +105,36 @@ def conversation() -> tuple[bytes, list[bytes], bytes, list[bytes]]:
 HELLO, ALL_REQUESTS, WELCOME, ALL_RESPONSES = conversation()
 
 
-def serve() -> float:
-    """Seconds for each request, as a server."""
-    connection = H2Connection(Role.SERVER)
-    connection.receive_data(HELLO)
+def open_connection(role: Role) -> H2Connection:
+    """A connection that has heard the other side's SETTINGS."""
+    connection = H2Connection(role)
+    connection.receive_data(HELLO if role is Role.SERVER else WELCOME)
     drain(connection)
     connection.pieces_to_send()
-    headers = block(ANSWER, 6)
-    begin = perf_counter()
-    for data in ALL_REQUESTS:
+    return connection
+
+
+def serve_all(connection: H2Connection, requests: Iterable[bytes]) -> None:
+    """Read requests and answer them."""
+    response = Response(200, block(ANSWER, 6), 6)
+    for data in requests:
         connection.receive_data(data)
         while not isinstance(event := connection.next_event(), EndOfMessage):
             pass
         connection.next_event()
         stream_id = event.stream_id
-        connection.send_head(stream_id, Response(200, headers, 6))
+        connection.send_head(stream_id, response)
         connection.send_data(stream_id, BODY)
         connection.send_end(stream_id)
         connection.pieces_to_send()
-    return (perf_counter() - begin) / REQUESTS
 
 
-def fetch() -> float:
-    """Seconds for each request, as a client."""
-    connection = H2Connection(Role.CLIENT)
-    connection.receive_data(WELCOME)
-    drain(connection)
-    connection.pieces_to_send()
-    headers = block(FIELDS, -1)
-    begin = perf_counter()
-    for data in ALL_RESPONSES:
+def fetch_all(connection: H2Connection, responses: Iterable[bytes]) -> None:
+    """Send a request for each of the responses, and read those."""
+    question = request()
+    for data in responses:
         stream_id = connection.open_stream()
-        connection.send_head(stream_id, Request(b"GET", b"/small", b"localhost:8443", headers))
+        connection.send_head(stream_id, question)
         connection.send_end(stream_id)
         connection.pieces_to_send()
         connection.receive_data(data)
@@ -144,6 +142,21 @@ def fetch() -> float:
             pass
         connection.acknowledge(stream_id, 6)
         connection.next_event()
+
+
+def serve() -> float:
+    """Seconds for each request, as a server."""
+    connection = open_connection(Role.SERVER)
+    begin = perf_counter()
+    serve_all(connection, ALL_REQUESTS)
+    return (perf_counter() - begin) / REQUESTS
+
+
+def fetch() -> float:
+    """Seconds for each request, as a client."""
+    connection = open_connection(Role.CLIENT)
+    begin = perf_counter()
+    fetch_all(connection, ALL_RESPONSES)
     return (perf_counter() - begin) / REQUESTS
 
 

@@ -40,7 +40,7 @@ from .priority import parse_priority
 from .receiving import Receiving
 from .settings import DEFAULT_WINDOW, announced
 from .states import FORBIDDEN, Input, State, move
-from .stream import UNKNOWN, Stream
+from .stream import UNKNOWN, Stream, new_stream
 
 _OPEN = int(State.OPEN)
 _SEND_HEADERS, _SEND_DATA = int(Input.SEND_HEADERS), int(Input.SEND_DATA)
@@ -219,7 +219,7 @@ class H2Connection(Receiving):
             raise LocalProtocolError("the server does not speak extended CONNECT")
         encoder = self._writer()
         section = write_request(encoder, request)
-        stream = Stream(stream_id, self._peer.initial_window, self._first_window)
+        stream = new_stream(stream_id, self._peer.initial_window, self._first_window)
         stream.state = _OPEN
         stream.has_head_out = True
         stream.is_to_head = request.method == b"HEAD"
@@ -240,10 +240,12 @@ class H2Connection(Receiving):
             stream.is_tunnel = True
         else:
             stream.out_left = encoder.length
-        priority = response.headers.get(b"priority")
-        if priority is not None:
-            # RFC 9218 section 8: the server knows better where it says something.
-            self._prioritise(stream, parse_priority(priority, stream.urgency << 1 | stream.incremental))
+        block = response.headers.block
+        if block is None or b"priority: " in block:
+            priority = response.headers.get(b"priority")
+            if priority is not None:
+                # RFC 9218 section 8: the server knows better where it says something.
+                self._prioritise(stream, parse_priority(priority, stream.urgency << 1 | stream.incremental))
         self._send_first(stream, section)
 
     def _send_first(self, stream: Stream, section: bytes) -> None:
