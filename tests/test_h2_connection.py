@@ -954,6 +954,11 @@ def test_close_ends_everything() -> None:
     assert kinds[-1].code == 2
     assert peer.feed(data(1, b"x")) == []
     assert peer.connection.is_done
+    peer = opened()
+    peer.feed(frame(DATA, 0, 1, b"x", 5))
+    peer.connection.close()
+    peer.connection.receive_eof()
+    assert peer.events() == [ConnectionClosed()]
 
 
 def test_end_of_file_between_messages_and_within() -> None:

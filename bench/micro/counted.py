@@ -21,6 +21,7 @@ from functools import partial
 from itertools import islice, repeat
 
 import framing
+
 from core import REQUEST, RESPONSE, Proxied, make_identity, records
 from lockgate.core.events import EndOfMessage, Request, Role
 from lockgate.core.h1.connection import H1Connection

@@ -2,9 +2,10 @@
 
     python bench/micro/framing.py [--rounds N]
 
-What is measured is one side: bytes in, events out, an answer (or a request) in, bytes out. The other side's bytes were made beforehand,
-by a connection of ours, so that its HPACK is that of a long connection: mostly indices. The same bytes go through the
-packages h2 and ngh2, where installed. A round is one connection with `REQUESTS` requests, and the best round counts.
+What is measured is one side: bytes in, events out, an answer (or a request) in, bytes out. The other side's bytes were
+made beforehand, by a connection of ours, so that its HPACK is that of a long connection: mostly indices. The same
+bytes go through the packages h2 and ngh2, where installed. A round is one connection with `REQUESTS` requests, and the
+best round counts.
 """
 
 from __future__ import annotations

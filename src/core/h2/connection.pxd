@@ -11,7 +11,7 @@ from .messages cimport (
     write_response,
     write_trailers,
 )
-from .priority cimport parse_priority
+from .priority cimport has_priority, parse_priority
 from .receiving cimport Receiving
 from .states cimport move
 from .stream cimport Stream, new_stream

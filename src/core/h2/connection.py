@@ -36,7 +36,7 @@ from .encoder import HeaderEncoder
 from .frames import CANCEL, DATA, END_STREAM, LARGEST_STREAM_ID, NO_ERROR, PREFACE, WINDOW_UPDATE
 from .messages import connect_protocol as protocol_of
 from .messages import expected_accept, write_informational, write_request, write_response, write_trailers
-from .priority import parse_priority
+from .priority import has_priority, parse_priority
 from .receiving import Receiving
 from .settings import DEFAULT_WINDOW, announced
 from .states import FORBIDDEN, Input, State, move
@@ -241,7 +241,7 @@ class H2Connection(Receiving):
         else:
             stream.out_left = encoder.length
         block = response.headers.block
-        if block is None or b"priority: " in block:
+        if block is None or has_priority(block):
             priority = response.headers.get(b"priority")
             if priority is not None:
                 # RFC 9218 section 8: the server knows better where it says something.
@@ -311,11 +311,13 @@ class H2Connection(Receiving):
 
     def _find(self, stream_id: int) -> Stream | None:
         """The stream with that id, None if it is over; `LocalProtocolError` if it never was."""
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            if self._is_idle(stream_id):
-                raise LocalProtocolError("no such stream")
-            return None
+        stream = self._recent
+        if stream is None or stream.id != stream_id:
+            stream = self._recent = self._streams.get(stream_id)
+            if stream is None:
+                if self._is_idle(stream_id):
+                    raise LocalProtocolError("no such stream")
+                return None
         return None if stream.is_dead else stream
 
     # The end of streams and of the connection
