@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, free_port, lockgate, nginx
+from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, free_port, lockgate, made_file, nginx
 
 
 @pytest.fixture(scope="session")
@@ -17,10 +17,20 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="session")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+def web(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Nginx]:
     """nginx, the same for all tests: none of them changes what another one sees."""
-    with nginx(tmp_path_factory.mktemp("nginx")) as service:
+    with nginx(tmp_path_factory.mktemp("nginx"), certificates.issue("backend.test")) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def page(web: Nginx) -> Path:
+    return made_file(web.files / "page.bin", 5000)
+
+
+@pytest.fixture(scope="session")
+def big(web: Nginx) -> Path:
+    return made_file(web.files / "big.bin", 40 << 20)
 
 
 Serve = Callable[..., Lockgate]
