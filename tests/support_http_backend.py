@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(size))
         self.end_headers()
-        while size > 0:
+        while size > 0 and self.command != "HEAD":
             piece = BLOCK[: min(size, len(BLOCK))]
             self.wfile.write(piece)
             size -= len(piece)
