@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import support_h2 as h2
+import support_h2_wire as h2
 
 CALM = (h2.ENHANCE_YOUR_CALM,)
 

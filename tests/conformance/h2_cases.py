@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import support_h2 as h2
+import support_h2_wire as h2
 from conformance.h2_expect import (
     Expectation,
     answer,

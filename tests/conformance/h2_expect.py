@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-import support_h2 as h2
+import support_h2_wire as h2
 
 
 class Met(Enum):

@@ -18,7 +18,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import support_h2 as h2
+import support_h2_wire as h2
 from conformance.h2_cases import CASES, Case, SkippedError
 from conformance.h2_expect import Expectation, Met, UnmetError
 

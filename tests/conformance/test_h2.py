@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import support_h2 as h2
+import support_h2_wire as h2
 import trustme
 from conformance.h2_cases import CASES, Case
 from conformance.h2_expect import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-import support_h2 as h2
+import support_h2_wire as h2
 from conformance import h2_abuse
 from conformance.h2_attacks import ATTACKS, Attack
 from support_e2e import Lockgate

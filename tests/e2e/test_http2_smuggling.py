@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-import support_h2 as h2
+import support_h2_wire as h2
 from support_e2e import Lockgate, backend
 
 SMUGGLED = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-import support_h2 as h2
+import support_h2_wire as h2
 from support_e2e import ADAPTERS, Lockgate, wait_until
 from support_http_backend import http_backend
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-import support_h2 as h2
+import support_h2_wire as h2
 from playwright.sync_api import sync_playwright
 from support_e2e import ADAPTERS, Lockgate
 from websockets.sync.server import Server, ServerConnection, serve
