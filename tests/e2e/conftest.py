@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,8 @@ def big(web: Nginx) -> Path:
 Serve = Callable[..., Lockgate]
 
 
-@pytest.fixture
-def serve(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
-    """A function that starts lockgate for localhost before the backends on these ports; stopped after the test."""
+@contextmanager
+def _serving(folder: Path, certificates: Certificates) -> Iterator[Serve]:
     chain, key = certificates.issue("localhost", "127.0.0.1")
     with ExitStack() as stack:
 
@@ -48,23 +47,50 @@ def serve(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
             for backend in backends:
                 flags += ["--backend", f"127.0.0.1:{backend}"]
             flags += ["--adapter", adapter, "--workers", "1", "--access-log", "-", *arguments]
-            return stack.enter_context(lockgate(tmp_path, certificates.ca, *flags, port=port))
+            return stack.enter_context(lockgate(folder, certificates.ca, *flags, port=port))
 
+        yield start
+
+
+@contextmanager
+def _serving_toml(folder: Path, certificates: Certificates) -> Iterator[Serve]:
+    with ExitStack() as stack:
+
+        def start(configuration: str, adapter: str = "threads") -> Lockgate:
+            port = free_port()
+            path = folder / f"lockgate-{port}.toml"
+            path.write_text(f'adapter = "{adapter}"\nworkers = 1\naccess_log = "-"\n\n'
+                            f'[[listen]]\naddress = "127.0.0.1:{port}"\n\n{configuration}')  # fmt: skip
+            return stack.enter_context(lockgate(folder, certificates.ca, "-c", path, port=port))
+
+        yield start
+
+
+@pytest.fixture
+def serve(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
+    """A function that starts lockgate for localhost before the backends on these ports; stopped after the test."""
+    with _serving(tmp_path, certificates) as start:
         yield start
 
 
 @pytest.fixture
 def serve_toml(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
     """A function that starts lockgate with a configuration file; a listener of the name `{port}` is put in front."""
-    with ExitStack() as stack:
+    with _serving_toml(tmp_path, certificates) as start:
+        yield start
 
-        def start(configuration: str, adapter: str = "threads") -> Lockgate:
-            port = free_port()
-            path = tmp_path / f"lockgate-{port}.toml"
-            path.write_text(f'adapter = "{adapter}"\nworkers = 1\naccess_log = "-"\n\n'
-                            f'[[listen]]\naddress = "127.0.0.1:{port}"\n\n{configuration}')  # fmt: skip
-            return stack.enter_context(lockgate(tmp_path, certificates.ca, "-c", path, port=port))
 
+@pytest.fixture(scope="module")
+def serve_once(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Serve]:
+    """Like `serve`, for all tests of a module: those that leave lockgate as it was."""
+    with _serving(tmp_path_factory.mktemp("lockgate"), certificates) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_toml_once(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Serve]:
+    """The same with a configuration file."""
+    with _serving_toml(tmp_path_factory.mktemp("lockgate"), certificates) as start:
         yield start
 
 

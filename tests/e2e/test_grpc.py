@@ -119,12 +119,12 @@ def encrypted(service: Service, certificates: Certificates) -> Iterator[int]:
         yield port
 
 
-@pytest.fixture
-def made(serve_toml: Start, certificates: Certificates) -> Callable[..., Lockgate]:
+@pytest.fixture(scope="module")
+def made(serve_toml_once: Start, certificates: Certificates) -> Callable[..., Lockgate]:
     chain, key = certificates.issue("localhost")
 
     def make(port: int, more: str, adapter: str = "threads") -> Lockgate:
-        return serve_toml(TABLES.format(chain=chain, key=key, port=port, more=more), adapter=adapter)
+        return serve_toml_once(TABLES.format(chain=chain, key=key, port=port, more=more), adapter=adapter)
 
     return make
 
@@ -140,7 +140,7 @@ def connected(gate: Lockgate) -> Iterator[grpc.Channel]:
 KINDS = [("h2c", adapter) for adapter in ADAPTERS] + [("h2", "threads")]
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
+@pytest.fixture(params=KINDS, ids="-".join, scope="module")
 def channel(
     request: pytest.FixtureRequest, made: Callable[..., Lockgate], certificates: Certificates
 ) -> Iterator[grpc.Channel]:

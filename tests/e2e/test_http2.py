@@ -36,10 +36,16 @@ def app() -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(params=ADAPTERS)
-def told(request: pytest.FixtureRequest, serve: Start, app: int) -> Lockgate:
+@pytest.fixture(params=ADAPTERS, scope="module")
+def told(request: pytest.FixtureRequest, serve_once: Start, app: int) -> Lockgate:
     """lockgate in front of the backend that tells what it was sent, under each adapter in turn."""
-    return serve(app, adapter=request.param)
+    return serve_once(app, adapter=request.param)
+
+
+@pytest.fixture(params=ADAPTERS, scope="module")
+def gate(request: pytest.FixtureRequest, serve_once: Start, web: Nginx) -> Lockgate:
+    """lockgate in front of nginx."""
+    return serve_once(web.port, adapter=request.param)
 
 
 def curl(gate: Lockgate, *arguments: str | Path, **options: object) -> tuple[int, str]:

@@ -28,9 +28,9 @@ def app() -> Iterator[int]:
         yield port
 
 
-@pytest.fixture
-def gate(serve: Callable[..., Lockgate], app: int) -> Lockgate:
-    return serve(app)
+@pytest.fixture(scope="module")
+def gate(serve_once: Callable[..., Lockgate], app: int) -> Lockgate:
+    return serve_once(app)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)

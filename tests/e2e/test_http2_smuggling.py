@@ -17,25 +17,29 @@ from support_e2e import Lockgate, backend
 SMUGGLED = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-@pytest.fixture
-def seen() -> list[bytes]:
-    """All bytes that the backend was sent, a piece for each connection."""
-    return []
+CONNECTIONS: list[bytearray] = []
+"""What the backend was sent, a piece for each of its connections; one request each, with what is smuggled behind it."""
 
 
 @pytest.fixture
-def gate(serve: Callable[..., Lockgate], seen: list[bytes]) -> Iterator[Lockgate]:
+def seen() -> list[bytearray]:
+    CONNECTIONS.clear()
+    return CONNECTIONS
+
+
+@pytest.fixture(scope="module")
+def gate(serve_once: Callable[..., Lockgate]) -> Iterator[Lockgate]:
     def answer(connection: socket.socket, head: bytes) -> None:
-        seen.append(head)
-        place = len(seen) - 1
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        received = bytearray(head)
+        CONNECTIONS.append(received)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
         connection.settimeout(0.3)
         with contextlib.suppress(TimeoutError):
             while more := connection.recv(65536):
-                seen[place] += more
+                received += more
 
     with backend(answer) as port:
-        yield serve(port)
+        yield serve_once(port)
 
 
 def attempt(gate: Lockgate, *frames: bytes) -> int | None:
@@ -100,7 +104,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("frames", REFUSED.values(), ids=REFUSED.keys())
-def test_refused_and_not_seen_by_the_backend(gate: Lockgate, seen: list[bytes], frames: bytes) -> None:
+def test_refused_and_not_seen_by_the_backend(gate: Lockgate, seen: list[bytearray], frames: bytes) -> None:
     status = attempt(gate, frames)
     assert status is None or 400 <= status < 600
     assert attempt(gate, h2.get(1, b"/honest")) == 200
@@ -127,7 +131,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("frames", BODIES.values(), ids=BODIES.keys())
-def test_bodies_smuggle_nothing(gate: Lockgate, seen: list[bytes], frames: tuple[bytes, ...]) -> None:
+def test_bodies_smuggle_nothing(gate: Lockgate, seen: list[bytearray], frames: tuple[bytes, ...]) -> None:
     """A head may be on its way to the backend before the body proves wrong: then that connection is used for nothing else."""
     attempt(gate, *frames)
     assert attempt(gate, h2.get(1, b"/honest")) == 200
@@ -160,7 +164,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize(("frames", "wanted"), ACCEPTED.values(), ids=ACCEPTED.keys())
-def test_accepted_and_translated(gate: Lockgate, seen: list[bytes], frames: bytes, wanted: bytes) -> None:
+def test_accepted_and_translated(gate: Lockgate, seen: list[bytearray], frames: bytes, wanted: bytes) -> None:
     assert attempt(gate, frames) == 200
     (connection,) = seen
     first, _, rest = connection.partition(b"\r\n")

@@ -60,9 +60,9 @@ def backend() -> Iterator[int]:
         yield port
 
 
-@pytest.fixture(params=ADAPTERS)
-def gate(request: pytest.FixtureRequest, serve: Start, backend: int) -> Lockgate:
-    return serve(backend, adapter=request.param)
+@pytest.fixture(params=ADAPTERS, scope="module")
+def gate(request: pytest.FixtureRequest, serve_once: Start, backend: int) -> Lockgate:
+    return serve_once(backend, adapter=request.param)
 
 
 class Socket:
