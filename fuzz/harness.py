@@ -114,11 +114,12 @@ def follow(
                 require(event is PAUSED or kept() <= bound, "more is kept than the limits allow", kept(), bound)
                 break
             require(len(trace) < most, "more events than bytes")
-            if type(event) in (Data, DataReceived) and trace and trace[-1][0] == type(event).__name__:
+            entry = describe(event)
+            if type(event) in (Data, DataReceived) and trace and (trace[-1][0], *trace[-1][2:]) == (entry[0], *entry[2:]):
                 require(event.data, "an event without data")
-                trace[-1] = (trace[-1][0], trace[-1][1] + event.data, *trace[-1][2:])
+                trace[-1] = (entry[0], trace[-1][1] + event.data, *entry[2:])
             else:
-                trace.append(describe(event))
+                trace.append(entry)
             on_event(event, trace)
     return trace
 

@@ -90,7 +90,7 @@ underscore_fields = "kepe"
 def test_problem_as_text(folder):
     (problem,) = problems(folder, GOOD + "adapter = 1\n")
     assert str(problem) == f'{folder}/lockgate.toml:11: unknown key "adapter" in [backend.app]; write one of ' + (
-        '"servers", "balance", "tls"'
+        '"servers", "balance", "protocol", "tls"'
     )
 
 

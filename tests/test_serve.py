@@ -185,7 +185,7 @@ def test_a_stop_lets_running_requests_finish(folder, backend, start, adapter):
     assert service.process.wait(10) == 0
     first, second = logged(service)
     assert (first["target"], first["status"], first["end"]) == ("/a?b=1", 200, "complete")
-    assert (first["sni"], first["tls_version"], first["alpn"]) == ("", "TLSv1.3", "http/1.1")
+    assert (first["sni"], first["tls_version"], first["alpn"]) == ("", "TLSv1.3", "h2")
     assert (first["backend"], first["server"], first["route"]) == ("default", backend.address, "/")
     assert (second["target"], second["bytes_out"], second["end"]) == ("/slow", 2000, "complete")
     assert "Traceback" not in service.output()
@@ -519,7 +519,7 @@ def test_routes_certificates_and_encrypted_backends(folder, start):
     assert "is not verified" not in service.output()
     assert "are not verified" in service.output()
     lines = (folder / "log.txt").read_text().splitlines()
-    assert lines[0].split('"')[1] == "GET /x HTTP/1.1"
+    assert lines[0].split('"')[1] == "GET /x HTTP/2.0"
     assert len(lines) == 6
 
 

@@ -191,7 +191,8 @@ def common_line(record: AccessRecord, began: float) -> str:
     """The Common Log Format: client, identity and user (never known), time, request line, status, bytes of the body."""
     request = "-"
     if record.method:
-        request = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/{_escaped(record.version)}"
+        version = "2.0" if record.version == b"2" else _escaped(record.version)  # as nginx and Apache write it
+        request = f"{_escaped(record.method)} {_escaped(record.target)} HTTP/{version}"
     client = _escaped(record.client.encode("utf-8", "surrogatepass")) or "-"
     return f'{client} - - [{_clf_time(began)}] "{request}" {record.status or "-"} {record.bytes_out or "-"}'
 

@@ -206,6 +206,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                 yield backend.place.at("servers", index).problem(
                     f"server {server} is there twice", "remove one of them"
                 )
+        yield from _backend_protocol(name, backend)
         yield from _backend_tls(name, backend)
         if name not in used and routes_are_known:
             yield backend.place.problem(
@@ -213,6 +214,20 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                 f"add [[route]] with backend = {shown(name)}, or remove it",
                 warning=True,
             )
+
+
+def _backend_protocol(name: str, backend: Backend) -> Iterator[Problem]:
+    place = backend.place.at("protocol")
+    if backend.protocol == "h2" and backend.tls is None:
+        yield place.problem(
+            f'backend {shown(name)} has protocol = "h2", which is agreed on in TLS, but no tls',
+            'add tls = { ... }, or write protocol = "h2c" for HTTP/2 without TLS',
+        )
+    if backend.protocol == "h2c" and backend.tls is not None:
+        yield place.problem(
+            f'backend {shown(name)} has protocol = "h2c", which is HTTP/2 without TLS, and tls',
+            'write protocol = "h2", or remove tls',
+        )
 
 
 def _backend_tls(name: str, backend: Backend) -> Iterator[Problem]:

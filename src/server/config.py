@@ -46,6 +46,8 @@ class Listen(Table, frozen=True, kw_only=True):
     """Without TLS: redirect every request to https. With `tls = true`: redirect those who speak plain HTTP here."""
     https_port: Annotated[int, Meta(ge=1, le=65535)] | None = None
     """The port that redirects name. None: this one if it speaks TLS, else that of the first listener that does, else 443."""
+    http2: bool = True
+    """Speak HTTP/2 with clients that offer it."""
     trusted: tuple[Network, ...] = ()
     """Peers (proxies in front of lockgate) whose X-Forwarded-* and Forwarded fields are believed."""
 
@@ -100,6 +102,8 @@ class Backend(Table, frozen=True, kw_only=True):
 
     servers: tuple[ServerAddress, ...]
     balance: Literal["round_robin", "least_conn"] = "round_robin"
+    protocol: Literal["h1", "h2", "h2c"] = "h1"
+    """`h2`: HTTP/2 over TLS, or HTTP/1.1 where a server does not agree to it. `h2c`: HTTP/2 without TLS."""
     tls: BackendTLS | None = None
 
 

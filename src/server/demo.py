@@ -24,7 +24,7 @@ from ..core.proxy.hooks import Hooks
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Backend, Identity, Listener, Policy, Route
 from ..core.proxy.record import AccessRecord
-from ..core.tls.context import server_context
+from ..core.tls.context import TLSOptions, server_context
 from ..info import notice
 from . import demo_backends
 from .access_log import FORMATS, AccessLog, LoggingHooks
@@ -145,7 +145,8 @@ def _close(sockets: list[socket.socket]) -> None:
 
 def demo_policy(certificate: LocalCertificate, auth: str, products: str) -> Policy:
     """Sign-in pages go to the server at `auth`, all else to the one at `products`."""
-    context = server_context([(certificate.certificate_pem, certificate.key_pem)])
+    options = TLSOptions(alpn=(b"h2", b"http/1.1"))
+    context = server_context([(certificate.certificate_pem, certificate.key_pem)], options=options)
     return Policy.build(
         backends=[Backend("auth", (auth,)), Backend("products", (products,))],
         routes=[*(Route("auth", path=path) for path in AUTH_PATHS), Route("products")],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..certs.store import Certificate
 from ..core.proxy import policy
-from ..core.tls.context import ContextError, TLSOptions, client_context, server_context
+from ..core.tls.context import ContextError, ServerContext, TLSOptions, client_context, server_context
 from .config import Config
 from .problems import ConfigError, Place
 
@@ -34,26 +34,38 @@ def build_policy(config: Config, identities: Sequence[Identity], authorities: Ma
 
 
 def _identity(config: Config, identity: Identity) -> policy.Identity:
-    chains = b"".join(certificate.chain_pem for certificate in identity.certificates)
+    tls_listeners = [listen for listen in config.listen if listen.is_tls]
+    http_1 = None
     try:
-        context = server_context(
-            [(certificate.chain_pem, certificate.key_pem) for certificate in identity.certificates],
-            options=TLSOptions(min_version=config.tls.min_version),
-            session_id=chains,  # a session is of use with the certificate that it was made under only
-        )
+        context = _context(config, identity, (b"h2", b"http/1.1"))
+        if not all(listen.http2 for listen in tls_listeners):
+            http_1 = _context(config, identity, (b"http/1.1",))
     except ContextError as error:
         problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
         raise ConfigError([problem]) from None
-    return policy.Identity(identity.names, context, identity.default)
+    return policy.Identity(identity.names, context, identity.default, http_1)
+
+
+def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...]) -> ServerContext:
+    return server_context(
+        [(certificate.chain_pem, certificate.key_pem) for certificate in identity.certificates],
+        options=TLSOptions(min_version=config.tls.min_version, alpn=alpn),
+        # A session is of use with the certificate that it was made under only.
+        session_id=b"".join(certificate.chain_pem for certificate in identity.certificates),
+    )
 
 
 def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
-        return policy.Backend(name, backend.servers, backend.balance)
+        return policy.Backend(name, backend.servers, backend.balance, protocol=backend.protocol)
+    alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
-        context = client_context(ca=authorities.get(name), verify=not backend.tls.insecure)
+        options = TLSOptions(alpn=alpn)
+        context = client_context(ca=authorities.get(name), verify=not backend.tls.insecure, options=options)
     except ContextError as error:
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')
         raise ConfigError([problem]) from None
-    return policy.Backend(name, backend.servers, backend.balance, context, backend.tls.server_name or "")
+    return policy.Backend(
+        name, backend.servers, backend.balance, context, backend.tls.server_name or "", backend.protocol
+    )

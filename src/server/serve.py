@@ -113,6 +113,7 @@ def _listener(listen: Listen, sock: socket, first_tls: int) -> Listener:
         tls=listen.is_tls,
         redirect_https=listen.redirect_https,
         https_port=listen.https_port or own or HTTPS_PORT,
+        http2=listen.http2,
         trusted=listen.trusted,
     )
 

@@ -1,20 +1,7 @@
 cimport cython
 
-from ..http.grammar cimport cut, is_name, put, put_lower, skip_space, skip_token, trim_space
+from ..http.grammar cimport cut, skip_space, skip_token, trim_space
 
-cdef list _NAMES, _VALUES
-cdef bytes _POSSIBLE
-
-cpdef bytes folded(bytes name)
-cpdef bint kept(bytes name) except -1
-cpdef bint allowed_in_trailers(bytes name) except -1
-@cython.locals(p="const unsigned char *", possible="const unsigned char *", size=Py_ssize_t, index=int)
-cpdef int kind_at(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) except -1
-@cython.locals(o="unsigned char *")
-cpdef Py_ssize_t put_field(
-    unsigned char *out, Py_ssize_t at, const unsigned char *names, Py_ssize_t start, Py_ssize_t colon,
-    const unsigned char *values, Py_ssize_t first, Py_ssize_t last
-) noexcept
 @cython.locals(p="const unsigned char *", colon=Py_ssize_t, first=Py_ssize_t, name=bytes)
 cpdef tuple read_field(const unsigned char *data, Py_ssize_t start, Py_ssize_t end)
 cpdef refused(const unsigned char *data, Py_ssize_t start, Py_ssize_t colon, Py_ssize_t end)

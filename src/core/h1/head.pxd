@@ -1,8 +1,9 @@
 cimport cython
 
 from ..buffer cimport ReceiveBuffer
+from ..http.fields cimport kind_at, put_field
 from ..http.grammar cimport cut, skip_space, skip_target, skip_token, trim_space
-from .fields cimport kind_at, put_field, refused
+from .fields cimport refused
 from .lines cimport read_line
 
 cdef int CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
-from ..http.grammar import cut, skip_space, skip_target, skip_token, trim_space
-from ..limits import Limits
-from .fields import (
+from ..http.fields import (
     CONNECTION,
     CONTENT_LENGTH,
     EXPECT,
@@ -24,8 +22,10 @@ from .fields import (
     UPGRADE,
     kind_at,
     put_field,
-    refused,
 )
+from ..http.grammar import cut, skip_space, skip_target, skip_token, trim_space
+from ..limits import Limits
+from .fields import refused
 from .lines import INCOMPLETE, TOO_LONG, read_line
 
 START_LINE_REST = 64

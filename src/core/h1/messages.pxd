@@ -2,10 +2,10 @@ cimport cython
 
 from ..events cimport InformationalResponse, Request, Response
 from ..http.authority cimport parse_authority
+from ..http.fields cimport kept
 from ..http.framing cimport content_length, request_length, response_length
 from ..http.grammar cimport list_members, split_list
 from ..http.headers cimport Headers, of_block, split_block
-from .fields cimport kept
 from .head cimport HeadReader
 
 cdef int CHUNKED

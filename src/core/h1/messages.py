@@ -8,10 +8,10 @@ from __future__ import annotations
 from ..errors import Fault, RemoteProtocolError
 from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
+from ..http.fields import KINDS, kept
 from ..http.framing import CHUNKED, content_length, request_length, response_length
 from ..http.grammar import list_members, split_list
 from ..http.headers import NO_LENGTH, Headers, of_block, split_block
-from .fields import KINDS, kept
 from .head import HeadReader
 
 _HTTP_1_0 = b"1.0"

@@ -2,9 +2,10 @@ cimport cython
 
 from ..buffer cimport ReceiveBuffer
 from ..events cimport Data, EndOfMessage, data_event
+from ..http.fields cimport allowed_in_trailers
 from ..http.grammar cimport hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers cimport Headers
-from .fields cimport allowed_in_trailers, read_field
+from .fields cimport read_field
 from .lines cimport read_line
 
 cdef EndOfMessage END

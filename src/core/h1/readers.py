@@ -9,10 +9,11 @@ from __future__ import annotations
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
 from ..events import END, Data, EndOfMessage, data_event
+from ..http.fields import allowed_in_trailers
 from ..http.grammar import hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers import Headers
 from ..limits import Limits
-from .fields import allowed_in_trailers, read_field
+from .fields import read_field
 from .lines import INCOMPLETE, read_line
 
 MAX_SIZE_DIGITS = 16

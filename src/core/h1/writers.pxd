@@ -2,9 +2,9 @@ cimport cython
 
 from ..events cimport InformationalResponse, Request, Response
 from ..http.authority cimport parse_authority
+from ..http.fields cimport allowed_in_trailers
 from ..http.grammar cimport decimal, is_token, is_value, skip_target, skip_value
 from ..http.headers cimport Headers
-from .fields cimport allowed_in_trailers
 
 cdef int _ABSENT, CHUNKED, UNTIL_CLOSE, _NO_LENGTH
 cdef list _STATUS_REASONS, _STATUS_LINES

@@ -12,10 +12,10 @@ from http import HTTPStatus
 from ..errors import LocalProtocolError
 from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
+from ..http.fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
 from ..http.framing import ABSENT, CHUNKED, UNTIL_CLOSE
 from ..http.grammar import MAX_LENGTH, decimal, is_token, is_value, skip_target, skip_value
 from ..http.headers import NO_LENGTH, Headers
-from .fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
 
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 _STATUS_REASONS = [_REASONS.get(status, b"") for status in range(600)]

@@ -134,7 +134,7 @@ def of_block(block: bytes, length: int, te: bool) -> Headers:
     """Fields as a parser hands them over, for which it vouches.
 
     Each is `name: value CR LF`: a token in lower case, a colon, one space, a field value without white space around it. None
-    belongs to the connection (`h1/fields.KINDS`), but for `content-length: N` where `length` is N (else `NO_LENGTH`), and
+    belongs to the connection (`http/fields.KINDS`), but for `content-length: N` where `length` is N (else `NO_LENGTH`), and
     for `te: trailers` where `te` is true.
     """
     headers = Headers.__new__(Headers)

@@ -12,6 +12,8 @@ cdef class Server:
     cdef public object address
     cdef public Py_ssize_t busy
     cdef public list idle
+    cdef public list shared
+    cdef public bint only_http_1
     cdef public double down_until
 
 
@@ -19,6 +21,7 @@ cdef class ServerGroup:
     cdef public object backend
     cdef public str name
     cdef public list servers
+    cdef public bint multiplexed
     cdef Bounds _bounds
     cdef bint _least_conn
     cdef Py_ssize_t _next
@@ -29,6 +32,8 @@ cdef class ServerGroup:
     cpdef failed(self, Server server, double now)
     @cython.locals(idle=list, upstream=Upstream)
     cpdef Upstream take_idle(self, Server server, double since)
+    @cython.locals(upstream=Upstream)
+    cpdef Upstream find_shared(self, Server server)
     @cython.locals(server=Server)
     cpdef bint keep(self, Upstream upstream) except -1
     @cython.locals(idle=list)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Server:
     """One server of a backend, with the idle connections to it, the latest used last."""
 
-    __slots__ = ("address", "busy", "down_until", "idle", "name")
+    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "shared")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -27,18 +27,24 @@ class Server:
         self.busy = 0
         """Requests that were given to it and are not over."""
         self.idle: list[Upstream] = []
+        self.shared: list[Upstream] = []
+        """Connections that carry many requests at a time, or will once they stand."""
+        self.only_http_1 = False
+        """It has been offered HTTP/2 and did not want it."""
         self.down_until = 0.0
 
 
 class ServerGroup:
     """The servers of one backend."""
 
-    __slots__ = ("_bounds", "_idle", "_least_conn", "_next", "backend", "name", "servers")
+    __slots__ = ("_bounds", "_idle", "_least_conn", "_next", "backend", "multiplexed", "name", "servers")
 
     def __init__(self, backend: Backend, bounds: Bounds) -> None:
         self.backend = backend
         self.name = backend.name
         self.servers = [Server(name) for name in backend.servers]
+        self.multiplexed = backend.protocol != "h1"
+        """Requests share connections, where the server agrees."""
         self._bounds = bounds
         self._least_conn = backend.balance == "least_conn"
         self._next = 0
@@ -83,6 +89,13 @@ class ServerGroup:
         self._idle -= 1
         return idle.pop()
 
+    def find_shared(self, server: Server) -> Upstream | None:
+        """A connection to the server that can carry one request more."""
+        for upstream in server.shared:
+            if upstream.has_room():
+                return upstream
+        return None
+
     def keep(self, upstream: Upstream) -> bool:
         """Take back a connection that can be used again; False if there are enough already."""
         if self._idle >= self._bounds.pool_size:
@@ -94,7 +107,9 @@ class ServerGroup:
         return True
 
     def forget(self, upstream: Upstream) -> None:
-        """An idle connection is gone."""
+        """A connection is gone, or of no more use."""
+        if upstream in upstream.server.shared:
+            upstream.server.shared.remove(upstream)
         idle = upstream.server.idle
         if upstream in idle:
             idle.remove(upstream)

@@ -3,10 +3,11 @@ cimport cython
 cdef class Channel
 
 from ..commands cimport SendData
-from ..h1.connection cimport H1Connection
+from ..http.connection cimport HTTPConnection
 from ..http.grammar cimport cut
 from ..tls.connection cimport TLSConnection
 from .hub cimport ReverseProxy
+from .side cimport Side
 from .timers cimport Timer
 
 
@@ -15,12 +16,13 @@ cdef int CLOSED, CLOSING, LINGERING, OPEN
 cdef object NEED_DATA, PAUSED
 
 
-cdef class Channel:
+cdef class Channel(Side):
     cdef public ReverseProxy hub
     cdef public object transport
     cdef public int phase
     cdef public TLSConnection tls
-    cdef public H1Connection http
+    cdef public HTTPConnection http
+    cdef public bint multiplexed
     cdef public bint eof
     cdef public bint held
     cdef public bint reading
@@ -60,7 +62,7 @@ cdef class Channel:
     cpdef go_on(self)
     cpdef pause(self)
     cpdef resume(self)
-    @cython.locals(data=bytes, http=H1Connection, tls=TLSConnection, pieces=list)
+    @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection, pieces=list)
     cpdef flush(self)
     cpdef close(self)
     cpdef finish_sending(self)

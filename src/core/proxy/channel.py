@@ -32,23 +32,24 @@ from typing import TYPE_CHECKING, Any
 from ..commands import Close, CloseConnection, PauseReading, ResumeReading, SendData
 from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
-from ..h1.connection import H1Connection
+from ..http.connection import HTTPConnection
 from ..http.grammar import cut
 from ..tls.connection import TLSConnection
 from .phase import CLOSED, CLOSING, LINGERING, OPEN
+from .side import Side
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
 
 
-class Channel:
+class Channel(Side):
     """Base of `Downstream` and `Upstream`."""
 
     __slots__ = (
         "_again", "_announced", "_current", "_dropped", "_half_close", "_linger_until", "_more", "_on_list", "_progress",
-        "_send", "_sent", "eof", "held", "http", "hub", "next_unsettled", "phase", "reading", "timer", "tls", "transport",
-        "unsent",
+        "_send", "_sent", "eof", "held", "http", "hub", "multiplexed", "next_unsettled", "phase", "reading", "timer", "tls",
+        "transport", "unsent",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy) -> None:
@@ -56,7 +57,9 @@ class Channel:
         self.transport: Any = None
         self.phase = OPEN
         self.tls: TLSConnection | None = None
-        self.http: H1Connection | None = None
+        self.http: HTTPConnection | None = None
+        self.multiplexed = False
+        """HTTP/2, which keeps bodies until there is room for them: asked again whenever the kernel has taken something."""
         self.eof = False
         """The peer will send no more bytes."""
         self.held = False
@@ -163,7 +166,7 @@ class Channel:
             self._current = b""
             self._sent = 0
             self._announced = False
-            if self.phase == OPEN and before <= hub.bounds.low_water and not self._half_close:
+            if self.phase == OPEN and before <= hub.bounds.low_water and not self._half_close and not self.multiplexed:
                 # Nobody waits for room in here. The deadline for writing, if one is armed, finds nothing to complain of.
                 self._flushed()
                 return
@@ -249,6 +252,8 @@ class Channel:
         http = self.http
         tls = self.tls
         data = b""
+        if self.multiplexed and http is not None:
+            http.room = max(0, self.hub.bounds.high_water - self.unsent)
         if tls is None:
             if http is not None:
                 data = http.data_to_send()

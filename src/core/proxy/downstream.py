@@ -1,7 +1,8 @@
-"""A client's connection: handshake, requests one after the other, their answers, and how it ends.
+"""What a client says over HTTP, and what it is told.
 
-The connection belongs to the policy that was in force when it was accepted. The identity chosen in the handshake is
-compared with the host of every request.
+HTTP/1.1 is here: requests one after the other, their answers, and how the connection ends. If the handshake agrees on HTTP/2,
+`streams` has the requests (`downstream_h2.py`), and what is HTTP's business is handed over to it. The connection itself is
+`client.py`'s.
 """
 
 from __future__ import annotations
@@ -9,76 +10,49 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, RemoteProtocolError, TLSError
-from ..events import (
-    NEED_DATA,
-    PAUSED,
-    ClientHelloReceived,
-    Data,
-    EndOfMessage,
-    Event,
-    HandshakeCompleted,
-    InformationalResponse,
-    Request,
-    Response,
-    Role,
-)  # fmt: skip
+from ..events import NEED_DATA, PAUSED, Data, EndOfMessage, Event, InformationalResponse, Request, Response, Role
 from ..h1.connection import H1Connection
-from ..tls.connection import TLSConnection, TLSInfo
-from ..tls.failure import Alert
+from ..h2.connection import H2Connection
+from ..tls.connection import TLSConnection
 from .answers import own_response
-from .balance import ServerGroup
 from .channel import Channel
-from .exchange import new_exchange
-from .forward import ClientInfo, client_address
+from .client import ClientChannel
+from .downstream_h2 import ClientStreams
 from .hooks import Answer
 from .phase import OPEN
-from .policy import Listener, Policy
+from .policy import Listener
 from .record import AccessRecord
 from .relay import Relay
-from .routing import Refusal, route
 from .timers import NEVER
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
 
-_IDLE_RESTART = 1.0
-"""Seconds after which TCP begins with a small window again, as RFC 5681 section 4.1 asks, and so do we with small records."""
 
-
-class Downstream(Channel):
+class Downstream(ClientChannel):
     """Made by `ReverseProxy.accept`."""
 
     __slots__ = (
-        "_accepted", "_body_bytes", "_body_last", "_body_since", "_cycle_waits", "_facts", "_handshake_time", "_head_since",
-        "_held_since", "_idle_since", "_keep_body", "_requests", "_unlogged", "client", "identity", "info", "listener",
-        "plain_on_tls", "policy", "relay",
+        "_body_bytes", "_body_last", "_body_since", "_cycle_waits", "_head_since", "_held_since", "_keep_body", "_requests",
+        "h1", "relay", "streams",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
-        super().__init__(hub)
-        self.listener = listener
-        self.policy: Policy = hub.policy
-        self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
+        super().__init__(hub, listener, peer)
         self.relay: Relay | None = None
-        self.identity = -1
-        self.info: TLSInfo | None = None
-        self._handshake_time: float | None = None
-        self._facts: AccessRecord | None = None  # what is the same in the records of all requests
-        self._accepted = self._idle_since = hub.now
+        """The request that is under way over HTTP/1.1."""
+        self.h1: H1Connection | None = None
+        self.streams: ClientStreams | None = None
         self._head_since = NEVER
         self._body_since = self._body_last = self._held_since = 0.0
         self._body_bytes = 0
         self._keep_body = False  # an unwanted body is read to its end, to keep the connection
         self._cycle_waits = False  # the next request waits for the output to drain
-        self.plain_on_tls = False
         self._requests = 0
-        self._unlogged: list[Relay] | None = None  # answered, but not yet sent
         if listener.tls:
             self.tls = TLSConnection(Role.SERVER, limits=hub.limits)
         else:
-            self.http = H1Connection(Role.SERVER, limits=hub.limits, scheme=b"http")
-        hub.channels.add(self)
-        self.touch()
+            self.http = self.h1 = H1Connection(Role.SERVER, limits=hub.limits, scheme=b"http")
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
@@ -91,7 +65,11 @@ class Downstream(Channel):
         """
         Channel.receive_eof(self, now)
         relay = self.relay
-        if (
+        if self.streams is not None:
+            if self.phase == OPEN:
+                self.streams.client_left()
+                self.hub.settle()
+        elif (
             self.tls is not None
             and self.phase == OPEN
             and relay is not None
@@ -107,13 +85,13 @@ class Downstream(Channel):
     def send_interim(self, event: InformationalResponse) -> None:
         """Pass on a 1xx answer, unless the client is too old to understand it."""
         relay = self.relay
-        if relay is not None and relay.record.version != b"1.0" and self.http is not None:
-            self.http.send(event)
+        if relay is not None and relay.record.version != b"1.0" and self.h1 is not None:
+            self.h1.send(event)
             self.touch()
 
     def respond(self, response: Response) -> None:
         """Begin the answer; decides whether the connection is kept after it."""
-        http = self.http
+        http = self.h1
         relay = self.relay
         assert http is not None
         assert relay is not None
@@ -122,22 +100,23 @@ class Downstream(Channel):
         http.send(response)
         self.touch()
 
-    def send(self, event: Data | EndOfMessage) -> None:
+    def send(self, event: Event) -> bool:
         """Go on with the answer."""
-        assert self.http is not None
-        self.http.send(event)
+        assert self.h1 is not None
+        self.h1.send(event)
         self.touch()
+        return True
 
     def response_sent(self) -> None:
         """The answer is complete."""
         relay = self.relay
         assert relay is not None
-        self._log_later(relay)
+        self.log_later(relay)
         self.flush()
         self._keep_body = True
         if relay.request_ended:
             self._next_request()
-        elif self.http is not None and not self.http.is_reusable():
+        elif self.h1 is not None and not self.h1.is_reusable():
             self.close()
         else:
             self.release()
@@ -149,13 +128,13 @@ class Downstream(Channel):
         """Give an answer of our own. LocalProtocolError if HTTP can not say it."""
         relay = self.relay
         assert relay is not None
-        assert self.http is not None
+        assert self.h1 is not None
         response, body = own_response(answer, relay.exchange.request.method)
         self.respond(response)
         if body:
             relay.record.bytes_out += len(body)
-            self.http.send(Data(body))
-        self.http.send(EndOfMessage())
+            self.h1.send(Data(body))
+        self.h1.send(EndOfMessage())
         relay.response_ended = True
         self.response_sent()
 
@@ -176,19 +155,23 @@ class Downstream(Channel):
     def tunnel_closed(self) -> None:
         """Both sides of the tunnel have ended."""
         assert self.relay is not None
-        self._log_later(self.relay)
+        self.log_later(self.relay)
         self.relay = None
         self.close()
+
+    def refused(self) -> int:
+        """The answer to the client's fault is queued: it is the last one."""
+        self.close()
+        return 0 if self.http is None else self.http.error_length
+
+    def break_off(self) -> None:
+        """Reset: what was sent must not look complete."""
+        self.abort()
 
     def abort(self) -> None:
         """Reset; answers that had not been taken yet are lost with the connection."""
         Channel.abort(self)  # a compiled class has no super()
         self._log_unlogged("client_gone", "reset before the whole answer was taken")
-
-    def refuse(self) -> None:
-        """The proxy is full, or stops."""
-        self._log_connection("overload", "too many connections")
-        self.abort()
 
     def cut_off(self) -> None:
         """The proxy ends now."""
@@ -197,54 +180,47 @@ class Downstream(Channel):
 
     def drain(self) -> None:
         """The proxy stops: close if nothing is under way."""
-        if self.relay is None and self.http is not None and not self.http.has_head_begun():
+        if self.streams is not None:
+            self.streams.stop()
+        elif self.relay is None and self.http is not None and not self.http.has_head_begun():
             self.close()
 
     # -- TLS -------------------------------------------------------------------------------------------------------
 
-    def _on_tls_event(self, event: Event) -> None:
-        assert self.tls is not None
-        if type(event) is ClientHelloReceived:
-            name = event.hello.sni or ""
-            policy = self.policy
-            if policy.strict_sni and name and not policy.knows(name):
-                self.tls.refuse(Alert.UNRECOGNIZED_NAME)
-            elif policy.default_identity < 0:
-                self.tls.refuse(Alert.INTERNAL_ERROR)
-            else:
-                self.identity = policy.identity_for(name)
-                self.tls.use_context(policy.identities[self.identity].context)
-        elif type(event) is HandshakeCompleted:
-            self.info = event.info
-            self._facts = None
-            self._idle_since = self.hub.now
-            self._handshake_time = self.hub.now - self._accepted
-            self.http = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"https")
+    def _speak(self, protocol: bytes) -> None:
+        if protocol == b"h2":
+            self.streams = ClientStreams(self, H2Connection(Role.SERVER, limits=self.hub.limits))
+            self.http = self.streams.h2
+            self.multiplexed = True
+        else:
+            self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"https")
 
     def _tls_failed(self, error: TLSError) -> None:
         assert self.tls is not None
         if self.tls.plain_http is not None:
             # Answered in the language that the client speaks.
             self.plain_on_tls = True
-            self.http = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
-            self.http.receive_data(self.tls.plain_http)
+            self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
+            self.h1.receive_data(self.tls.plain_http)
             if self.eof:
-                self.http.receive_eof()
+                self.h1.receive_eof()
             self.tls = None
             self._idle_since = self.hub.now
             self.advance()
             return
-        if self.relay is not None:
+        if self.streams is not None and self.streams.by_id:
+            self.streams.lost("tls_failed", str(error))
+        elif self.relay is not None:
             self.relay.client_gone("tls_failed", str(error))
         else:
-            self._log_connection("tls_failed", str(error))
-        self.http = None  # nothing of an answer may follow the alert
+            self.log_end("tls_failed", str(error))
+        self.http = self.h1 = None  # nothing of an answer may follow the alert
         self.close()
 
     def _stream_ended(self, clean: bool) -> None:
         self.eof = True
         if self.http is None:
-            self._log_connection("client_gone", "during the TLS handshake")
+            self.log_end("client_gone", "during the TLS handshake")
             self.close()
         elif not clean and self.relay is not None and (self.relay.tunnel or not self.relay.request_ended):
             self.relay.client_gone("client_gone", "TLS stream cut off without close_notify")
@@ -255,8 +231,11 @@ class Downstream(Channel):
     # -- HTTP ------------------------------------------------------------------------------------------------------
 
     def _advance_http(self) -> None:
+        if self.streams is not None:
+            self.streams.advance()
+            return
         while not self.held and self.phase == OPEN:
-            http = self.http
+            http = self.h1
             assert http is not None
             try:
                 event: Any = http.next_event()
@@ -291,27 +270,12 @@ class Downstream(Channel):
     def _on_request(self, request: Request) -> None:
         self._requests += 1
         self._head_since = NEVER
-        if self.tls is not None and self.hub.now - self._idle_since > _IDLE_RESTART:
-            self.tls.idled()
+        self.request_begins(self._idle_since)
         self._body_since = self._body_last = self.hub.now
         self._body_bytes = 0
         self._keep_body = False
-        record = self._record()
-        record.method = request.method
-        record.authority = request.authority
-        record.target = request.target
-        record.version = request.version
-        record.received(request.headers)
-        if self.client.trusted:
-            record.client = client_address(request, self.client, self.listener.trusted)
-        relay = self.relay = Relay.__new__(Relay)
-        relay.begin(self, new_exchange(request, record))
-        decision = route(self, relay, request)
-        if type(decision) is ServerGroup:
-            relay.start(decision)
-        else:
-            assert isinstance(decision, Refusal)
-            relay.answer(decision.answer, decision.end, decision.detail)
+        relay = self.relay = self.new_relay(self, request)
+        self.send_on(relay, request)
 
     def _may_keep(self, relay: Relay) -> bool:
         """Whether the connection can be used again after this answer."""
@@ -319,7 +283,7 @@ class Downstream(Channel):
         bounds = hub.bounds
         if hub.draining or self.plain_on_tls:
             return False
-        if self._requests >= bounds.max_requests or hub.now - self._accepted >= bounds.max_connection_age:
+        if self._requests >= bounds.max_requests or self.is_old():
             return False
         if relay.request_ended or relay.exchange.request.body_length == 0:
             return True
@@ -331,7 +295,7 @@ class Downstream(Channel):
 
     def _next_request(self) -> None:
         """Request and answer are complete."""
-        http = self.http
+        http = self.h1
         assert http is not None
         if self.unsent > self.hub.bounds.high_water:
             self._cycle_waits = True
@@ -355,17 +319,20 @@ class Downstream(Channel):
             if relay is not None:
                 relay.client_gone("client_gone", str(error))
             else:
-                self._log_connection("client_gone", str(error))
+                self.log_end("client_gone", str(error))
             self.close()
         elif relay is not None and not self._keep_body:
             relay.client_broke(error.status_hint, "bad_request", str(error))
         else:
-            self._log_connection("bad_request", str(error), error.status_hint)
+            self.log_end("bad_request", str(error), error.status_hint)
             self.close()
 
     # -- deadlines, and other ends ---------------------------------------------------------------------------------
 
     def _settle(self) -> None:
+        if self.streams is not None:
+            self.streams.settle()
+            return
         bounds = self.hub.bounds
         if self._cycle_waits and self.unsent <= bounds.low_water:
             self._next_request()
@@ -375,7 +342,7 @@ class Downstream(Channel):
                 relay.upstream.hold()
             elif self.unsent <= bounds.low_water:
                 relay.upstream.release()
-        http = self.http
+        http = self.h1
         if http is None or self.held or self.phase != OPEN:
             return
         if http.count_buffered() > bounds.read_size:  # pipelined requests can wait in the kernel
@@ -389,6 +356,8 @@ class Downstream(Channel):
         bounds = self.hub.bounds
         if self.http is None:
             return self._accepted + bounds.handshake_timeout
+        if self.streams is not None:
+            return self.streams.deadline()
         relay = self.relay
         if relay is None:
             if self._head_since != NEVER:
@@ -402,9 +371,12 @@ class Downstream(Channel):
 
     def _too_slow(self) -> None:
         relay = self.relay
-        http = self.http
+        if self.streams is not None:
+            self.streams.too_slow()
+            return
+        http = self.h1
         if http is None:
-            self._log_connection("client_timeout", "no TLS handshake in time")
+            self.log_end("client_timeout", "no TLS handshake in time")
             self.abort()
         elif relay is not None:
             if not relay.response_started:
@@ -412,11 +384,11 @@ class Downstream(Channel):
             relay.client_broke(408, "client_timeout", "the body came too slowly")
         elif self._head_since != NEVER:
             http.fail(Fault.TIMEOUT, "the request head came too slowly")
-            self._log_connection("client_timeout", "the request head came too slowly", 408)
+            self.log_end("client_timeout", "the request head came too slowly", 408)
             self.close()
         else:
             if not self._requests:
-                self._log_connection("idle", "no request in time")
+                self.log_end("idle", "no request in time")
             self.close()
 
     def _write_stalled(self) -> None:
@@ -425,70 +397,23 @@ class Downstream(Channel):
     def _lost(self, reason: str) -> None:
         self._lost_all("client_gone", reason)
 
-    def _flushed(self) -> None:
-        if self._unlogged is not None:
-            for relay in self._unlogged:
-                relay.record.total_time = self.hub.now - relay.started
-            self._log_unlogged("", "")
-
-    def _log_later(self, relay: Relay) -> None:
-        """The answer is complete; its record waits until the last byte was taken."""
-        if self._unlogged is None:
-            self._unlogged = [relay]
-        else:
-            self._unlogged.append(relay)
-
-    def _log_unlogged(self, end: str, detail: str) -> None:
-        relays = self._unlogged
-        self._unlogged = None
-        if relays is not None:
-            for relay in relays:
-                relay.finish(end, detail)
-
     def _lost_all(self, end: str, detail: str) -> None:
         """Nothing can be sent any more."""
         self._log_unlogged(end, detail)
-        if self.relay is not None:
+        if self.streams is not None:
+            self.streams.lost(end, detail)
+        elif self.relay is not None:
             self.relay.client_gone(end, detail)
         elif self.http is None:
-            self._log_connection(end, f"{detail}, during the TLS handshake")
+            self.log_end(end, f"{detail}, during the TLS handshake")
 
-    # -- the access record -----------------------------------------------------------------------------------------
-
-    def _record(self) -> AccessRecord:
-        """The record of a request that begins now."""
-        facts = self._facts
-        if facts is None:
-            facts = self._facts = AccessRecord(
-                listener=self.listener.name, client=self.client.text, client_port=self.client.port
-            )
-            info = self.info
-            if info is not None:
-                facts.tls_version = info.version
-                facts.cipher = info.cipher
-                facts.group = info.group
-                facts.sni = info.sni
-                facts.alpn = info.alpn.decode("ascii", "replace")
-                facts.resumed = info.resumed
-                facts.handshake_time = self._handshake_time
-        return facts.begin(self.hub.now)
-
-    def _log_connection(self, end: str, detail: str, status: int = 0) -> None:
-        """Log the end of a connection that has no request to show for it."""
-        record = self._record()
-        record.started = self._accepted
-        record.end = end
-        record.detail = detail
-        record.status = status
-        http = self.http
+    def _describe_end(self, record: AccessRecord) -> None:
+        http = self.h1
         if http is not None:
             if self._head_since != NEVER:
                 record.started = self._head_since
             else:
-                record.started = self.hub.now if status else self._idle_since
+                record.started = self.hub.now if record.status else self._idle_since
             record.method, record.target, record.version = http.unfinished_request
-            if status:
+            if record.status:
                 record.bytes_out = http.error_length
-        if self.tls is not None and self.tls.hello is not None:
-            record.sni = self.tls.hello.sni or ""
-        self.hub.log(record)

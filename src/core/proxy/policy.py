@@ -17,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network
 from ..tls.context import ClientContext, ServerContext
 
 BALANCES = ("round_robin", "least_conn")
+PROTOCOLS = ("h1", "h2", "h2c")
 UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 
@@ -31,6 +32,8 @@ class Listener:
     HTTP gets that redirect instead of 400."""
     https_port: int = 443
     """The port that redirects name."""
+    http2: bool = True
+    """Speak HTTP/2 with clients that offer it, if the identity's context does too."""
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers whose X-Forwarded-* and Forwarded fields are believed and extended; everyone else's are replaced."""
 
@@ -43,6 +46,8 @@ class Identity:
     """Lower-case DNS names, `*.` allowed as first label; IP addresses as text."""
     context: ServerContext
     default: bool = False
+    http_1_context: ServerContext | None = None
+    """For listeners without HTTP/2: the same, but offering HTTP/1.1 only. None: `context`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,9 @@ class Backend:
     tls: ClientContext | None = None
     server_name: str = ""
     """Name that the certificate of a TLS backend must be for, also sent as SNI; empty: the host of the server."""
+    protocol: str = "h1"
+    """`h1`; `h2`: HTTP/2 if the server agrees to it in the TLS handshake, so `tls` has to offer it (`TLSOptions.alpn`); `h2c`:
+    HTTP/2 without TLS and without asking (RFC 9113 section 3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +252,16 @@ class Policy:
                 raise ValueError(
                     f"backend {backend.name!r}: balance {backend.balance!r} is none of {', '.join(BALANCES)}"
                 )
+            if backend.protocol not in PROTOCOLS:
+                raise ValueError(
+                    f"backend {backend.name!r}: protocol {backend.protocol!r} is none of {', '.join(PROTOCOLS)}"
+                )
+            if backend.protocol == "h2" and (backend.tls is None or b"h2" not in backend.tls.options.alpn):
+                raise ValueError(
+                    f"backend {backend.name!r}: the protocol h2 needs TLS that offers it (or h2c without TLS)"
+                )
+            if backend.protocol == "h2c" and backend.tls is not None:
+                raise ValueError(f"backend {backend.name!r}: h2c is HTTP/2 without TLS")
             for server in backend.servers:
                 parse_server(server)
             by_name[backend.name] = backend

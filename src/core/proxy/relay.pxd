@@ -5,12 +5,12 @@ cdef class Relay
 from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
-from .downstream cimport Downstream
 from .exchange cimport Exchange
 from .forward cimport forward_response
 from .hub cimport ReverseProxy
 from .policy cimport Policy
 from .record cimport AccessRecord
+from .side cimport Side
 from .upstream cimport Upstream
 
 
@@ -19,12 +19,14 @@ cdef EndOfMessage END
 
 
 cdef class Relay:
-    cdef public Downstream client
+    cdef public ReverseProxy hub
+    cdef public Policy policy
+    cdef public Side client
     cdef public Exchange exchange
     cdef public AccessRecord record
     cdef public double started
     cdef public double last_activity
-    cdef public Upstream upstream
+    cdef public Side upstream
     cdef public bint request_ended
     cdef public bint response_started
     cdef public bint response_ended
@@ -38,20 +40,24 @@ cdef class Relay:
     cdef bint _reused
     cdef bint _idle_ok
 
-    cpdef begin(self, Downstream client, Exchange exchange)
+    cpdef begin(self, ReverseProxy hub, Policy policy, Side client, Exchange exchange)
 
     # Finding a server
     @cython.locals(request=Request)
     cpdef start(self, ServerGroup group)
-    @cython.locals(hub=ReverseProxy, group=ServerGroup, server=Server, bounds=Bounds, longest=double, idle=Upstream)
+    @cython.locals(
+        hub=ReverseProxy, group=ServerGroup, server=Server, bounds=Bounds, longest=double, idle=Upstream, shared=Upstream,
+        opened=Upstream
+    )
     cdef _connect(self)
-    cpdef connect_failed(self, Upstream upstream, str detail, bint timed_out)
+    cpdef connect_failed(self, str detail, bint timed_out)
+    cpdef connect_again(self)
     @cython.locals(request=Request)
-    cpdef upstream_ready(self, Upstream upstream)
+    cpdef upstream_ready(self, Side upstream)
 
     # What the client does
     cpdef request_data(self, Data event)
-    @cython.locals(upstream=Upstream)
+    @cython.locals(upstream=Side)
     cpdef request_end(self, EndOfMessage event)
     cpdef client_gone(self, str end, str detail)
     cpdef client_broke(self, int status, str end, str detail)
@@ -61,17 +67,20 @@ cdef class Relay:
     @cython.locals(hub=ReverseProxy, response=Response, policy=Policy)
     cpdef response(self, Response event)
     cpdef response_data(self, Data event)
-    @cython.locals(upstream=Upstream)
+    @cython.locals(upstream=Side)
     cpdef response_end(self, EndOfMessage event)
-    cpdef upstream_failed(self, Upstream upstream, str end, str detail)
+    cpdef upstream_failed(self, str end, str detail, bint answered, bint asked)
 
     # Ends
     cpdef fail(self, int status, str end, str detail)
     cpdef answer(self, answer, str end, str detail=*)
     cpdef finish(self, str end=*, str detail=*)
-    cdef bint _to_server(self, Upstream upstream, Event event) except -1
+    @cython.locals(sent=bint)
+    cdef bint _to_server(self, Side upstream, Event event) except -1
     cdef bint _to_client(self, Event event) except -1
     @cython.locals(server=Server)
     cdef _leave_server(self)
+    @cython.locals(upstream=Side)
     cdef _tunnel_side_ended(self)
+    @cython.locals(upstream=Side)
     cdef _drop_upstream(self)

@@ -27,10 +27,12 @@ from .balance import Server, ServerGroup
 from .exchange import Exchange
 from .forward import forward_response
 from .hooks import Answer
+from .side import Side
 from .upstream import Upstream
 
 if TYPE_CHECKING:
-    from .downstream import Downstream
+    from .hub import ReverseProxy
+    from .policy import Policy
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 _SAFE = SAFE_METHODS
@@ -47,21 +49,24 @@ class Relay:
     """A request, its answer, and how far each has come."""
 
     __slots__ = (
-        "_attempts", "_fresh", "_group", "_idle_ok", "_reused", "_server", "_tried", "client", "exchange", "finished",
-        "last_activity", "record", "request_ended", "response_ended", "response_started", "started", "tunnel", "upstream",
+        "_attempts", "_fresh", "_group", "_idle_ok", "_reused", "_server", "_tried", "client", "exchange", "finished", "hub",
+        "last_activity", "policy", "record", "request_ended", "response_ended", "response_started", "started", "tunnel",
+        "upstream",
     )  # fmt: skip
 
-    def __init__(self, client: Downstream, exchange: Exchange) -> None:
-        self.begin(client, exchange)
+    def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
+        self.begin(hub, policy, client, exchange)
 
-    def begin(self, client: Downstream, exchange: Exchange) -> None:
+    def begin(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
         """All of `__init__`, for compiled code, to which the call of a class is dear."""
+        self.hub = hub
+        self.policy = policy
         self.client = client
         self.exchange = exchange
         self.record = exchange.record
-        self.started = client.hub.now
+        self.started = hub.now
         self.last_activity = self.started
-        self.upstream: Upstream | None = None
+        self.upstream: Side | None = None
         self.request_ended = False
         self.response_started = False
         self.response_ended = False
@@ -90,7 +95,7 @@ class Relay:
         self._connect()
 
     def _connect(self) -> None:
-        hub = self.client.hub
+        hub = self.hub
         group = self._group
         assert group is not None
         server = group.pick(self._tried, hub.now) if self._attempts < hub.bounds.connect_attempts else None
@@ -104,6 +109,17 @@ class Relay:
         self.record.attempts = self._attempts
         self.record.server = server.name
         bounds = hub.bounds
+        if group.multiplexed and not server.only_http_1:
+            self._reused = (
+                True  # what a server refuses over HTTP/2 may be sent again even if the connection is a new one
+            )
+            shared = None if self._fresh else group.find_shared(server)
+            if shared is None:
+                shared = Upstream(hub, group, server, None)
+                server.shared.append(shared)
+                hub.command(OpenUpstream(shared, server.address))
+            shared.join(self)
+            return
         idle = None
         if not self._fresh:
             longest = bounds.pool_idle_timeout if self._idle_ok else bounds.pool_fresh
@@ -112,29 +128,38 @@ class Relay:
         if idle is not None:
             idle.take(self)
         else:
-            self.upstream = Upstream(hub, group, server, self)
-            hub.command(OpenUpstream(self.upstream, server.address))
+            opened = Upstream(hub, group, server, self)
+            self.upstream = opened
+            hub.command(OpenUpstream(opened, server.address))
 
-    def connect_failed(self, upstream: Upstream, detail: str, timed_out: bool) -> None:
+    def connect_failed(self, detail: str, timed_out: bool) -> None:
         """No connection to this server, or no TLS on it: nothing was sent, so the next server may have it."""
         assert self._group is not None
+        assert self._server is not None
         self.upstream = None
         if self._tried is None:
             self._tried = []
-        self._tried.append(upstream.server)
-        self._group.failed(upstream.server, self.client.hub.now)
-        if self._attempts < self.client.hub.bounds.connect_attempts and len(self._tried) < len(self._group.servers):
+        self._tried.append(self._server)
+        self._group.failed(self._server, self.hub.now)
+        if self._attempts < self.hub.bounds.connect_attempts and len(self._tried) < len(self._group.servers):
             self._connect()
         else:
             self.fail(504 if timed_out else 502, "upstream_connect", detail)
 
-    def upstream_ready(self, upstream: Upstream) -> None:
+    def connect_again(self) -> None:
+        """The connection is there, but cannot carry this request too: nothing was sent."""
+        self.upstream = None
+        self._fresh = True
+        self._connect()
+
+    def upstream_ready(self, upstream: Side) -> None:
         """The connection stands: send what there is of the request."""
         request = self.exchange.request
         self.upstream = upstream
-        self.record.connect_time = self.client.hub.now - self.started
+        self.record.connect_time = self.hub.now - self.started
         if not request.authority:  # HTTP/1.0 may leave it out; towards the server Host is a duty
-            request.authority = upstream.server.name.encode("ascii", "replace")
+            assert self._server is not None
+            request.authority = self._server.name.encode("ascii", "replace")
         if not self._to_server(upstream, request):
             return
         if self.request_ended and self._to_server(upstream, END):
@@ -146,7 +171,7 @@ class Relay:
     def request_data(self, event: Data) -> None:
         """A piece of the request's body."""
         self.record.bytes_in += len(event.data)
-        self.last_activity = self.client.hub.now
+        self.last_activity = self.hub.now
         if self.upstream is not None:
             self._to_server(self.upstream, event)
 
@@ -154,10 +179,8 @@ class Relay:
         """The request is complete; in a tunnel, the client has closed its side."""
         self.request_ended = True
         upstream = self.upstream
-        if upstream is None or upstream.http is None:
+        if upstream is None or not upstream.is_ready():
             return
-        if event.found is not None and not self.tunnel and self.exchange.request.body_length is not None:
-            event = END
         if self._to_server(upstream, event):
             upstream.request_sent()
             if self.tunnel:
@@ -176,13 +199,11 @@ class Relay:
         self._drop_upstream()
         if self.response_started:
             self.finish(end, detail)
-            self.client.abort()
+            self.client.break_off()
         else:
             self.record.status = status
-            if self.client.http is not None:
-                self.record.bytes_out = self.client.http.error_length
             self.response_started = self.response_ended = True
-            self.client.close()
+            self.record.bytes_out = self.client.refused()
             self.finish(end, detail)
 
     # -- what the server does --------------------------------------------------------------------------------------
@@ -193,9 +214,9 @@ class Relay:
 
     def response(self, event: Response) -> None:
         """The head of the answer."""
-        hub = self.client.hub
+        hub = self.hub
         self.record.first_byte_time = hub.now - self.started
-        policy = self.client.policy
+        policy = self.policy
         response = forward_response(event, policy.forward) if policy.via else event
         if hub.asks_hooks:
             try:
@@ -223,7 +244,7 @@ class Relay:
     def response_data(self, event: Data) -> None:
         """A piece of the answer's body."""
         self.record.bytes_out += len(event.data)
-        self.last_activity = self.client.hub.now
+        self.last_activity = self.hub.now
         self._to_client(event)
 
     def response_end(self, event: EndOfMessage) -> None:
@@ -241,11 +262,14 @@ class Relay:
             upstream.finished(self.request_ended)
         self.client.response_sent()
 
-    def upstream_failed(self, upstream: Upstream, end: str, detail: str) -> None:
-        """The server broke HTTP, closed early, or was too slow. Its channel is closed or being aborted."""
+    def upstream_failed(self, end: str, detail: str, answered: bool, asked: bool) -> None:
+        """The server broke HTTP, closed early, or was too slow; its end is gone.
+
+        `answered`: something of an answer came. `asked`: it may have acted on the request.
+        """
         self.upstream = None
-        whole = self._reused and self.request_ended and not upstream.answered and not self.record.bytes_in
-        if whole and end == "upstream_gone" and (self._idle_ok or not upstream.asked):
+        whole = self._reused and self.request_ended and not answered and not self.record.bytes_in
+        if whole and end == "upstream_gone" and (self._idle_ok or not asked):
             self._fresh = True
             self._connect()
             return
@@ -258,7 +282,7 @@ class Relay:
         self._drop_upstream()
         if self.response_started:
             self.finish(end, detail)
-            self.client.abort()
+            self.client.break_off()
         else:
             self.answer(Answer(status), end, detail)
 
@@ -285,21 +309,19 @@ class Relay:
         if end:
             self.record.end = end
             self.record.detail = detail
-        self.client.hub.log(self.record)
+        self.hub.log(self.record)
 
-    def _to_server(self, upstream: Upstream, event: Request | Data | EndOfMessage) -> bool:
+    def _to_server(self, upstream: Side, event: Request | Data | EndOfMessage) -> bool:
         """Pass an event on; False if the request was given up: there is nobody any more to pass it to, or a hook made a
         message of it that HTTP can not say."""
-        if upstream.http is None:
-            self.fail(502, "upstream_gone", "the connection has failed")
-            return False
         try:
-            upstream.http.send(event)
+            sent = upstream.send(event)
         except _UNSENDABLE as error:
             self.fail(500, "hook_failed", f"the request can not be sent: {_told(error)}")
             return False
-        upstream.touch()
-        return True
+        if not sent:
+            self.fail(502, "upstream_gone", "the connection has failed")
+        return sent
 
     def _to_client(self, event: Data | EndOfMessage) -> bool:
         """The same in the other direction."""
@@ -316,8 +338,7 @@ class Relay:
             upstream = self.upstream
             self.upstream = None
             if upstream is not None:
-                upstream.relay = None
-                upstream.close()
+                upstream.tunnel_left()
             self.client.tunnel_closed()
 
     def _leave_server(self) -> None:
@@ -331,5 +352,4 @@ class Relay:
         upstream = self.upstream
         self.upstream = None
         if upstream is not None:
-            upstream.relay = None
-            upstream.abort()
+            upstream.leave()

@@ -5,7 +5,7 @@ from ..http.authority cimport parse_authority
 from ..http.grammar cimport find_byte
 from ..http.path cimport normalise
 from .balance cimport ServerGroup
-from .downstream cimport Downstream
+from .client cimport ClientChannel
 from .exchange cimport Exchange
 from .forward cimport forward_plain, forward_request
 from .hub cimport ReverseProxy
@@ -21,7 +21,7 @@ cdef dict _HOSTS
     host=str, policy=Policy, exchange=Exchange, hub=ReverseProxy, target=bytes, end=Py_ssize_t, found=RouteEntry,
     group=ServerGroup
 )
-cpdef route(Downstream client, Relay relay, Request request)
+cpdef route(ClientChannel client, Relay relay, Request request)
 
 cpdef redirect(Request request, port)
 

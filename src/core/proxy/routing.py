@@ -19,7 +19,7 @@ from .forward import forward_plain, forward_request
 from .hooks import Answer
 
 if TYPE_CHECKING:
-    from .downstream import Downstream
+    from .client import ClientChannel
     from .relay import Relay
 
 PLAIN_ON_TLS = b"This port speaks HTTPS: use https:// in the address.\n"
@@ -38,7 +38,7 @@ class Refusal(NamedTuple):
     detail: str = ""
 
 
-def route(client: Downstream, relay: Relay, request: Request) -> ServerGroup | Refusal:
+def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup | Refusal:
     """The servers that `request` goes to, or what to answer it. `relay.exchange` holds what will be forwarded."""
     host = host_of(request.authority)
     listener = client.listener

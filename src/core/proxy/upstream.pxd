@@ -11,6 +11,7 @@ from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
 from .hub cimport ReverseProxy
 from .relay cimport Relay
+from .upstream_h2 cimport ServerStreams
 
 
 cdef double NEVER
@@ -22,6 +23,8 @@ cdef class Upstream(Channel):
     cdef public ServerGroup group
     cdef public Server server
     cdef public Relay relay
+    cdef public H1Connection h1
+    cdef public ServerStreams streams
     cdef public double idle_since
     cdef public double last_read
     cdef public bint answered
@@ -31,19 +34,27 @@ cdef class Upstream(Channel):
     cdef bint _responding
 
     # What the relay calls
+    cpdef join(self, Relay relay)
+    cpdef bint has_room(self) except -1
+    @cython.locals(h1=H1Connection)
+    cpdef bint send(self, Event event) except -1
     cpdef take(self, Relay relay)
-    cpdef request_sent(self)
     @cython.locals(http=H1Connection)
     cpdef finished(self, bint request_ended)
 
     # Events
+    @cython.locals(streams=ServerStreams)
     cdef _ready(self)
+    @cython.locals(relay=Relay)
+    cdef _speak_http_1(self, ServerStreams streams)
     @cython.locals(http=H1Connection, relay=Relay)
     cdef _advance_http(self)
     @cython.locals(relay=Relay)
     cdef _settle(self)
     @cython.locals(relay=Relay, bounds=Bounds)
     cdef double _read_deadline(self) except -1
+    @cython.locals(streams=ServerStreams, relay=Relay, waiting=Relay)
     cdef _fail_connect(self, str detail, bint timed_out)
     cdef _give_up(self, str end, str detail)
+    @cython.locals(relay=Relay)
     cdef _tell_relay(self, str end, str detail)

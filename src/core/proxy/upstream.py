@@ -1,4 +1,9 @@
-"""A connection to one server of a backend: being made, carrying one request, or idle in the pool."""
+"""A connection to one server of a backend: being made, carrying one request, or idle in the pool.
+
+That is HTTP/1.1. Over HTTP/2 it carries many, which `streams` has (`upstream_h2.py`). Which of the two it is turns out when the
+connection stands: a backend with `protocol = "h2c"` is spoken HTTP/2 to at once, one with `h2` if its server agrees in the TLS
+handshake.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +23,13 @@ from ..events import (
     Role,
 )  # fmt: skip
 from ..h1.connection import H1Connection
+from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
 from .channel import Channel
 from .phase import CLOSED, OPEN
 from .timers import NEVER
+from .upstream_h2 import ServerStreams
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
@@ -39,17 +46,23 @@ class Upstream(Channel):
         "answered",
         "asked",
         "group",
+        "h1",
         "idle_since",
         "last_read",
         "relay",
         "server",
+        "streams",
     )
 
-    def __init__(self, hub: ReverseProxy, group: ServerGroup, server: Server, relay: Relay) -> None:
+    def __init__(self, hub: ReverseProxy, group: ServerGroup, server: Server, relay: Relay | None) -> None:
         super().__init__(hub)
         self.group = group
         self.server = server
-        self.relay: Relay | None = relay
+        self.relay = relay
+        """The request that it carries over HTTP/1.1."""
+        self.h1: H1Connection | None = None
+        self.streams: ServerStreams | None = None
+        """What it carries, or will carry, over HTTP/2."""
         self.idle_since = 0.0
         self.last_read = hub.now
         self.answered = False
@@ -92,6 +105,39 @@ class Upstream(Channel):
 
     # -- what the relay calls --------------------------------------------------------------------------------------
 
+    def join(self, relay: Relay) -> None:
+        """One request more for a connection that speaks, or will speak, HTTP/2."""
+        if self.streams is None:
+            self.streams = ServerStreams(self, H2Connection(Role.CLIENT, limits=self.hub.limits))
+        self.streams.join(relay)
+
+    def has_room(self) -> bool:
+        """Can it be joined?"""
+        return self.streams is not None and self.streams.has_room()
+
+    def is_ready(self) -> bool:
+        """The connection stands."""
+        return self.http is not None
+
+    def send(self, event: Event) -> bool:
+        """Pass a part of the request on; False if the connection has failed."""
+        h1 = self.h1
+        if h1 is None:
+            return False
+        h1.send(event)
+        self.touch()
+        return True
+
+    def leave(self) -> None:
+        """Nobody wants the answer any more. A request that was cut off must not look complete."""
+        self.relay = None
+        self.abort()
+
+    def tunnel_left(self) -> None:
+        """Both directions of the tunnel have ended."""
+        self.relay = None
+        self.close()
+
     def take(self, relay: Relay) -> None:
         """An idle connection gets a request."""
         self.relay = relay
@@ -115,7 +161,7 @@ class Upstream(Channel):
     def finished(self, request_ended: bool) -> None:
         """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
         self.relay = None
-        http = self.http
+        http = self.h1
         assert http is not None
         if (
             request_ended
@@ -138,7 +184,10 @@ class Upstream(Channel):
 
     def drain(self) -> None:
         """The proxy stops: an idle connection closes."""
-        if self.relay is None:
+        if self.streams is not None:
+            if self.http is not None and not self.streams.by_id:
+                self.streams.close_idle()
+        elif self.relay is None:
             self.group.forget(self)
             self.close()
 
@@ -149,16 +198,41 @@ class Upstream(Channel):
             self._ready()
 
     def _ready(self) -> None:
-        self.http = H1Connection(Role.CLIENT, limits=self.hub.limits)
-        relay = self.relay
         self.asked = False
+        streams = self.streams
+        if streams is not None:
+            info = self.tls.info if self.tls is not None else None
+            if info is None or info.alpn == b"h2":
+                self.http = streams.h2
+                self.multiplexed = True
+                streams.ready()
+                self.touch()
+                return
+            self._speak_http_1(streams)
+        self.http = self.h1 = H1Connection(Role.CLIENT, limits=self.hub.limits)
+        relay = self.relay
         if relay is None:
             self.close()
         else:
             relay.upstream_ready(self)
 
+    def _speak_http_1(self, streams: ServerStreams) -> None:
+        """The server does not want HTTP/2: one request is for this connection, the others get their own."""
+        self.streams = None
+        self.server.only_http_1 = True
+        self.group.forget(self)
+        relays = streams.take_pending()
+        if relays:
+            self.relay = relays[0]
+            self.relay.upstream = self
+        for relay in relays[1:]:
+            relay.connect_again()
+
     def _advance_http(self) -> None:
-        http = self.http
+        if self.streams is not None:
+            self.streams.advance()
+            return
+        http = self.h1
         while not self.held and self.phase == OPEN:
             relay = self.relay
             assert http is not None
@@ -204,7 +278,7 @@ class Upstream(Channel):
             self._fail_connect(f"TLS: {error.reason}", False)
         else:
             self.group.forget(self)
-            self.http = None
+            self.http = self.h1 = None
             self.close()
             self._tell_relay("upstream_bad", f"TLS: {error.reason}")
 
@@ -213,7 +287,7 @@ class Upstream(Channel):
         if self.http is None:
             self._closed(Close.BOTH)
             self._fail_connect("closed during the TLS handshake", False)
-        elif not clean and self.relay is not None and not self.relay.response_ended:
+        elif not clean and (self.streams is not None or (self.relay is not None and not self.relay.response_ended)):
             self._give_up("upstream_gone", "TLS stream cut off without close_notify")
         else:
             self.http.receive_eof()
@@ -226,6 +300,10 @@ class Upstream(Channel):
             self._tell_relay("upstream_gone", reason)
 
     def _settle(self) -> None:
+        if self.streams is not None:
+            if self.http is not None:
+                self.streams.settle()
+            return
         relay = self.relay
         if relay is None or self.http is None:
             return
@@ -241,6 +319,8 @@ class Upstream(Channel):
         relay = self.relay
         if self.http is None:
             return self._opened + bounds.connect_timeout
+        if self.streams is not None:
+            return self.streams.deadline()
         if relay is None:
             return self.idle_since + bounds.pool_idle_timeout
         if relay.tunnel:
@@ -256,6 +336,8 @@ class Upstream(Channel):
         if self.http is None:
             self._closed(Close.ABORT)
             self._fail_connect("connect deadline passed", True)
+        elif self.streams is not None:
+            self.streams.too_slow()
         elif relay is None:
             self.group.forget(self)
             self.close()
@@ -270,17 +352,26 @@ class Upstream(Channel):
     # -- own -------------------------------------------------------------------------------------------------------
 
     def _fail_connect(self, detail: str, timed_out: bool) -> None:
+        streams = self.streams
+        if streams is not None:
+            self.group.forget(self)
+            for waiting in streams.take_pending():
+                waiting.connect_failed(detail, timed_out)
+            return
         relay = self.relay
         self.relay = None
         if relay is not None:
-            relay.connect_failed(self, detail, timed_out)
+            relay.connect_failed(detail, timed_out)
 
     def _give_up(self, end: str, detail: str) -> None:
         self.abort()
         self._tell_relay(end, detail)
 
     def _tell_relay(self, end: str, detail: str) -> None:
+        if self.streams is not None:
+            self.streams.fail_all(end, detail)
+            return
         relay = self.relay
         self.relay = None
         if relay is not None:
-            relay.upstream_failed(self, end, detail)
+            relay.upstream_failed(end, detail, self.answered, self.asked)

@@ -1,0 +1,243 @@
+"""Whose turn it is to send (RFC 9218): the Priority field, and the schedule of streams with something to send.
+
+A stream has an urgency, 0 (first) to 7, and is incremental or not. A more urgent stream always goes before a less urgent one.
+Of equal ones, those that are not incremental go one after the other in the order of their ids, since a part of them is worth
+nothing; incremental ones share, a frame each (RFC 9218 section 10). Where there are both, the two kinds take turns.
+
+In the schedule are only streams that can send: with bytes that wait and a window above zero. Thus a stream without a window
+holds nobody up, and to find the next one needs no search.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .stream import Stream
+
+DEFAULT_PRIORITY = 3 << 1
+"""Urgency 3, not incremental (RFC 9218 section 4). A priority as one number is `urgency << 1 | incremental`."""
+
+_LEVELS = 8
+_COMMON = {
+    b"u=%d%b" % (urgency, rest): urgency << 1 | (rest != b"")
+    for urgency in range(_LEVELS)
+    for rest in (b"", b", i", b",i")
+} | {b"i": DEFAULT_PRIORITY | 1}
+"""What clients mostly say, read beforehand."""
+
+
+def parse_priority(value: bytes, priority: int) -> int:
+    """What a Priority field says, where it says nothing `priority` (RFC 9218 section 4; the syntax is RFC 9651's Dictionary).
+
+    A field that is not a Dictionary says nothing at all; neither does a member of another type or out of range.
+    """
+    common = _COMMON.get(value)
+    if common is not None and priority == DEFAULT_PRIORITY:
+        return common
+    said = priority
+    end = len(value)
+    at = _skip_spaces(value, 0, end)
+    if at == end:
+        return priority
+    while True:
+        start = at
+        at = _skip_key(value, at, end)
+        if at < 0:
+            return priority
+        name = value[start:at]
+        text = b"?1"
+        if at < end and value[at] == 61:
+            start = at + 1
+            at = _skip_member(value, start, end)
+            if at < 0:
+                return priority
+            text = value[start:at]
+        at = _skip_parameters(value, at, end)
+        if at < 0:
+            return priority
+        if name == b"u" and len(text) == 1 and 48 <= text[0] <= 55:
+            said = (text[0] - 48) << 1 | (said & 1)
+        elif name == b"i" and text in (b"?0", b"?1"):
+            said = (said & ~1) | (text == b"?1")
+        at = _skip_blanks(value, at, end)
+        if at == end:
+            return said
+        if value[at] != 44:
+            return priority
+        at = _skip_blanks(value, at + 1, end)
+
+
+def _skip_spaces(p: bytes, at: int, end: int) -> int:
+    """Past spaces."""
+    while at < end and p[at] == 32:
+        at += 1
+    return at
+
+
+def _skip_blanks(p: bytes, at: int, end: int) -> int:
+    """Past spaces and tabs."""
+    while at < end and (p[at] == 32 or p[at] == 9):
+        at += 1
+    return at
+
+
+def _skip_key(p: bytes, at: int, end: int) -> int:
+    """Past a key (RFC 9651 section 3.1.2); -1 if there is none."""
+    if at >= end or not (97 <= p[at] <= 122 or p[at] == 42):
+        return -1
+    while at < end and (97 <= p[at] <= 122 or 48 <= p[at] <= 57 or p[at] in (95, 45, 46, 42)):
+        at += 1
+    return at
+
+
+def _skip_parameters(p: bytes, at: int, end: int) -> int:
+    """Past `*( ";" *SP key [ "=" bare-item ] )`; -1 if what begins there is none."""
+    while at < end and p[at] == 59:
+        at = _skip_key(p, _skip_spaces(p, at + 1, end), end)
+        if at < 0:
+            return -1
+        if at < end and p[at] == 61:
+            at = _skip_item(p, at + 1, end)
+            if at < 0:
+                return -1
+    return at
+
+
+def _skip_member(p: bytes, at: int, end: int) -> int:
+    """Past a bare item or an inner list (RFC 9651 section 3.1.1); -1 if there is none."""
+    if at >= end or p[at] != 40:
+        return _skip_item(p, at, end)
+    at = _skip_spaces(p, at + 1, end)
+    while at < end and p[at] != 41:
+        at = _skip_item(p, at, end)
+        if at >= 0:
+            at = _skip_parameters(p, at, end)
+        if at < 0 or at == end or p[at] not in (32, 41):
+            return -1
+        at = _skip_spaces(p, at, end)
+    return at + 1 if at < end else -1
+
+
+def _skip_item(p: bytes, at: int, end: int) -> int:
+    """Past a bare item (RFC 9651 section 3.3); -1 if there is none."""
+    if at >= end:
+        return -1
+    first = p[at]
+    if first == 63:  # ? of a Boolean
+        return at + 2 if at + 1 < end and p[at + 1] in (48, 49) else -1
+    if first == 34:  # " of a String
+        at += 1
+        while at < end and p[at] != 34:
+            if p[at] == 92:
+                at += 1
+                if at == end or p[at] not in (34, 92):
+                    return -1
+            if not 32 <= p[at] <= 126:
+                return -1
+            at += 1
+        return at + 1 if at < end else -1
+    if first == 58:  # : of a Byte Sequence
+        at += 1
+        while at < end and p[at] != 58:
+            at += 1
+        return at + 1 if at < end else -1
+    if first == 45 or 48 <= first <= 57:  # a number
+        start = at = at + (first == 45)
+        while at < end and 48 <= p[at] <= 57:
+            at += 1
+        if at == start or at - start > 15:
+            return -1
+        if at < end and p[at] == 46:
+            start = at = at + 1
+            while at < end and 48 <= p[at] <= 57:
+                at += 1
+            return at if 0 < at - start <= 3 else -1
+        return at
+    if 97 <= first | 32 <= 122 or first == 42:  # a Token
+        while at < end and (
+            97 <= p[at] | 32 <= 122
+            or 48 <= p[at] <= 57
+            or p[at] in (33, 35, 36, 37, 38, 39, 42, 43, 45, 46, 94, 95, 96, 124, 126, 58, 47)
+        ):
+            at += 1
+        return at
+    return -1
+
+
+class Level:
+    """The streams of one urgency: those that go one after the other, by id, and those that share."""
+
+    __slots__ = ("in_turn", "is_turn_of_shared", "shared")
+
+    def __init__(self) -> None:
+        self.in_turn: list[Stream] = []
+        self.shared: list[Stream] = []
+        self.is_turn_of_shared = False
+
+
+class Schedule:
+    """The streams that can send. `ready` has a bit for each urgency of which there is one."""
+
+    __slots__ = ("_levels", "ready")
+
+    def __init__(self) -> None:
+        self.ready = 0
+        self._levels: list[Level | None] = [None] * _LEVELS
+
+    def add(self, stream: Stream) -> None:
+        """It can send."""
+        urgency = stream.urgency
+        level = self._levels[urgency]
+        if level is None:
+            level = self._levels[urgency] = Level()
+        if stream.incremental:
+            level.shared.append(stream)
+        else:
+            in_turn = level.in_turn
+            # Nearly always the newest. There are no more than a peer may have open at a time.
+            at = len(in_turn)
+            while at:
+                other = in_turn[at - 1]
+                if other.id < stream.id:
+                    break
+                at -= 1
+            if at == len(in_turn):
+                in_turn.append(stream)
+            else:
+                in_turn.insert(at, stream)
+        self.ready |= 1 << urgency
+        stream.is_ready = True
+
+    def remove(self, stream: Stream) -> None:
+        """It has nothing more to send, or may not."""
+        urgency = stream.urgency
+        level = self._levels[urgency]
+        assert level is not None
+        (level.shared if stream.incremental else level.in_turn).remove(stream)
+        if not level.in_turn and not level.shared:
+            self.ready &= ~(1 << urgency)
+        stream.is_ready = False
+
+    def first(self) -> Stream:
+        """Whose turn it is; there is one."""
+        urgency = 0
+        while not self.ready >> urgency & 1:
+            urgency += 1
+        level = self._levels[urgency]
+        assert level is not None
+        if level.shared and (level.is_turn_of_shared or not level.in_turn):
+            return level.shared[0]
+        return level.in_turn[0]
+
+    def had_turn(self, stream: Stream) -> None:
+        """It has sent a frame and can send more."""
+        level = self._levels[stream.urgency]
+        assert level is not None
+        if stream.incremental:
+            shared = level.shared
+            if len(shared) > 1:
+                shared.append(shared.pop(0))
+            level.is_turn_of_shared = False
+        elif level.shared:
+            level.is_turn_of_shared = True

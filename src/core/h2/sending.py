@@ -1,0 +1,253 @@
+"""The sending half of an HTTP/2 connection: the streams there are, what is owed to the peer, and whose bytes go out next.
+
+Two kinds of output. *Frames* that need no window (heads, resets, acknowledgements) are made and queued in the order in
+which they were caused; HPACK needs the heads to stay in that order anyway. *DATA* is not made before it can go out: the
+bytes wait in their stream, and streams that could send wait in the `Schedule`. `pieces_to_send` hands out all frames first
+and then as much DATA as `room` and the windows allow. So a control frame never waits for a body, and what a
+slow peer does not take stays where it can still be thrown away.
+
+A stream is forgotten when both sides are done (RFC 9113 section 5.1). Of those that we have reset, the last ones are
+remembered by their id: frames that were under way are not the peer's fault. Bytes of a closed stream that the layer
+above has still to pass on are remembered as well, for the connection's window.
+"""
+
+from __future__ import annotations
+
+from ..errors import LocalProtocolError, RemoteProtocolError
+from ..events import Role
+from ..http.connection import HTTPConnection
+from ..limits import Limits
+from .budgets import Budgets
+from .encoder import HeaderEncoder
+from .frames import (
+    DATA,
+    DEFAULT_FRAME_SIZE,
+    END_STREAM,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    RST_STREAM,
+    WINDOW_UPDATE,
+    FrameWriter,
+)
+from .messages import write_trailers
+from .priority import Schedule
+from .settings import DEFAULT_TABLE_SIZE, DEFAULT_WINDOW, Settings
+from .states import FORBIDDEN, Input, State, move
+from .stream import Stream
+from .windows import Windows
+
+_DEFAULT_LIMITS = Limits()
+_REMEMBERED = 256
+"""Ids of streams that we have reset lately. A peer has that many under way only if it does not listen."""
+
+_CLOSED = int(State.CLOSED)
+_HALF_CLOSED_LOCAL = int(State.HALF_CLOSED_LOCAL)
+_HALF_CLOSED_REMOTE = int(State.HALF_CLOSED_REMOTE)
+_SEND_END = int(Input.SEND_END)
+_MAX_DATA = DEFAULT_FRAME_SIZE
+
+
+class Sending(HTTPConnection):
+    """Base of `Receiving`, which is the base of `H2Connection`.
+
+    `now`: seconds, set by the caller before it calls. `queued_total`: bytes of bodies that wait in all streams.
+    """
+
+    __slots__ = (
+        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_limits", "_out", "_owed", "_peer",
+        "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now", "queued_total",
+    )  # fmt: skip
+
+    def __init__(self, role: Role, limits: Limits | None) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.queued_total = 0
+        self._limits = _DEFAULT_LIMITS if limits is None else limits
+        self._is_server = role is Role.SERVER
+        self._error: RemoteProtocolError | None = None
+        self._peer = Settings()
+        self._budgets = Budgets(self._limits)
+        self._frames = FrameWriter()
+        self._encoder: HeaderEncoder | None = None
+        self._windows = Windows(DEFAULT_WINDOW, max(DEFAULT_WINDOW, self._limits.h2_connection_window))
+        # Until the peer has acknowledged our SETTINGS it may go by the default (RFC 9113 section 6.5.3).
+        self._first_window = max(DEFAULT_WINDOW, self._limits.h2_stream_window)
+        self._streams: dict[int, Stream] = {}
+        self._schedule: Schedule | None = None
+        self._out: list[bytes] | None = None
+        self._owed = 0
+        self._reset_lately: dict[int, None] | None = None
+        self._unpaid: dict[int, int] | None = None
+
+    # Output
+
+    def pieces_to_send(self) -> list[bytes] | None:
+        """What can go out now, frame by frame, at most `room` bytes of bodies; None if nothing can.
+
+        The header of a DATA frame and its content are pieces of their own.
+        """
+        schedule = self._schedule
+        if schedule is not None and schedule.ready:
+            left = self.room
+            windows = self._windows
+            while left > 0 and windows.outgoing > 0 and schedule.ready:
+                left -= self._send_frame(schedule, schedule.first(), left)
+        out = self._out
+        self._out = None
+        self._owed = 0
+        return out
+
+    def wants_to_send(self) -> bool:
+        """Is there something that could go out now?"""
+        if self._out is not None:
+            return True
+        schedule = self._schedule
+        return schedule is not None and schedule.ready != 0 and self._windows.outgoing > 0
+
+    def _send_frame(self, schedule: Schedule, stream: Stream, most: int) -> int:
+        """Send one DATA frame of a stream, at most `most` bytes; returns how many."""
+        size = min(stream.queued, most, _MAX_DATA)
+        window = min(stream.outgoing, self._windows.outgoing)
+        is_held = size > window
+        if is_held:
+            size = window
+        stream.outgoing -= size
+        self._windows.outgoing -= size
+        self.queued_total -= size
+        is_last = size == stream.queued
+        is_end = is_last and stream.is_ending and stream.trailers is None
+        self._queue(self._frames.header(size, DATA, END_STREAM if is_end else 0, stream.id))
+        out = self._out
+        assert out is not None
+        stream.take(size, out)
+        self._budgets.sent(size, is_held)
+        if is_last:
+            schedule.remove(stream)
+            if is_end:
+                self._ended(stream)
+            elif stream.is_ending:
+                self._send_trailers(stream)
+        elif stream.outgoing <= 0:
+            schedule.remove(stream)
+        else:
+            schedule.had_turn(stream)
+        return size
+
+    def _send_trailers(self, stream: Stream) -> None:
+        """End our message with trailers."""
+        trailers = stream.trailers
+        assert trailers is not None
+        stream.trailers = None
+        try:
+            section = write_trailers(self._writer(), trailers)
+        except LocalProtocolError:
+            # They were checked when they were given; somebody has changed them since.
+            self._reset(stream, INTERNAL_ERROR)
+            return
+        self._queue(self._frames.headers(section, True, stream.id))
+        self._ended(stream)
+
+    def _queue(self, frame: bytes) -> None:
+        if self._out is None:
+            self._out = [frame]
+        else:
+            self._out.append(frame)
+
+    def _queue_owed(self, frame: bytes) -> None:
+        """Queue what the peer has made us say. It is counted: see `Receiving._begin_frame`."""
+        self._owed += 1
+        self._queue(frame)
+
+    def _writer(self) -> HeaderEncoder:
+        """The HPACK encoder, made for the first head."""
+        encoder = self._encoder
+        if encoder is None:
+            encoder = self._encoder = HeaderEncoder()
+            if self._peer.table_size < DEFAULT_TABLE_SIZE:
+                encoder.set_max_size(self._peer.table_size)
+        return encoder
+
+    # Streams
+
+    def _wake(self, stream: Stream) -> None:
+        """Put a stream into the schedule if it can send and is not there."""
+        if stream.queued and stream.outgoing > 0 and not stream.is_ready:
+            schedule = self._schedule
+            if schedule is None:
+                schedule = self._schedule = Schedule()
+            schedule.add(stream)
+
+    def _prioritise(self, stream: Stream, priority: int) -> None:
+        """Give a stream another priority (`priority.parse_priority`)."""
+        ready = stream.is_ready
+        if ready:
+            assert self._schedule is not None
+            self._schedule.remove(stream)
+        stream.urgency = priority >> 1
+        stream.incremental = priority & 1 == 1
+        if ready:
+            assert self._schedule is not None
+            self._schedule.add(stream)
+
+    def _ended(self, stream: Stream) -> None:
+        """The end of our message is in the output."""
+        state = move(stream.state, _SEND_END)
+        if state == FORBIDDEN:
+            return
+        stream.state = state
+        if state == _CLOSED:
+            self._close(stream)
+        elif self._is_server and state == _HALF_CLOSED_LOCAL and not stream.is_tunnel:
+            # RFC 9113 section 8.1: the answer is complete and the rest of the request is not wanted.
+            self._reset(stream, NO_ERROR)
+
+    def _reset(self, stream: Stream, code: int) -> None:
+        """End a stream with RST_STREAM. What the peer still sends on it is to be ignored, and credited."""
+        self._queue_owed(self._frames.number(RST_STREAM, stream.id, code))
+        self._remember_reset(stream.id)
+        self._abandon(stream)
+
+    def _remember_reset(self, stream_id: int) -> None:
+        lately = self._reset_lately
+        if lately is None:
+            lately = self._reset_lately = {}
+        elif len(lately) >= _REMEMBERED:
+            del lately[next(iter(lately))]
+        lately[stream_id] = None
+
+    def _abandon(self, stream: Stream) -> None:
+        """A stream ends before it is complete: nobody is going to pass its bytes on."""
+        unread = stream.unread
+        stream.unread = 0
+        self._close(stream)
+        if unread:
+            self._credit(unread)
+
+    def _close(self, stream: Stream) -> None:
+        """Forget a stream."""
+        stream.state = _CLOSED
+        self._streams.pop(stream.id, None)
+        if stream.is_ready:
+            assert self._schedule is not None
+            self._schedule.remove(stream)
+        if stream.queued:
+            self.queued_total -= stream.drop()
+        if stream.unread:
+            if self._unpaid is None:
+                self._unpaid = {}
+            self._unpaid[stream.id] = stream.unread
+
+    # Windows of what we receive
+
+    def _credit(self, size: int) -> None:
+        """So many bytes are done with, for the window of the connection."""
+        increment = self._windows.give_back(size)
+        if increment:
+            self._queue_owed(self._frames.number(WINDOW_UPDATE, 0, increment))
+
+    def _credit_stream(self, stream: Stream, size: int) -> None:
+        """The same for the window of a stream, whose peer may still want to send."""
+        if stream.state < _HALF_CLOSED_REMOTE:
+            increment = stream.give_back(size)
+            if increment:
+                self._queue_owed(self._frames.number(WINDOW_UPDATE, stream.id, increment))

@@ -1,0 +1,3 @@
+cdef bytes _TABLE
+
+cpdef int move(int state, int event) except -1

@@ -1,0 +1,51 @@
+"""Flow control (RFC 9113 section 5.2 and 6.9): the two windows of a stream, or of the connection.
+
+The *outgoing* window is how many bytes of DATA the peer lets us send. It is moved by WINDOW_UPDATE and by
+SETTINGS_INITIAL_WINDOW_SIZE, which can bring it below zero: then nothing goes out until it is above again.
+
+The *incoming* window is how many the peer may send. What it has sent is *unread* until the layer above says that it has
+passed it on; then it is *credit*. Credit is given back in one WINDOW_UPDATE when it has become half of the window: often
+enough that a peer never waits for it, seldom enough not to be counted in frames.
+"""
+
+from __future__ import annotations
+
+MAX_WINDOW = 2**31 - 1
+_MAX_WINDOW = MAX_WINDOW
+
+
+class Windows:
+    """Both windows, in bytes. `size` is what the incoming one is filled up to."""
+
+    __slots__ = ("credit", "incoming", "outgoing", "size", "unread")
+
+    def __init__(self, outgoing: int, incoming: int) -> None:
+        self.outgoing = outgoing
+        self.incoming = incoming
+        self.size = incoming
+        self.unread = 0
+        self.credit = 0
+
+    def widen(self, increment: int) -> bool:
+        """The peer lets us send so much more (or less); False if the window becomes larger than any may be."""
+        if self.outgoing + increment > _MAX_WINDOW:
+            return False
+        self.outgoing += increment
+        return True
+
+    def receive(self, size: int) -> bool:
+        """The peer has sent so much; False if it had no right to."""
+        if size > self.incoming:
+            return False
+        self.incoming -= size
+        return True
+
+    def give_back(self, size: int) -> int:
+        """So much of what came is done with: what to announce in a WINDOW_UPDATE now, 0 for nothing yet."""
+        self.credit += size
+        increment = self.credit
+        if increment * 2 < self.size:
+            return 0
+        self.credit = 0
+        self.incoming += increment
+        return increment

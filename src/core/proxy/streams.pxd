@@ -1,0 +1,63 @@
+cimport cython
+
+cdef class Streams
+
+from ..events cimport Data, EndOfMessage, Event
+from ..h2.connection cimport H2Connection
+from .channel cimport Channel
+from .hub cimport ReverseProxy
+from .side cimport Side
+
+
+cdef double NEVER
+cdef int OPEN
+cdef object NEED_DATA, PAUSED
+cdef Py_ssize_t STREAM_HIGH, STREAM_LOW
+
+
+cdef class Stream(Side):
+    cdef public long long id
+    cdef public bint held
+    cdef public bint full
+    cdef public double seen_at
+    cdef public long long seen_sent
+    cdef public Streams streams
+    cdef list _waiting
+
+    cpdef receive(self, Event event)
+    cpdef bint is_blocked(self) except -1
+    @cython.locals(waiting=list)
+    cpdef deliver(self)
+    cpdef pass_on(self, Event event)
+    @cython.locals(streams=Streams, h2=H2Connection)
+    cpdef bint send(self, Event event) except -1
+    cpdef hold_other(self)
+    cpdef release_other(self)
+    @cython.locals(h2=H2Connection, taken="long long")
+    cpdef bint is_stalled(self, double now) except -1
+
+
+cdef class Streams:
+    cdef public Channel channel
+    cdef public ReverseProxy hub
+    cdef public H2Connection h2
+    cdef public dict by_id
+    cdef public double check_at
+    cdef list _full
+    cdef list _woken
+
+    @cython.locals(channel=Channel, h2=H2Connection)
+    cpdef advance(self)
+    cpdef wake(self, Stream stream)
+    @cython.locals(woken=list, stream=Stream)
+    cdef _deliver(self)
+    cpdef filled(self, Stream stream)
+    @cython.locals(full=list, stream=Stream)
+    cpdef settle(self)
+    cpdef check_by(self, double when)
+    @cython.locals(now=double, earliest=double, when=double, stream=Stream)
+    cpdef check(self)
+
+    cpdef on_event(self, Event event)
+    cpdef broken(self, error)
+    cpdef double check_stream(self, Stream stream, double now) except -1

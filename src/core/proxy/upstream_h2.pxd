@@ -1,0 +1,60 @@
+cimport cython
+
+cdef class ServerStreams
+
+from ..events cimport Event, StreamReset
+from ..h2.connection cimport H2Connection
+from .bounds cimport Bounds
+from .relay cimport Relay
+from .streams cimport Stream, Streams
+from .upstream cimport Upstream
+
+
+cdef double NEVER
+cdef int CANCEL, OPEN, REFUSED_STREAM
+
+
+cdef class ServerStream(Stream):
+    cdef public Relay relay
+    cdef double _asked_at
+    cdef double _read_at
+    cdef bint _responding
+
+    @cython.locals(streams=Streams, relay=Relay)
+    cpdef open(self)
+    @cython.locals(streams=Streams)
+    cpdef request_sent(self)
+    @cython.locals(streams=ServerStreams)
+    cdef _gone(self, bint cut_off)
+    cpdef receive(self, Event event)
+    @cython.locals(relay=Relay, size=Py_ssize_t)
+    cpdef pass_on(self, Event event)
+    @cython.locals(relay=Relay)
+    cpdef failed(self, str end, str detail, bint untouched)
+    cpdef bint is_responding(self) except -1
+    @cython.locals(relay=Relay, bounds=Bounds)
+    cpdef double deadline(self) except -1
+
+
+cdef class ServerStreams(Streams):
+    cdef public Upstream upstream
+    cdef public list pending
+
+    cpdef bint has_room(self) except -1
+    @cython.locals(stream=ServerStream)
+    cpdef join(self, Relay relay)
+    @cython.locals(stream=ServerStream)
+    cpdef ready(self)
+    cpdef list take_pending(self)
+    cpdef forget_pending(self, ServerStream stream)
+    @cython.locals(stream=ServerStream)
+    cpdef on_event(self, Event event)
+    @cython.locals(stream=ServerStream)
+    cpdef fail_all(self, str end, str detail)
+    cpdef settle(self)
+    cpdef close_idle(self)
+    cpdef double deadline(self) except -1
+    cpdef too_slow(self)
+    @cython.locals(when=double, relay=Relay)
+    cpdef double check_stream(self, Stream stream, double now) except -1
+    cdef _end(self, ServerStream stream, str end, str detail)

@@ -1,0 +1,301 @@
+"""A connection to a server over HTTP/2: many requests at a time, each on a stream.
+
+`Upstream` has the connection; `ServerStreams` has what is HTTP/2 about it. Requests that come while it is still being made wait
+in `pending`: if it then turns out that the server would rather speak HTTP/1.1, the first of them gets the connection and the
+others get connections of their own.
+
+What a server has certainly not looked at may be sent again, whatever its method: a stream that it refused, or one above the
+last that its GOAWAY names (RFC 9113 section 8.7).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RemoteProtocolError
+from ..events import Data, EndOfMessage, Event, InformationalResponse, Request, Response, StreamReset
+from ..h2.connection import H2Connection
+from .phase import OPEN
+from .streams import CANCEL, REFUSED_STREAM, Stream, Streams
+from .timers import NEVER
+
+if TYPE_CHECKING:
+    from .relay import Relay
+    from .upstream import Upstream
+
+
+class ServerStream(Stream):
+    """One request to a server."""
+
+    __slots__ = ("_asked_at", "_read_at", "_responding", "relay")
+
+    def __init__(self, streams: ServerStreams, relay: Relay) -> None:
+        super().__init__(streams, 0)
+        self.relay: Relay | None = relay
+        self._asked_at = NEVER
+        self._read_at = NEVER
+        self._responding = False
+
+    def open(self) -> None:
+        """The connection stands: send the request."""
+        streams = self.streams
+        relay = self.relay
+        assert relay is not None
+        self.id = streams.h2.open_stream()
+        streams.by_id[self.id] = self
+        if relay.exchange.request.upgrade is not None and not streams.h2.connect_protocol:
+            relay.exchange.request.upgrade = None  # an offer that this server cannot take; it may be left out
+        relay.upstream_ready(self)
+
+    # -- what the relay calls --------------------------------------------------------------------------------------
+
+    def is_ready(self) -> bool:
+        """The request can be sent."""
+        return self.id != 0
+
+    def request_sent(self) -> None:
+        """The whole request is queued: the answer is due."""
+        streams = self.streams
+        self._asked_at = streams.hub.now
+        streams.check_by(self._asked_at + streams.hub.bounds.first_byte_timeout)
+
+    def release(self) -> None:
+        """Go on; the time that we did not want to read does not count against the server."""
+        if self.held:
+            self._read_at = self.streams.hub.now
+        Stream.release(self)
+
+    def finished(self, request_ended: bool) -> None:
+        """The answer is complete. A request that is not is cut off: nobody is interested any more."""
+        self.relay = None
+        self._gone(not request_ended)
+
+    def leave(self) -> None:
+        """Nobody wants the answer any more."""
+        self.relay = None
+        self._gone(True)
+
+    def tunnel_left(self) -> None:
+        """Both directions of the tunnel have ended."""
+        self.relay = None
+        self._gone(False)
+
+    def _gone(self, cut_off: bool) -> None:
+        streams = self.streams
+        assert isinstance(streams, ServerStreams)
+        if not self.id:
+            streams.forget_pending(self)
+            return
+        if streams.by_id.pop(self.id, None) is not None and cut_off and streams.channel.phase == OPEN:
+            streams.h2.reset(self.id, CANCEL)
+        streams.channel.touch()
+
+    # -- what came -------------------------------------------------------------------------------------------------
+
+    def receive(self, event: Event) -> None:
+        """A part of the answer."""
+        self._read_at = self.streams.hub.now
+        if not self._responding and type(event) is Response:
+            self._responding = True
+        Stream.receive(self, event)
+
+    def pass_on(self, event: Any) -> None:
+        """Give it to the relay."""
+        relay = self.relay
+        if relay is None:
+            return
+        kind = type(event)
+        if kind is Data:
+            size = len(event.data)
+            relay.response_data(event)
+            self.streams.h2.acknowledge(self.id, size)
+        elif kind is EndOfMessage:
+            relay.response_end(event)
+        elif kind is Response:
+            relay.response(event)
+        else:
+            relay.interim(event)
+
+    def failed(self, end: str, detail: str, untouched: bool) -> None:
+        """There will be no answer. `untouched`: the server has not looked at the request."""
+        relay = self.relay
+        self.relay = None
+        if relay is not None:
+            relay.upstream_failed(end, detail, self._read_at != NEVER and not untouched, not untouched)
+
+    def hold_other(self) -> None:
+        """The server takes too little: the client has to wait."""
+        if self.relay is not None:
+            self.relay.client.hold()
+
+    def release_other(self) -> None:
+        """There is room again."""
+        if self.relay is not None:
+            self.relay.client.release()
+
+    def is_responding(self) -> bool:
+        """The head of the answer is here."""
+        return self._responding
+
+    def deadline(self) -> float:
+        """When the server has to have gone on."""
+        relay = self.relay
+        if relay is None or self.held:
+            return NEVER
+        bounds = self.streams.hub.bounds
+        if relay.tunnel:
+            return relay.last_activity + bounds.tunnel_timeout
+        if self._responding:
+            return self._read_at + bounds.upstream_body_timeout
+        return self._asked_at + bounds.first_byte_timeout
+
+
+class ServerStreams(Streams):
+    """All streams of a connection to a server, and the requests that wait for it."""
+
+    __slots__ = ("pending", "upstream")
+
+    def __init__(self, upstream: Upstream, h2: H2Connection) -> None:
+        super().__init__(upstream, h2)
+        self.upstream = upstream
+        self.pending: list[ServerStream] = []
+
+    def has_room(self) -> bool:
+        """Another request can be sent here."""
+        if self.channel.phase != OPEN or self.channel.eof:
+            return False
+        if self.channel.http is None:
+            return len(self.pending) < self.hub.limits.h2_max_streams
+        return self.h2.can_open() and len(self.by_id) < self.hub.limits.h2_max_streams
+
+    def join(self, relay: Relay) -> None:
+        """Send a request here, as soon as the connection stands."""
+        stream = ServerStream(self, relay)
+        relay.upstream = stream
+        if self.channel.http is None:
+            self.pending.append(stream)
+        else:
+            stream.open()
+
+    def ready(self) -> None:
+        """The connection stands."""
+        pending = self.pending
+        self.pending = []
+        for stream in pending:
+            if stream.relay is None:
+                continue
+            if self.has_room():
+                stream.open()
+            else:
+                stream.relay.connect_again()
+
+    def take_pending(self) -> list[Relay]:
+        """The requests that wait; they are this object's no more."""
+        relays = [stream.relay for stream in self.pending if stream.relay is not None]
+        self.pending = []
+        return relays
+
+    def forget_pending(self, stream: ServerStream) -> None:
+        """A request that waits is wanted no more."""
+        if stream in self.pending:
+            self.pending.remove(stream)
+        if self.channel.http is None and not self.pending:
+            self.channel.abort()
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def on_event(self, event: Any) -> None:
+        """An event of the connection."""
+        if type(event) is StreamReset:
+            stream: Any = self.by_id.pop(event.stream_id, None)
+            if stream is not None:
+                if event.remote:
+                    untouched = event.code == REFUSED_STREAM
+                    stream.failed("upstream_gone", f"reset the stream (code {event.code})", untouched)
+                else:
+                    stream.failed("upstream_bad", event.message, False)
+            self.channel.touch()
+        elif isinstance(event, Request | Response | InformationalResponse | Data | EndOfMessage):
+            stream = self.by_id.get(event.stream_id)
+            if stream is not None:
+                stream.receive(event)
+            elif type(event) is Data:
+                self.h2.acknowledge(event.stream_id, len(event.data))
+        else:
+            self.fail_all("upstream_gone", "closed before it answered")
+            self.channel.close()
+
+    def broken(self, error: RemoteProtocolError) -> None:
+        """The server broke HTTP/2; the GOAWAY is queued."""
+        self.upstream.group.forget(self.upstream)
+        gone = self.channel.eof or (self.channel.tls is not None and self.channel.tls.closed_by_peer)
+        self.channel.close()
+        self.fail_all("upstream_gone" if gone else "upstream_bad", str(error))
+
+    def fail_all(self, end: str, detail: str) -> None:
+        """No request will be answered any more."""
+        self.upstream.group.forget(self.upstream)
+        streams = list(self.by_id.values())
+        self.by_id.clear()
+        for stream in streams:
+            assert isinstance(stream, ServerStream)
+            stream.failed(end, detail, False)
+
+    def settle(self) -> None:
+        """Something may have been sent, or a stream have ended."""
+        Streams.settle(self)
+        if self.by_id:
+            self.upstream.idle_since = NEVER
+        else:
+            if self.upstream.idle_since == NEVER:
+                self.upstream.idle_since = self.hub.now
+            if self.h2.is_done() or self.hub.draining:
+                self.close_idle()
+
+    def close_idle(self) -> None:
+        """Nothing is under way, and nothing more is wanted here."""
+        self.upstream.group.forget(self.upstream)
+        self.h2.close(0)
+        self.channel.close()
+
+    # -- deadlines -------------------------------------------------------------------------------------------------
+
+    def deadline(self) -> float:
+        """When the server has to have done what it is waited for, or the connection is idle for long enough."""
+        if not self.by_id:
+            return self.upstream.idle_since + self.hub.bounds.pool_idle_timeout
+        return self.check_at
+
+    def too_slow(self) -> None:
+        """The deadline has passed."""
+        if not self.by_id:
+            self.close_idle()
+        elif self.check_at <= self.hub.now:
+            self.check()
+
+    def check_stream(self, stream: Stream, now: float) -> float:
+        """End a stream whose answer does not come in time."""
+        assert isinstance(stream, ServerStream)
+        when = stream.deadline()
+        relay = stream.relay
+        if relay is None:
+            return NEVER
+        if when <= now:
+            if relay.tunnel:
+                self._end(stream, "idle", "nothing went through the tunnel")
+            else:
+                self._end(
+                    stream,
+                    "upstream_timeout",
+                    "no body byte in time" if stream.is_responding() else "no answer in time",
+                )
+            return NEVER
+        if stream.is_stalled(now):
+            self._end(stream, "upstream_timeout", "took no byte of the request in time")
+            return NEVER
+        return min(when, stream.seen_at + self.hub.bounds.write_timeout)
+
+    def _end(self, stream: ServerStream, end: str, detail: str) -> None:
+        self.by_id.pop(stream.id, None)
+        self.h2.reset(stream.id, CANCEL)
+        stream.failed(end, detail, False)
