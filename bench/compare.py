@@ -30,7 +30,7 @@ import servers
 
 import lockgate
 
-QUICK = ("small", "download", "handshake")
+QUICK = ("small", "download", "handshake", "h2-small")
 
 
 def main() -> int:

@@ -40,7 +40,7 @@ BACKEND = """
 TERMINATOR = """
     upstream backend {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 1000000000; }}
     server {{
-        listen 127.0.0.1:{port} ssl backlog=4096; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+        listen 127.0.0.1:{port} ssl http2 backlog=4096; ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
         ssl_protocols TLSv1.2 TLSv1.3;
         location / {{
             proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
@@ -64,7 +64,7 @@ defaults
     option forwardfor
     http-reuse always
 frontend tls
-    bind 127.0.0.1:{port} ssl crt {folder}/both.pem alpn http/1.1 backlog 4096
+    bind 127.0.0.1:{port} ssl crt {folder}/both.pem alpn h2,http/1.1 backlog 4096
     http-request set-header X-Forwarded-Proto https
     default_backend app
 backend app
@@ -88,7 +88,7 @@ CADDY = """
     auto_https off
     persist_config off
     servers {{
-        protocols h1
+        protocols h1 h2
     }}
 }}
 https://localhost:{port} {{
@@ -187,7 +187,7 @@ def hitch(folder: Path, port: int, backend: int) -> list[str]:
 
 
 def caddy(folder: Path, port: int, backend: int) -> list[str]:
-    """Caddy, HTTP/1.1 only."""
+    """Caddy, without HTTP/3."""
     path = folder / "Caddyfile"
     path.write_text(CADDY.format(folder=folder, port=port, backend=backend))
     return ["run", "--config", str(path), "--adapter", "caddyfile"]
@@ -260,14 +260,14 @@ def _envoy(folder: Path, port: int, backend: int) -> dict[str, Any]:
     manager = {
         "@type": f"{api}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "tls",
-        "codec_type": "HTTP1",
+        "codec_type": "AUTO",
         "use_remote_address": True,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [router],
     }
     files = {"certificate_chain": {"filename": f"{folder}/{CERT}"}, "private_key": {"filename": f"{folder}/{KEY}"}}
     parameters = {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}
-    common = {"alpn_protocols": ["http/1.1"], "tls_certificates": [files], "tls_params": parameters}
+    common = {"alpn_protocols": ["h2", "http/1.1"], "tls_certificates": [files], "tls_params": parameters}
     tls = {"@type": f"{api}.transport_sockets.tls.v3.DownstreamTlsContext", "common_tls_context": common}
     chain = {
         "filters": [{"name": "http", "typed_config": manager}],

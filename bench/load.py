@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +63,28 @@ def wrk(folder: Path, port: int, path: str, seconds: float, *, core: str, upload
     return Load(result["units"], result["seconds"])
 
 
+def h2(port: int, path: str, seconds: float, *, core: str, connections: int, streams: int) -> Load:
+    """Requests for `path` over HTTP/2, as many at a time on each of `connections` as `streams` says."""
+    command = ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{max(1, round(seconds))}"]
+    begin = time.monotonic()
+    output = run([*command, f"--connect-to=127.0.0.1:{port}", f"https://localhost:{port}{path}"], core, seconds + 60)
+    if "Application protocol: h2\n" not in output:
+        raise LoadError("h2 was not negotiated")
+    return h2_result(output, time.monotonic() - begin)
+
+
+def h2_result(output: str, seconds: float) -> Load:
+    """What h2load says that it has done. It stops in the middle: what was on its way then is neither done nor an error."""
+    counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
+    codes = re.search(r"status codes: (\d+) 2xx", output)
+    if counts is None or codes is None:
+        raise LoadError(f"h2load: {output[-300:]}")
+    units, *bad = map(int, counts.groups())
+    if any(bad) or not units or int(codes[1]) < units:
+        raise LoadError(f"h2load: {counts[0]}, {codes[0]}")
+    return Load(units, seconds)
+
+
 def handshakes(port: int, seconds: float, *, core: str, resume: bool) -> Load:
     """New connections with one request each."""
     command = [sys.executable, str(HERE / "tls_client.py"), "resumed" if resume else "full", str(port), str(seconds)]
@@ -69,16 +93,16 @@ def handshakes(port: int, seconds: float, *, core: str, resume: bool) -> Load:
 
 
 @contextmanager
-def idle(port: int, count: int, core: str) -> Iterator[None]:
+def idle(port: int, count: int, core: str, protocol: str = "http/1.1") -> Iterator[None]:
     """Keep `count` connections open, each after one request."""
-    with _connected(["idle", str(port), str(count)], core):
+    with _connected(["idle", str(port), str(count), protocol], core):
         yield
 
 
 @contextmanager
-def many(port: int, count: int, core: str) -> Iterator[Callable[[float], Load]]:
+def many(port: int, count: int, core: str, protocol: str = "http/1.1") -> Iterator[Callable[[float], Load]]:
     """Keep `count` connections open; what is yielded sends requests on all of them in turn, for some seconds."""
-    with _connected(["many", str(port), str(count)], core) as client:
+    with _connected(["many", str(port), str(count), protocol], core) as client:
         assert client.stdin is not None
         assert client.stdout is not None
         told, answers = client.stdin, client.stdout

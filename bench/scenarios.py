@@ -80,6 +80,15 @@ def _requests(path: str, upload: int = 0) -> Callable[[Bench, servers.Running], 
     return work
 
 
+def _h2(path: str, streams: int) -> Callable[[Bench, servers.Running], load.Load]:
+    """Over 8 connections, with so many requests at a time on each."""
+
+    def work(bench: Bench, running: servers.Running) -> load.Load:
+        return load.h2(running.port, path, bench.seconds, core=bench.client_core, connections=8, streams=streams)
+
+    return work
+
+
 def _full(bench: Bench, running: servers.Running) -> load.Load:
     done = load.handshakes(running.port, bench.seconds, core=bench.client_core, resume=False)
     if done.resumed:
@@ -94,15 +103,19 @@ def _resumed(bench: Bench, running: servers.Running) -> load.Load:
     return done
 
 
-def _idle(bench: Bench, running: servers.Running) -> Sample:
+def _idle(protocol: str) -> Callable[[Bench, servers.Running], Sample]:
     """On a fresh process, since memory that was used and freed would be used again."""
-    port = running.port + 500
-    with servers.running(running.server, bench.folder, port, bench.server_core) as fresh:
-        load.handshakes(port, 0.5, core=bench.client_core, resume=False)
-        before = fresh.memory
-        with load.idle(port, IDLE, bench.client_core):
-            time.sleep(1)
-            return Sample((fresh.memory - before) / IDLE / 1024, {"before_mb": before / 1e6})
+
+    def sample(bench: Bench, running: servers.Running) -> Sample:
+        port = running.port + 500
+        with servers.running(running.server, bench.folder, port, bench.server_core) as fresh:
+            load.handshakes(port, 0.5, core=bench.client_core, resume=False)
+            before = fresh.memory
+            with load.idle(port, IDLE, bench.client_core, protocol):
+                time.sleep(1)
+                return Sample((fresh.memory - before) / IDLE / 1024, {"before_mb": before / 1e6})
+
+    return sample
 
 
 def latency(rate: float) -> Scenario:
@@ -119,14 +132,15 @@ def latency(rate: float) -> Scenario:
     return Scenario("latency", "p99 at half of nginx's peak", "us", sample)
 
 
-def many(count: int) -> Scenario:
+def many(count: int, protocol: str = "http/1.1") -> Scenario:
     """A small request while `count` connections are open, all of which take their turn."""
 
     def sample(bench: Bench, running: servers.Running) -> Sample:
-        with load.many(running.port, count, bench.client_core) as go:
+        with load.many(running.port, count, bench.client_core, protocol) as go:
             return _cpu(MICRO, lambda *_: go(bench.seconds))(bench, running)
 
-    return Scenario(f"many-{count}", f"small request, {_number(count)} connections", "us CPU", sample, "many")
+    group, over = ("h2-many", " over h2") if protocol == "h2" else ("many", "")
+    return Scenario(f"{group}-{count}", f"small request{over}, {_number(count)} connections", "us CPU", sample, group)
 
 
 def routes(count: int) -> Scenario:
@@ -191,8 +205,12 @@ SCENARIOS = [
     Scenario("upload", "1 MB upload", "ms CPU", _cpu(MILLI, _requests("/upload", 1_048_576))),
     Scenario("handshake", "full handshake + request", "us CPU", _cpu(MICRO, _full)),
     Scenario("resumed", "resumed handshake + request", "us CPU", _cpu(MICRO, _resumed)),
-    Scenario("idle", "idle connection", "KB", _idle),
+    Scenario("idle", "idle connection", "KB", _idle("http/1.1")),
+    Scenario("h2-small", "small request, h2, 8 x 32 streams", "us CPU", _cpu(MICRO, _h2("/small", 32))),
+    Scenario("h2-download", "1 MB download, h2, 8 x 8 streams", "ms CPU", _cpu(MILLI, _h2("/1m", 8))),
+    Scenario("h2-idle", "idle h2 connection", "KB", _idle("h2")),
     *(many(count) for count in (1, 64, 1000, 10_000)),
+    *(many(count, "h2") for count in (1, 64, 1000, 10_000)),
     *(routes(count) for count in (1, 100, 10_000)),
     workers("workers-handshake", "two workers to one, full handshakes", _full),
     workers("workers-small", "two workers to one, small requests", _requests("/small")),

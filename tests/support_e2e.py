@@ -7,6 +7,7 @@ happens; what a program wrote is printed then, and pytest shows it if the test f
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
@@ -149,10 +150,12 @@ class Lockgate(Service):
     def url(self) -> str:
         return f"https://localhost:{self.port}"
 
-    def curl(self, *arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    def curl(
+        self, *arguments: str | Path, version: str = "--http1.1", **options: object
+    ) -> subprocess.CompletedProcess[str]:
         """curl, verifying the certificate. The name resolves here, so that nothing depends on the machine's resolver."""
         resolve = f"localhost:{self.port}:127.0.0.1"
-        return run("curl", "-sS", "--http1.1", "--cacert", self.ca, "--resolve", resolve, *arguments, **options)  # type: ignore[arg-type]
+        return run("curl", "-sS", version, "--cacert", self.ca, "--resolve", resolve, *arguments, **options)  # type: ignore[arg-type]
 
     def serves(self) -> bool:
         """Whether a new client gets an answer."""
@@ -226,11 +229,16 @@ http {{
     default_type application/octet-stream;
     server {{
         listen 127.0.0.1:{port} backlog=2048;
+        listen 127.0.0.1:{h2c_port} http2;
+        {tls}
         root {folder}/www;
         keepalive_requests 100000;
         location = / {{ return 200 "hello from nginx\\n"; }}
         location /uploads/ {{ dav_methods PUT; create_full_put_path on; }}
         location = /connection {{ return 200 "$connection\\n"; }}
+        location = /protocol {{ return 200 "$server_protocol $connection\\n"; }}
+        location = /204 {{ return 204; }}
+        location = /304 {{ return 304; }}
         location = /seen {{
             set $client "for=$http_x_forwarded_for|proto=$http_x_forwarded_proto|host=$http_host";
             return 200 "method=$request_method|$client|length=$content_length|custom=$http_x_custom\\n";
@@ -247,6 +255,10 @@ class Nginx(Service):
 
     port: int
     folder: Path
+    h2c_port: int
+    """Where it speaks HTTP/2 without TLS."""
+    h2_port: int
+    """Where it speaks HTTP/2 over TLS, if it has a certificate."""
 
     @property
     def files(self) -> Path:
@@ -259,16 +271,32 @@ class Nginx(Service):
 
 
 @contextlib.contextmanager
-def nginx(folder: Path) -> Iterator[Nginx]:
-    port = free_port()
+def nginx(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterator[Nginx]:
+    """`certificate`: chain and key, to speak HTTP/2 over TLS too."""
+    port, h2c_port, h2_port = free_port(), free_port(), free_port()
     (folder / "www" / "uploads").mkdir(parents=True)
     # As root nginx's worker becomes www-data, which cannot see into pytest's folders: stay root.
     user = "user root;\n" if os.getuid() == 0 else ""
     configuration = folder / "nginx.conf"
-    configuration.write_text(user + NGINX.format(folder=folder, port=port))
+    tls = ""
+    if certificate is not None:
+        chain, key = certificate
+        tls = f"listen 127.0.0.1:{h2_port} ssl http2; ssl_certificate {chain}; ssl_certificate_key {key};"
+    configuration.write_text(user + NGINX.format(folder=folder, port=port, h2c_port=h2c_port, tls=tls))
     with started([program("nginx"), "-e", "stderr", "-c", str(configuration)], folder / "nginx.log") as service:
         wait_until(lambda: listens(port), f"nginx on port {port}")
-        yield Nginx(service.process, service.log, port, folder)
+        yield Nginx(service.process, service.log, port, folder, h2c_port, h2_port)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def made_file(path: Path, size: int) -> Path:
+    """A file of random bytes, made once."""
+    if not path.exists():
+        path.write_bytes(os.urandom(size))
+    return path
 
 
 def listens(port: int) -> bool:

@@ -125,9 +125,12 @@ def test_groups_of_scenarios_are_measured_only_when_asked_for(bench):
     assert [name for name, group in groups.items() if group == "many"] == [
         "many-1", "many-64", "many-1000", "many-10000",
     ]  # fmt: skip
+    assert [name for name, group in groups.items() if group == "h2-many"] == [
+        "h2-many-1", "h2-many-64", "h2-many-1000", "h2-many-10000",
+    ]  # fmt: skip
     assert [name for name, group in groups.items() if group == "routes"] == ["routes-1", "routes-100", "routes-10000"]
     assert [name for name, group in groups.items() if not group] == [
-        "small", "10k", "download", "upload", "handshake", "resumed", "idle",
+        "small", "10k", "download", "upload", "handshake", "resumed", "idle", "h2-small", "h2-download", "h2-idle",
     ]  # fmt: skip
 
 
@@ -295,3 +298,28 @@ class TestSoak:
         assert points[0][0] == left + width / 5
         assert points[1][1] == points[0][1] - high / 2
         assert points[-1][0] == left + width
+
+
+class TestH2load:
+    OUTPUT = """finished in 1.00s, 250.00 req/s, 61.04KB/s
+requests: 260 total, 266 started, 250 done, {succeeded} succeeded, {failed} failed, {errored} errored, 0 timeout
+status codes: {good} 2xx, 0 3xx, 0 4xx, {bad} 5xx
+"""
+
+    def output(self, *, succeeded=250, failed=0, errored=0, good=250, bad=0):
+        return self.OUTPUT.format(succeeded=succeeded, failed=failed, errored=errored, good=good, bad=bad)
+
+    def test_what_was_done(self, bench):
+        assert bench.load.h2_result(self.output(), 2.0) == bench.load.Load(250, 2.0)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"failed": 1}, {"errored": 1}, {"good": 249, "bad": 1}, {"succeeded": 0, "good": 0}]
+    )
+    def test_errors_give_no_figure(self, bench, wrong):
+        with pytest.raises(bench.load.LoadError, match="h2load: "):
+            bench.load.h2_result(self.output(**wrong), 2.0)
+
+    def test_another_protocol_gives_no_figure(self, bench, monkeypatch):
+        monkeypatch.setattr(bench.load, "run", lambda *args: "Application protocol: http/1.1\n" + self.output())
+        with pytest.raises(bench.load.LoadError, match="h2 was not negotiated"):
+            bench.load.h2(1, "/", 1, core="0", connections=1, streams=1)

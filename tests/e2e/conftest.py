@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import trustme
-from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, free_port, lockgate, nginx
+from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, free_port, lockgate, made_file, nginx
 
 
 @pytest.fixture(scope="session")
@@ -17,18 +17,27 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="session")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+def web(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Nginx]:
     """nginx, the same for all tests: none of them changes what another one sees."""
-    with nginx(tmp_path_factory.mktemp("nginx")) as service:
+    with nginx(tmp_path_factory.mktemp("nginx"), certificates.issue("backend.test")) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def page(web: Nginx) -> Path:
+    return made_file(web.files / "page.bin", 5000)
+
+
+@pytest.fixture(scope="session")
+def big(web: Nginx) -> Path:
+    return made_file(web.files / "big.bin", 40 << 20)
 
 
 Serve = Callable[..., Lockgate]
 
 
-@pytest.fixture
-def serve(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
-    """A function that starts lockgate for localhost before the backends on these ports; stopped after the test."""
+@contextmanager
+def _serving(folder: Path, certificates: Certificates) -> Iterator[Serve]:
     chain, key = certificates.issue("localhost", "127.0.0.1")
     with ExitStack() as stack:
 
@@ -38,23 +47,50 @@ def serve(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
             for backend in backends:
                 flags += ["--backend", f"127.0.0.1:{backend}"]
             flags += ["--adapter", adapter, "--workers", "1", "--access-log", "-", *arguments]
-            return stack.enter_context(lockgate(tmp_path, certificates.ca, *flags, port=port))
+            return stack.enter_context(lockgate(folder, certificates.ca, *flags, port=port))
 
+        yield start
+
+
+@contextmanager
+def _serving_toml(folder: Path, certificates: Certificates) -> Iterator[Serve]:
+    with ExitStack() as stack:
+
+        def start(configuration: str, adapter: str = "threads") -> Lockgate:
+            port = free_port()
+            path = folder / f"lockgate-{port}.toml"
+            path.write_text(f'adapter = "{adapter}"\nworkers = 1\naccess_log = "-"\n\n'
+                            f'[[listen]]\naddress = "127.0.0.1:{port}"\n\n{configuration}')  # fmt: skip
+            return stack.enter_context(lockgate(folder, certificates.ca, "-c", path, port=port))
+
+        yield start
+
+
+@pytest.fixture
+def serve(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
+    """A function that starts lockgate for localhost before the backends on these ports; stopped after the test."""
+    with _serving(tmp_path, certificates) as start:
         yield start
 
 
 @pytest.fixture
 def serve_toml(tmp_path: Path, certificates: Certificates) -> Iterator[Serve]:
     """A function that starts lockgate with a configuration file; a listener of the name `{port}` is put in front."""
-    with ExitStack() as stack:
+    with _serving_toml(tmp_path, certificates) as start:
+        yield start
 
-        def start(configuration: str, adapter: str = "threads") -> Lockgate:
-            port = free_port()
-            path = tmp_path / f"lockgate-{port}.toml"
-            path.write_text(f'adapter = "{adapter}"\nworkers = 1\naccess_log = "-"\n\n'
-                            f'[[listen]]\naddress = "127.0.0.1:{port}"\n\n{configuration}')  # fmt: skip
-            return stack.enter_context(lockgate(tmp_path, certificates.ca, "-c", path, port=port))
 
+@pytest.fixture(scope="module")
+def serve_once(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Serve]:
+    """Like `serve`, for all tests of a module: those that leave lockgate as it was."""
+    with _serving(tmp_path_factory.mktemp("lockgate"), certificates) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_toml_once(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Serve]:
+    """The same with a configuration file."""
+    with _serving_toml(tmp_path_factory.mktemp("lockgate"), certificates) as start:
         yield start
 
 

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import socket
 import ssl
 import time
 from pathlib import Path
 
-import pytest
-from support_e2e import Lockgate, Nginx, run
+from support_e2e import Lockgate, Nginx, run, sha256
 
 MB = 1 << 20
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def made_file(path: Path, size: int) -> Path:
-    """A file of random bytes, made once."""
-    if not path.exists():
-        path.write_bytes(os.urandom(size))
-    return path
-
-
-@pytest.fixture(scope="session")
-def page(web: Nginx) -> Path:
-    return made_file(web.files / "page.bin", 5000)
-
-
-@pytest.fixture(scope="session")
-def big(web: Nginx) -> Path:
-    return made_file(web.files / "big.bin", 40 * MB)
 
 
 def test_get(gate: Lockgate, page: Path, tmp_path: Path) -> None:
