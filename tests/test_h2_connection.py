@@ -579,6 +579,13 @@ def test_what_was_under_way_when_we_reset_is_ignored_and_credited() -> None:
     assert sum(found.value for found in peer.sent()) == 32 * 16384
 
 
+def test_padding_of_what_is_ignored_holds_nothing_up() -> None:
+    peer = opened()
+    peer.connection.reset(1, CANCEL)
+    events = peer.feed(frame(DATA, PADDED, 1, b"\x03ab" + bytes(3)) + headers(3))
+    assert events == [request(3), end(3)]
+
+
 def test_a_field_section_of_a_reset_stream_still_moves_the_table() -> None:
     """Section 4.3."""
     peer = opened()

@@ -222,7 +222,8 @@ class Receiving(Heads):
                 data.data = piece
                 data.stream_id = frame.stream_id
                 return data
-            return None
+            if self._data_left or not self._in_data:
+                return None
         size = min(self._pad_left, buffer.end - buffer.start)
         buffer.start += size
         self._pad_left -= size
