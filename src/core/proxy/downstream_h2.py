@@ -292,6 +292,7 @@ class ClientStreams(Streams):
                     self.by_id.pop(stream.id, None)
                     self.client.log_later(stream.relay)
                     stream.relay = None
+                    stream.drop_waiting()
             self._answered = left or None
             if left:
                 self.check_by(self.hub.now + self.hub.bounds.write_timeout)
