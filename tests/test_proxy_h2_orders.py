@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from support_proxy import World
-from support_proxy_h2 import Client, policy
+from support_proxy import GET, World
+from support_proxy_h2 import Client, Server, policy
+from test_proxy_h2_upstream import plain
 
 from lockgate.core.limits import Limits
 
@@ -20,3 +21,24 @@ def test_a_body_that_nobody_took_leaves_its_credit() -> None:
         client.data(stream, b"", end=True)
         w.servers[-1].refuse()
         assert client.get(stream).status == "502"
+
+
+def test_clients_that_do_not_read_leave_the_servers_connection_to_the_others() -> None:
+    """Each of them keeps the window of a stream, and together they kept that of the whole connection."""
+    w = plain(limits=Limits(high_water=20000, low_water=10000))
+    for number in range(20):  # 16 windows of a stream would do
+        slow = w.client()
+        slow.takes = 0
+        slow.send(GET)
+        if not number:
+            server = Server(w.servers[0])
+        stream = 2 * number + 1
+        server.answer(stream, end=False)
+        while size := min(server.h2.local_flow_control_window(stream), 16384):
+            server.h2.send_data(stream, bytes(size))
+            server.move()
+    fast = w.client()
+    fast.send(GET)
+    assert len(w.servers) == 1
+    server.answer(41, b"hello", fields=(("content-length", "5"),))
+    assert fast.text.endswith("hello")
