@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from support_proxy import GET, World
+from support_proxy import GET, Recorder, World
 from support_proxy_h2 import Client, Server, policy
-from test_proxy_h2_upstream import plain
+from test_proxy_h2_upstream import both, plain
 
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.exchange import Exchange
 
 
 def test_a_body_that_nobody_took_leaves_its_credit() -> None:
@@ -42,3 +43,29 @@ def test_clients_that_do_not_read_leave_the_servers_connection_to_the_others() -
     assert len(w.servers) == 1
     server.answer(41, b"hello", fields=(("content-length", "5"),))
     assert fast.text.endswith("hello")
+
+
+class Spoiler(Recorder):
+    """Makes requests that HTTP cannot say."""
+
+    def on_request(self, exchange: Exchange) -> None:
+        if exchange.request.target != b"/good":
+            exchange.request.headers.set(b"x y", b"1")
+
+
+def test_a_request_that_a_hook_has_spoilt_is_no_more_than_a_500() -> None:
+    """Its stream has an id, but was never opened: to reset it was an error of its own."""
+    w = both(hooks=Spoiler())
+    client = Client(w)
+    assert client.get(client.ask()).status == "500"
+    stream = client.ask("/good")
+    Server(w.servers[0]).answer(3)
+    assert client.get(stream).status == "200"
+    assert [record.end for record in w.records] == ["hook_failed", "complete"]
+
+
+def test_a_spoilt_request_of_http_1_is_no_more_than_a_500() -> None:
+    w = plain(hooks=Spoiler())
+    client = w.client()
+    client.send(GET)
+    assert client.text.startswith("HTTP/1.1 500 ")
