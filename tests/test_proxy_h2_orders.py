@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support_proxy import GET, Recorder, World
 from support_proxy_h2 import Client, Server, policy
-from test_proxy_h2_upstream import both, plain
+from test_proxy_h2_upstream import INTERNAL_ERROR, both, plain
 
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.exchange import Exchange
@@ -69,3 +69,60 @@ def test_a_spoilt_request_of_http_1_is_no_more_than_a_500() -> None:
     client = w.client()
     client.send(GET)
     assert client.text.startswith("HTTP/1.1 500 ")
+
+
+# -- deadlines ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_body_has_a_deadline_again_once_the_server_is_there() -> None:
+    """It had none while it was held, and when that was seen it was never looked at again."""
+    w = World(policy=policy(), accept_at_once=False, limits=Limits(connect_timeout=12.0))
+    client = Client(w)
+    stream = client.ask(method="POST", end=False)
+    w.wait(11)
+    w.servers[0].accept()
+    w.wait(40)
+    assert client.get(stream).status == "408"
+
+
+def fill(server: Server, stream: int) -> int:
+    """Send as much as there is credit for; returns how much that was."""
+    sent = 0
+    while size := min(server.h2.local_flow_control_window(stream), 16384):
+        server.h2.send_data(stream, bytes(size))
+        server.move()
+        sent += size
+    return sent
+
+
+def read(client: Client, stream: int) -> None:
+    """Give all the credit that there can be."""
+    client.h2.increment_flow_control_window(2**30)
+    client.h2.increment_flow_control_window(2**30, stream)
+    client.move()
+
+
+def test_an_answer_has_a_deadline_again_once_its_client_reads() -> None:
+    w = both(limits=Limits(write_timeout=1000.0, upstream_body_timeout=60.0))
+    client = Client(w, credit=False)
+    stream = client.ask()
+    server = Server(w.servers[0])
+    server.answer(1, end=False)
+    fill(server, 1)
+    w.wait(100)
+    read(client, stream)
+    assert client.get(stream).reset is None
+    w.wait(61)
+    assert client.get(stream).reset == INTERNAL_ERROR
+    assert w.records[0].end == "upstream_timeout"
+
+
+def test_an_answer_to_a_request_that_goes_on_has_a_deadline() -> None:
+    w = both(limits=Limits(body_timeout=1000.0, min_body_rate_grace=1000.0))
+    client = Client(w)
+    stream = client.ask(method="POST", end=False)
+    server = Server(w.servers[0])
+    server.answer(1, b"some", end=False)
+    w.wait(61)
+    assert client.get(stream).reset == INTERNAL_ERROR
+    assert w.records[0].end == "upstream_timeout"

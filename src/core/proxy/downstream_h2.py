@@ -80,7 +80,8 @@ class ClientStream(Stream):
             waited = self.streams.hub.now - self._held_since
             self._body_since += waited
             self._body_last += waited
-        Stream.release(self)
+            Stream.release(self)
+            self.streams.check_by(self.deadline())  # while it was held there was none
 
     def go_on(self) -> None:
         """The answer has made a tunnel of this stream."""

@@ -63,7 +63,8 @@ class ServerStream(Stream):
         """Go on; the time that we did not want to read does not count against the server."""
         if self.held:
             self._read_at = self.streams.hub.now
-        Stream.release(self)
+            Stream.release(self)
+            self.streams.check_by(self.deadline())  # while it was held there was none
 
     def finished(self, request_ended: bool) -> None:
         """The answer is complete. A request that is not is cut off: nobody is interested any more."""
@@ -97,6 +98,7 @@ class ServerStream(Stream):
         self._read_at = self.streams.hub.now
         if not self._responding and type(event) is Response:
             self._responding = True
+            self.streams.check_by(self.deadline())  # the first one, if the request goes on
         Stream.receive(self, event)
 
     def pass_on(self, event: Any) -> None:
