@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support_proxy import GET, Recorder, World
 from support_proxy_h2 import Client, Server, policy
 from test_proxy_h2_upstream import INTERNAL_ERROR, both, plain
@@ -126,3 +127,32 @@ def test_an_answer_to_a_request_that_goes_on_has_a_deadline() -> None:
     w.wait(61)
     assert client.get(stream).reset == INTERNAL_ERROR
     assert w.records[0].end == "upstream_timeout"
+
+
+# -- complete answers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["eof", "lost", "reset", "broken"])
+def test_an_answer_that_has_come_whole_survives_its_server(how: str) -> None:
+    """RFC 9113 section 8.1: also one that is reset with NO_ERROR because the rest of the request is not wanted."""
+    w = both()
+    client = Client(w, credit=False)
+    stream = client.ask(method="POST", end=False)
+    server = Server(w.servers[0])
+    server.answer(1, end=False)
+    sent = fill(server, 1)
+    assert sent > 65536
+    server.h2.end_stream(1)
+    if how == "reset":
+        server.h2.reset_stream(1, 0)
+    server.move()
+    if how == "eof":
+        w.servers[0].eof()
+    elif how == "lost":
+        w.servers[0].reset()
+    elif how == "broken":
+        w.servers[0].send(b"\xff" * 9)
+    read(client, stream)
+    found = client.get(stream)
+    assert (len(found.body), found.ended, found.reset) == (sent, True, 0)
+    assert w.records[0].end == "complete"
