@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support_proxy import GET, Recorder, World
+from support_h2 import headers
+from support_proxy import GET, Recorder, World, head
 from support_proxy_h2 import Client, Server, policy
 from test_proxy_h2_upstream import INTERNAL_ERROR, both, plain
 
@@ -156,3 +157,42 @@ def test_an_answer_that_has_come_whole_survives_its_server(how: str) -> None:
     found = client.get(stream)
     assert (len(found.body), found.ended, found.reset) == (sent, True, 0)
     assert w.records[0].end == "complete"
+
+
+# -- clients that take nothing -----------------------------------------------------------------------------------------
+
+
+def fields(method: str, path: str) -> list[tuple[str, str]]:
+    return [(":method", method), (":scheme", "https"), (":path", path), (":authority", "a.test")]
+
+
+def answer_all(w: World, text: str) -> None:
+    """Every server answers what it was asked."""
+    for server in w.servers:
+        if "HEAD" in server.text:
+            server.pop()
+            server.send(head(text))
+
+
+def test_heads_that_the_client_does_not_take_are_bounded() -> None:
+    """An answer without a body needs no window: there was no end to them."""
+    w = World(policy=policy())
+    client = Client(w)
+    client.receive = lambda data: None  # type: ignore[method-assign]
+    client.end.takes = 0
+    limit = 2 * Limits().high_water
+    for number in range(100):
+        client.raw(headers(2 * number + 1, fields("HEAD", "/")))
+        answer_all(w, f"HTTP/1.1 200 OK\nContent-Length: 5\nX-Large: {'x' * 8000}")
+        if not client.end.reading:
+            break
+    asked = number + 1
+    assert limit < client.end.channel.unsent < limit + 20000
+    w.wait(29)
+    assert not client.end.how
+    client.end.take()
+    assert client.end.reading
+    assert [record.end for record in w.records] == ["complete"] * asked
+    client.raw(headers(1001, fields("HEAD", "/")))
+    answer_all(w, "HTTP/1.1 204 No Content")
+    assert len(w.records) == asked + 1

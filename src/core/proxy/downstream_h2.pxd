@@ -5,6 +5,7 @@ cdef class ClientStreams
 from ..events cimport Data, EndOfMessage, Event, Request, Response, StreamReset
 from ..h2.connection cimport H2Connection
 from .bounds cimport Bounds
+from .channel cimport Channel
 from .client cimport ClientChannel
 from .relay cimport Relay
 from .streams cimport Stream, Streams
@@ -61,6 +62,8 @@ cdef class ClientStreams(Streams):
     cpdef answer_queued(self, ClientStream stream)
     @cython.locals(answered=list, stream=ClientStream)
     cpdef settle(self)
+    @cython.locals(channel=Channel, high_water=Py_ssize_t)
+    cdef _pace(self)
     cpdef stop(self)
     @cython.locals(when=double, bounds=Bounds)
     cpdef double deadline(self) except -1

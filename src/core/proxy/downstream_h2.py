@@ -282,6 +282,7 @@ class ClientStreams(Streams):
 
     def settle(self) -> None:
         """Output was handed out: streams that wait for that, and those that are over."""
+        self._pace()
         Streams.settle(self)
         answered = self._answered
         if answered is not None:
@@ -305,11 +306,23 @@ class ClientStreams(Streams):
                 self._idle_since = self.hub.now
             if self.h2.is_done():
                 self.client.close()
-        if self.h2.has_head_begun():
+        if self.h2.has_head_begun() and not self.channel.held:
             if self._head_since == NEVER:
                 self._head_since = self.hub.now
         else:
             self._head_since = NEVER
+
+    def _pace(self) -> None:
+        """Read no more requests of a client that does not take the answers.
+
+        Bodies never fill more than `high_water`; what goes beyond is heads, and everything else that needs no window.
+        """
+        channel = self.channel
+        high_water = self.hub.bounds.high_water
+        if channel.unsent > 2 * high_water:
+            channel.hold()
+        elif channel.held and channel.unsent <= high_water:
+            channel.release()
 
     def stop(self) -> None:
         """Take no more requests; close when those that are here are done."""
