@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support_h2 import headers
+from support_h2 import headers, window_update
 from support_proxy import GET, Recorder, World, head
 from support_proxy_h2 import Client, Server, policy
 from test_proxy_h2_upstream import INTERNAL_ERROR, both, plain
@@ -196,3 +196,29 @@ def test_heads_that_the_client_does_not_take_are_bounded() -> None:
     client.raw(headers(1001, fields("HEAD", "/")))
     answer_all(w, "HTTP/1.1 204 No Content")
     assert len(w.records) == asked + 1
+
+
+def test_records_do_not_wait_for_what_other_streams_send() -> None:
+    """With a large answer under way there is always something unsent: requests were kept until it was over."""
+    w = World(policy=policy())
+    client = Client(w)
+    client.receive = lambda data: None  # type: ignore[method-assign]
+    client.end.takes = 0
+    client.raw(headers(1, fields("GET", "/large")) + window_update(0, 2**30) + window_update(1, 2**30))
+    large = w.servers[0]
+    large.pop()
+    large.send(head("HTTP/1.1 200 OK\nContent-Length: 100000000"))
+    server = w.proxy._groups[w.proxy.policy.backends["app"]].servers[0]
+    for number in range(30):
+        while large.reading:
+            large.send(bytes(16384))
+        client.raw(headers(2 * number + 3, fields("HEAD", "/")))
+        answer_all(w, "HTTP/1.1 200 OK\nContent-Length: 5")
+        client.end.take(20000)
+        client.end.takes = 0
+        assert client.end.channel.unsent
+        assert server.busy == 1 + number + 1 - len(w.records)
+    assert len(w.records) > 15
+    client.end.reset()
+    assert sorted({record.end for record in w.records}) == ["client_gone", "complete"]
+    assert (len(w.records), server.busy) == (31, 0)

@@ -27,6 +27,7 @@ cdef class Channel(Side):
     cdef public bint held
     cdef public bint reading
     cdef public Py_ssize_t unsent
+    cdef public long long taken
     cdef public Timer timer
     cdef SendData _send
     cdef public Channel next_unsettled

@@ -48,8 +48,8 @@ class Channel(Side):
 
     __slots__ = (
         "_again", "_announced", "_current", "_dropped", "_half_close", "_linger_until", "_more", "_on_list", "_progress",
-        "_send", "_sent", "eof", "held", "http", "hub", "multiplexed", "next_unsettled", "phase", "reading", "timer", "tls",
-        "transport", "unsent",
+        "_send", "_sent", "eof", "held", "http", "hub", "multiplexed", "next_unsettled", "phase", "reading", "taken", "timer",
+        "tls", "transport", "unsent",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy) -> None:
@@ -68,6 +68,8 @@ class Channel(Side):
         """The core wants what the peer sends; False as soon as `PauseReading` is on its way."""
         self.unsent = 0
         """Bytes that wait for the kernel."""
+        self.taken = 0
+        """Bytes that the kernel has taken so far."""
         self._current = b""  # what is being sent
         self._sent = 0  # of _current
         self._more: list[bytes] | None = None  # what comes after it
@@ -160,6 +162,7 @@ class Channel(Side):
             return
         before = self.unsent
         self._sent += nbytes
+        self.taken += nbytes
         self.unsent = before - nbytes
         self._progress = now
         if self.unsent == 0:

@@ -30,6 +30,7 @@ cdef class ClientChannel(Channel):
     cdef double _accepted
     cdef double _idle_since
     cdef list _unlogged
+    cdef list _marks
 
     cpdef refuse(self)
 
@@ -48,6 +49,10 @@ cdef class ClientChannel(Channel):
     @cython.locals(relay=Relay)
     cdef _flushed(self)
     cpdef log_later(self, Relay relay)
+    @cython.locals(mark="long long")
+    cpdef log_when_taken(self, Relay relay)
+    @cython.locals(marks=list, relays=list, relay=Relay, count=Py_ssize_t)
+    cpdef log_taken(self)
     @cython.locals(relay=Relay, relays=list)
     cdef _log_unlogged(self, str end, str detail)
     @cython.locals(facts=AccessRecord)

@@ -32,8 +32,8 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_facts", "_handshake_time", "_idle_since", "_unlogged", "client", "identity", "info", "listener",
-        "plain_on_tls", "policy",
+        "_accepted", "_facts", "_handshake_time", "_idle_since", "_marks", "_unlogged", "client", "identity", "info",
+        "listener", "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -49,6 +49,7 @@ class ClientChannel(Channel):
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
         self._accepted = self._idle_since = hub.now
         self._unlogged: list[Relay] | None = None  # answered, but not yet sent
+        self._marks: list[int] | None = None  # for each of them what `taken` has to reach, over HTTP/2
         hub.channels.add(self)
         self.touch()
 
@@ -135,9 +136,36 @@ class ClientChannel(Channel):
         else:
             self._unlogged.append(relay)
 
+    def log_when_taken(self, relay: Relay) -> None:
+        """The same for one answer of many: what is queued behind it is not waited for, as there may always be something."""
+        self.log_later(relay)
+        mark = self.taken + self.unsent
+        if self._marks is None:
+            self._marks = [mark]
+        else:
+            self._marks.append(mark)
+
+    def log_taken(self) -> None:
+        """Log the answers of `log_when_taken` of which the last byte was taken."""
+        marks = self._marks
+        relays = self._unlogged
+        if marks is None or relays is None:
+            return
+        count = 0
+        while count < len(marks) and marks[count] <= self.taken:
+            relay = relays[count]
+            relay.record.total_time = self.hub.now - relay.started
+            relay.finish("", "")
+            count += 1
+        if count == len(marks):
+            self._marks = self._unlogged = None
+        elif count:
+            del marks[:count]
+            del relays[:count]
+
     def _log_unlogged(self, end: str, detail: str) -> None:
         relays = self._unlogged
-        self._unlogged = None
+        self._unlogged = self._marks = None
         if relays is not None:
             for relay in relays:
                 relay.finish(end, detail)

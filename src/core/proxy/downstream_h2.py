@@ -1,8 +1,8 @@
 """A client's connection over HTTP/2: its streams, each with a request of its own.
 
 `Downstream` has the connection (TLS, identity, output, log) and hands everything about HTTP/2 over to `ClientStreams`. A
-stream lives in `by_id` until the last byte of its answer was handed out, or it was reset; then its access record waits, like
-every other one, until the kernel has taken everything.
+stream lives in `by_id` until the last byte of its answer was handed out, or it was reset; then its access record waits until
+the kernel has taken that byte.
 
 Stopping is said twice (RFC 9113 section 6.8): first a GOAWAY that only asks the client to open nothing more, so that what is on
 its way is still served, and `GRACE` later the one with the true last stream; when that is over, the connection closes.
@@ -283,6 +283,7 @@ class ClientStreams(Streams):
     def settle(self) -> None:
         """Output was handed out: streams that wait for that, and those that are over."""
         self._pace()
+        self.client.log_taken()
         Streams.settle(self)
         answered = self._answered
         if answered is not None:
@@ -292,7 +293,7 @@ class ClientStreams(Streams):
                     left.append(stream)
                 elif stream.relay is not None:
                     self.by_id.pop(stream.id, None)
-                    self.client.log_later(stream.relay)
+                    self.client.log_when_taken(stream.relay)
                     stream.relay = None
                     stream.drop_waiting()
             self._answered = left or None
