@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
-from support_h2 import headers, window_update
+from support_h2 import data, headers, window_update
 from support_proxy import GET, Recorder, World, head
 from support_proxy_h2 import Client, Server, policy
 from test_proxy_h2_upstream import INTERNAL_ERROR, both, plain
@@ -222,3 +224,21 @@ def test_records_do_not_wait_for_what_other_streams_send() -> None:
     client.end.reset()
     assert sorted({record.end for record in w.records}) == ["client_gone", "complete"]
     assert (len(w.records), server.busy) == (31, 0)
+
+
+def test_small_pieces_that_wait_take_no_more_memory_than_large_ones() -> None:
+    """As objects of their own, bytes sent one by one took a hundred times what the window says."""
+    w = World(policy=policy(), accept_at_once=False)
+    client = Client(w)
+    stream = client.ask(method="POST", end=False)
+    pieces = b"".join(data(stream, b"%d" % (number % 10)) for number in range(1000))
+    tracemalloc.start()
+    try:
+        for _ in range(6):
+            client.raw(pieces)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 100000
+    w.servers[0].accept()
+    assert w.servers[0].text.count("0123456789") >= 580  # cut by chunks here and there

@@ -12,7 +12,7 @@ from .side cimport Side
 cdef double NEVER
 cdef int OPEN
 cdef object NEED_DATA, PAUSED
-cdef Py_ssize_t STREAM_HIGH, STREAM_LOW
+cdef Py_ssize_t SMALL, STREAM_HIGH, STREAM_LOW
 
 
 cdef class Stream(Side):
@@ -24,6 +24,7 @@ cdef class Stream(Side):
     cdef public Streams streams
     cdef list _waiting
 
+    @cython.locals(waiting=list)
     cpdef receive(self, Event event)
     cpdef bint is_blocked(self) except -1
     @cython.locals(waiting=list)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 STREAM_HIGH = 65536
 STREAM_LOW = 16384
+SMALL = 512
+"""Pieces of a body that wait are joined while they are smaller than that."""
 
 NO_ERROR = 0x0
 INTERNAL_ERROR = 0x2
@@ -64,8 +66,14 @@ class Stream(Side):
 
     def receive(self, event: Any) -> None:
         """An event came: pass it on, unless something waits."""
-        if self._waiting is not None:
-            self._waiting.append(event)
+        waiting = self._waiting
+        if waiting is not None:
+            last = waiting[len(waiting) - 1]
+            if type(event) is Data and type(last) is Data and len(last.data) < SMALL:
+                # A great many small pieces would take many times the memory that the window allows.
+                last.data += event.data
+            else:
+                waiting.append(event)
         elif self.is_blocked():
             self._waiting = [event]
         else:
