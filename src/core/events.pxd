@@ -42,7 +42,7 @@ cdef class EndOfMessage(Event):
 
 cdef class StreamReset(Event):
     cdef public long long stream_id
-    cdef public long code
+    cdef public long long code
     cdef public bint remote
     cdef public str message
     cdef public int status
