@@ -244,10 +244,11 @@ class ClientStreams(Streams):
         self.channel.touch()
 
     def broken(self, error: RemoteProtocolError) -> None:
-        """The client broke HTTP/2; the GOAWAY is queued."""
+        """The client broke HTTP/2, or has gone in the middle of something; the GOAWAY is queued."""
+        end = "client_gone" if error.fault is Fault.TRUNCATED else "bad_request"
         if not self.by_id:
-            self.client.log_end("bad_request", str(error))
-        self.lost("bad_request", str(error))
+            self.client.log_end(end, str(error))
+        self.lost(end, str(error))
         self.client.close()
 
     def lost(self, end: str, detail: str) -> None:
