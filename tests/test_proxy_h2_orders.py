@@ -8,7 +8,7 @@ import pytest
 from support_h2 import data, headers, window_update
 from support_proxy import GET, Recorder, World, head
 from support_proxy_h2 import Client, Server, policy
-from test_proxy_h2_upstream import INTERNAL_ERROR, both, plain
+from test_proxy_h2_upstream import CANCEL, INTERNAL_ERROR, both, plain
 
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.exchange import Exchange
@@ -242,3 +242,48 @@ def test_small_pieces_that_wait_take_no_more_memory_than_large_ones() -> None:
     assert used < 100000
     w.servers[0].accept()
     assert w.servers[0].text.count("0123456789") >= 580  # cut by chunks here and there
+
+
+# -- ends --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_leaves_within_a_body_has_left() -> None:
+    w = World(policy=policy())
+    client = Client(w)
+    client.ask(method="POST", body=b"x", end=False)
+    client.end.eof()
+    assert [(record.end, record.status) for record in w.records] == [("client_gone", 499)]
+
+
+def test_a_connection_that_says_nothing_any_more_gets_no_more_requests() -> None:
+    """Its kernel may go on to take them for a long time."""
+    w = plain()
+    first, second = w.client(), w.client()
+    first.send(GET)
+    Server(w.servers[0])
+    w.wait(1)
+    second.send(GET)
+    w.wait(60)
+    assert "504" in second.text
+    third = w.client()
+    third.send(GET)
+    Server(w.servers[1]).answer(1)
+    assert "200" in third.text
+    w.wait(31)
+    assert w.servers[0].how
+
+
+def test_an_answer_before_the_request_was_taken_gives_the_stream_back() -> None:
+    """Its body waited for ever for the credit of a server that has lost interest in it."""
+    w = both()
+    client = Client(w)
+    stream = client.ask(method="POST", end=False)
+    server = Server(w.servers[0], credit=False)
+    for _ in range(5):
+        client.data(stream, bytes(15000))
+    client.data(stream, b"", end=True)
+    server.answer(1, status=403)
+    assert client.get(stream).status == "403"
+    server.move()
+    assert server.stream(1).reset == CANCEL
+    assert not w.servers[0].channel.streams.h2.stream_count  # type: ignore[attr-defined]

@@ -67,9 +67,9 @@ class ServerStream(Stream):
             self.streams.check_by(self.deadline())  # while it was held there was none
 
     def finished(self, request_ended: bool) -> None:
-        """The answer is complete. A request that is not is cut off: nobody is interested any more."""
+        """The answer is complete. A request that is not, or is not sent yet, is cut off: nobody is interested any more."""
         self.relay = None
-        self._gone(not request_ended)
+        self._gone(not request_ended or self.streams.h2.queued(self.id) > 0)
 
     def leave(self) -> None:
         """Nobody wants the answer any more."""
@@ -149,6 +149,10 @@ class ServerStream(Stream):
     def is_responding(self) -> bool:
         """The head of the answer is here."""
         return self._responding
+
+    def has_heard_nothing(self, last_read: float) -> bool:
+        """Has nothing come on the connection since the request was sent?"""
+        return self._asked_at != NEVER and last_read <= self._asked_at
 
     def deadline(self) -> float:
         """When the server has to have gone on."""
@@ -309,6 +313,9 @@ class ServerStreams(Streams):
         return min(when, stream.seen_at + self.hub.bounds.write_timeout)
 
     def _end(self, stream: ServerStream, end: str, detail: str) -> None:
+        """End a stream that is too late. If the whole connection was silent, it may be dead: no more requests for it."""
+        if stream.has_heard_nothing(self.upstream.last_read):
+            self.upstream.group.forget(self.upstream)
         self.by_id.pop(stream.id, None)
         self.h2.reset(stream.id, CANCEL)
         stream.failed(end, detail, False)
