@@ -115,7 +115,11 @@ def follow(
                 break
             require(len(trace) < most, "more events than bytes")
             entry = describe(event)
-            if type(event) in (Data, DataReceived) and trace and (trace[-1][0], *trace[-1][2:]) == (entry[0], *entry[2:]):
+            if (
+                type(event) in (Data, DataReceived)
+                and trace
+                and (trace[-1][0], *trace[-1][2:]) == (entry[0], *entry[2:])
+            ):
                 require(event.data, "an event without data")
                 trace[-1] = (entry[0], trace[-1][1] + event.data, *entry[2:])
             else:

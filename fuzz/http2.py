@@ -197,6 +197,8 @@ def agree(data: bytes, messages: dict[int, list[Any]]) -> None:
         if not isinstance(head, Request) or not isinstance(events[-1], EndOfMessage) or head.upgrade is not None:
             continue
         theirs = heads[stream_id]
-        require((head.method, head.target) == (theirs[b":method"], theirs[b":path"]), "h2 reads another request", stream_id)
+        require(
+            (head.method, head.target) == (theirs[b":method"], theirs[b":path"]), "h2 reads another request", stream_id
+        )
         body = b"".join(event.data for event in events if isinstance(event, Data))
         require(body == bodies.get(stream_id, b""), "h2 reads another body", stream_id, body)

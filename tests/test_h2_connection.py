@@ -579,6 +579,13 @@ def test_what_was_under_way_when_we_reset_is_ignored_and_credited() -> None:
     assert sum(found.value for found in peer.sent()) == 32 * 16384
 
 
+def test_padding_of_what_is_ignored_holds_nothing_up() -> None:
+    peer = opened()
+    peer.connection.reset(1, CANCEL)
+    events = peer.feed(frame(DATA, PADDED, 1, b"\x03ab" + bytes(3)) + headers(3))
+    assert events == [request(3), end(3)]
+
+
 def test_a_field_section_of_a_reset_stream_still_moves_the_table() -> None:
     """Section 4.3."""
     peer = opened()
@@ -603,7 +610,7 @@ def test_the_peer_resets_a_stream() -> None:
     peer = opened()
     peer.connection.send_head(1, Response(200))
     peer.connection.send_data(1, b"never sent")
-    assert peer.feed(reset(1, 0xDEAD)) == [StreamReset(1, 0xDEAD, True)]
+    assert peer.feed(reset(1, 0xFFFFDEAD)) == [StreamReset(1, 0xFFFFDEAD, True)]
     assert [found.kind for found in peer.sent()] == [HEADERS]
     assert peer.connection.queued_total == 0
     # What is sent to it now has crossed with the reset.
@@ -871,6 +878,16 @@ def test_the_smaller_window_holds_from_the_acknowledgement_on() -> None:
     assert content(events) == bytes(100)
 
 
+def test_credit_is_not_stuck_when_the_window_shrinks() -> None:
+    peer = Peer(greet=False, limits=Limits(h2_stream_window=1000))
+    peer.feed(PREFACE + setting() + headers(1, POST, END_HEADERS) + data(1, bytes(1000)))
+    peer.connection.acknowledge(1, 1000)
+    peer.connection.data_to_send()
+    # As the peer sees it the window is used up now.
+    peer.feed(frame(SETTINGS, ACK, 0))
+    assert [(found.stream_id, found.value) for found in peer.sent()] == [(1, 1000)]
+
+
 # PING, GOAWAY, the end
 
 
@@ -944,6 +961,11 @@ def test_close_ends_everything() -> None:
     assert kinds[-1].code == 2
     assert peer.feed(data(1, b"x")) == []
     assert peer.connection.is_done()
+    peer = opened()
+    peer.feed(frame(DATA, 0, 1, b"x", 5))
+    peer.connection.close()
+    peer.connection.receive_eof()
+    assert peer.events() == [ConnectionClosed()]
 
 
 def test_end_of_file_between_messages_and_within() -> None:

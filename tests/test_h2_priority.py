@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from support_h2 import DATA, GET, PRIORITY_UPDATE, Peer, frame, headers, number, reset, setting, window_update
 
 from lockgate.core.events import Response
-from lockgate.core.h2.priority import DEFAULT_PRIORITY, Schedule, parse_priority
-from lockgate.core.h2.stream import Stream
+from lockgate.core.h2.priority import DEFAULT_PRIORITY, Schedule, has_priority, parse_priority
+from lockgate.core.h2.stream import Stream, new_stream
 from lockgate.core.http.headers import Headers
 
 FIELDS: list[tuple[bytes, int, bool]] = [
@@ -51,8 +51,20 @@ def test_any_field_says_something(value: bytes) -> None:
     assert 0 <= parse_priority(value, DEFAULT_PRIORITY) < 16
 
 
+@pytest.mark.parametrize(
+    ("block", "found"),
+    [
+        (b"", False), (b"priority: i\r\n", True), (b"a: b\r\npriority: u=1\r\n", True), (b"priority: \r\n", True),
+        (b"a: priority: i\r\n", False), (b"x-priority: i\r\n", False), (b"a: b\r\nprior", False),
+        (b"private: yes, i\r\n", False),
+    ],
+)  # fmt: skip
+def test_blocks_with_a_priority(block: bytes, found: bool) -> None:
+    assert has_priority(block) is found
+
+
 def ready(stream_id: int, urgency: int = 3, incremental: bool = False) -> Stream:
-    stream = Stream(stream_id, 100, 100)
+    stream = new_stream(stream_id, 100, 100)
     stream.urgency = urgency
     stream.incremental = incremental
     return stream

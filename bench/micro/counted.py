@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice, repeat
 
+import framing
+
 from core import REQUEST, RESPONSE, Proxied, make_identity, records
 from lockgate.core.events import EndOfMessage, Request, Role
 from lockgate.core.h1.connection import H1Connection
@@ -82,6 +84,14 @@ def parse(role: Role, message: bytes, total: int) -> Work:
     return work
 
 
+def frames(role: Role, total: int) -> Work:
+    """A small request and its response over HTTP/2, one side of it, alone."""
+    connection = framing.open_connection(role)
+    work = framing.serve_all if role is Role.SERVER else framing.fetch_all
+    pieces = iter(framing.ALL_REQUESTS if role is Role.SERVER else framing.ALL_RESPONSES)
+    return lambda count: work(connection, islice(pieces, count))
+
+
 def main() -> None:
     """All workloads, one after the other."""
     identity = make_identity()
@@ -93,6 +103,8 @@ def main() -> None:
         "64 KiB request, TLS": (partial(tls, identity, request=LARGE_REQUEST), WARM_BODIES, BODIES),
         "parse a request": (partial(parse, Role.SERVER, REQUEST), WARM, UNITS),
         "parse a response": (partial(parse, Role.CLIENT, RESPONSE), WARM, UNITS),
+        "HTTP/2 alone, server": (partial(frames, Role.SERVER), WARM, UNITS),
+        "HTTP/2 alone, client": (partial(frames, Role.CLIENT), WARM, UNITS),
     }
     for make, warm, units in workloads.values():
         work = make(warm + 3 * units)

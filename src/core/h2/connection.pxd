@@ -11,10 +11,10 @@ from .messages cimport (
     write_response,
     write_trailers,
 )
-from .priority cimport parse_priority
+from .priority cimport has_priority, parse_priority
 from .receiving cimport Receiving
 from .states cimport move
-from .stream cimport Stream
+from .stream cimport Stream, new_stream
 
 cdef int _OPEN, _SEND_DATA, _SEND_HEADERS
 cdef int DATA, END_STREAM, FORBIDDEN, NO_ERROR, UNKNOWN, WINDOW_UPDATE
@@ -51,7 +51,7 @@ cdef class H2Connection(Receiving):
     cpdef send_head(self, long long stream_id, Event event)
     @cython.locals(stream=Stream, section=bytes, encoder=HeaderEncoder, protocol=bytes)
     cdef _send_request(self, long long stream_id, Request request)
-    @cython.locals(section=bytes, encoder=HeaderEncoder, priority=bytes)
+    @cython.locals(section=bytes, encoder=HeaderEncoder, block=bytes, priority=bytes)
     cdef _send_response(self, Stream stream, Response response)
     @cython.locals(ended=bint)
     cdef _send_first(self, Stream stream, bytes section)

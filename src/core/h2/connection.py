@@ -36,11 +36,11 @@ from .encoder import HeaderEncoder
 from .frames import CANCEL, DATA, END_STREAM, LARGEST_STREAM_ID, NO_ERROR, PREFACE, WINDOW_UPDATE
 from .messages import connect_protocol as protocol_of
 from .messages import expected_accept, write_informational, write_request, write_response, write_trailers
-from .priority import parse_priority
+from .priority import has_priority, parse_priority
 from .receiving import Receiving
 from .settings import DEFAULT_WINDOW, announced
 from .states import FORBIDDEN, Input, State, move
-from .stream import UNKNOWN, Stream
+from .stream import UNKNOWN, Stream, new_stream
 
 _OPEN = int(State.OPEN)
 _SEND_HEADERS, _SEND_DATA = int(Input.SEND_HEADERS), int(Input.SEND_DATA)
@@ -226,7 +226,7 @@ class H2Connection(Receiving):
             raise LocalProtocolError("the server does not speak extended CONNECT")
         encoder = self._writer()
         section = write_request(encoder, request)
-        stream = Stream(stream_id, self._peer.initial_window, self._first_window)
+        stream = new_stream(stream_id, self._peer.initial_window, self._first_window)
         stream.state = _OPEN
         stream.has_head_out = True
         stream.is_to_head = request.method == b"HEAD"
@@ -247,10 +247,12 @@ class H2Connection(Receiving):
             stream.is_tunnel = True
         else:
             stream.out_left = encoder.length
-        priority = response.headers.get(b"priority")
-        if priority is not None:
-            # RFC 9218 section 8: the server knows better where it says something.
-            self._prioritise(stream, parse_priority(priority, stream.urgency << 1 | stream.incremental))
+        block = response.headers.block
+        if block is None or has_priority(block):
+            priority = response.headers.get(b"priority")
+            if priority is not None:
+                # RFC 9218 section 8: the server knows better where it says something.
+                self._prioritise(stream, parse_priority(priority, stream.urgency << 1 | stream.incremental))
         self._send_first(stream, section)
 
     def _send_first(self, stream: Stream, section: bytes) -> None:
@@ -318,11 +320,13 @@ class H2Connection(Receiving):
 
     def _find(self, stream_id: int) -> Stream | None:
         """The stream with that id, None if it is over; `LocalProtocolError` if it never was."""
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            if self._is_idle(stream_id):
-                raise LocalProtocolError("no such stream")
-            return None
+        stream = self._recent
+        if stream is None or stream.id != stream_id:
+            stream = self._recent = self._streams.get(stream_id)
+            if stream is None:
+                if self._is_idle(stream_id):
+                    raise LocalProtocolError("no such stream")
+                return None
         return None if stream.is_dead else stream
 
     # The end of streams and of the connection

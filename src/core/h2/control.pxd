@@ -27,7 +27,7 @@ cdef class Control(Sending):
 
     @cython.locals(piece=bytes)
     cdef bytes _payload(self, Py_ssize_t start, Py_ssize_t end)
-    @cython.locals(p="const unsigned char *")
+    @cython.locals(p="const unsigned char *", value="long long")
     cdef long long _number(self, Py_ssize_t start) except -1
     cdef bint _is_idle(self, long long stream_id) except -1
     cdef _wait(self, event)

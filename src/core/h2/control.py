@@ -50,7 +50,8 @@ class Control(Sending):
     def _number(self, start: int) -> int:
         """32 bits of a payload."""
         p = self._buffer.p
-        return p[start] << 24 | p[start + 1] << 16 | p[start + 2] << 8 | p[start + 3]
+        value = p[start]
+        return value << 24 | p[start + 1] << 16 | p[start + 2] << 8 | p[start + 3]
 
     def _is_idle(self, stream_id: int) -> bool:
         """Was the stream never opened? Only clients open any: with odd ids (section 5.1.1)."""
@@ -195,6 +196,8 @@ class Control(Sending):
             for stream in self._streams.values():
                 stream.incoming -= excess
                 stream.size -= excess
+                # What was too little to be told of is enough now.
+                self._credit_stream(stream, 0)
 
     def _read_window_update(self, start: int) -> HTTPEvent | None:
         """WINDOW_UPDATE (section 6.9)."""

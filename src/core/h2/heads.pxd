@@ -8,7 +8,7 @@ from .head cimport Head
 from .messages cimport read_request, read_response, read_trailers
 from .priority cimport parse_priority
 from .states cimport move
-from .stream cimport Stream
+from .stream cimport Stream, new_stream
 
 cdef int _CLOSED, _HALF_CLOSED_REMOTE, _OPEN, _RECEIVE_HEADERS
 cdef int DATA, DEFAULT_PRIORITY, END_HEADERS, END_STREAM, FORBIDDEN, PADDED, WITH_PRIORITY

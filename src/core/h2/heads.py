@@ -18,7 +18,7 @@ from .messages import read_request, read_response, read_trailers
 from .priority import DEFAULT_PRIORITY, parse_priority
 from .settings import DEFAULT_TABLE_SIZE
 from .states import FORBIDDEN, Input, State, move
-from .stream import Stream
+from .stream import Stream, new_stream
 
 _OPEN, _HALF_CLOSED_REMOTE, _CLOSED = int(State.OPEN), int(State.HALF_CLOSED_REMOTE), int(State.CLOSED)
 _RECEIVE_HEADERS = int(Input.RECEIVE_HEADERS)
@@ -157,7 +157,7 @@ class Heads(Control):
             # Section 6.8: the client knows, or is going to, that nobody looks at it.
             self._remember_reset(stream_id)
             return None
-        stream = Stream(stream_id, self._peer.initial_window, self._first_window)
+        stream = new_stream(stream_id, self._peer.initial_window, self._first_window)
         stream.state = _OPEN
         if len(self._streams) >= self._max_streams:
             # Section 5.1.2

@@ -11,6 +11,8 @@ cdef int _LEVELS
 
 @cython.locals(common=object, said=int, at=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, text=bytes, name=bytes)
 cpdef int parse_priority(bytes value, int priority) except -1
+@cython.locals(p="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t)
+cpdef bint has_priority(bytes block) except -1
 cdef Py_ssize_t _skip_spaces(const unsigned char *p, Py_ssize_t at, Py_ssize_t end) noexcept
 cdef Py_ssize_t _skip_blanks(const unsigned char *p, Py_ssize_t at, Py_ssize_t end) noexcept
 cdef Py_ssize_t _skip_key(const unsigned char *p, Py_ssize_t at, Py_ssize_t end) except -2
@@ -34,7 +36,7 @@ cdef class Schedule:
 
     @cython.locals(level=Level, urgency=int, in_turn=list, at=Py_ssize_t, other=Stream)
     cpdef add(self, Stream stream)
-    @cython.locals(level=Level, urgency=int)
+    @cython.locals(level=Level, urgency=int, streams=list)
     cpdef remove(self, Stream stream)
     @cython.locals(level=Level, urgency=int)
     cpdef Stream first(self)

@@ -68,6 +68,20 @@ def parse_priority(value: bytes, priority: int) -> int:
         at = _skip_blanks(value, at + 1, end)
 
 
+def has_priority(block: bytes) -> bool:
+    """Is there (most likely) a Priority field in a block of fields (`http/headers.py`)? Mostly there is none."""
+    p = block
+    size = len(block)
+    at = 0
+    while at + 9 < size:
+        if p[at] == 112 and p[at + 1] == 114 and p[at + 7] == 121 and p[at + 8] == 58:
+            return True
+        while at < size and p[at] != 10:
+            at += 1
+        at += 1
+    return False
+
+
 def _skip_spaces(p: bytes, at: int, end: int) -> int:
     """Past spaces."""
     while at < end and p[at] == 32:
@@ -214,7 +228,11 @@ class Schedule:
         urgency = stream.urgency
         level = self._levels[urgency]
         assert level is not None
-        (level.shared if stream.incremental else level.in_turn).remove(stream)
+        streams = level.shared if stream.incremental else level.in_turn
+        if len(streams) == 1:
+            streams.pop()
+        else:
+            streams.remove(stream)
         if not level.in_turn and not level.shared:
             self.ready &= ~(1 << urgency)
         stream.is_ready = False

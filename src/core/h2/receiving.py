@@ -103,10 +103,15 @@ class Receiving(Heads):
     def _stop(self, code: int) -> None:
         """The connection is over: GOAWAY, and nothing else is sent or listened to."""
         self._buffer.clear()
+        self._frame.begun = False
+        self._in_data = False
+        self._data_stream = None
         self._section = None
+        self._section_id = 0
         self._waiting = None
         self._schedule = None
         self._streams.clear()
+        self._recent = None
         self.queued_total = 0
         self._queue(self._frames.goaway(min(self._last, self._last_served) if self._is_server else 0, code))
 
@@ -217,7 +222,8 @@ class Receiving(Heads):
                 data.data = piece
                 data.stream_id = frame.stream_id
                 return data
-            return None
+            if self._data_left or not self._in_data:
+                return None
         size = min(self._pad_left, buffer.end - buffer.start)
         buffer.start += size
         self._pad_left -= size

@@ -29,6 +29,7 @@ cdef class Sending(HTTPConnection):
     cdef Windows _windows
     cdef long long _first_window
     cdef dict _streams
+    cdef Stream _recent
     cdef Schedule _schedule
     cdef list _out
     cdef Py_ssize_t _owed

@@ -55,7 +55,7 @@ class Sending(HTTPConnection):
 
     __slots__ = (
         "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_limits", "_out", "_owed", "_peer",
-        "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now", "queued_total",
+        "_recent", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now", "queued_total",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
@@ -73,6 +73,8 @@ class Sending(HTTPConnection):
         # Until the peer has acknowledged our SETTINGS it may go by the default (RFC 9113 section 6.5.3).
         self._first_window = max(DEFAULT_WINDOW, self._limits.h2_stream_window)
         self._streams: dict[int, Stream] = {}
+        # The one that the caller has named last: most calls come in a row.
+        self._recent: Stream | None = None
         self._schedule: Schedule | None = None
         self._out: list[bytes] | None = None
         self._owed = 0
@@ -227,6 +229,8 @@ class Sending(HTTPConnection):
         """Forget a stream."""
         stream.state = _CLOSED
         self._streams.pop(stream.id, None)
+        if self._recent is stream:
+            self._recent = None
         if stream.is_ready:
             assert self._schedule is not None
             self._schedule.remove(stream)

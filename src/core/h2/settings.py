@@ -60,7 +60,8 @@ class Settings:
             self.max_streams = MAX_WINDOW
         p = payload
         for at in range(0, size, 6):
-            value = p[at + 2] << 24 | p[at + 3] << 16 | p[at + 4] << 8 | p[at + 5]
+            value = p[at + 2]
+            value = value << 24 | p[at + 3] << 16 | p[at + 4] << 8 | p[at + 5]
             self._set(p[at] << 8 | p[at + 1], value, from_server)
         if first and self.no_priorities < 0:
             self.no_priorities = 0

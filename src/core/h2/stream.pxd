@@ -5,11 +5,12 @@ from .windows cimport Windows
 
 cdef int _IDLE, _COMPACT
 cdef int DEFAULT_PRIORITY
+cdef long long _UNKNOWN
 
 
 @cython.final
 cdef class Stream(Windows):
-    cdef readonly long long id
+    cdef public long long id
     cdef public int state
     cdef public bint has_head_in
     cdef public long long in_left
@@ -39,3 +40,7 @@ cdef class Stream(Windows):
     cpdef take(self, Py_ssize_t size, list out)
     @cython.locals(dropped=Py_ssize_t)
     cpdef Py_ssize_t drop(self) except -1
+
+
+@cython.locals(stream=Stream)
+cpdef Stream new_stream(long long stream_id, long long outgoing, long long incoming)
