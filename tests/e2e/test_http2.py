@@ -428,7 +428,11 @@ class TestStop:
 
     @pytest.mark.parametrize("adapter", ADAPTERS)
     def test_under_load(self, serve: Start, web: Nginx, adapter: str) -> None:
-        """Every request that was begun is answered. What h2load had not begun when GOAWAY came it counts as an error."""
+        """No request is answered with an error, none is waited for in vain.
+
+        h2load does not connect again: when GOAWAY comes it counts as errors what it has not sent, as well as up to 16
+        requests of each connection that it has counted as started but not sent yet. `test_http2_streams.py` is exact.
+        """
         gate = serve(web.port, adapter=adapter)
         outcome: list[str] = []
 
@@ -447,5 +451,7 @@ class TestStop:
         good = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", said)
         assert started is not None
         assert good is not None
-        assert int(started[1]) == int(good[1]) > 50
+        assert int(good[1]) > 50
+        assert int(started[1]) - int(good[1]) <= 4 * 16
+        assert "0 timeout" in said
         assert "Traceback" not in gate.output()

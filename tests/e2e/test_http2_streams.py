@@ -254,6 +254,39 @@ class TestStop:
         assert [(frame.code, frame.last_stream) for frame in last] == [(h2.NO_ERROR, 3)]
         assert gate.process.wait(10) == 0
 
+    @pytest.mark.parametrize("adapter", ADAPTERS)
+    def test_every_request_under_load_is_answered(self, serve: Start, app: int, adapter: str) -> None:
+        """Sixteen at a time until GOAWAY comes: all that were sent are answered, none is above the last identifier."""
+        gate = serve(app, adapter=adapter)
+        answers: dict[int, bytes] = {}
+        with h2.Client(gate.port, ca=gate.ca, timeout=20) as client:
+            client.start()
+            streams = itertools.count(1, 2)
+            sent = ended = going = 0
+            begin, told = time.monotonic(), False
+            while True:
+                while not going and sent - ended < 16:
+                    client.send(h2.get(next(streams), b"/status/200"))
+                    sent += 1
+                if not told and time.monotonic() > begin + 0.5:
+                    gate.process.send_signal(signal.SIGTERM)
+                    told = True
+                try:
+                    frame = client.receive()
+                except h2.Closed:
+                    break
+                assert frame.kind != h2.RST_STREAM
+                if frame.kind == h2.HEADERS:
+                    answers[frame.stream] = dict(client.fields(frame))[b":status"]
+                if frame.kind == h2.GOAWAY:
+                    going = frame.last_stream
+                ended += frame.ends_stream
+        assert sent > 16
+        assert answers == dict.fromkeys(range(1, 2 * sent, 2), b"200")
+        assert ended == sent
+        assert going == 2 * sent - 1
+        assert gate.process.wait(10) == 0
+
     def test_idle_connections_do_not_delay_it(self, gate: Lockgate) -> None:
         with h2.Client(gate.port, ca=gate.ca) as client:
             client.start()
