@@ -352,8 +352,9 @@ class TestHttpx:
         assert {answer.http_version for answer in answers} == {"HTTP/2"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
+    """For one test: while playwright runs, no other event loop can be run in this thread."""
     quiet = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
              "--disable-background-networking", "--disable-component-update"]  # fmt: skip
     with sync_playwright() as playwright:
