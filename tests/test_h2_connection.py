@@ -858,7 +858,7 @@ def test_what_nobody_passes_on_any_more_is_credited_at_once() -> None:
 
 
 def test_a_complete_stream_can_still_be_acknowledged() -> None:
-    peer = client(limits=Limits(h2_connection_window=65535))
+    peer = client(limits=Limits(h2_connection_window=65535, h2_max_streams=1))
     peer.feed(headers(1, OK, END_HEADERS), data(1, bytes(16384)) * 2, data(1, b"", END_STREAM))
     assert peer.connection.stream_count == 0
     assert peer.connection.data_to_send() == b""

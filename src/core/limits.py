@@ -64,7 +64,8 @@ class Limits:
     h2_stream_window: int = 65536
     """Bytes of one message's body that the peer may send before we have passed them on."""
     h2_connection_window: int = 1048576
-    """The same for all messages together: what one connection can make us keep."""
+    """The same for all messages together: what one client's connection can make us keep. A server's connection, which many
+    clients share, gets `h2_max_streams` times `h2_stream_window` if that is more."""
     h2_settings_timeout: float = 10.0
     """From our SETTINGS to their acknowledgement."""
     h2_max_resets: int = 100

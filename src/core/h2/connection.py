@@ -332,7 +332,12 @@ class H2Connection(Receiving):
     # The end of streams and of the connection
 
     def reset(self, stream_id: int, code: int = CANCEL) -> None:
-        """End a stream with RST_STREAM (RFC 9113 section 6.4). No event follows for it."""
+        """End a stream with RST_STREAM (RFC 9113 section 6.4). No event follows for it.
+
+        Of an id that `open_stream` gave and that no request was sent with, the peer knows nothing, and is told nothing.
+        """
+        if not self._is_server and self._last < stream_id < self._next_id:
+            return
         waiting = self._waiting
         if waiting:
             self._waiting = [event for event in waiting if event.stream_id != stream_id]

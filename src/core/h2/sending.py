@@ -31,7 +31,7 @@ from .frames import (
 )
 from .messages import write_trailers
 from .priority import Schedule
-from .settings import DEFAULT_TABLE_SIZE, DEFAULT_WINDOW, Settings
+from .settings import DEFAULT_TABLE_SIZE, DEFAULT_WINDOW, MAX_WINDOW, Settings
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
 from .windows import Windows
@@ -69,7 +69,12 @@ class Sending(HTTPConnection):
         self._budgets = Budgets(self._limits)
         self._frames = FrameWriter()
         self._encoder: HeaderEncoder | None = None
-        self._windows = Windows(DEFAULT_WINDOW, max(DEFAULT_WINDOW, self._limits.h2_connection_window))
+        window = max(DEFAULT_WINDOW, self._limits.h2_connection_window)
+        if not self._is_server:
+            # The streams of a server's connection belong to many clients: those who do not read must not use up the
+            # window of the others. So it never runs out before the windows of the streams do.
+            window = min(max(window, self._limits.h2_max_streams * self._limits.h2_stream_window), MAX_WINDOW)
+        self._windows = Windows(DEFAULT_WINDOW, window)
         # Until the peer has acknowledged our SETTINGS it may go by the default (RFC 9113 section 6.5.3).
         self._first_window = max(DEFAULT_WINDOW, self._limits.h2_stream_window)
         self._streams: dict[int, Stream] = {}

@@ -83,7 +83,8 @@ class ClientStream(Stream):
             waited = self.streams.hub.now - self._held_since
             self._body_since += waited
             self._body_last += waited
-        Stream.release(self)
+            Stream.release(self)
+            self.streams.check_by(self.deadline())  # while it was held there was none
 
     def go_on(self) -> None:
         """The answer has made a tunnel of this stream."""
@@ -298,6 +299,7 @@ class ClientStreams(Streams):
                     self.by_id.pop(stream.id, None)
                     self.client.log_later(stream.relay)
                     stream.relay = None
+                    stream.drop_waiting()
             self._answered = left or None
             if left:
                 self.check_by(self.hub.now + self.hub.bounds.write_timeout)

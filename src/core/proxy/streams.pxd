@@ -30,6 +30,7 @@ cdef class Stream(Side):
     @cython.locals(waiting=list)
     cpdef deliver(self)
     cpdef pass_on(self, Event event)
+    cpdef drop_waiting(self)
     @cython.locals(streams=Streams, h2=H2Connection, data=Data, end=EndOfMessage)
     cpdef bint send(self, Event event) except -1
     cpdef hold_other(self)

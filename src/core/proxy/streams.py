@@ -93,6 +93,12 @@ class Stream(Side):
     def pass_on(self, event: Any) -> None:
         """Give an event to the relay, and its credit back."""
 
+    def drop_waiting(self) -> None:
+        """The stream is over and nobody wants what waits: its credit goes back to the connection."""
+        if self._waiting is not None:
+            self._waiting = None
+            self.streams.h2.reset(self.id)
+
     def send(self, event: Any) -> bool:
         """Send a part of the message. LocalProtocolError if HTTP cannot say it."""
         streams = self.streams

@@ -29,7 +29,7 @@ cdef class ServerStream(Stream):
     cpdef receive(self, Event event)
     @cython.locals(relay=Relay, size=Py_ssize_t, data=Data)
     cpdef pass_on(self, Event event)
-    @cython.locals(relay=Relay)
+    @cython.locals(relay=Relay, waiting=list)
     cpdef failed(self, str end, str detail, bint untouched)
     cpdef bint is_responding(self) except -1
     @cython.locals(relay=Relay, bounds=Bounds)

@@ -63,7 +63,8 @@ class ServerStream(Stream):
         """Go on; the time that we did not want to read does not count against the server."""
         if self.held:
             self._read_at = self.streams.hub.now
-        Stream.release(self)
+            Stream.release(self)
+            self.streams.check_by(self.deadline())  # while it was held there was none
 
     def finished(self, request_ended: bool) -> None:
         """The answer is complete. A request that is not is cut off: nobody is interested any more."""
@@ -97,6 +98,7 @@ class ServerStream(Stream):
         self._read_at = self.streams.hub.now
         if not self._responding and type(event) is Response:
             self._responding = True
+            self.streams.check_by(self.deadline())  # the first one, if the request goes on
         Stream.receive(self, event)
 
     def pass_on(self, event: Any) -> None:
@@ -118,11 +120,22 @@ class ServerStream(Stream):
             relay.interim(event)
 
     def failed(self, end: str, detail: str, untouched: bool) -> None:
-        """There will be no answer. `untouched`: the server has not looked at the request."""
+        """There will be no answer. `untouched`: the server has not looked at the request.
+
+        Unless all of it is here, and only the client has not taken it yet (RFC 9113 section 8.1): then it is passed on now,
+        which is no more than the window of a stream.
+        """
         relay = self.relay
+        waiting = self._waiting
+        self._waiting = None
+        if relay is None:
+            return
+        if waiting is not None and type(waiting[len(waiting) - 1]) is EndOfMessage and not relay.tunnel:
+            for event in waiting:
+                self.pass_on(event)
+            return
         self.relay = None
-        if relay is not None:
-            relay.upstream_failed(end, detail, self._read_at != NEVER and not untouched, not untouched)
+        relay.upstream_failed(end, detail, self._read_at != NEVER and not untouched, not untouched)
 
     def hold_other(self) -> None:
         """The server takes too little: the client has to wait."""
@@ -235,8 +248,8 @@ class ServerStreams(Streams):
         """The server broke HTTP/2; the GOAWAY is queued."""
         self.upstream.group.forget(self.upstream)
         gone = self.channel.eof or (self.channel.tls is not None and self.channel.tls.closed_by_peer)
-        self.channel.close()
         self.fail_all("upstream_gone" if gone else "upstream_bad", str(error))
+        self.channel.close()
 
     def fail_all(self, end: str, detail: str) -> None:
         """No request will be answered any more."""
