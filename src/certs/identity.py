@@ -14,9 +14,13 @@ def load_identity(
 ) -> Identity:
     """The identity of a certificate chain and its private key, PEM files, for the names in the certificate.
 
-    `default`: it is shown to clients that ask for a name nobody has. Raises `CertificateError`, whose message names file,
+    `default`: it is shown to clients that ask for a name nobody has. `options`: None for the safe defaults, with HTTP/2 offered
+    (on a `Listener` with `http2=False` HTTP/1.1 only). Raises `CertificateError`, whose message names file,
     fault and remedy.
     """
     certificate = load_certificate(cert_path, key_path)
-    context = server_context([(certificate.chain_pem, certificate.key_pem)], options=options)
-    return Identity(certificate.names, context, default)
+    pair = (certificate.chain_pem, certificate.key_pem)
+    if options is not None:
+        return Identity(certificate.names, server_context([pair], options=options), default)
+    both = server_context([pair], options=TLSOptions(alpn=(b"h2", b"http/1.1")))
+    return Identity(certificate.names, both, default, server_context([pair]))

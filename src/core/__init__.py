@@ -4,7 +4,7 @@ Words
 -----
 layer
     A state machine for one protocol on one connection, with five verbs: `receive_data`, `receive_eof`, `next_event`,
-    `send`, `data_to_send`. TLS, HTTP/1.1 (later HTTP/2) are layers; each knows nothing of the others.
+    `send`, `data_to_send`. TLS, HTTP/1.1 and HTTP/2 are layers; each knows nothing of the others.
 event
     What a layer says has happened (`events.py`); the same objects go into `send`. One vocabulary for all HTTP versions.
 channel
@@ -18,7 +18,7 @@ engine
 
 Reading order
 -------------
-`events`, `errors`, `tls/connection`, `h1/connection`, `proxy/hub`, then `adapters/asyncio`.
+`events`, `errors`, `tls/connection`, `h1/connection`, `h2/connection`, `proxy/hub`, then `adapters/asyncio`.
 
 Nothing in here imports a socket, a clock, a thread, logging, randomness or the environment (`backend.py` reads one
 variable at import); `tests/test_layering.py` sees to it.

@@ -160,7 +160,7 @@ ATTACKS = (
            _after(h2.headers(1, POST, end=False), lambda: itertools.repeat(h2.data(1)))),
     Attack("DATA of padding only", "CVE-2019-9518",
            _after(h2.headers(1, POST, end=False), lambda: itertools.repeat(h2.data(1, padding=0)))),
-    Attack("DATA of one byte", "-", _tiny_data, codes=(*CALM, h2.FLOW_CONTROL_ERROR)),
+    Attack("DATA of one byte", "-", _tiny_data, codes=()),
     Attack("PRIORITY flood", "CVE-2019-9513", _each_stream(h2.priority)),
     Attack("PRIORITY_UPDATE flood", "CVE-2019-9513", _each_stream(lambda stream: h2.priority_update(stream, b"u=1"))),
     Attack("WINDOW_UPDATE flood", "CVE-2019-9517", _forever(h2.window_update(0, 1))),

@@ -175,16 +175,20 @@ class TestOrder:
         self.assert_first(client, before, 3, 1)
 
     def test_incremental_ones_take_turns(self, client: h2.Client) -> None:
-        client.start((h2.NO_RFC7540_PRIORITIES, 1), (h2.INITIAL_WINDOW_SIZE, 4 * MB), window=64 * MB)
-        client.send(*(h2.get(stream, b"/size/1000000", (b"priority", b"i")) for stream in (1, 3)))
-        open_streams = {1, 3}
-        while open_streams:
-            frame = client.receive()
-            if frame.ends_stream:
-                open_streams.discard(frame.stream)
-        order = [frame.stream for frame in client.frames if frame.kind == h2.DATA and frame.payload]
-        changes = sum(here != there for here, there in itertools.pairwise(order))
-        assert changes > 10, "one was sent after the other"
+        """Frame by frame, once both wait for the window."""
+        client.start((h2.NO_RFC7540_PRIORITIES, 1), (h2.INITIAL_WINDOW_SIZE, MB))
+        client.send(*(h2.get(stream, b"/size/300000", (b"priority", b"i")) for stream in (1, 3)))
+        received = 0
+        while received < h2.WINDOW:
+            received += len(client.until(h2.DATA).payload)
+        time.sleep(0.5)  # what can wait for it waits by then
+        before = len(client.frames)
+        client.send(h2.window_update(0, 2 * MB))
+        order: list[int] = []
+        while len(order) < 8:
+            client.receive()
+            order = [frame.stream for frame in client.frames[before:] if frame.kind == h2.DATA and frame.payload]
+        assert sum(here != there for here, there in itertools.pairwise(order)) >= 5, order
 
     @staticmethod
     def assert_first(client: h2.Client, before: int, first: int, second: int) -> None:
@@ -248,6 +252,39 @@ class TestStop:
         last = [frame for frame in rest if frame.kind == h2.GOAWAY]
         assert statuses == ends == {1, 3}
         assert [(frame.code, frame.last_stream) for frame in last] == [(h2.NO_ERROR, 3)]
+        assert gate.process.wait(10) == 0
+
+    @pytest.mark.parametrize("adapter", ADAPTERS)
+    def test_every_request_under_load_is_answered(self, serve: Start, app: int, adapter: str) -> None:
+        """Sixteen at a time until GOAWAY comes: all that were sent are answered, none is above the last identifier."""
+        gate = serve(app, adapter=adapter)
+        answers: dict[int, bytes] = {}
+        with h2.Client(gate.port, ca=gate.ca, timeout=20) as client:
+            client.start()
+            streams = itertools.count(1, 2)
+            sent = ended = going = 0
+            begin, told = time.monotonic(), False
+            while True:
+                while not going and sent - ended < 16:
+                    client.send(h2.get(next(streams), b"/status/200"))
+                    sent += 1
+                if not told and time.monotonic() > begin + 0.5:
+                    gate.process.send_signal(signal.SIGTERM)
+                    told = True
+                try:
+                    frame = client.receive()
+                except h2.Closed:
+                    break
+                assert frame.kind != h2.RST_STREAM
+                if frame.kind == h2.HEADERS:
+                    answers[frame.stream] = dict(client.fields(frame))[b":status"]
+                if frame.kind == h2.GOAWAY:
+                    going = frame.last_stream
+                ended += frame.ends_stream
+        assert sent > 16
+        assert answers == dict.fromkeys(range(1, 2 * sent, 2), b"200")
+        assert ended == sent
+        assert going == 2 * sent - 1
         assert gate.process.wait(10) == 0
 
     def test_idle_connections_do_not_delay_it(self, gate: Lockgate) -> None:

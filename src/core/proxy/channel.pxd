@@ -3,6 +3,7 @@ cimport cython
 cdef class Channel
 
 from ..commands cimport SendData
+from ..events cimport DataReceived
 from ..http.connection cimport HTTPConnection
 from ..http.grammar cimport cut
 from ..tls.connection cimport TLSConnection
@@ -56,6 +57,7 @@ cdef class Channel(Side):
     cpdef connect_failed(self, double now, str reason)
 
     # For Downstream, Upstream and the hub
+    @cython.locals(received=DataReceived)
     cpdef advance(self)
     cpdef touch(self)
     cpdef hold(self)

@@ -206,8 +206,9 @@ class Channel(Side):
             if event is NEED_DATA or event is PAUSED:
                 break
             if type(event) is DataReceived:
+                received: DataReceived = event
                 if self.http is not None:
-                    self.http.receive_data(event.data)
+                    self.http.receive_data(received.data)
             elif type(event) is ConnectionClosed:
                 self._stream_ended(event.clean)
             else:

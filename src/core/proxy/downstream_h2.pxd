@@ -23,10 +23,11 @@ cdef class ClientStream(Stream):
     cdef double _held_since
     cdef long long _body_bytes
 
+    @cython.locals(data=Data)
     cpdef receive(self, Event event)
     @cython.locals(relay=Relay)
     cpdef bint is_blocked(self) except -1
-    @cython.locals(relay=Relay, size=Py_ssize_t)
+    @cython.locals(relay=Relay, size=Py_ssize_t, data=Data)
     cpdef pass_on(self, Event event)
     @cython.locals(streams=ClientStreams)
     cpdef response_sent(self)
@@ -49,7 +50,7 @@ cdef class ClientStreams(Streams):
     cdef double _settings_by
     cdef double _final_at
 
-    @cython.locals(found=Stream)
+    @cython.locals(found=Stream, data=Data, end=EndOfMessage)
     cpdef on_event(self, Event event)
     @cython.locals(stream=ClientStream, client=ClientChannel, relay=Relay, bounds=Bounds)
     cdef _on_request(self, Request request)

@@ -33,8 +33,9 @@ class ClientStream(Stream):
 
     __slots__ = ("_body_bytes", "_body_last", "_body_since", "_held_since", "answered", "relay")
 
-    def __init__(self, streams: ClientStreams, stream_id: int) -> None:
-        super().__init__(streams, stream_id)
+    def begin(self, streams: Streams, stream_id: int) -> None:
+        """A stream that the client has opened."""
+        Stream.begin(self, streams, stream_id)
         self.relay: Relay | None = None
         self.answered = False
         """The whole answer is queued."""
@@ -47,7 +48,8 @@ class ClientStream(Stream):
     def receive(self, event: Any) -> None:
         """A piece of the request's body, or its end."""
         if type(event) is Data:
-            self._body_bytes += len(event.data)
+            data: Data = event
+            self._body_bytes += len(data.data)
             self._body_last = self.streams.hub.now
         Stream.receive(self, event)
 
@@ -62,8 +64,9 @@ class ClientStream(Stream):
         if relay is None:
             return
         if type(event) is Data:
-            size = len(event.data)
-            relay.request_data(event)
+            data: Data = event
+            size = len(data.data)
+            relay.request_data(data)
             self.streams.h2.acknowledge(self.id, size)
         elif type(event) is EndOfMessage:
             relay.request_end(event)
@@ -192,15 +195,17 @@ class ClientStreams(Streams):
         if kind is Request:
             self._on_request(event)
         elif kind is Data:
-            found: Any = self.by_id.get(event.stream_id)
+            data: Data = event
+            found = self.by_id.get(data.stream_id)
             if found is not None:
-                found.receive(event)
+                found.receive(data)
             else:
-                self.h2.acknowledge(event.stream_id, len(event.data))
+                self.h2.acknowledge(data.stream_id, len(data.data))
         elif kind is EndOfMessage:
-            found = self.by_id.get(event.stream_id)
+            end: EndOfMessage = event
+            found = self.by_id.get(end.stream_id)
             if found is not None:
-                found.receive(event)
+                found.receive(end)
         elif kind is StreamReset:
             self._on_reset(event)
         elif not self.by_id:  # ConnectionClosed, in good order
@@ -211,7 +216,8 @@ class ClientStreams(Streams):
     def _on_request(self, request: Request) -> None:
         self.requests += 1
         self._head_since = NEVER
-        stream = ClientStream(self, request.stream_id)
+        stream = ClientStream.__new__(ClientStream)
+        stream.begin(self, request.stream_id)
         client = self.client
         if not self.by_id:
             client.request_begins(self._idle_since)

@@ -24,6 +24,7 @@ cdef class Stream(Side):
     cdef public Streams streams
     cdef list _waiting
 
+    cpdef begin(self, Streams streams, long long stream_id)
     @cython.locals(waiting=list)
     cpdef receive(self, Event event)
     cpdef bint is_blocked(self) except -1
@@ -31,7 +32,7 @@ cdef class Stream(Side):
     cpdef deliver(self)
     cpdef pass_on(self, Event event)
     cpdef drop_waiting(self)
-    @cython.locals(streams=Streams, h2=H2Connection)
+    @cython.locals(streams=Streams, h2=H2Connection, data=Data, end=EndOfMessage)
     cpdef bint send(self, Event event) except -1
     cpdef hold_other(self)
     cpdef release_other(self)

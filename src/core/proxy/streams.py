@@ -44,6 +44,10 @@ class Stream(Side):
     __slots__ = ("_waiting", "full", "held", "id", "seen_at", "seen_sent", "streams")
 
     def __init__(self, streams: Streams, stream_id: int) -> None:
+        self.begin(streams, stream_id)
+
+    def begin(self, streams: Streams, stream_id: int) -> None:
+        """All of `__init__`, for compiled code, to which the call of a class is dear."""
         self.streams = streams
         self.id = stream_id
         self.held = False
@@ -103,21 +107,24 @@ class Stream(Side):
             self._waiting = None
             self.streams.h2.reset(self.id)
 
-    def send(self, event: Event) -> bool:
+    def send(self, event: Any) -> bool:
         """Send a part of the message. LocalProtocolError if HTTP cannot say it."""
         streams = self.streams
         if streams.channel.phase != OPEN:
             return False
         h2 = streams.h2
-        if type(event) is Data:
-            h2.send_data(self.id, event.data)
+        kind = type(event)
+        if kind is Data:
+            data: Data = event
+            h2.send_data(self.id, data.data)
             if not self.full and h2.queued(self.id) > STREAM_HIGH:
                 self.full = True
                 self.seen_at = streams.hub.now
                 self.seen_sent = h2.taken(self.id)
                 streams.filled(self)
-        elif type(event) is EndOfMessage:
-            h2.send_end(self.id, event.found)
+        elif kind is EndOfMessage:
+            end: EndOfMessage = event
+            h2.send_end(self.id, end.found)
         else:
             h2.send_head(self.id, event)
         streams.channel.touch()

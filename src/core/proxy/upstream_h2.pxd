@@ -2,7 +2,7 @@ cimport cython
 
 cdef class ServerStreams
 
-from ..events cimport Event, StreamReset
+from ..events cimport Data, Event, StreamReset
 from ..h2.connection cimport H2Connection
 from .bounds cimport Bounds
 from .relay cimport Relay
@@ -27,7 +27,7 @@ cdef class ServerStream(Stream):
     @cython.locals(streams=ServerStreams)
     cdef _gone(self, bint cut_off)
     cpdef receive(self, Event event)
-    @cython.locals(relay=Relay, size=Py_ssize_t)
+    @cython.locals(relay=Relay, size=Py_ssize_t, data=Data)
     cpdef pass_on(self, Event event)
     @cython.locals(relay=Relay, waiting=list)
     cpdef failed(self, str end, str detail, bint untouched)
@@ -48,7 +48,7 @@ cdef class ServerStreams(Streams):
     cpdef ready(self)
     cpdef list take_pending(self)
     cpdef forget_pending(self, ServerStream stream)
-    @cython.locals(stream=ServerStream)
+    @cython.locals(stream=ServerStream, data=Data)
     cpdef on_event(self, Event event)
     @cython.locals(stream=ServerStream)
     cpdef fail_all(self, str end, str detail)

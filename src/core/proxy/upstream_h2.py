@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RemoteProtocolError
-from ..events import Data, EndOfMessage, Event, InformationalResponse, Request, Response, StreamReset
+from ..events import ConnectionClosed, Data, EndOfMessage, Event, Response, StreamReset
 from ..h2.connection import H2Connection
 from .phase import OPEN
 from .streams import CANCEL, REFUSED_STREAM, Stream, Streams
@@ -108,8 +108,9 @@ class ServerStream(Stream):
             return
         kind = type(event)
         if kind is Data:
-            size = len(event.data)
-            relay.response_data(event)
+            data: Data = event
+            size = len(data.data)
+            relay.response_data(data)
             self.streams.h2.acknowledge(self.id, size)
         elif kind is EndOfMessage:
             relay.response_end(event)
@@ -232,12 +233,17 @@ class ServerStreams(Streams):
                 else:
                     stream.failed("upstream_bad", event.message, False)
             self.channel.touch()
-        elif isinstance(event, Request | Response | InformationalResponse | Data | EndOfMessage):
+        elif type(event) is Data:
+            data: Data = event
+            stream = self.by_id.get(data.stream_id)
+            if stream is not None:
+                stream.receive(data)
+            else:
+                self.h2.acknowledge(data.stream_id, len(data.data))
+        elif type(event) is not ConnectionClosed:
             stream = self.by_id.get(event.stream_id)
             if stream is not None:
                 stream.receive(event)
-            elif type(event) is Data:
-                self.h2.acknowledge(event.stream_id, len(event.data))
         else:
             self.fail_all("upstream_gone", "closed before it answered")
             self.channel.close()
