@@ -5,11 +5,12 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from support_h2 import data, headers, window_update
+from support_h2 import data, goaway, headers, window_update
 from support_proxy import GET, Recorder, World, head
 from support_proxy_h2 import Client, Server, policy
 from test_proxy_h2_upstream import CANCEL, INTERNAL_ERROR, both, plain
 
+from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.exchange import Exchange
 
@@ -287,3 +288,16 @@ def test_an_answer_before_the_request_was_taken_gives_the_stream_back() -> None:
     server.move()
     assert server.stream(1).reset == CANCEL
     assert not w.servers[0].channel.streams.h2.stream_count  # type: ignore[attr-defined]
+
+
+def test_stopping_while_a_connection_lingers() -> None:
+    """It was told to go after its goodbye, and that raised out of `drain`."""
+    w = World(policy=policy())
+    client, other = Client(w), Client(w)
+    client.raw(goaway(0))
+    assert client.end.how == [Close.HALF]
+    w.proxy.drain(w.now)
+    w.run()
+    other.move()
+    assert other.goaway == [(2**31 - 1, 0)]
+    assert w.proxy.draining

@@ -253,7 +253,7 @@ class Channel(Side):
 
     def flush(self) -> None:
         """Take what the layers have to send, encrypt it, and tell the adapter."""
-        http = self.http
+        http = self.http if self.phase == OPEN else None  # what it says after the goodbye is too late
         tls = self.tls
         data = b""
         if self.multiplexed and http is not None:

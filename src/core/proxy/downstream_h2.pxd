@@ -12,7 +12,7 @@ from .streams cimport Stream, Streams
 
 
 cdef double GRACE, NEVER
-cdef int CANCEL, INTERNAL_ERROR
+cdef int CANCEL, INTERNAL_ERROR, OPEN
 
 
 cdef class ClientStream(Stream):

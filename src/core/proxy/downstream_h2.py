@@ -17,6 +17,7 @@ from ..events import Data, EndOfMessage, InformationalResponse, Request, Respons
 from ..h2.connection import H2Connection
 from .answers import grpc_response, is_grpc, own_response
 from .hooks import Answer
+from .phase import OPEN
 from .relay import Relay
 from .streams import CANCEL, INTERNAL_ERROR, Stream, Streams
 from .timers import NEVER
@@ -334,7 +335,7 @@ class ClientStreams(Streams):
 
     def stop(self) -> None:
         """Take no more requests; close when those that are here are done."""
-        if not self._stopping:
+        if not self._stopping and self.channel.phase == OPEN:
             self._stopping = True
             self._final_at = self.hub.now + GRACE
             self.h2.shutdown()
