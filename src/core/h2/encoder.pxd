@@ -2,6 +2,7 @@ cimport cython
 
 from ..http.grammar cimport cut, find_byte, put
 from .huffman cimport encode_huffman, huffman_size
+from .priority cimport has_priority
 
 cdef int ENTRY_SIZE, FIRST_DYNAMIC, INCREMENTAL, LEAST_ROOM, LINE_ROOM, MOST_KEPT, MOST_REMEMBERED, MOST_TABLE, OVERHEAD, PATH_INDEX, WITHOUT
 cdef long long _NO_LENGTH
@@ -25,6 +26,7 @@ cdef class HeaderEncoder:
     cdef bytearray _out
     cdef Py_ssize_t _end
     cdef public long long length
+    cdef public bint has_priority
 
     @cython.locals(capacity=Py_ssize_t)
     cpdef set_max_size(self, long long size)

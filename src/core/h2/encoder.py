@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from ..http.grammar import cut, find_byte, put
 from .huffman import encode_huffman, huffman_size
+from .priority import has_priority
 from .table import DEFAULT_SIZE, ENTRY_SIZE, FIRST_DYNAMIC, STATIC_FIELDS
 
 MOST_TABLE = DEFAULT_SIZE
@@ -57,12 +58,12 @@ class HeaderEncoder:
     """The sending side of HPACK on one connection. `begin()`, then `line` and `block`, then `take()` for each section.
 
     `length`: the bytes of body that the last head announced (0 where there can be none), -1 if it left that open. Set by
-    `messages.py`.
+    `messages.py`. `has_priority`: there is (most likely) a Priority field in the last block.
     """
 
     __slots__ = (
         "_authority", "_authority_line", "_capacity", "_end", "_entries", "_first", "_inserted", "_lines", "_names", "_out",
-        "_remembered", "_remembered_size", "_size", "_smallest", "length",
+        "_remembered", "_remembered_size", "_size", "_smallest", "has_priority", "length",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -83,6 +84,7 @@ class HeaderEncoder:
         self._out = bytearray()
         self._end = 0
         self.length = _NO_LENGTH
+        self.has_priority = False
 
     def set_max_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. The next section begins with what follows from it (RFC 7541 section 4.2)."""
@@ -127,7 +129,9 @@ class HeaderEncoder:
                 size = len(made)
                 self._make_room(size)
                 self._end = put(self._out, self._end, made, 0, size)
+                self.has_priority = False
                 return
+        self.has_priority = has_priority(block)
         p = block
         begin = self._end
         inserted = self._inserted
@@ -136,7 +140,7 @@ class HeaderEncoder:
             end = find_byte(p, 10, start, size) + 1
             self.line(cut(p, start, end))
             start = end
-        if inserted == self._inserted:
+        if inserted == self._inserted and not self.has_priority:
             self._remember(block, begin)
 
     def _remember(self, block: bytes, begin: int) -> None:
