@@ -8,7 +8,7 @@ from typing import Any
 
 import hpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support_h1 import load, raw
 from support_h2_fields import Fields, decoded, fields_of, integer, literal, section
@@ -302,6 +302,92 @@ def test_we_encode_and_hpack_decodes(sections: list[tuple[int | None, int | None
         assert encoder.table_size() == decoder.header_table._current_size
         assert all(field.indexable == (field[0] not in SECRETS) for field in found)
         assert sorted(fields_of(decoded(data, ours))) == expected([*PSEUDO, *fields])
+
+
+# What is remembered
+
+POOL = st.lists(FIELDS, min_size=1, max_size=3)
+TURNS = st.lists(st.tuples(st.integers(0, 2), SIZES), max_size=12)
+STEADY = [(b"content-length", b"5"), (b"cookie", b"a=b"), (b"etag", b"x"), (b"x-a", b"1")]
+
+
+@given(POOL, TURNS)
+@example([STEADY, [(b"x-b", b"2")]], [(0, None), (0, None), (0, None), (1, None), (0, None), (0, 0), (0, None)])
+def test_a_block_as_its_lines(pool: list[Fields], turns: list[tuple[int, int | None]]) -> None:
+    """What was made of a block before comes out as what is made of its lines each time."""
+    remembers, anew = HeaderEncoder(), HeaderEncoder()
+    for choice, size in turns:
+        lines = [line(*field) for field in pool[choice % len(pool)]]
+        for encoder in (remembers, anew):
+            if size is not None:
+                encoder.set_max_size(size)
+            encoder.begin()
+        remembers.block(b"".join(lines))
+        for each in lines:
+            anew.line(each)
+        assert remembers.has_priority is any(each.startswith(b"priority:") for each in lines)
+        assert remembers.take() == anew.take()
+
+
+def all_of(head: Head) -> list[object]:
+    """Whatever a head says that somebody may read."""
+    found: list[object] = [
+        head.method, head.path, head.authority, head.scheme, head.protocol, head.status, head.fault, head.too_large,
+        head.room, head.pseudo,
+    ]  # fmt: skip
+    if head.is_sound():
+        found += [head.lines, head.hosts, head.lengths, head.expects, head.cookies, head.te, head.priority]
+        found.append(head.block(False, False))
+        found += [head.block(bool(head.lengths), te) for te in (True, True, False)]
+    return found
+
+
+HEADS: list[Fields] = [
+    [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.example"), (b":path", b"/x")],
+    [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.example"), (b":path", b"/" + b"y" * 60)],
+    [(b":method", b"GET"), (b":method", b"GET"), (b":authority", b"a.example"), (b":path", b"/x")],
+    [(b":method", b"CONNECT"), *PSEUDO[1:], (b":scheme", b"https"), (b":protocol", b"websocket")],
+    [(b":status", b"200")],
+    [(b"x-a", b"1"), (b":status", b"200")],
+]
+
+
+@given(
+    POOL,
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), SIZES, st.booleans()), max_size=12),
+    st.sampled_from([200, ROOMY]),
+)
+@example([STEADY, []], [(0, 0, None, False)] * 3 + [(1, 0, None, False), (0, 1, None, False)] * 2, 300)
+@example([STEADY], [(3, 0, None, False)] * 3, ROOMY)
+@example([STEADY], [(0, 0, None, True)] * 3, ROOMY)
+def test_a_tail_as_its_fields(pool: list[Fields], turns: list[tuple[int, int, int | None, bool]], limit: int) -> None:
+    """A tail that came before says what it says when it is read anew: a table that gets the size that it has forgets."""
+    encoder = hpack.Encoder()
+    remembers, anew = HeaderDecoder(4096, limit, 8), HeaderDecoder(4096, limit, 8)
+    head, other = Head(), Head()
+    capacity = 4096
+    for begin, choice, size, is_fresh in turns:
+        forget = integer(32, 5, capacity)
+        if size is not None:
+            capacity = encoder.header_table_size = size
+        if is_fresh and size is None:  # every field is a literal again, and becomes an entry once more
+            encoder = hpack.Encoder()
+            encoder.header_table_size = capacity
+        data = encoder.encode([
+            hpack.NeverIndexedHeaderTuple(name, value) if name in SECRETS else (name, value)
+            for name, value in [*HEADS[begin], *pool[choice % len(pool)]]
+        ])  # fmt: skip
+        head.reset()
+        other.reset()
+        try:
+            anew.decode(forget + data, other)
+        except RemoteProtocolError:  # an encoder that has begun anew may mean entries that are others here
+            with pytest.raises(RemoteProtocolError):
+                remembers.decode(data, head)
+            return
+        remembers.decode(data, head)
+        assert remembers.table_size() == anew.table_size()
+        assert all_of(head) == all_of(other)
 
 
 def stricter(data: bytes) -> bool:

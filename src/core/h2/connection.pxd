@@ -11,7 +11,7 @@ from .messages cimport (
     write_response,
     write_trailers,
 )
-from .priority cimport has_priority, parse_priority
+from .priority cimport parse_priority
 from .receiving cimport Receiving
 from .states cimport move
 from .stream cimport Stream, new_stream
@@ -33,6 +33,7 @@ cdef class H2Connection(Receiving):
     cpdef bint can_open(self) except -1
     @cython.locals(stream=Stream)
     cpdef bint is_done(self) except -1
+    @cython.locals(stream=Stream)
     cpdef Py_ssize_t queued(self, long long stream_id) except -1
     @cython.locals(stream=Stream)
     cpdef long long taken(self, long long stream_id) except -1
@@ -51,7 +52,7 @@ cdef class H2Connection(Receiving):
     cpdef send_head(self, long long stream_id, Event event)
     @cython.locals(stream=Stream, section=bytes, encoder=HeaderEncoder, protocol=bytes)
     cdef _send_request(self, long long stream_id, Request request)
-    @cython.locals(section=bytes, encoder=HeaderEncoder, block=bytes, priority=bytes)
+    @cython.locals(section=bytes, encoder=HeaderEncoder, priority=bytes)
     cdef _send_response(self, Stream stream, Response response)
     @cython.locals(ended=bint)
     cdef _send_first(self, Stream stream, bytes section)

@@ -36,7 +36,7 @@ from .encoder import HeaderEncoder
 from .frames import CANCEL, DATA, END_STREAM, LARGEST_STREAM_ID, NO_ERROR, PREFACE, WINDOW_UPDATE
 from .messages import connect_protocol as protocol_of
 from .messages import expected_accept, write_informational, write_request, write_response, write_trailers
-from .priority import has_priority, parse_priority
+from .priority import parse_priority
 from .receiving import Receiving
 from .settings import DEFAULT_WINDOW, announced
 from .states import FORBIDDEN, Input, State, move
@@ -125,12 +125,12 @@ class H2Connection(Receiving):
 
     def queued(self, stream_id: int) -> int:
         """How many bytes of a body wait in a stream; 0 if it is over."""
-        stream = self._streams.get(stream_id)
+        stream = self._look(stream_id)
         return 0 if stream is None else stream.queued
 
     def taken(self, stream_id: int) -> int:
         """How many bytes of a body were handed out so far; 0 if the stream is over."""
-        stream = self._streams.get(stream_id)
+        stream = self._look(stream_id)
         return 0 if stream is None else stream.taken
 
     # Receiving
@@ -148,7 +148,7 @@ class H2Connection(Receiving):
 
     def acknowledge(self, stream_id: int, size: int) -> None:
         """So many bytes of the stream's `Data` have been passed on: the peer may send as many again."""
-        stream = self._streams.get(stream_id)
+        stream = self._look(stream_id)
         if stream is not None:
             size = min(size, stream.unread)
             stream.unread -= size
@@ -236,7 +236,7 @@ class H2Connection(Receiving):
             stream.offered = protocol
             stream.accept = expected_accept(request)
         self._last = stream_id
-        self._streams[stream_id] = stream
+        self._streams[stream_id] = self._recent = stream
         self._send_first(stream, section)
 
     def _send_response(self, stream: Stream, response: Response) -> None:
@@ -247,8 +247,7 @@ class H2Connection(Receiving):
             stream.is_tunnel = True
         else:
             stream.out_left = encoder.length
-        block = response.headers.block
-        if block is None or has_priority(block):
+        if encoder.has_priority:
             priority = response.headers.get(b"priority")
             if priority is not None:
                 # RFC 9218 section 8: the server knows better where it says something.
@@ -320,13 +319,11 @@ class H2Connection(Receiving):
 
     def _find(self, stream_id: int) -> Stream | None:
         """The stream with that id, None if it is over; `LocalProtocolError` if it never was."""
-        stream = self._recent
-        if stream is None or stream.id != stream_id:
-            stream = self._recent = self._streams.get(stream_id)
-            if stream is None:
-                if self._is_idle(stream_id):
-                    raise LocalProtocolError("no such stream")
-                return None
+        stream = self._look(stream_id)
+        if stream is None:
+            if self._is_idle(stream_id):
+                raise LocalProtocolError("no such stream")
+            return None
         return None if stream.is_dead else stream
 
     # The end of streams and of the connection
@@ -338,9 +335,7 @@ class H2Connection(Receiving):
         """
         if not self._is_server and self._last < stream_id < self._next_id:
             return
-        waiting = self._waiting
-        if waiting:
-            self._waiting = [event for event in waiting if event.stream_id != stream_id]
+        self._forget_waiting(stream_id)
         stream = self._find(stream_id)
         if stream is not None:
             self._reset(stream, code)

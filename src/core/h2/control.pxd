@@ -23,6 +23,7 @@ cdef class Control(Sending):
     cdef FrameReader _frame
     cdef bint _settings_seen
     cdef long long _last
+    cdef object _first_waiting
     cdef list _waiting
 
     @cython.locals(piece=bytes)
@@ -31,6 +32,8 @@ cdef class Control(Sending):
     cdef long long _number(self, Py_ssize_t start) except -1
     cdef bint _is_idle(self, long long stream_id) except -1
     cdef _wait(self, event)
+    @cython.locals(kept=list)
+    cdef _forget_waiting(self, long long stream_id)
 
     # The end of streams
     cdef StreamReset _fail_stream(self, Stream stream, fault, message)

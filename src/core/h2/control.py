@@ -27,7 +27,8 @@ class Control(Sending):
     """Base of `Receiving`. `settings_acknowledged`, `peer_going`, `pings_answered`: see `H2Connection`."""
 
     __slots__ = (
-        "_buffer", "_frame", "_last", "_settings_seen", "_waiting", "peer_going", "pings_answered", "settings_acknowledged",
+        "_buffer", "_first_waiting", "_frame", "_last", "_settings_seen", "_waiting", "peer_going", "pings_answered",
+        "settings_acknowledged",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
@@ -40,7 +41,8 @@ class Control(Sending):
         self._settings_seen = False
         # The highest id of a stream that the client has opened.
         self._last = 0
-        # Events that are to be handed out before anything else is read.
+        # Events that are to be handed out before anything else is read: mostly one at a time.
+        self._first_waiting: EndOfMessage | StreamReset | None = None
         self._waiting: list[EndOfMessage | StreamReset] | None = None
 
     def _payload(self, start: int, end: int) -> bytes:
@@ -59,10 +61,20 @@ class Control(Sending):
 
     def _wait(self, event: EndOfMessage | StreamReset) -> None:
         """Hand this event out next, or after those that wait already."""
-        if self._waiting is None:
+        if self._first_waiting is None:
+            self._first_waiting = event
+        elif self._waiting is None:
             self._waiting = [event]
         else:
             self._waiting.append(event)
+
+    def _forget_waiting(self, stream_id: int) -> None:
+        """Hand out no event of that stream that waits."""
+        first = self._first_waiting
+        if first is not None:
+            kept = [event for event in [first, *(self._waiting or [])] if event.stream_id != stream_id]
+            self._first_waiting = kept.pop(0) if kept else None
+            self._waiting = kept
 
     # The end of streams
 
@@ -122,7 +134,7 @@ class Control(Sending):
         stream_id = self._frame.stream_id
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "RST_STREAM on a stream that is not open")
-        stream = self._streams.get(stream_id)
+        stream = self._look(stream_id)
         self._count_reset()
         if stream is None:
             self._budgets.control(self.now)
@@ -212,7 +224,7 @@ class Control(Sending):
             return None
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "WINDOW_UPDATE on a stream that is not open")
-        stream = self._streams.get(stream_id)
+        stream = self._look(stream_id)
         if stream is None or (stream.is_dead and increment == 0):
             return None
         if increment == 0:
@@ -259,7 +271,7 @@ class Control(Sending):
         """A fault of a stream, which may be in any state. One that was never opened cannot be reset (section 6.4)."""
         if self._is_idle(stream_id):
             raise RemoteProtocolError(fault, message)
-        stream = self._streams.get(stream_id)
+        stream = self._look(stream_id)
         if stream is not None and not stream.is_dead:
             return self._fail_stream(stream, fault, message)
         return None
@@ -272,7 +284,7 @@ class Control(Sending):
         stream_id = self._number(start) & 0x7FFFFFFF
         if stream_id == 0 or stream_id & 1 == 0:
             raise RemoteProtocolError(Fault.PROTOCOL, "PRIORITY_UPDATE for what is no request")
-        stream = self._streams.get(stream_id)
+        stream = self._look(stream_id)
         if stream is not None:
             self._prioritise(stream, parse_priority(self._payload(start + 4, start + length), DEFAULT_PRIORITY))
 

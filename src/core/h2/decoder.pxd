@@ -1,11 +1,12 @@
 cimport cython
 
 from ..http.grammar cimport cut, put
-from .head cimport Head
+from .head cimport Head, Tail
 from .huffman cimport decode_huffman
 from .table cimport DynamicTable, Entry, name_fault, name_kind, value_fault
 
-cdef int BROKEN, DEFAULT_SIZE, ENTRY_SIZE, LEAST_ROOM, MOST_KEPT, MOST_OCTETS, PLAIN
+cdef int BROKEN, DEFAULT_SIZE, ENTRY_SIZE, LEAST_ROOM, MOST_KEPT, MOST_OCTETS, MOST_REMEMBERED, OF_REQUEST, OVERHEAD
+cdef int PLAIN, _NOT_BEGUN
 
 
 @cython.final
@@ -16,12 +17,17 @@ cdef class HeaderDecoder:
     cdef DynamicTable _table
     cdef bytearray _scratch
     cdef Py_ssize_t _at
+    cdef bint _is_changed
+    cdef dict _remembered
+    cdef Py_ssize_t _remembered_size
 
     @cython.locals(
         p="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, limit=Py_ssize_t, byte=int, mask=int,
-        begun=bint, table=DynamicTable, entry=Entry
+        begun=bint, table=DynamicTable, entry=Entry, tail=Tail, tail_at=Py_ssize_t, tail_room="long long", pseudo=int
     )
     cpdef decode(self, bytes data, Head head)
+    @cython.locals(size=Py_ssize_t)
+    cdef _remember(self, bytes data, Tail tail)
     cpdef Py_ssize_t table_size(self) except -1
     @cython.locals(p="const unsigned char *", value=Py_ssize_t, shift=int, byte=int)
     cdef Py_ssize_t _integer(self, const unsigned char *data, Py_ssize_t at, Py_ssize_t size, int prefix) except -1

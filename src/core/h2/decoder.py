@@ -6,13 +6,19 @@ What is a wrong field breaks one message only, and is told to the `Head`.
 Work and memory per byte of input are bounded. A reference to an entry costs one look-up, and the entry's line is only copied
 while the section is within its limit, which counts each field as its name and value and 32 bytes (RFC 9113 section 6.5.2,
 SETTINGS_MAX_HEADER_LIST_SIZE). A new entry that takes its name from another one shares it. Nothing is ever repeated.
+
+Most clients send the same fields with every request but for the path, and with the same bytes once their table is filled. So
+what follows the pseudo-header fields (four in a request, one in a response) is remembered as a `Tail` with its bytes, and taken
+as it was when they come again: for as long as the table stays as it is, and only if they were without a fault and changed no
+table themselves. It takes no more than `MOST_REMEMBERED` bytes. Whoever guesses at another's secret on this connection learns
+nothing by it unless he guesses all of these bytes at once.
 """
 
 from __future__ import annotations
 
 from ..errors import Fault, RemoteProtocolError
 from ..http.grammar import cut, put
-from .head import Head
+from .head import Head, Tail
 from .huffman import decode_huffman
 from .table import BROKEN, DEFAULT_SIZE, ENTRY_SIZE, PLAIN, DynamicTable, Entry, name_fault, name_kind, value_fault
 
@@ -23,6 +29,14 @@ LEAST_ROOM = 512
 MOST_KEPT = 1024
 """The space for one field is kept for the next section, unless it is larger: an idle connection is to be small."""
 
+MOST_REMEMBERED = 8192
+"""Bytes of tails, before and after they were decoded, that a connection remembers. Past them it begins anew."""
+OVERHEAD = 256
+"""What one more counts besides."""
+OF_REQUEST = 4
+"""How many pseudo-header fields a request has, unless it opens a tunnel."""
+_NOT_BEGUN = -1
+
 
 class HeaderDecoder:
     """The receiving side of HPACK on one connection.
@@ -32,7 +46,9 @@ class HeaderDecoder:
     fields, pseudo-header fields not counted, and crumbs of `cookie` as one.
     """
 
-    __slots__ = ("_at", "_limit", "_max_fields", "_max_list", "_scratch", "_table")
+    __slots__ = (
+        "_at", "_is_changed", "_limit", "_max_fields", "_max_list", "_remembered", "_remembered_size", "_scratch", "_table",
+    )  # fmt: skip
 
     def __init__(self, max_table_size: int, max_list: int, max_fields: int) -> None:
         self._limit = max(max_table_size, DEFAULT_SIZE)
@@ -41,6 +57,9 @@ class HeaderDecoder:
         self._table = DynamicTable()
         self._scratch = bytearray()
         self._at = 0
+        self._is_changed = False  # has the section under way changed the table?
+        self._remembered: dict[bytes, Tail] | None = None  # the end of a section to what it says, with the table as it is
+        self._remembered_size = 0
 
     def decode(self, data: bytes, head: Head) -> None:
         """Decode a complete field section into `head`, which was reset. Raises `RemoteProtocolError(Fault.COMPRESSION)`."""
@@ -51,7 +70,21 @@ class HeaderDecoder:
         table = self._table
         begun = False
         at = 0
+        tail_at = _NOT_BEGUN
+        tail_room = 0
+        pseudo = 0
+        self._is_changed = False
         while at < size:
+            if tail_at < 0 and (head.pseudo == OF_REQUEST or head.status is not None):
+                if self._remembered is not None:
+                    tail = self._remembered.get(cut(p, at, size))
+                    if tail is not None:
+                        head.add_tail(tail)
+                        break
+                tail_at = at
+                pseudo = head.pseudo
+                tail_room = head.room
+                self._is_changed = False
             byte = p[at]
             at += 1
             if byte >= 128:  # section 6.1: an indexed field
@@ -87,8 +120,22 @@ class HeaderDecoder:
             if limit > self._limit:
                 raise _broken("table larger than was announced")
             table.resize(limit)
+            self._remembered = None
         if len(self._scratch) > MOST_KEPT:
             self._scratch = bytearray()
+        if tail_at >= 0 and not self._is_changed and head.is_sound() and head.pseudo == pseudo:
+            self._remember(cut(p, tail_at, size), head.make_tail(tail_room - head.room))
+
+    def _remember(self, data: bytes, tail: Tail) -> None:
+        """The section has ended in these bytes, which left the table as it was, and that is what they say."""
+        size = len(data) + tail.room + OVERHEAD
+        if size > MOST_REMEMBERED:
+            return
+        if self._remembered is None or self._remembered_size + size > MOST_REMEMBERED:
+            self._remembered = {}
+            self._remembered_size = 0
+        self._remembered[data] = tail
+        self._remembered_size += size
 
     def table_size(self) -> int:
         """Bytes of the dynamic table, as HPACK counts them."""
@@ -163,6 +210,8 @@ class HeaderDecoder:
             entry.fault = fault
             entry.size = field_size
             self._table.add(entry)
+            self._remembered = None
+            self._is_changed = True
         return at
 
     def _string(self, data: bytes, at: int, size: int, start: int) -> int:

@@ -2,8 +2,9 @@ cimport cython
 
 from ..http.grammar cimport cut, find_byte, put
 from .huffman cimport encode_huffman, huffman_size
+from .priority cimport has_priority
 
-cdef int ENTRY_SIZE, FIRST_DYNAMIC, INCREMENTAL, LEAST_ROOM, LINE_ROOM, MOST_KEPT, MOST_TABLE, PATH_INDEX, WITHOUT
+cdef int ENTRY_SIZE, FIRST_DYNAMIC, INCREMENTAL, LEAST_ROOM, LINE_ROOM, MOST_KEPT, MOST_REMEMBERED, MOST_TABLE, OVERHEAD, PATH_INDEX, WITHOUT
 cdef long long _NO_LENGTH
 cdef dict _STATIC_LINES, _STATIC_NAMES, _WAYS
 
@@ -20,9 +21,12 @@ cdef class HeaderEncoder:
     cdef dict _names
     cdef bytes _authority
     cdef bytes _authority_line
+    cdef dict _remembered
+    cdef Py_ssize_t _remembered_size
     cdef bytearray _out
     cdef Py_ssize_t _end
     cdef public long long length
+    cdef public bint has_priority
 
     @cython.locals(capacity=Py_ssize_t)
     cpdef set_max_size(self, long long size)
@@ -30,10 +34,17 @@ cdef class HeaderEncoder:
     cpdef begin(self)
     @cython.locals(section=bytes)
     cpdef bytes take(self)
-    @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(
+        p="const unsigned char *", begin=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, inserted="long long",
+        remembered=dict, made=bytes
+    )
     cpdef block(self, bytes block)
+    @cython.locals(made=bytes, size=Py_ssize_t)
+    cdef _remember(self, bytes block, Py_ssize_t begin)
     @cython.locals(index=Py_ssize_t, number=object, o="unsigned char *")
     cpdef line(self, bytes line)
+    @cython.locals(o="unsigned char *")
+    cpdef static(self, int index)
     cpdef authority(self, bytes authority)
     @cython.locals(size=Py_ssize_t)
     cpdef path(self, bytes target)

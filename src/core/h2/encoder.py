@@ -6,6 +6,10 @@ A line that is in a table is one look-up and mostly one byte. Others are literal
 * what is another value each time is not indexed either, it would only push out what repeats;
 * the rest becomes an entry of the dynamic table, unless it would take more than half of it.
 
+The same block often goes out again and again. So what was made of a block is remembered, for as long as the table stays as it
+is: a line that becomes an entry moves all indices and ends what was remembered. It takes no more than `MOST_REMEMBERED` bytes,
+and changes no byte of what comes out.
+
 Nothing is judged here: `messages.py` has checked all that comes, before the first line, since the table cannot be changed back.
 """
 
@@ -13,6 +17,7 @@ from __future__ import annotations
 
 from ..http.grammar import cut, find_byte, put
 from .huffman import encode_huffman, huffman_size
+from .priority import has_priority
 from .table import DEFAULT_SIZE, ENTRY_SIZE, FIRST_DYNAMIC, STATIC_FIELDS
 
 MOST_TABLE = DEFAULT_SIZE
@@ -21,8 +26,14 @@ MOST_KEPT = 1024
 LEAST_ROOM = 256
 PATH_INDEX = 4
 """Of the first `:path` in the static table."""
+GET_INDEX = 2
+"""Of `:method: GET` there."""
 LINE_ROOM = 24
 """Bytes that a line may have more in HPACK than as a line: three integers of at most five octets."""
+MOST_REMEMBERED = 8192
+"""Bytes of blocks, and of what was made of them, that a connection remembers. Past them it begins anew."""
+OVERHEAD = 256
+"""What one more counts besides."""
 
 _STATIC_LINES: dict[bytes, int] = {}
 _STATIC_NAMES: dict[bytes, int] = {}
@@ -30,6 +41,8 @@ for _index, (_name, _value) in enumerate(STATIC_FIELDS, 1):
     _STATIC_NAMES.setdefault(_name, _index)
     if _value:
         _STATIC_LINES[b"%b: %b\r\n" % (_name, _value)] = _index
+STATIC_LINES = _STATIC_LINES
+"""Lines of the static table to their indices, for other modules."""
 
 WITHOUT = 0
 NEVER = 16
@@ -45,12 +58,12 @@ class HeaderEncoder:
     """The sending side of HPACK on one connection. `begin()`, then `line` and `block`, then `take()` for each section.
 
     `length`: the bytes of body that the last head announced (0 where there can be none), -1 if it left that open. Set by
-    `messages.py`.
+    `messages.py`. `has_priority`: there is (most likely) a Priority field in the last block.
     """
 
     __slots__ = (
         "_authority", "_authority_line", "_capacity", "_end", "_entries", "_first", "_inserted", "_lines", "_names", "_out",
-        "_size", "_smallest", "length",
+        "_remembered", "_remembered_size", "_size", "_smallest", "has_priority", "length",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -66,9 +79,12 @@ class HeaderEncoder:
         self._smallest = -1  # size of the table that the peer has to be told, -1 for none
         self._authority = b""
         self._authority_line = b""
+        self._remembered: dict[bytes, bytes] | None = None  # block to what was made of it, with the table as it is
+        self._remembered_size = 0
         self._out = bytearray()
         self._end = 0
         self.length = _NO_LENGTH
+        self.has_priority = False
 
     def set_max_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. The next section begins with what follows from it (RFC 7541 section 4.2)."""
@@ -79,6 +95,7 @@ class HeaderEncoder:
             self._smallest = capacity
         self._capacity = capacity
         self._evict(capacity)
+        self._remembered = None
 
     def table_size(self) -> int:
         """Bytes of the dynamic table, as HPACK counts them."""
@@ -104,13 +121,39 @@ class HeaderEncoder:
 
     def block(self, block: bytes) -> None:
         """Add all lines of a block."""
-        p = block
-        start = 0
         size = len(block)
+        remembered = self._remembered
+        if remembered is not None:
+            made = remembered.get(block)
+            if made is not None:
+                size = len(made)
+                self._make_room(size)
+                self._end = put(self._out, self._end, made, 0, size)
+                self.has_priority = False
+                return
+        self.has_priority = has_priority(block)
+        p = block
+        begin = self._end
+        inserted = self._inserted
+        start = 0
         while start < size:
             end = find_byte(p, 10, start, size) + 1
             self.line(cut(p, start, end))
             start = end
+        if inserted == self._inserted and not self.has_priority:
+            self._remember(block, begin)
+
+    def _remember(self, block: bytes, begin: int) -> None:
+        """What was made of this block, without a change of the table, begins at that index of `_out`."""
+        made = cut(self._out, begin, self._end)
+        size = len(block) + len(made) + OVERHEAD
+        if size > MOST_REMEMBERED:
+            return
+        if self._remembered is None or self._remembered_size + size > MOST_REMEMBERED:
+            self._remembered = {}
+            self._remembered_size = 0
+        self._remembered[block] = made
+        self._remembered_size += size
 
     def line(self, line: bytes) -> None:
         """Add a field: `name: value CR LF`, the name in lower case or that of a pseudo-header field."""
@@ -129,6 +172,13 @@ class HeaderEncoder:
             self._end += 1
         else:
             self._integer(128, 127, index)
+
+    def static(self, index: int) -> None:
+        """Add a field of the static table, by its index."""
+        self._make_room(0)
+        o = self._out
+        o[self._end] = 128 | index
+        self._end += 1
 
     def authority(self, authority: bytes) -> None:
         """Add `:authority`. The line of the last one is kept: most connections know one only."""
@@ -167,6 +217,7 @@ class HeaderEncoder:
             self._string(line, 0, colon)
         self._string(line, colon + 2, size - 2)
         if way == INCREMENTAL:
+            self._remembered = None
             self._evict(self._capacity - counted)
             self._entries.append(line)
             self._lines[line] = self._inserted

@@ -2,6 +2,21 @@ cimport cython
 
 cdef int AUTHORITY, CONTENT_LENGTH, COOKIE, EXPECT, HOST, METHOD, PATH, PLAIN, PRIORITY, PROTOCOL, SCHEME, STATUS, TE
 cdef list _NONE
+cdef int _NO_WAY
+
+
+@cython.final
+cdef class Tail:
+    cdef list lines
+    cdef list hosts
+    cdef list lengths
+    cdef list expects
+    cdef list cookies
+    cdef bytes priority
+    cdef bint te
+    cdef long long room
+    cdef bytes joined
+    cdef int way
 
 
 @cython.final
@@ -24,15 +39,24 @@ cdef class Head:
     cdef public bint too_large
     cdef public long long room
     cdef public Py_ssize_t fields_left
+    cdef readonly int pseudo
+    cdef public bytes sound_authority
     cdef bint _has_fields
+    cdef Tail _tail
 
     cpdef reset(self)
     cpdef add(self, int kind, bytes content, str fault)
     @cython.locals(known=bytes)
     cdef _pseudo(self, int kind, bytes value)
     cpdef fail(self, object kind, str message)
-    @cython.locals(lines=list, crumbs=list, text=bytes)
+    cpdef bint is_sound(self) except -1
+    cdef add_tail(self, Tail tail)
+    @cython.locals(tail=Tail)
+    cdef Tail make_tail(self, long long room)
+    @cython.locals(tail=Tail, way=int)
     cpdef bytes block(self, bint with_length, bint te)
+    @cython.locals(lines=list, crumbs=list, text=bytes)
+    cdef bytes _join(self, bint with_length, bint te)
 
 
 cdef list _with(list values, bytes value)

@@ -107,8 +107,8 @@ class Heads(Control):
 
     def _read_section(self, stream_id: int, section: bytes, ended: bool) -> HTTPEvent | None:
         """A complete field section: a head or trailers."""
-        stream = self._streams.get(stream_id)
-        is_new = stream is None and self._is_server and stream_id > self._last and stream_id & 1 == 1
+        is_new = self._is_server and stream_id > self._last and stream_id & 1 == 1
+        stream = None if is_new else self._look(stream_id)
         if stream is None and not is_new:
             if self._is_server and stream_id < self._last and not self._is_reset(stream_id):
                 # Section 5.1.1: not to be told from one that was skipped, and closed by that.
@@ -162,7 +162,7 @@ class Heads(Control):
         if len(self._streams) >= self._max_streams:
             # Section 5.1.2
             return self._fail_stream(stream, Fault.REFUSED, "too many streams")
-        self._streams[stream_id] = stream
+        self._streams[stream_id] = self._recent = stream
         stream.has_head_in = True
         stream.is_to_head = head.method == b"HEAD"
         try:

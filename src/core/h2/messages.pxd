@@ -10,8 +10,8 @@ from .encoder cimport HeaderEncoder
 from .head cimport Head
 
 cdef long long _ABSENT, _NO_LENGTH
-cdef int CONTENT_LENGTH, TE
-cdef bytes _HTTP_2, _GET
+cdef int CONTENT_LENGTH, GET_INDEX, TE
+cdef bytes _HTTP_2, _GET, _INDEXED
 cdef dict KINDS, _METHODS, _SCHEMES
 cdef list _STATUSES
 cdef frozenset _WITH_BODY
@@ -20,7 +20,7 @@ cdef frozenset _WITH_BODY
 cpdef Request read_request(
     Head head, bytes scheme, long long stream_id, bint ended, Py_ssize_t max_target, long long max_body
 )
-@cython.locals(text=bytes, status=int, length="long long", empty=bint, response=Response)
+@cython.locals(text=bytes, status=int, length="long long", empty=bint, block=bytes, response=Response)
 cpdef read_response(Head head, long long stream_id, bint ended, bint to_head, bytes protocol, bytes accept)
 cpdef Headers read_trailers(Head head)
 cdef _check(Head head)
@@ -34,7 +34,7 @@ cpdef bytes connect_protocol(Request request)
 cpdef bytes expected_accept(Request request)
 @cython.locals(method=bytes, target=bytes, size=Py_ssize_t, authority=bytes, scheme=bytes, block=bytes, protocol=bytes, own=bytes, line=bytes)
 cpdef bytes write_request(HeaderEncoder encoder, Request request)
-@cython.locals(status=int, block=bytes, own=bytes)
+@cython.locals(status=int, index=int, block=bytes, own=bytes)
 cpdef bytes write_response(HeaderEncoder encoder, Response response, bint to_head, bytes protocol, long long stream_id)
 cdef bytes _write_switch(HeaderEncoder encoder, Response response, bytes protocol, long long stream_id)
 @cython.locals(status=int)

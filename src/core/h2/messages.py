@@ -18,7 +18,7 @@ from ..http.fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
 from ..http.framing import ABSENT, content_length
 from ..http.grammar import MAX_LENGTH, decimal, is_token, is_value, skip_target
 from ..http.headers import NO_LENGTH, Headers, of_block, split_block
-from .encoder import HeaderEncoder
+from .encoder import GET_INDEX, STATIC_LINES, HeaderEncoder
 from .head import Head
 from .websocket import WEBSOCKET, accept_of, is_accepted, make_key, without
 
@@ -29,6 +29,8 @@ _GET = b"GET"
 _METHODS = {method: b":method: %b\r\n" % method for method in (_GET, b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS")}
 _SCHEMES = {scheme: b":scheme: %b\r\n" % scheme for scheme in (b"https", b"http")}
 _STATUSES = [b":status: %d\r\n" % status for status in range(600)]
+# The indices of those that are in HPACK's static table, 0 for the others.
+_INDEXED = bytes(STATIC_LINES.get(line, 0) for line in _STATUSES)
 _KEY = b"sec-websocket-key"
 _ACCEPT = b"sec-websocket-accept"
 
@@ -128,10 +130,11 @@ def read_response(  # noqa: PLR0917, the same
     response.stream_id = stream_id
     if protocol is not None and status < 300:
         # RFC 9110 section 9.3.6: content-length means nothing in it.
+        block = head.block(False, False)
         if accept is not None:
-            head.lines.append(b"%b: %b\r\n" % (_ACCEPT, accept))
+            block += b"%b: %b\r\n" % (_ACCEPT, accept)
         response.status = 101
-        response.headers = _headers(head, _NO_LENGTH, False)
+        response.headers = of_block(block, _NO_LENGTH, False)
         response.body_length = 0
         response.upgrade = protocol
         return response
@@ -192,8 +195,10 @@ def _authority(head: Head) -> bytes:
             raise RemoteProtocolError(Fault.BAD_AUTHORITY, "host field and authority are not the same")
     if authority is None:
         raise RemoteProtocolError(Fault.BAD_AUTHORITY, "request without an authority")
-    if parse_authority(authority) is None:
-        raise RemoteProtocolError(Fault.BAD_AUTHORITY, "authority is not a host with an optional port")
+    if authority is not head.sound_authority:
+        if parse_authority(authority) is None:
+            raise RemoteProtocolError(Fault.BAD_AUTHORITY, "authority is not a host with an optional port")
+        head.sound_authority = authority
     return authority
 
 
@@ -270,6 +275,8 @@ def write_request(encoder: HeaderEncoder, request: Request) -> bytes:
     if protocol is not None:
         encoder.line(b":method: CONNECT\r\n")
         encoder.line(b":protocol: %b\r\n" % protocol)
+    elif method == _GET:
+        encoder.static(GET_INDEX)
     else:
         line = _METHODS.get(method)
         encoder.line(b":method: %b\r\n" % method if line is None else line)
@@ -311,7 +318,11 @@ def write_response(
         # A server that did not switch. As it stands its answer would say that it did (RFC 8441 section 4).
         status = 502
     encoder.begin()
-    encoder.line(_STATUSES[status])
+    index = _INDEXED[status]
+    if index != 0:
+        encoder.static(index)
+    else:
+        encoder.line(_STATUSES[status])
     encoder.block(block)
     if own:
         encoder.line(own)

@@ -2,7 +2,7 @@
 
 `_next` goes from frame to frame until one makes an event. Everything but DATA is taken when it is complete, which costs at
 most one frame of memory; the content of DATA is handed out as it comes. A frame can make several events (a head that
-ends its message, a GOAWAY); those wait in `_waiting`, and nothing is read while one waits.
+ends its message, a GOAWAY); those wait (`Control._wait`), and nothing is read while one waits.
 
 What the peer does wrong ends either the connection (`RemoteProtocolError`, RFC 9113 section 5.4.1) or only a stream
 (`_fail_stream`, section 5.4.2). A field section is always decoded, even where its stream is refused or closed: HPACK has one
@@ -75,8 +75,10 @@ class Receiving(Heads):
         buffer = self._buffer
         frame = self._frame
         while True:
-            if self._waiting:
-                return self._waiting.pop(0)
+            event = self._first_waiting
+            if event is not None:
+                self._first_waiting = self._waiting.pop(0) if self._waiting else None
+                return event
             if not frame.begun and not self._begin_frame():
                 return self._end_of_file()
             if frame.kind == DATA:
@@ -108,6 +110,7 @@ class Receiving(Heads):
         self._data_stream = None
         self._section = None
         self._section_id = 0
+        self._first_waiting = None
         self._waiting = None
         self._schedule = None
         self._streams.clear()
@@ -267,7 +270,7 @@ class Receiving(Heads):
             self._budgets.full()
         else:
             self._budgets.empty()
-        stream = self._streams.get(frame.stream_id)
+        stream = self._look(frame.stream_id)
         if stream is None or stream.is_dead:
             self._credit(length)
             if stream is not None:

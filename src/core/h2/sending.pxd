@@ -50,6 +50,8 @@ cdef class Sending(HTTPConnection):
     cdef HeaderEncoder _writer(self)
 
     # Streams
+    @cython.locals(stream=Stream)
+    cdef Stream _look(self, long long stream_id)
     @cython.locals(schedule=Schedule)
     cdef _wake(self, Stream stream)
     @cython.locals(ready=bint)

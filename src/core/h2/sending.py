@@ -78,7 +78,7 @@ class Sending(HTTPConnection):
         # Until the peer has acknowledged our SETTINGS it may go by the default (RFC 9113 section 6.5.3).
         self._first_window = max(DEFAULT_WINDOW, self._limits.h2_stream_window)
         self._streams: dict[int, Stream] = {}
-        # The one that the caller has named last: most calls come in a row.
+        # The one that was looked for last, even if it is closed: most calls for a stream come in a row.
         self._recent: Stream | None = None
         self._schedule: Schedule | None = None
         self._out: list[bytes] | None = None
@@ -176,6 +176,16 @@ class Sending(HTTPConnection):
 
     # Streams
 
+    def _look(self, stream_id: int) -> Stream | None:
+        """The stream with that id, or None."""
+        stream = self._recent
+        if stream is not None and stream.id == stream_id:
+            return None if stream.state == _CLOSED else stream
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._recent = stream
+        return stream
+
     def _wake(self, stream: Stream) -> None:
         """Put a stream into the schedule if it can send and is not there."""
         if stream.queued and stream.outgoing > 0 and not stream.is_ready:
@@ -234,8 +244,6 @@ class Sending(HTTPConnection):
         """Forget a stream."""
         stream.state = _CLOSED
         self._streams.pop(stream.id, None)
-        if self._recent is stream:
-            self._recent = None
         if stream.is_ready:
             assert self._schedule is not None
             self._schedule.remove(stream)

@@ -8,7 +8,9 @@ cdef int DEFAULT_PRIORITY
 cdef long long _UNKNOWN
 
 
+# It refers to bytes and fields only, so it is in no cycle.
 @cython.final
+@cython.no_gc
 cdef class Stream(Windows):
     cdef public long long id
     cdef public int state
