@@ -10,8 +10,8 @@ SETTINGS_MAX_HEADER_LIST_SIZE). A new entry that takes its name from another one
 Most clients send the same fields with every request but for the path, and with the same bytes once their table is filled. So
 what follows the pseudo-header fields (four in a request, one in a response) is remembered as a `Tail` with its bytes, and taken
 as it was when they come again: for as long as the table stays as it is, and only if they were without a fault and changed no
-table themselves. It takes no more than `MOST_REMEMBERED` bytes. Whoever guesses at another's secret on this connection learns
-nothing by it unless he guesses all of these bytes at once.
+table themselves. `MOST_REMEMBERED` bounds it. Whoever guesses at another's secret on this connection learns nothing by the time
+it takes unless he guesses all of these bytes at once.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ MOST_KEPT = 1024
 """The space for one field is kept for the next section, unless it is larger: an idle connection is to be small."""
 
 MOST_REMEMBERED = 8192
-"""Bytes of tails, before and after they were decoded, that a connection remembers. Past them it begins anew."""
+"""Bytes of tails that a connection remembers, as they came and as HPACK counts their fields. Past them it begins anew."""
 OVERHEAD = 256
-"""What one more counts besides."""
+"""What each tail counts besides."""
 OF_REQUEST = 4
 """How many pseudo-header fields a request has, unless it opens a tunnel."""
 _NOT_BEGUN = -1
@@ -57,8 +57,10 @@ class HeaderDecoder:
         self._table = DynamicTable()
         self._scratch = bytearray()
         self._at = 0
-        self._is_changed = False  # has the section under way changed the table?
-        self._remembered: dict[bytes, Tail] | None = None  # the end of a section to what it says, with the table as it is
+        # Has the section under way changed the table?
+        self._is_changed = False
+        # The end of a section to what it says, with the table as it is.
+        self._remembered: dict[bytes, Tail] | None = None
         self._remembered_size = 0
 
     def decode(self, data: bytes, head: Head) -> None:

@@ -7,8 +7,8 @@ A line that is in a table is one look-up and mostly one byte. Others are literal
 * the rest becomes an entry of the dynamic table, unless it would take more than half of it.
 
 The same block often goes out again and again. So what was made of a block is remembered, for as long as the table stays as it
-is: a line that becomes an entry moves all indices and ends what was remembered. It takes no more than `MOST_REMEMBERED` bytes,
-and changes no byte of what comes out.
+is: a line that becomes an entry moves all indices and ends what was remembered. `MOST_REMEMBERED` bounds it, and it changes no
+byte of what comes out.
 
 Nothing is judged here: `messages.py` has checked all that comes, before the first line, since the table cannot be changed back.
 """
@@ -33,7 +33,7 @@ LINE_ROOM = 24
 MOST_REMEMBERED = 8192
 """Bytes of blocks, and of what was made of them, that a connection remembers. Past them it begins anew."""
 OVERHEAD = 256
-"""What one more counts besides."""
+"""What each block counts besides."""
 
 _STATIC_LINES: dict[bytes, int] = {}
 _STATIC_NAMES: dict[bytes, int] = {}

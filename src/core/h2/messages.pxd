@@ -32,7 +32,7 @@ cdef Headers _tunnel_headers(Head head, bytes protocol, long long stream_id)
 
 cpdef bytes connect_protocol(Request request)
 cpdef bytes expected_accept(Request request)
-@cython.locals(method=bytes, target=bytes, size=Py_ssize_t, authority=bytes, scheme=bytes, block=bytes, protocol=bytes, own=bytes, line=bytes)
+@cython.locals(method=bytes, target=bytes, size=Py_ssize_t, authority=bytes, scheme=int, block=bytes, protocol=bytes, own=bytes, line=bytes)
 cpdef bytes write_request(HeaderEncoder encoder, Request request)
 @cython.locals(status=int, index=int, block=bytes, own=bytes)
 cpdef bytes write_response(HeaderEncoder encoder, Response response, bint to_head, bytes protocol, long long stream_id)

@@ -27,7 +27,8 @@ _NO_LENGTH = NO_LENGTH
 _HTTP_2 = b"2"
 _GET = b"GET"
 _METHODS = {method: b":method: %b\r\n" % method for method in (_GET, b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS")}
-_SCHEMES = {scheme: b":scheme: %b\r\n" % scheme for scheme in (b"https", b"http")}
+_SCHEMES = {b"http": 6, b"https": 7}
+"""What `:scheme` may say here, and the index of that in HPACK's static table."""
 _STATUSES = [b":status: %d\r\n" % status for status in range(600)]
 # The indices of those that are in HPACK's static table, 0 for the others.
 _INDEXED = bytes(STATIC_LINES.get(line, 0) for line in _STATUSES)
@@ -256,8 +257,8 @@ def write_request(encoder: HeaderEncoder, request: Request) -> bytes:
     authority = request.authority
     if authority and parse_authority(authority) is None:
         raise LocalProtocolError("authority is not a host with an optional port")
-    scheme = _SCHEMES.get(request.scheme)
-    if scheme is None:
+    scheme = _SCHEMES.get(request.scheme, 0)
+    if scheme == 0:
         raise LocalProtocolError("scheme is neither http nor https")
     block = _fields(encoder, request.headers, True)
     protocol = None if request.upgrade is None else connect_protocol(request)
@@ -280,7 +281,7 @@ def write_request(encoder: HeaderEncoder, request: Request) -> bytes:
     else:
         line = _METHODS.get(method)
         encoder.line(b":method: %b\r\n" % method if line is None else line)
-    encoder.line(scheme)
+    encoder.static(scheme)
     if authority:
         encoder.authority(authority)
     encoder.path(target)

@@ -32,10 +32,13 @@ cdef class Level:
 @cython.final
 cdef class Schedule:
     cdef readonly int ready
+    cdef Stream _alone
     cdef list _levels
 
-    @cython.locals(level=Level, urgency=int, in_turn=list, at=Py_ssize_t, other=Stream)
+    @cython.locals(alone=Stream)
     cpdef add(self, Stream stream)
+    @cython.locals(level=Level, urgency=int, in_turn=list, at=Py_ssize_t, other=Stream)
+    cdef _put(self, Stream stream)
     @cython.locals(level=Level, urgency=int, streams=list)
     cpdef remove(self, Stream stream)
     @cython.locals(level=Level, urgency=int)

@@ -191,16 +191,33 @@ class Level:
 
 
 class Schedule:
-    """The streams that can send. `ready` has a bit for each urgency of which there is one."""
+    """The streams that can send. `ready` has a bit for each urgency of which there is one.
 
-    __slots__ = ("_levels", "ready")
+    A stream that is added while there is no other is kept beside the levels until a second one comes.
+    """
+
+    __slots__ = ("_alone", "_levels", "ready")
 
     def __init__(self) -> None:
         self.ready = 0
+        self._alone: Stream | None = None
         self._levels: list[Level | None] = [None] * _LEVELS
 
     def add(self, stream: Stream) -> None:
         """It can send."""
+        if self.ready == 0:
+            self._alone = stream
+        else:
+            alone = self._alone
+            if alone is not None:
+                self._alone = None
+                self._put(alone)
+            self._put(stream)
+        self.ready |= 1 << stream.urgency
+        stream.is_ready = True
+
+    def _put(self, stream: Stream) -> None:
+        """Put it into its level."""
         urgency = stream.urgency
         level = self._levels[urgency]
         if level is None:
@@ -220,11 +237,14 @@ class Schedule:
                 in_turn.append(stream)
             else:
                 in_turn.insert(at, stream)
-        self.ready |= 1 << urgency
-        stream.is_ready = True
 
     def remove(self, stream: Stream) -> None:
         """It has nothing more to send, or may not."""
+        stream.is_ready = False
+        if stream is self._alone:
+            self._alone = None
+            self.ready = 0
+            return
         urgency = stream.urgency
         level = self._levels[urgency]
         assert level is not None
@@ -235,10 +255,11 @@ class Schedule:
             streams.remove(stream)
         if not level.in_turn and not level.shared:
             self.ready &= ~(1 << urgency)
-        stream.is_ready = False
 
     def first(self) -> Stream:
         """Whose turn it is; there is one."""
+        if self._alone is not None:
+            return self._alone
         urgency = 0
         while not self.ready >> urgency & 1:
             urgency += 1
@@ -251,7 +272,8 @@ class Schedule:
     def had_turn(self, stream: Stream) -> None:
         """It has sent a frame and can send more."""
         level = self._levels[stream.urgency]
-        assert level is not None
+        if level is None:
+            return  # it is alone
         if stream.incremental:
             shared = level.shared
             if len(shared) > 1:

@@ -75,10 +75,10 @@ class Receiving(Heads):
         buffer = self._buffer
         frame = self._frame
         while True:
-            event = self._first_waiting
-            if event is not None:
+            first = self._first_waiting
+            if first is not None:
                 self._first_waiting = self._waiting.pop(0) if self._waiting else None
-                return event
+                return first
             if not frame.begun and not self._begin_frame():
                 return self._end_of_file()
             if frame.kind == DATA:

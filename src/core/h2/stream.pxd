@@ -32,6 +32,7 @@ cdef class Stream(Windows):
     cdef public bint is_dead
     cdef public int urgency
     cdef public bint incremental
+    cdef bytes _piece
     cdef list _pieces
     cdef Py_ssize_t _first
     cdef Py_ssize_t _start

@@ -2,7 +2,7 @@
 
 A stream exists from its first HEADERS frame until both sides have ended their message or one has reset it; then it is
 forgotten (`sending.py`). What waits is kept as the objects that were given, none of them empty: `take` cuts the one
-that does not fit.
+that does not fit. Mostly it is one piece; there is a list only for more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Stream(Windows):
     """
 
     __slots__ = (
-        "_first", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total",
+        "_first", "_piece", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total",
         "incremental", "interim", "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "offered", "out_left",
         "queued", "state", "taken", "trailers", "urgency",
     )  # fmt: skip
@@ -57,24 +57,39 @@ class Stream(Windows):
     is_dead: bool
     urgency: int
     incremental: bool
+    _piece: bytes | None
     _pieces: list[bytes] | None
     _first: int
     _start: int
 
     def put(self, data: bytes) -> None:
         """Add to what waits; not empty."""
-        if self._pieces is None:
-            self._pieces = [data]
-        else:
+        if self._pieces is not None:
             self._pieces.append(data)
+        elif self._piece is not None:
+            self._pieces = [self._piece, data]
+            self._piece = None
+        else:
+            self._piece = data
         self.queued += len(data)
 
     def take(self, size: int, out: list[bytes]) -> None:
         """Move the first `size` bytes of what waits to `out`; so many are there."""
-        pieces = self._pieces
-        assert pieces is not None
         self.queued -= size
         self.taken += size
+        piece = self._piece
+        if piece is not None:
+            start = self._start
+            if self.queued:
+                out.append(piece[start : start + size])
+                self._start = start + size
+                return
+            out.append(piece if start == 0 else piece[start:])
+            self._piece = None
+            self._start = 0
+            return
+        pieces = self._pieces
+        assert pieces is not None
         while size:
             piece = pieces[self._first]
             start = self._start
@@ -99,6 +114,7 @@ class Stream(Windows):
         """Forget what waits; how many bytes that was."""
         dropped = self.queued
         self.queued = 0
+        self._piece = None
         self._pieces = None
         self._first = 0
         self._start = 0
@@ -133,6 +149,7 @@ def new_stream(stream_id: int, outgoing: int, incoming: int) -> Stream:
     stream.is_dead = False
     stream.urgency = DEFAULT_PRIORITY >> 1
     stream.incremental = DEFAULT_PRIORITY & 1 == 1
+    stream._piece = None
     stream._pieces = None
     stream._first = 0
     stream._start = 0
