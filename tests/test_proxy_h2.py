@@ -363,6 +363,20 @@ def test_a_body_that_comes_too_slowly() -> None:
     assert [(record.status, record.end) for record in w.records] == [(408, "client_timeout"), (200, "complete")]
 
 
+def test_a_call_that_waits_for_its_answers_may_take_its_time() -> None:
+    """gRPC: the client says little, and the server goes on."""
+    w = world(limits=Limits(body_timeout=30, min_body_rate_grace=10, tunnel_timeout=100, upstream_body_timeout=200))
+    client = Client(w)
+    call = client.ask("/call", "POST", body=b"a", end=False)
+    w.servers[0].send(head("HTTP/1.1 200 OK\nTransfer-Encoding: chunked"))
+    for _ in range(5):
+        w.wait(50)
+        w.servers[0].send(b"1\r\nx\r\n")
+    assert client.get(call).body == b"xxxxx"
+    w.wait(101)
+    assert client.get(call).reset == CANCEL
+
+
 def test_a_head_that_does_not_end() -> None:
     w = world(limits=Limits(header_timeout=15))
     client = Client(w)

@@ -62,9 +62,11 @@ def test_a_request_that_a_hook_has_spoilt_is_no_more_than_a_500() -> None:
     """Its stream has an id, but was never opened: to reset it was an error of its own."""
     w = both(hooks=Spoiler())
     client = Client(w)
-    assert client.get(client.ask()).status == "500"
+    spoilt = client.ask()
+    server = Server(w.servers[0])
+    assert client.get(spoilt).status == "500"
     stream = client.ask("/good")
-    Server(w.servers[0]).answer(3)
+    server.answer(3)
     assert client.get(stream).status == "200"
     assert [record.end for record in w.records] == ["hook_failed", "complete"]
 
@@ -73,6 +75,7 @@ def test_a_spoilt_request_of_http_1_is_no_more_than_a_500() -> None:
     w = plain(hooks=Spoiler())
     client = w.client()
     client.send(GET)
+    Server(w.servers[0])
     assert client.text.startswith("HTTP/1.1 500 ")
 
 
@@ -211,7 +214,7 @@ def test_records_do_not_wait_for_what_other_streams_send() -> None:
     large = w.servers[0]
     large.pop()
     large.send(head("HTTP/1.1 200 OK\nContent-Length: 100000000"))
-    server = w.proxy._groups[w.proxy.policy.backends["app"]].servers[0]
+    server = w.proxy.group(w.proxy.policy, "app").servers[0]
     for number in range(30):
         while large.reading:
             large.send(bytes(16384))

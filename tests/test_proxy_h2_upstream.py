@@ -176,6 +176,39 @@ def test_the_servers_limit_of_streams_leads_to_another_connection() -> None:
     assert sorted(server.streams) == [1, 3]
 
 
+def test_a_burst_is_spread_as_the_servers_settings_say() -> None:
+    w = plain()
+    clients = [w.client() for _ in range(20)]
+    for client in clients:
+        client.send(GET)
+    servers = [Server(w.servers[0], settings={3: 8})]
+    assert len(w.servers) == 3
+    servers += [Server(end, settings={3: 8}) for end in w.servers[1:]]
+    assert [len(server.streams) for server in servers] == [8, 8, 4]
+    for server in servers:
+        for stream_id in list(server.streams):
+            server.answer(stream_id, b"x")
+    assert all(client.text.startswith("HTTP/1.1 200 ") for client in clients)
+
+
+def test_a_server_that_never_says_its_settings_is_none() -> None:
+    w = plain(limits=Limits(connect_timeout=5))
+    client = w.client()
+    client.send(GET)
+    w.wait(6)
+    assert client.text.startswith("HTTP/1.1 504 ")
+    assert w.servers[0].how == [Close.ABORT]
+
+
+def test_a_server_that_breaks_http_2_before_its_settings() -> None:
+    w = plain()
+    client = w.client()
+    client.send(POST)
+    w.servers[0].send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    assert client.text.startswith("HTTP/1.1 502 ")
+    assert w.records[0].end == "upstream_connect"
+
+
 def test_an_idle_connection_is_closed_in_good_order() -> None:
     w = plain(limits=Limits(pool_idle_timeout=30))
     client = w.client()
@@ -240,6 +273,7 @@ def test_a_connection_that_is_lost_is_not_the_end_of_a_safe_request() -> None:
     one, two = w.client(), w.client()
     one.send(GET)
     two.send(head("DELETE /d HTTP/1.1\nHost: a.test"))
+    Server(w.servers[0])
     w.servers[0].reset()
     assert two.text.startswith("HTTP/1.1 502 ")
     Server(w.servers[1]).answer(1, b"x")
@@ -279,9 +313,9 @@ def test_no_answer_in_time_ends_one_stream_only() -> None:
     w = both(limits=Limits(first_byte_timeout=60))
     client = Client(w)
     late = client.ask("/late")
+    server = Server(w.servers[0])
     w.wait(30)
     other = client.ask("/other")
-    server = Server(w.servers[0])
     w.wait(31)
     assert client.get(late).status == "504"
     server.move()
@@ -414,6 +448,30 @@ def test_protocols_that_cannot_be(backend: Backend, wrong: str) -> None:
 
 
 # -- WebSocket ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_websocket_from_end_to_end() -> None:
+    w = plain()
+    client = w.client()
+    key = "dGhlIHNhbXBsZSBub25jZQ=="
+    client.send(
+        head(f"GET /x HTTP/1.1\nHost: a.test\nConnection: upgrade\nUpgrade: websocket\nSec-WebSocket-Key: {key}")
+    )
+    server = Server(w.servers[0], settings={8: 1})
+    asked = server.stream(1)
+    assert (asked.headers[":method"], asked.headers[":protocol"], asked.ended) == ("CONNECT", "websocket", False)
+    server.answer(1, end=False)
+    assert client.text.startswith("HTTP/1.1 101 ")
+    assert "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in client.pop()
+    client.send(b"up")
+    server.move()
+    assert asked.body == b"up"
+    server.h2.send_data(1, b"down", end_stream=True)
+    server.move()
+    assert client.pop() == "down"
+    client.eof()
+    server.move()
+    assert asked.ended
 
 
 def test_an_offer_that_the_server_cannot_take_is_left_out() -> None:

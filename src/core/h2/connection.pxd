@@ -33,6 +33,8 @@ cdef class H2Connection(Receiving):
     cpdef bint can_open(self) except -1
     @cython.locals(stream=Stream)
     cpdef bint is_done(self) except -1
+    cpdef bint has_settings(self) except -1
+    cpdef long long count_allowed(self) except -1
     @cython.locals(stream=Stream)
     cpdef Py_ssize_t queued(self, long long stream_id) except -1
     @cython.locals(stream=Stream)

@@ -128,6 +128,14 @@ class H2Connection(Receiving):
         stream = self._look(stream_id)
         return 0 if stream is None else stream.queued
 
+    def has_settings(self) -> bool:
+        """Have the peer's first SETTINGS come? Only then it is known how many streams it takes, and of what kind."""
+        return self._settings_seen
+
+    def count_allowed(self) -> int:
+        """How many streams the peer allows at a time."""
+        return self._peer.max_streams
+
     def taken(self, stream_id: int) -> int:
         """How many bytes of a body were handed out so far; 0 if the stream is over."""
         stream = self._look(stream_id)

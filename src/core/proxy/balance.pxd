@@ -14,6 +14,7 @@ cdef class Server:
     cdef public list idle
     cdef public list shared
     cdef public bint only_http_1
+    cdef public Py_ssize_t stream_limit
     cdef public double down_until
 
 

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 
+FIRST_STREAMS = 100
+"""What RFC 9113 section 6.5.2 asks of every server."""
+
+
 class Server:
     """One server of a backend, with the idle connections to it, the latest used last."""
 
-    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "shared")
+    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "shared", "stream_limit")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,6 +33,8 @@ class Server:
         self.idle: list[Upstream] = []
         self.shared: list[Upstream] = []
         """Connections that carry many requests at a time, or will once they stand."""
+        self.stream_limit = FIRST_STREAMS
+        """Requests that one connection takes at a time, as far as is known."""
         self.only_http_1 = False
         """It has been offered HTTP/2 and did not want it."""
         self.down_until = 0.0

@@ -160,11 +160,16 @@ class ClientStream(Stream):
     # -- deadlines -------------------------------------------------------------------------------------------------
 
     def deadline(self) -> float:
-        """When the next piece of the request's body has to be here."""
+        """When the next piece of the request's body has to be here.
+
+        Once the answer has begun, a client may well be waiting for it before it goes on (gRPC): then either direction counts.
+        """
         relay = self.relay
         if relay is None or self.held or relay.tunnel or relay.request_ended:
             return NEVER
         bounds = self.streams.hub.bounds
+        if relay.response_started:
+            return relay.last_activity + bounds.tunnel_timeout
         slowest = self._body_since + bounds.min_body_rate_grace + self._body_bytes / bounds.min_body_rate
         return min(slowest, self._body_last + bounds.body_timeout)
 

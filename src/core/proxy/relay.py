@@ -149,7 +149,6 @@ class Relay:
     def connect_again(self) -> None:
         """The connection is there, but cannot carry this request too: nothing was sent."""
         self.upstream = None
-        self._fresh = True
         self._connect()
 
     def upstream_ready(self, upstream: Side) -> None:

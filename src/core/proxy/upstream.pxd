@@ -43,6 +43,7 @@ cdef class Upstream(Channel):
     cpdef finished(self, bint request_ended)
 
     # Events
+    cdef bint _stands(self) except -1
     @cython.locals(streams=ServerStreams)
     cdef _ready(self)
     @cython.locals(relay=Relay)

@@ -185,7 +185,7 @@ class Upstream(Channel):
     def drain(self) -> None:
         """The proxy stops: an idle connection closes."""
         if self.streams is not None:
-            if self.http is not None and not self.streams.by_id:
+            if self.streams.is_open and not self.streams.by_id:
                 self.streams.close_idle()
         elif self.relay is None:
             self.group.forget(self)
@@ -205,7 +205,6 @@ class Upstream(Channel):
             if info is None or info.alpn == b"h2":
                 self.http = streams.h2
                 self.multiplexed = True
-                streams.ready()
                 self.touch()
                 return
             self._speak_http_1(streams)
@@ -272,8 +271,13 @@ class Upstream(Channel):
         self.answered = True
         self.last_read = self.hub.now
 
+    def _stands(self) -> bool:
+        """A request can be, or was, sent."""
+        return self.http is not None if self.streams is None else self.streams.is_open
+
     def _tls_failed(self, error: TLSError) -> None:
-        if self.http is None:
+        if not self._stands():
+            self.http = None
             self.close()
             self._fail_connect(f"TLS: {error.reason}", False)
         else:
@@ -284,24 +288,24 @@ class Upstream(Channel):
 
     def _stream_ended(self, clean: bool) -> None:
         self.eof = True
-        if self.http is None:
+        if not self._stands():
             self._closed(Close.BOTH)
-            self._fail_connect("closed during the TLS handshake", False)
+            self._fail_connect("closed before it was ready", False)
         elif not clean and (self.streams is not None or (self.relay is not None and not self.relay.response_ended)):
             self._give_up("upstream_gone", "TLS stream cut off without close_notify")
-        else:
+        elif self.http is not None:
             self.http.receive_eof()
 
     def _lost(self, reason: str) -> None:
         self.group.forget(self)
-        if self.http is None:
+        if not self._stands():
             self._fail_connect(reason, False)
         else:
             self._tell_relay("upstream_gone", reason)
 
     def _settle(self) -> None:
         if self.streams is not None:
-            if self.http is not None:
+            if self.streams.is_open:
                 self.streams.settle()
             return
         relay = self.relay
@@ -317,7 +321,7 @@ class Upstream(Channel):
     def _read_deadline(self) -> float:
         bounds = self.hub.bounds
         relay = self.relay
-        if self.http is None:
+        if not self._stands():
             return self._opened + bounds.connect_timeout
         if self.streams is not None:
             return self.streams.deadline()
@@ -333,7 +337,7 @@ class Upstream(Channel):
 
     def _too_slow(self) -> None:
         relay = self.relay
-        if self.http is None:
+        if not self._stands():
             self._closed(Close.ABORT)
             self._fail_connect("connect deadline passed", True)
         elif self.streams is not None:

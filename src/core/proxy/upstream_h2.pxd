@@ -40,17 +40,20 @@ cdef class ServerStream(Stream):
 cdef class ServerStreams(Streams):
     cdef public Upstream upstream
     cdef public list pending
+    cdef public bint is_open
 
     cpdef bint has_room(self) except -1
     @cython.locals(stream=ServerStream)
     cpdef join(self, Relay relay)
+    @cython.locals(limit="long long")
+    cpdef advance(self)
     @cython.locals(stream=ServerStream)
-    cpdef ready(self)
+    cdef _open_pending(self)
     cpdef list take_pending(self)
     cpdef forget_pending(self, ServerStream stream)
     @cython.locals(stream=ServerStream, data=Data)
     cpdef on_event(self, Event event)
-    @cython.locals(stream=ServerStream)
+    @cython.locals(stream=ServerStream, relay=Relay)
     cpdef fail_all(self, str end, str detail)
     cpdef settle(self)
     cpdef close_idle(self)

@@ -1,8 +1,9 @@
 """A connection to a server over HTTP/2: many requests at a time, each on a stream.
 
-`Upstream` has the connection; `ServerStreams` has what is HTTP/2 about it. Requests that come while it is still being made wait
-in `pending`: if it then turns out that the server would rather speak HTTP/1.1, the first of them gets the connection and the
-others get connections of their own.
+`Upstream` has the connection; `ServerStreams` has what is HTTP/2 about it. The connection is *open* when the server's SETTINGS
+have come, which say how many streams it takes and whether it knows extended CONNECT. Requests that come before wait in `pending`: if
+it then turns out that the server would rather speak HTTP/1.1, the first of them gets the connection and the others get
+connections of their own.
 
 What a server has certainly not looked at may be sent again, whatever its method: a stream that it refused, or one above the
 last that its GOAWAY names (RFC 9113 section 8.7).
@@ -171,10 +172,11 @@ class ServerStream(Stream):
 class ServerStreams(Streams):
     """All streams of a connection to a server, and the requests that wait for it."""
 
-    __slots__ = ("pending", "upstream")
+    __slots__ = ("is_open", "pending", "upstream")
 
     def __init__(self, upstream: Upstream, h2: H2Connection) -> None:
         super().__init__(upstream, h2)
+        self.is_open = False
         self.upstream = upstream
         self.pending: list[ServerStream] = []
 
@@ -182,21 +184,31 @@ class ServerStreams(Streams):
         """Another request can be sent here."""
         if self.channel.phase != OPEN or self.channel.eof:
             return False
-        if self.channel.http is None:
-            return len(self.pending) < self.hub.limits.h2_max_streams
+        if not self.is_open:
+            return len(self.pending) < self.upstream.server.stream_limit
         return self.h2.can_open() and len(self.by_id) < self.hub.limits.h2_max_streams
 
     def join(self, relay: Relay) -> None:
-        """Send a request here, as soon as the connection stands."""
+        """Send a request here, as soon as the connection is open."""
         stream = ServerStream(self, relay)
         relay.upstream = stream
-        if self.channel.http is None:
-            self.pending.append(stream)
-        else:
+        if self.is_open:
             stream.open()
+        else:
+            self.pending.append(stream)
 
-    def ready(self) -> None:
-        """The connection stands."""
+    def advance(self) -> None:
+        """Pull events and pass them on."""
+        Streams.advance(self)
+        if not self.is_open and self.channel.phase == OPEN and self.h2.has_settings():
+            self.is_open = True
+            self.upstream.idle_since = self.hub.now
+            limit = min(self.h2.count_allowed(), self.hub.limits.h2_max_streams)
+            self.upstream.server.stream_limit = max(1, limit)
+            self._open_pending()
+
+    def _open_pending(self) -> None:
+        """Those that have waited are sent; what is too much for this connection gets another one."""
         pending = self.pending
         self.pending = []
         for stream in pending:
@@ -217,7 +229,7 @@ class ServerStreams(Streams):
         """A request that waits is wanted no more."""
         if stream in self.pending:
             self.pending.remove(stream)
-        if self.channel.http is None and not self.pending:
+        if not self.is_open and not self.pending:
             self.channel.abort()
 
     # -- events ----------------------------------------------------------------------------------------------------
@@ -256,13 +268,15 @@ class ServerStreams(Streams):
         self.channel.close()
 
     def fail_all(self, end: str, detail: str) -> None:
-        """No request will be answered any more."""
+        """No request will be answered any more. Those that wait were not sent, so another server may have them."""
         self.upstream.group.forget(self.upstream)
         streams = list(self.by_id.values())
         self.by_id.clear()
         for stream in streams:
             assert isinstance(stream, ServerStream)
             stream.failed(end, detail, False)
+        for relay in self.take_pending():
+            relay.connect_failed(detail, False)
 
     def settle(self) -> None:
         """Something may have been sent, or a stream have ended."""
