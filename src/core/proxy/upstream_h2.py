@@ -1,12 +1,12 @@
 """A connection to a server over HTTP/2: many requests at a time, each on a stream.
 
-`Upstream` has the connection; `ServerStreams` has what is HTTP/2 about it. The connection is *open* when the server's SETTINGS
-have come, which say how many streams it takes and whether it knows extended CONNECT. Requests that come before wait in `pending`: if
-it then turns out that the server would rather speak HTTP/1.1, the first of them gets the connection and the others get
-connections of their own.
+`Upstream` has the connection; `ServerStreams` has what is HTTP/2 about it. The connection is *open* when the server's
+SETTINGS have come, which say how many streams it takes and whether it knows extended CONNECT. Requests that come before wait
+in `pending`: if it then turns out that the server would rather speak HTTP/1.1, the first of them gets the connection and the
+others get connections of their own.
 
-What a server has certainly not looked at may be sent again, whatever its method: a stream that it refused, or one above the
-last that its GOAWAY names (RFC 9113 section 8.7).
+What a server has certainly not looked at may be sent again, whatever its method, if none of a body was passed on: a stream
+that it refused, or one above the last that its GOAWAY names (RFC 9113 section 8.7).
 """
 
 from __future__ import annotations
