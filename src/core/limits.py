@@ -77,8 +77,8 @@ class Limits:
     h2_control_burst: int = 200
     """How many of them may come at once."""
     h2_control_queue: int = 1000
-    """Frames that we owe the peer for its own (acknowledgements, resets) at a time, before they are handed out. Who does not read
-    them is not read any more (`high_water`)."""
+    """Frames that we owe the peer for its own (acknowledgements, resets) at a time, before they are handed out. Who does not
+    read them is not read any more (`high_water`)."""
     h2_empty_frames: int = 10
     """DATA, HEADERS and CONTINUATION frames in a row that hold nothing and end nothing."""
     h2_continuations: int = 32
