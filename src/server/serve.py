@@ -29,9 +29,6 @@ from .supervisor import Supervisor
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
-COLLECT_AFTER = 20_000
-"""Objects after which Python looks for cycles. What a request leaves behind is no cycle, and thousands of requests are under
-way at a time; with Python's 700 a collection every few requests finds nothing."""
 
 
 def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
@@ -71,7 +68,6 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
             sock.close()
 
     gc.freeze()  # so that collections in the workers do not copy the memory that they share
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
     try:
         supervisor = Supervisor(
             work,
