@@ -103,7 +103,7 @@ def _follow(sections: Sequence[bytes], max_list: int, max_fields: int) -> Trace:
             # Each consumes what the head has, so each gets its own.
             again = Head()
             for name in Head.__slots__:
-                if not name.startswith("_"):
+                if not name.startswith("_") and name != "pseudo":  # which only the decoder looks at
                     value = getattr(head, name)
                     setattr(again, name, list(value) if isinstance(value, list) else value)
             try:
