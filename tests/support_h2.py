@@ -9,6 +9,7 @@ from typing import Any
 import hpack
 import pytest
 from hypothesis import strategies as st
+from support_twin import plain
 
 from lockgate.core.errors import RemoteProtocolError
 from lockgate.core.events import NEED_DATA, Role
@@ -220,17 +221,6 @@ conversations = st.lists(_FRAMES, max_size=25).map(lambda found: setting() + b""
 """What a peer says after its preface."""
 
 TIGHT = {"h2_max_streams": 2, "h2_stream_window": 2000, "max_head": 600, "max_body": 1500, "max_fields": 8}
-
-
-def plain(value: Any) -> Any:
-    """An event, and all in it, as plain values that do not tell which twin made them."""
-    if hasattr(value, "_values"):
-        return [type(value).__name__, plain(value._values())]
-    if hasattr(value, "pairs"):
-        return list(value.pairs)
-    if isinstance(value, tuple):
-        return [plain(item) for item in value]
-    return value
 
 
 def transcript(

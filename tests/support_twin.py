@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 NAME = "lockgate_interpreted"
 SRC = Path(__file__).parent.parent / "src"
@@ -40,3 +41,14 @@ def interpreted(module: str) -> ModuleType:
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())
     return importlib.import_module(f"{NAME}.{module}")
+
+
+def plain(value: Any) -> Any:
+    """An event, and all in it, as plain values that do not tell which twin made them."""
+    if hasattr(value, "_values"):
+        return [type(value).__name__, plain(value._values())]
+    if hasattr(value, "pairs"):
+        return list(value.pairs)
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support_h1 import load, random_pieces, raw, single_bytes
-from support_twin import interpreted
+from support_twin import interpreted, plain
 
 from lockgate.core import errors, events, limits
 from lockgate.core.h1 import connection
@@ -26,17 +26,6 @@ def namespace(*modules: ModuleType) -> SimpleNamespace:
 
 COMPILED = namespace(events, errors, limits, connection)
 INTERPRETED = namespace(*(interpreted(f"core.{name}") for name in ("events", "errors", "limits", "h1.connection")))
-
-
-def plain(value: Any) -> Any:
-    """An event, and all in it, as plain values that do not tell which twin made them."""
-    if hasattr(value, "_values"):
-        return [type(value).__name__, plain(value._values())]
-    if hasattr(value, "pairs"):
-        return list(value.pairs)
-    if isinstance(value, tuple):
-        return [plain(item) for item in value]
-    return value
 
 
 def transcript(

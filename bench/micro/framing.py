@@ -62,7 +62,8 @@ def drain(connection: H2Connection) -> Event | None:
     """All events; the last one is returned."""
     last: Event | None = None
     while (event := connection.next_event()) is not NEED_DATA:
-        last = event  # type: ignore[assignment]
+        assert isinstance(event, Event)
+        last = event
     return last
 
 

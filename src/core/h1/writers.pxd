@@ -2,9 +2,9 @@ cimport cython
 
 from ..events cimport InformationalResponse, Request, Response
 from ..http.authority cimport parse_authority
-from ..http.fields cimport allowed_in_trailers
-from ..http.grammar cimport decimal, is_token, is_value, skip_target, skip_value
+from ..http.grammar cimport is_token, is_value, skip_target, skip_value
 from ..http.headers cimport Headers
+from ..http.outgoing cimport checked_length, trailer_lines, vouched
 
 cdef int _ABSENT, CHUNKED, UNTIL_CLOSE, _NO_LENGTH
 cdef list _STATUS_REASONS, _STATUS_LINES
@@ -25,15 +25,11 @@ cdef class HeadWriter:
     cpdef bytes response(self, Response response, bint to_head, bint to_http_1_1, bint close)
     @cython.locals(line=bytes)
     cpdef bytes informational(self, InformationalResponse response)
-    @cython.locals(pieces=list)
     cpdef bytes trailers(self, Headers trailers)
     @cython.locals(known=bytes)
     cdef bytes _status_line(self, int status, bytes reason)
-    @cython.locals(pair=tuple, block=bytes, pieces=list, length="long long")
+    @cython.locals(found=Headers)
     cdef bytes _fields(self, Headers headers, bint with_length)
     cdef _upgrade(self, bytes protocols)
     cdef _option(self, bytes name)
     cdef bytes _finish(self)
-
-
-cdef bytes _field(bytes name, bytes value)

@@ -12,10 +12,10 @@ from http import HTTPStatus
 from ..errors import LocalProtocolError
 from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
-from ..http.fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
 from ..http.framing import ABSENT, CHUNKED, UNTIL_CLOSE
-from ..http.grammar import MAX_LENGTH, decimal, is_token, is_value, skip_target, skip_value
+from ..http.grammar import is_token, is_value, skip_target, skip_value
 from ..http.headers import NO_LENGTH, Headers
+from ..http.outgoing import checked_length, trailer_lines, vouched
 
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 _STATUS_REASONS = [_REASONS.get(status, b"") for status in range(600)]
@@ -64,7 +64,7 @@ class HeadWriter:
             self.length = CHUNKED
             self._own += b"transfer-encoding: chunked\r\n"
         else:
-            self.length = _checked(request.body_length)
+            self.length = checked_length(request.body_length)
             if self.length or method in _WITH_BODY:
                 self._own += b"content-length: %d\r\n" % self.length
         if request.expect_continue:
@@ -102,7 +102,7 @@ class HeadWriter:
         elif self._content_length != _ABSENT:
             self.length = self._content_length
         elif response.body_length is not None:
-            self.length = _checked(response.body_length)
+            self.length = checked_length(response.body_length)
             self._own += b"content-length: %d\r\n" % self.length
         elif to_http_1_1:
             self.length = CHUNKED
@@ -126,13 +126,7 @@ class HeadWriter:
         """The last chunk, and the trailers after it."""
         if trailers is None:
             return b"0\r\n\r\n"
-        pieces = [b"0\r\n"]
-        for name, value in trailers:
-            if not allowed_in_trailers(name.lower()):
-                raise LocalProtocolError("a field that has no business in trailers")
-            pieces.append(_field(name, value))
-        pieces.append(b"\r\n")
-        return b"".join(pieces)
+        return b"".join((b"0\r\n", *trailer_lines(trailers), b"\r\n"))
 
     def _status_line(self, status: int, reason: bytes) -> bytes:
         known = _STATUS_REASONS[status]
@@ -144,35 +138,14 @@ class HeadWriter:
 
     def _fields(self, headers: Headers, with_length: bool) -> bytes:
         """All fields as lines. `with_length` False leaves out `content-length`."""
-        if headers is None:
-            raise LocalProtocolError("a message without headers")
-        block = headers.block
-        if block is not None and (with_length or headers.length == _NO_LENGTH):
-            # As a parser of ours has left it: whole, checked, and without a field of the connection.
-            if headers.length != _NO_LENGTH:
-                self._content_length = headers.length
-            if headers.te:
-                self._option(b"te")
-            return block
-        pieces = []
-        for pair in headers.as_pairs():
-            kind = KINDS.get(pair[0].lower())
-            if kind is None:
-                pieces.append(_field(pair[0], pair[1]))
-            elif kind == CONTENT_LENGTH:
-                length = decimal(pair[1], 0, len(pair[1]))
-                if length < 0 or self._content_length != _ABSENT:
-                    raise LocalProtocolError("content-length is no number, or is there twice")
-                self._content_length = length
-                if with_length:
-                    pieces.append(b"content-length: %d\r\n" % length)
-            elif kind == TE and pair[1] == b"trailers":
-                # RFC 9110 section 10.1.4: it is for the next hop only, and says so.
-                pieces.append(b"te: trailers\r\n")
-                self._option(b"te")
-            else:
-                raise LocalProtocolError("a field that belongs to the connection is among the headers")
-        return b"".join(pieces)
+        found = vouched(headers, with_length)
+        if found.length != _NO_LENGTH:
+            self._content_length = found.length
+        if found.te:
+            # RFC 9110 section 10.1.4: it is for the next hop only, and says so.
+            self._option(b"te")
+        assert found.block is not None
+        return found.block
 
     def _upgrade(self, protocols: bytes) -> None:
         if not protocols or not is_value(protocols):
@@ -190,18 +163,3 @@ class HeadWriter:
         if self._options is not None:
             self._own += b"connection: %b\r\n" % b", ".join(self._options)
         return self._own + b"\r\n" if self._own else b"\r\n"
-
-
-def _field(name: bytes, value: bytes) -> bytes:
-    """One line. LocalProtocolError if the grammar does not allow it."""
-    if not is_token(name):
-        raise LocalProtocolError("field name is not a token")
-    if not is_value(value):
-        raise LocalProtocolError("forbidden byte in a field value, or white space around it")
-    return b"%b: %b\r\n" % (name.lower(), value)
-
-
-def _checked(body_length: int) -> int:
-    if body_length < 0 or body_length > MAX_LENGTH:
-        raise LocalProtocolError("body length is negative or above 2^63-1")
-    return body_length

@@ -29,7 +29,6 @@ cdef class H2Connection(Receiving):
     # What there is to know
     cpdef bint has_head_begun(self) except -1
     cpdef Py_ssize_t count_buffered(self) except -1
-    cpdef Py_ssize_t count_streams(self) except -1
     cpdef bint can_open(self) except -1
     @cython.locals(stream=Stream)
     cpdef bint is_done(self) except -1

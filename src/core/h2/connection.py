@@ -108,10 +108,6 @@ class H2Connection(Receiving):
         section = self._section
         return self._buffer.available() + (0 if section is None else len(section))
 
-    def count_streams(self) -> int:
-        """`stream_count`"""
-        return len(self._streams)
-
     def can_open(self) -> bool:
         """Client role: may another request be sent now?"""
         return (

@@ -6,15 +6,15 @@ from ..http.fields cimport allowed_in_trailers
 from ..http.framing cimport content_length
 from ..http.grammar cimport decimal, is_token, is_value, skip_target
 from ..http.headers cimport Headers, of_block, split_block
+from ..http.outgoing cimport checked_length, trailer_lines, vouched
 from .encoder cimport HeaderEncoder
 from .head cimport Head
 
 cdef long long _ABSENT, _NO_LENGTH
-cdef int CONTENT_LENGTH, GET_INDEX, TE
+cdef int GET_INDEX
 cdef bytes _HTTP_2, _GET, _INDEXED
-cdef dict KINDS, _METHODS, _SCHEMES
+cdef dict _METHODS, _SCHEMES
 cdef list _STATUSES
-cdef frozenset _WITH_BODY
 
 @cython.locals(method=bytes, protocol=bytes, path=bytes, size=Py_ssize_t, length="long long", expects=bint, request=Request)
 cpdef Request read_request(
@@ -39,8 +39,7 @@ cpdef bytes write_response(HeaderEncoder encoder, Response response, bint to_hea
 cdef bytes _write_switch(HeaderEncoder encoder, Response response, bytes protocol, long long stream_id)
 @cython.locals(status=int)
 cpdef bytes write_informational(HeaderEncoder encoder, InformationalResponse response)
+@cython.locals(lines=list)
 cpdef bytes write_trailers(HeaderEncoder encoder, Headers trailers)
-@cython.locals(block=bytes, lines=list, length="long long", pair=tuple)
+@cython.locals(found=Headers)
 cdef bytes _fields(HeaderEncoder encoder, Headers headers, bint with_length)
-cdef bytes _line(bytes name, bytes value)
-cdef object _checked(object body_length)

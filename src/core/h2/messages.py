@@ -14,10 +14,11 @@ from __future__ import annotations
 from ..errors import Fault, LocalProtocolError, RemoteProtocolError
 from ..events import InformationalResponse, Request, Response
 from ..http.authority import parse_authority
-from ..http.fields import CONTENT_LENGTH, KINDS, TE, allowed_in_trailers
+from ..http.fields import allowed_in_trailers
 from ..http.framing import ABSENT, content_length
-from ..http.grammar import MAX_LENGTH, decimal, is_token, is_value, skip_target
+from ..http.grammar import decimal, is_token, skip_target
 from ..http.headers import NO_LENGTH, Headers, of_block, split_block
+from ..http.outgoing import checked_length, trailer_lines, vouched
 from .encoder import GET_INDEX, STATIC_LINES, HeaderEncoder
 from .head import Head
 from .websocket import WEBSOCKET, accept_of, is_accepted, make_key, without
@@ -264,7 +265,7 @@ def write_request(encoder: HeaderEncoder, request: Request) -> bytes:
     protocol = None if request.upgrade is None else connect_protocol(request)
     own = b""
     if encoder.length == _NO_LENGTH and request.body_length is not None:
-        encoder.length = _checked(request.body_length)
+        encoder.length = checked_length(request.body_length)
         if encoder.length:  # that there is none is said by END_STREAM
             own = b"content-length: %d\r\n" % encoder.length
     if protocol is not None:
@@ -312,7 +313,7 @@ def write_response(
     if to_head or status in (204, 304):
         encoder.length = 0
     elif encoder.length == _NO_LENGTH and response.body_length is not None:
-        encoder.length = _checked(response.body_length)
+        encoder.length = checked_length(response.body_length)
         if encoder.length:
             own = b"content-length: %d\r\n" % encoder.length
     if protocol is not None and status < 300:
@@ -359,11 +360,7 @@ def write_informational(encoder: HeaderEncoder, response: InformationalResponse)
 
 def write_trailers(encoder: HeaderEncoder, trailers: Headers) -> bytes:
     """The field section of trailers."""
-    lines = []
-    for name, value in trailers:
-        if not allowed_in_trailers(name.lower()):
-            raise LocalProtocolError("a field that has no business in trailers")
-        lines.append(_line(name, value))
+    lines = trailer_lines(trailers)
     encoder.begin()
     for line in lines:
         encoder.line(line)
@@ -372,46 +369,7 @@ def write_trailers(encoder: HeaderEncoder, trailers: Headers) -> bytes:
 
 def _fields(encoder: HeaderEncoder, headers: Headers, with_length: bool) -> bytes:
     """All fields as a block. `with_length` False leaves out `content-length`. `encoder.length`: what that says, or -1."""
-    if headers is None:
-        raise LocalProtocolError("a message without headers")
-    encoder.length = _NO_LENGTH
-    block = headers.block
-    if block is not None and (with_length or headers.length == _NO_LENGTH):
-        # As a parser of ours has left it: whole, checked, and without a field of the connection.
-        encoder.length = headers.length
-        return block
-    lines = []
-    length = _NO_LENGTH
-    for pair in headers.as_pairs():
-        kind = KINDS.get(pair[0].lower())
-        if kind is None:
-            lines.append(_line(pair[0], pair[1]))
-        elif kind == CONTENT_LENGTH:
-            if length != _NO_LENGTH:
-                raise LocalProtocolError("content-length is there twice")
-            length = decimal(pair[1], 0, len(pair[1]))
-            if length < 0:
-                raise LocalProtocolError("content-length is no number")
-            if with_length:
-                lines.append(b"content-length: %d\r\n" % length)
-        elif kind == TE and pair[1] == b"trailers":
-            lines.append(b"te: trailers\r\n")
-        else:
-            raise LocalProtocolError("a field that belongs to the connection is among the headers")
-    encoder.length = length
-    return b"".join(lines)
-
-
-def _line(name: bytes, value: bytes) -> bytes:
-    """One line. LocalProtocolError if the grammar does not allow it."""
-    if not is_token(name):
-        raise LocalProtocolError("field name is not a token")
-    if not is_value(value):
-        raise LocalProtocolError("forbidden byte in a field value, or white space around it")
-    return b"%b: %b\r\n" % (name.lower(), value)
-
-
-def _checked(body_length: int) -> int:
-    if body_length < 0 or body_length > MAX_LENGTH:
-        raise LocalProtocolError("body length is negative or above 2^63-1")
-    return body_length
+    found = vouched(headers, with_length)
+    encoder.length = found.length
+    assert found.block is not None
+    return found.block

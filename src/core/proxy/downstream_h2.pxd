@@ -17,7 +17,6 @@ cdef int CANCEL, INTERNAL_ERROR, OPEN
 
 cdef class ClientStream(Stream):
     cdef public Relay relay
-    cdef public bint answered
     cdef double _body_since
     cdef double _body_last
     cdef double _held_since

@@ -32,14 +32,12 @@ GRACE = 1.0
 class ClientStream(Stream):
     """One request of a client, and its answer."""
 
-    __slots__ = ("_body_bytes", "_body_last", "_body_since", "_held_since", "answered", "relay")
+    __slots__ = ("_body_bytes", "_body_last", "_body_since", "_held_since", "relay")
 
     def begin(self, streams: Streams, stream_id: int) -> None:
         """A stream that the client has opened."""
         Stream.begin(self, streams, stream_id)
         self.relay: Relay | None = None
-        self.answered = False
-        """The whole answer is queued."""
         self._body_since = self._body_last = streams.hub.now
         self._held_since = 0.0
         self._body_bytes = 0
@@ -103,7 +101,6 @@ class ClientStream(Stream):
 
     def response_sent(self) -> None:
         """The answer is complete."""
-        self.answered = True
         streams = self.streams
         assert isinstance(streams, ClientStreams)
         streams.answer_queued(self)

@@ -7,8 +7,8 @@ has passed.
 Holding is for each stream of its own, and works with credit. A stream that is *held* goes on to be received, but what comes
 waits here, and the peer gets its credit back only when it has been passed on; so a peer can make us keep no more than the
 windows that we announced. In the other direction a stream is *full* when more than `STREAM_HIGH` bytes wait for the peer's
-credit or for their turn: then the other end of its relay is held, until they are below `STREAM_LOW`. No stream waits for
-another one.
+credit or for their turn: then the other end of its relay is held, until they are below `STREAM_LOW`. So no stream waits for
+another one, but for this: bodies of one client that wait here share the window of its connection.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ STREAM_LOW = 16384
 SMALL = 512
 """Pieces of a body that wait are joined while they are smaller than that."""
 
-NO_ERROR = 0x0
 INTERNAL_ERROR = 0x2
 REFUSED_STREAM = 0x7
 CANCEL = 0x8
