@@ -235,7 +235,7 @@ class Sending(HTTPConnection):
     def _close(self, stream: Stream) -> None:
         """Forget a stream."""
         stream.state = _CLOSED
-        self._streams.pop(stream.id, None)
+        self._streams.pop(stream.key, None)
         if stream.is_ready:
             assert self._schedule is not None
             self._schedule.remove(stream)
