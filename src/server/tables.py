@@ -39,6 +39,9 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     values.HostName: values.parse_host,
     values.PathPrefix: values.parse_path,
     values.Network: values.parse_network,
+    values.HttpsURL: values.parse_https_url,
+    values.WebURL: values.parse_web_url,
+    values.Email: values.parse_email,
 }
 
 EXAMPLES = {
@@ -61,6 +64,15 @@ EXAMPLES = {
     "https_port": "https_port = 443",
     "max_body": "max_body = 1000000",
     "strict_sni": "strict_sni = true",
+    "names": 'names = ["example.com"]',
+    "acme": 'acme = { email = "admin@example.com", directory = "https://acme-v02.api.letsencrypt.org/directory" }',
+    "directory": 'directory = "https://acme-v02.api.letsencrypt.org/directory"',
+    "email": 'email = "admin@example.com"',
+    "state": 'state = "/var/lib/lockgate"',
+    "eab_key_id": 'eab_key_id = "kid-1"',
+    "eab_key_file": 'eab_key_file = "eab.key"',
+    "allow": 'allow = ["*.customers.example"]',
+    "ask": 'ask = "http://127.0.0.1:9000/allowed"',
 }
 """What a value looks like, by key, where its default does not show it."""
 
