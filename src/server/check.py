@@ -17,6 +17,7 @@ from cryptography import x509
 
 from ..certs import store
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
+from .check_acme import acme_problems, names_by_acme
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .policy import Identity, build_policy
 from .problems import ConfigError, Place, Problem, choose, shown
@@ -48,6 +49,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _listeners(draft)
     loaded = list(_certificates(config, problems))
     identities = _identities(loaded, problems)
+    problems += acme_problems(draft)
     problems += _tls_use(draft)
     authorities = dict(_authorities(config, problems))
     problems += _backends(draft)
@@ -91,7 +93,7 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
         for listen in config.listen
         if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
     ]
-    certificates = draft.written.get("certificate")
+    certificates = draft.written.get("certificate") or any(host.acme is not None for host in config.host)
     if speaking_tls and not certificates:
         listen = speaking_tls[0]
         remedy = listen.place.either(
@@ -99,7 +101,7 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
             "give --cert FILE and --key FILE",
         )
         yield listen.place.problem(f"there is no certificate for the TLS listener {listen.address}", remedy)
-    if certificates and config.listen and not any(listen.is_tls for listen in config.listen):
+    if config.certificate and config.listen and not any(listen.is_tls for listen in config.listen):
         place = config.place.at("certificate", 0)
         yield place.problem("no listener speaks TLS, so no certificate is used", "remove it", warning=True)
 
@@ -285,7 +287,7 @@ def _host_of_route(config: Config, host: str, place: Place, identities: tuple[Id
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
     if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
         return
-    names = {name for identity in identities for name in identity.names}
+    names = {name for identity in identities for name in identity.names} | names_by_acme(config)
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return
     if host.startswith("*.") and any(name.partition(".")[2] == host[2:] for name in names):
