@@ -27,6 +27,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ..store import Certificate, CertificateError, load_chain, load_key, pair
 from .challenges import HTTP_01, Challenge, tls_alpn_01_certificate
@@ -283,6 +284,11 @@ class AcmeState:
             return read_file(path)
         except StateError:
             return None
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The key as it is kept."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _checked(name: str) -> str:
