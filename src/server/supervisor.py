@@ -1,6 +1,7 @@
 """The process that was started: forks the workers, replaces one that dies, and passes the wish to stop on.
 
-It does nothing else, so there is little in it that could fail. There is always at least one worker beside it.
+It does nothing else, so there is little in it that could fail. There is always at least one worker beside it. Perhaps there are
+helpers too, which do for all workers what none of them should do alone; they are replaced like workers.
 
 * A worker that dies is replaced at once; one that dies young only after a pause that doubles each time, so that a fault
   that kills every worker does not keep the machine busy. If the first ones die before any was ready, it gives up.
@@ -20,7 +21,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -45,14 +46,16 @@ EXIT_FAILED = 1
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A running worker."""
+    """A running worker or helper."""
 
     pid: int
     started: float
+    helper: str = ""
+    """Its name; empty for a worker."""
 
 
 class Supervisor:
-    """Runs `work(ready)` in `workers` processes.
+    """Runs `work(ready)` in `workers` processes, and each of `helpers`, by name, in one more.
 
     In this process, `ready` is called once each of them has called its `ready`, and `stopping` as soon as no worker will
     be started any more: what was kept open for them can be closed.
@@ -66,8 +69,10 @@ class Supervisor:
         ready: Callable[[], None],
         stopping: Callable[[], None],
         drain_timeout: float,
+        helpers: Mapping[str, Callable[[], None]] | None = None,
     ) -> None:
         self._work = work
+        self._helpers = helpers or {}
         self._wanted = workers
         self._on_ready = ready
         self._on_stopping = stopping
@@ -77,6 +82,7 @@ class Supervisor:
         self._was_ready = False
         self._early_deaths = 0
         self._restart_at = 0.0
+        self._helper_restart_at = 0.0
         self._stopping = False
         self._stopped_at = 0.0
         self._kill_at = 0.0
@@ -122,16 +128,30 @@ class Supervisor:
         now = time.monotonic()
         if self._stopping:
             return max(0.0, self._kill_at - now)
-        return max(0.0, self._restart_at - now) if len(self._children) < self._wanted else None
+        waits = [self._restart_at] if len(self._workers()) < self._wanted else []
+        if self._missing_helpers():
+            waits.append(self._helper_restart_at)
+        return max(0.0, min(waits) - now) if waits else None
+
+    def _workers(self) -> set[int]:
+        return {pid for pid, child in self._children.items() if not child.helper}
+
+    def _missing_helpers(self) -> set[str]:
+        return self._helpers.keys() - {child.helper for child in self._children.values()}
 
     def _start_missing(self) -> None:
-        if self._stopping or time.monotonic() < self._restart_at:
+        if self._stopping:
             return
-        while len(self._children) < self._wanted:
-            pid = self._fork()
-            self._children[pid] = Child(pid, time.monotonic())
+        if time.monotonic() >= self._restart_at:
+            for _ in range(self._wanted - len(self._workers())):
+                pid = self._fork(lambda: self._work(self._tell_ready))
+                self._children[pid] = Child(pid, time.monotonic())
+        if time.monotonic() >= self._helper_restart_at:
+            for name in self._missing_helpers():
+                pid = self._fork(self._helpers[name])
+                self._children[pid] = Child(pid, time.monotonic(), name)
 
-    def _fork(self) -> int:
+    def _fork(self, work: Callable[[], None]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
@@ -144,7 +164,7 @@ class Supervisor:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
                 os.close(self._life_writer)
                 worker.watch_parent(self._life_reader)
-                self._work(self._tell_ready)
+                work()
                 code = EXIT_OK
             except Exception as error:
                 print(f"lockgate: a worker failed: {type(error).__name__}: {error}", file=sys.stderr)
@@ -162,7 +182,7 @@ class Supervisor:
 
     def _on_ready_bytes(self, data: bytes) -> None:
         self._ready |= {int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 4)}
-        if not self._was_ready and self._children.keys() <= self._ready and not self._stopping:
+        if not self._was_ready and self._workers() <= self._ready and not self._stopping:
             self._was_ready = True
             self._on_ready()
 
@@ -195,6 +215,11 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         now = time.monotonic()
+        if child.helper:
+            # What it does can wait, and a fault of its own must not keep the machine busy
+            self._helper_restart_at = now + (LONGEST_PAUSE if now - child.started < LONGEST_PAUSE else FIRST_PAUSE)
+            print(f"lockgate: the {child.helper} {how}; it is replaced", file=sys.stderr, flush=True)
+            return
         if child.pid not in self._ready and not self._was_ready:
             print(f"lockgate: worker {child.pid} {how} before it was ready; giving up", file=sys.stderr, flush=True)
             self._failed = True

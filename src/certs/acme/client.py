@@ -19,10 +19,10 @@ from .challenges import HTTP_01, TLS_ALPN_01, Challenge
 from .jose import base64url
 from .machine import Account, Done, Machine, Publish, Steps, Wait, Withdraw
 from .messages import (
-    ALREADY_REPLACED,
     MAX_BODY,
     NO_ACCOUNT,
     NOT_READY,
+    RATE_LIMITED,
     UNUSABLE,
     URL,
     AcmeError,
@@ -115,7 +115,8 @@ class Issuance(Machine):
                 response = yield from self._post(directory.new_order, replacing, "the order", directory)
                 return _location(response, "the order"), read_order(response)
             except AcmeError as error:
-                if error.kind != ALREADY_REPLACED:
+                # It was replaced already, or got by another account: then the order is one like any other
+                if error.kind in (NO_ACCOUNT, RATE_LIMITED) or error.status not in (400, 403, 404, 409):
                     raise
         response = yield from self._post(directory.new_order, payload, "the order", directory)
         return _location(response, "the order"), read_order(response)

@@ -27,6 +27,8 @@ LIFE_USED = 2 / 3
 """The part of its life after which a certificate is renewed, where the CA does not say."""
 SPREAD = 0.05
 """How much earlier it may be, as a part of the life."""
+LAST_PART = 0.1
+"""What is always left of the life when it is renewed."""
 FIRST_BACKOFF = 2 * MINUTE
 """After the first failure. Doubling, it makes five attempts in the first hour, as many as Let's Encrypt allows to fail."""
 LONGEST_BACKOFF = 6 * HOUR
@@ -113,6 +115,17 @@ def after_success(leaf: x509.Certificate, random: Callable[[], float]) -> Schedu
     begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     life = max(0.0, end - begin)
     return Schedule(renew_at=begin + life * (LIFE_USED - SPREAD * random()))
+
+
+def begun(schedule: Schedule, now: float) -> Schedule:
+    """What is written down before an attempt: should the process die in it, the next one waits as after a failure."""
+    return replace(schedule, attempted_at=now, failures=schedule.failures + 1, retry_at=now + FIRST_BACKOFF)
+
+
+def within_life(schedule: Schedule, leaf: x509.Certificate) -> Schedule:
+    """The schedule, but never so late that the certificate might expire before it is renewed, whoever said so."""
+    begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    return replace(schedule, renew_at=min(schedule.renew_at, end - (end - begin) * LAST_PART))
 
 
 def after_failure(schedule: Schedule, error: AcmeError, now: float, random: Callable[[], float]) -> Schedule:

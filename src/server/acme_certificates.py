@@ -1,0 +1,180 @@
+"""A worker's side of ACME: what the renewer has written is what handshakes get.
+
+Each `[[host]]` with `acme` is an identity of the policy, without a context until there is a certificate. Handshakes that need one
+wait in `find` (`NeedCertificate`): for the certificate of such a host, for that of a name by `on_demand`, and with `acme-tls/1`,
+for the proof that a CA came for. `refresh` puts the contexts of renewed certificates into the identities; a thread does that
+now and then, and connections that there are keep what they have.
+
+A client is kept waiting only while the renewer is at it, and never for long: after that its handshake is refused (`internal_error`),
+since a certificate made up here would be refused by the client anyway, with a warning that people learn to click away.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+
+from ..certs.acme.names import is_allowed, is_host_name
+from ..certs.acme.state import AcmeState, Stored
+from ..core.commands import NeedCertificate
+from ..core.proxy.policy import Identity
+from ..core.tls.context import ContextError, ServerContext, TLSOptions, server_context
+from ..core.tls.hello import ACME_TLS
+from .config import Host
+
+Contexts = Callable[[Host, Sequence[str], tuple[bytes, bytes]], tuple[ServerContext, "ServerContext | None"]]
+"""Makes the contexts (HTTP/2, HTTP/1.1 only) of a host for these names from a chain and its key. Raises `ContextError`."""
+
+POLL = 0.05
+REFRESH = 5.0
+"""Seconds between two looks at the files of renewed certificates."""
+MOST_WAITING = 3
+"""Handshakes that wait for the renewer at a time: each takes one of the few threads that certificates are found in."""
+MOST_ON_DEMAND = 10_000
+"""Certificates by `on_demand` that are kept in memory."""
+
+
+class AcmeCertificates:
+    """See the module. `hosts`: the identities of the policy that are got by ACME, each with its table.
+
+    `patience`: seconds that a handshake may wait for the renewer. Safe to call from several threads.
+    """
+
+    def __init__(
+        self,
+        hosts: Mapping[Identity, Host],
+        on_demand: Sequence[Host],
+        state: AcmeState,
+        contexts: Contexts,
+        *,
+        patience: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._hosts = hosts
+        self._on_demand = on_demand
+        self._state = state
+        self._contexts = contexts
+        self._patience = patience
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._waiting = threading.Semaphore(MOST_WAITING)
+        self._lock = threading.Lock()
+        self._versions: dict[Identity, tuple[int, int, int]] = {}
+        self._made: OrderedDict[str, tuple[Identity, float]] = OrderedDict()  # and when its file was last looked at
+
+    def start(self) -> None:
+        """Look for renewed certificates from now on, in a thread."""
+
+        def watch() -> None:
+            while True:
+                self._sleep(REFRESH)
+                self.refresh()
+
+        threading.Thread(target=watch, name="lockgate-acme", daemon=True).start()
+
+    def refresh(self) -> None:
+        """Give each identity whose certificate is another one its new contexts."""
+        for identity, host in self._hosts.items():
+            self._renew(identity, host)
+
+    def find(self, need: NeedCertificate) -> Identity | None:
+        """The answer to `NeedCertificate`: may block, but not for longer than `patience`."""
+        name = need.hello.sni or ""
+        if ACME_TLS in need.hello.alpn:
+            return self._proof(name)
+        if need.identity is not None:
+            host = self._hosts.get(need.identity)
+            if host is None:
+                return None
+            identity = need.identity
+            self._wait_for(host.names[0], lambda: self._renew(identity, host))
+            return identity if identity.context is not None else None
+        if not is_host_name(name):
+            return None
+        demanded = self._host_on_demand(name)
+        return None if demanded is None else self._demanded(name, demanded)
+
+    def _renew(self, identity: Identity, host: Host) -> bool:
+        """Whether the identity has a certificate, the newest that there is."""
+        stored = self._state.certificate(host.names)
+        with self._lock:
+            if stored is not None and self._versions.get(identity) != stored.version:
+                made = self._make(host, host.names, stored)
+                if made is not None:
+                    # In this order: whoever looks in between gets an old one or a new one, and not none
+                    identity.http_1_context, identity.context = made[1], made[0]
+                    self._versions[identity] = stored.version
+        return identity.context is not None
+
+    def _demanded(self, name: str, host: Host) -> Identity | None:
+        now = self._monotonic()
+        with self._lock:
+            known = self._made.get(name)
+            if known is not None:
+                self._made.move_to_end(name)
+                if now - known[1] < REFRESH:
+                    return known[0]
+        if known is None:
+            self._wait_for(name, lambda: self._state.certificate([name]) is not None)
+        stored = self._state.certificate([name])
+        if stored is None:
+            return None if known is None else known[0]
+        with self._lock:
+            identity = Identity((name,), None) if known is None else known[0]
+            if self._versions.get(identity) != stored.version:
+                made = self._make(host, (name,), stored)
+                if made is not None:
+                    identity.http_1_context, identity.context = made[1], made[0]
+                    self._versions[identity] = stored.version
+            if identity.context is None:
+                return None
+            self._made[name] = identity, now
+            while len(self._made) > MOST_ON_DEMAND:
+                self._versions.pop(self._made.popitem(last=False)[1][0], None)
+            return identity
+
+    def _wait_for(self, name: str, there: Callable[[], bool]) -> bool:
+        """Wait until it is there, or the renewer has given an answer, or too long."""
+        if there():
+            return True
+        if not self._waiting.acquire(blocking=False):
+            return False
+        try:
+            deadline = self._monotonic() + self._patience
+            if not self._state.want(name):
+                return False
+            while self._state.is_wanted(name) and self._monotonic() < deadline:
+                self._sleep(POLL)
+                if there():
+                    return True
+            return there()
+        finally:
+            self._waiting.release()
+
+    def _make(
+        self, host: Host, names: Sequence[str], stored: Stored
+    ) -> tuple[ServerContext, ServerContext | None] | None:
+        certificate = stored.certificate
+        try:
+            return self._contexts(host, names, (certificate.chain_pem, certificate.key_pem))
+        except ContextError:
+            return None  # OpenSSL will not have it: whatever was there before is better
+
+    def _proof(self, name: str) -> Identity | None:
+        """The certificate that a CA wants to see (RFC 8737 section 3)."""
+        pair = self._state.tls_alpn_01_certificate(name)
+        if pair is None:
+            return None
+        options = TLSOptions(alpn=(ACME_TLS,), tickets=False)
+        return Identity((name,), server_context([pair], options=options, session_id=b"acme-tls/1"))
+
+    def _host_on_demand(self, name: str) -> Host | None:
+        """The host that may get a certificate for the name, by what can be known here: `ask` is up to the renewer."""
+        for host in self._on_demand:
+            named = not host.names or is_allowed(name, host.names)
+            if named and host.acme is not None and (not host.acme.allow or is_allowed(name, host.acme.allow)):
+                return host
+        return None

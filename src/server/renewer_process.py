@@ -1,0 +1,91 @@
+"""The process around `renewer.py`: clocks, threads, the network, and an end when it is told so."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from ..certs.acme.files import StateError
+from ..certs.acme.machine import Fetch
+from ..certs.acme.messages import Response
+from ..certs.acme.state import AcmeState
+from . import worker
+from .acme_fetch import FetchError, fetch, is_allowed_by, tls_context
+from .check_acme import acme_state
+from .config import Acme, Config
+from .renewer import Renewer, Stopped
+
+JOBS = 4
+"""Attempts at a time: one CA that is slow does not hold up another."""
+END_TIMEOUT = 2.0
+"""Seconds in which what runs may still withdraw what it has published."""
+START_AGAIN = 60.0
+
+
+def uses_acme(config: Config) -> bool:
+    """Whether there is anything to do."""
+    return any(host.acme is not None for host in config.host)
+
+
+def run_renewer(config: Config) -> None:
+    """Work until SIGTERM, SIGINT or SIGQUIT, which are blocked: a thread waits for them."""
+    stop = threading.Event()
+
+    def wait() -> None:
+        while signal.sigwait(worker.SIGNALS) == signal.SIGINT:
+            pass  # Ctrl-C reaches all processes of a terminal, and the supervisor says what is to be done
+        stop.set()
+
+    threading.Thread(target=wait, name="lockgate-signals", daemon=True).start()
+    jobs = ThreadPoolExecutor(JOBS, thread_name_prefix="lockgate-acme")
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Stopped
+
+    def fetch_for(request: Fetch, acme: Acme) -> Response:
+        if stop.is_set():
+            raise Stopped
+        try:
+            return fetch(request, tls_context(acme.ca))
+        except OSError:  # the file is gone, or damaged
+            raise FetchError(f"the authorities of {acme.ca or 'the system'} cannot be read") from None
+
+    renewer = Renewer(
+        config,
+        AcmeState(acme_state(config)),
+        fetch=fetch_for,
+        ask=is_allowed_by,
+        clock=time.time,
+        monotonic=time.monotonic,
+        sleep=sleep,
+        random=random.Random(os.urandom(16)).random,
+        submit=jobs.submit,
+        say=_say,
+    )
+    while not _started(renewer):
+        if stop.wait(START_AGAIN):
+            return
+    while not stop.wait(renewer.turn()):
+        pass
+    ended = threading.Thread(target=jobs.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    ended.start()
+    ended.join(END_TIMEOUT)
+
+
+def _started(renewer: Renewer) -> bool:
+    try:
+        renewer.start()
+    except StateError as error:
+        _say(str(error))
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    print(f"lockgate: {text}", file=sys.stderr, flush=True)
