@@ -1,12 +1,13 @@
 """A worker's side of ACME: what the renewer has written is what handshakes get.
 
-Each `[[host]]` with `acme` is an identity of the policy, without a context until there is a certificate. Handshakes that need one
-wait in `find` (`NeedCertificate`): for the certificate of such a host, for that of a name by `on_demand`, and with `acme-tls/1`,
-for the proof that a CA came for. `refresh` puts the contexts of renewed certificates into the identities; a thread does that
-now and then, and connections that there are keep what they have.
+Each `[[host]]` with `acme` is an identity of the policy, without a context until there is a certificate. Handshakes that need
+one wait in `find` (`NeedCertificate`): for the certificate of such a host, for that of a name by `on_demand`, and with
+`acme-tls/1`, for the proof that a CA came for. `refresh` puts the contexts of renewed certificates into the identities;
+connections that there are keep what they have.
 
-A client is kept waiting only while the renewer is at it, and never for long: after that its handshake is refused (`internal_error`),
-since a certificate made up here would be refused by the client anyway, with a warning that people learn to click away.
+A client is kept waiting only while the renewer is at it, and never for long: after that its handshake is refused
+(`internal_error`), since a certificate made up here would be refused by the client anyway, with a warning that people learn to
+click away.
 """
 
 from __future__ import annotations
@@ -18,18 +19,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ..certs.acme.names import is_allowed, is_host_name
 from ..certs.acme.state import AcmeState, Stored
+from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
 from ..core.proxy.policy import Identity
-from ..core.tls.context import ContextError, ServerContext, TLSOptions, server_context
+from ..core.tls.context import Tickets, TLSOptions, server_context
 from ..core.tls.hello import ACME_TLS
-from .config import Host
+from . import policy
+from .check_acme import acme_state
+from .config import Config, Host
+from .problems import ConfigError
 
-Contexts = Callable[[Host, Sequence[str], tuple[bytes, bytes]], tuple[ServerContext, "ServerContext | None"]]
-"""Makes the contexts (HTTP/2, HTTP/1.1 only) of a host for these names from a chain and its key. Raises `ContextError`."""
+Make = Callable[[Host, Sequence[str], Certificate], Identity]
+"""Makes the identity of a host for these names with a certificate. Raises `ConfigError`."""
 
 POLL = 0.05
 REFRESH = 5.0
-"""Seconds between two looks at the files of renewed certificates."""
+"""Seconds between two looks at the file of a certificate by `on_demand`."""
+MARGIN = 1.0
+"""Seconds of the handshake's time that are left for the handshake."""
 MOST_WAITING = 3
 """Handshakes that wait for the renewer at a time: each takes one of the few threads that certificates are found in."""
 MOST_ON_DEMAND = 10_000
@@ -47,7 +54,7 @@ class AcmeCertificates:
         hosts: Mapping[Identity, Host],
         on_demand: Sequence[Host],
         state: AcmeState,
-        contexts: Contexts,
+        make: Make,
         *,
         patience: float,
         monotonic: Callable[[], float] = time.monotonic,
@@ -56,7 +63,7 @@ class AcmeCertificates:
         self._hosts = hosts
         self._on_demand = on_demand
         self._state = state
-        self._contexts = contexts
+        self._make = make
         self._patience = patience
         self._monotonic = monotonic
         self._sleep = sleep
@@ -65,20 +72,11 @@ class AcmeCertificates:
         self._versions: dict[Identity, tuple[int, int, int]] = {}
         self._made: OrderedDict[str, tuple[Identity, float]] = OrderedDict()  # and when its file was last looked at
 
-    def start(self) -> None:
-        """Look for renewed certificates from now on, in a thread."""
-
-        def watch() -> None:
-            while True:
-                self._sleep(REFRESH)
-                self.refresh()
-
-        threading.Thread(target=watch, name="lockgate-acme", daemon=True).start()
-
     def refresh(self) -> None:
-        """Give each identity whose certificate is another one its new contexts."""
+        """Give each identity whose certificate is another one its new contexts. What nobody has asked for is not loaded."""
         for identity, host in self._hosts.items():
-            self._renew(identity, host)
+            if identity.context is not None:
+                self._renew(identity, host)
 
     def find(self, need: NeedCertificate) -> Identity | None:
         """The answer to `NeedCertificate`: may block, but not for longer than `patience`."""
@@ -100,14 +98,22 @@ class AcmeCertificates:
     def _renew(self, identity: Identity, host: Host) -> bool:
         """Whether the identity has a certificate, the newest that there is."""
         stored = self._state.certificate(host.names)
-        with self._lock:
-            if stored is not None and self._versions.get(identity) != stored.version:
-                made = self._make(host, host.names, stored)
-                if made is not None:
-                    # In this order: whoever looks in between gets an old one or a new one, and not none
-                    identity.http_1_context, identity.context = made[1], made[0]
-                    self._versions[identity] = stored.version
+        if stored is not None:
+            with self._lock:
+                self._use(identity, host, stored)
         return identity.context is not None
+
+    def _use(self, identity: Identity, host: Host, stored: Stored) -> None:
+        """Put a certificate into an identity, unless it is there already."""
+        if self._versions.get(identity) == stored.version:
+            return
+        self._versions[identity] = stored.version
+        try:
+            made = self._make(host, identity.names, stored.certificate)
+        except ConfigError:
+            return  # OpenSSL will not have it: whatever was there before is better
+        # In this order: whoever looks in between gets an old one or a new one, and not none
+        identity.http_1_context, identity.context = made.http_1_context, made.context
 
     def _demanded(self, name: str, host: Host) -> Identity | None:
         now = self._monotonic()
@@ -124,11 +130,7 @@ class AcmeCertificates:
             return None if known is None else known[0]
         with self._lock:
             identity = Identity((name,), None) if known is None else known[0]
-            if self._versions.get(identity) != stored.version:
-                made = self._make(host, (name,), stored)
-                if made is not None:
-                    identity.http_1_context, identity.context = made[1], made[0]
-                    self._versions[identity] = stored.version
+            self._use(identity, host, stored)
             if identity.context is None:
                 return None
             self._made[name] = identity, now
@@ -154,15 +156,6 @@ class AcmeCertificates:
         finally:
             self._waiting.release()
 
-    def _make(
-        self, host: Host, names: Sequence[str], stored: Stored
-    ) -> tuple[ServerContext, ServerContext | None] | None:
-        certificate = stored.certificate
-        try:
-            return self._contexts(host, names, (certificate.chain_pem, certificate.key_pem))
-        except ContextError:
-            return None  # OpenSSL will not have it: whatever was there before is better
-
     def _proof(self, name: str) -> Identity | None:
         """The certificate that a CA wants to see (RFC 8737 section 3)."""
         pair = self._state.tls_alpn_01_certificate(name)
@@ -178,3 +171,17 @@ class AcmeCertificates:
             if named and host.acme is not None and (not host.acme.allow or is_allowed(name, host.acme.allow)):
                 return host
         return None
+
+
+def acme_certificates(config: Config, identities: Sequence[Identity], tickets: Tickets) -> AcmeCertificates | None:
+    """For the identities of `policy.acme_hosts`; None if nothing of the configuration is got by ACME."""
+    on_demand = [host for host in config.host if host.acme is not None and host.acme.on_demand]
+    hosts = dict(zip(identities, policy.acme_hosts(config), strict=True))
+    if not hosts and not on_demand:
+        return None
+
+    def make(host: Host, names: Sequence[str], certificate: Certificate) -> Identity:
+        return policy.make_identity(config, policy.Identity(tuple(names), (certificate,), False, host.place), tickets)
+
+    patience = max(0.0, config.limits.handshake_timeout - MARGIN)
+    return AcmeCertificates(hosts, on_demand, AcmeState(acme_state(config)), make, patience=patience)

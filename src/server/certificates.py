@@ -24,6 +24,7 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Identity
 from ..core.tls.context import Tickets
 from . import policy
+from .acme_certificates import acme_certificates
 from .check import TICKET_LIFE, Prepared, join_certificates, load_files
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
@@ -67,7 +68,10 @@ class CertificateKeeper:
         self._tickets = prepared.tickets
         self._tickets_since = prepared.made
         self._kept = [_Kept(files, certificate) for files, certificate in prepared.loaded]
-        self._served = list(zip(prepared.identities, prepared.policy.identities, strict=True))
+        own = len(prepared.identities)
+        self._served = list(zip(prepared.identities, prepared.policy.identities[:own], strict=True))
+        self._elsewhere = prepared.policy.identities[own:]
+        self._acme = acme_certificates(prepared.config, self._elsewhere, self._tickets)
         self._speaks = speaks
         self._clock = clock
         self._wake = threading.Event()
@@ -82,7 +86,7 @@ class CertificateKeeper:
 
     def find(self, need: NeedCertificate) -> Identity | None:
         """The certificate for a handshake that waits for one, None if there is none. From any thread; may block."""
-        return None
+        return None if self._acme is None else self._acme.find(need)
 
     def look(self) -> None:
         """See what has changed, and put it in service."""
@@ -112,6 +116,8 @@ class CertificateKeeper:
                     self._say(f"{problem}; the certificate before it stays in service")
         if changed:
             self._put_in_service()
+        if self._acme is not None:
+            self._acme.refresh()
 
     def _put_in_service(self) -> None:
         joined = join_certificates([(kept.files, kept.certificate) for kept in self._kept], [])
@@ -125,7 +131,7 @@ class CertificateKeeper:
         after = [core for _, core in served]
         self._served = served
         if before != after:
-            self._proxy.policy = self._proxy.policy.with_identities(after)
+            self._proxy.policy = self._proxy.policy.with_identities([*after, *self._elsewhere])
 
     def _core_identity(self, identity: policy.Identity) -> Identity:
         """What the proxy serves for it: the object that it has for these names already, with a new certificate, or another."""

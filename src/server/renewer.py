@@ -154,6 +154,12 @@ class Renewer:
                     self._start_if_due(plan, now, monotonic)
         return LOOK
 
+    def look_again(self) -> None:
+        """See whether somebody has changed what is in the folder."""
+        for plan in list(self._plans.values()):
+            if not plan.busy:
+                self._add(plan)
+
     # -- what is due -----------------------------------------------------------------------------------------------
 
     def _start_if_due(self, plan: Plan, now: float, monotonic: float) -> None:

@@ -8,18 +8,19 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..certs.acme.files import StateError
 from ..certs.acme.machine import Fetch
 from ..certs.acme.messages import Response
 from ..certs.acme.state import AcmeState
-from . import worker
 from .acme_fetch import FetchError, fetch, is_allowed_by, tls_context
 from .check_acme import acme_state
 from .config import Acme, Config
 from .renewer import Renewer, Stopped
 
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 JOBS = 4
 """Attempts at a time: one CA that is slow does not hold up another."""
 END_TIMEOUT = 2.0
@@ -32,14 +33,17 @@ def uses_acme(config: Config) -> bool:
     return any(host.acme is not None for host in config.host)
 
 
-def run_renewer(config: Config) -> None:
-    """Work until SIGTERM, SIGINT or SIGQUIT, which are blocked: a thread waits for them."""
-    stop = threading.Event()
+def run_renewer(config: Config, ready: Callable[[], None]) -> None:
+    """Work until SIGTERM or SIGQUIT; at SIGHUP look at the folder. All signals are blocked: a thread waits for them."""
+    stop, look = threading.Event(), threading.Event()
 
     def wait() -> None:
-        while signal.sigwait(worker.SIGNALS) == signal.SIGINT:
-            pass  # Ctrl-C reaches all processes of a terminal, and the supervisor says what is to be done
-        stop.set()
+        while not stop.is_set():
+            number = signal.sigwait(SIGNALS)
+            if number == signal.SIGHUP:
+                look.set()
+            elif number != signal.SIGINT:  # Ctrl-C reaches all processes; the supervisor says what is to be done
+                stop.set()
 
     threading.Thread(target=wait, name="lockgate-signals", daemon=True).start()
     jobs = ThreadPoolExecutor(JOBS, thread_name_prefix="lockgate-acme")
@@ -68,11 +72,14 @@ def run_renewer(config: Config) -> None:
         submit=jobs.submit,
         say=_say,
     )
+    ready()
     while not _started(renewer):
         if stop.wait(START_AGAIN):
             return
     while not stop.wait(renewer.turn()):
-        pass
+        if look.is_set():
+            look.clear()
+            renewer.look_again()
     ended = threading.Thread(target=jobs.shutdown, kwargs={"cancel_futures": True}, daemon=True)
     ended.start()
     ended.join(END_TIMEOUT)

@@ -21,6 +21,7 @@ cdef class ReverseProxy:
     cdef readonly Bounds bounds
     cdef object _hooks
     cdef readonly bint asks_hooks
+    cdef readonly object challenges
     cdef readonly bytearray read_space
     cdef public object read_buffer
     cdef public double now
