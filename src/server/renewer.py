@@ -41,6 +41,8 @@ from .config import Acme, Config, Host
 
 LOOK = 1.0
 """Seconds between two looks at what is wanted."""
+LOOK_AT_ALL = 600.0
+"""Seconds after which all plans are looked at, although none seemed to be due."""
 EACH = 60.0
 """Seconds between two attempts for one certificate, whatever the clocks say."""
 MOST, PERIOD = 100, 600.0
@@ -51,6 +53,8 @@ DENIED_FOR = 60.0
 """Seconds for which a name that is not allowed is not asked about again."""
 FIRST_REST, LONGEST_REST = 30.0, 600.0
 """Seconds for which a CA is left alone that cannot be reached or said that it was too much."""
+FAULT_PAUSE = 300.0
+"""Seconds for which a certificate is left as it is when the folder cannot be used."""
 BUSY = 30.0
 """Seconds until a certificate is looked at again that another process is asking for."""
 NEVER = float("inf")
@@ -72,6 +76,8 @@ class Plan:
     """The one that is there."""
     unsaved: tuple[bytes, bytes] | None = field(default=None, repr=False)
     """Chain and key of a new one that could not be written."""
+    vetted: bool = False
+    """It was asked just now whether this name may have a certificate."""
     busy: bool = False
     not_before: float = 0.0
     """By the clock that does not jump."""
@@ -148,7 +154,7 @@ class Renewer:
         for name in wanted:
             self._on_wanted(name, monotonic)
         if monotonic >= self._look_at:
-            self._look_at = monotonic + EACH  # in case the clock jumps
+            self._look_at = monotonic + LOOK_AT_ALL  # in case the clock jumps
             for plan in list(self._plans.values()):
                 if not plan.busy:
                     self._start_if_due(plan, now, monotonic)
@@ -187,7 +193,7 @@ class Renewer:
         except Stopped:
             return
         except StateError as error:
-            plan.not_before = self._monotonic() + EACH
+            plan.not_before = self._monotonic() + FAULT_PAUSE
             self._say(f"{self._title(plan)}: {error}")
         except Exception as error:  # a bug must not end the others' certificates
             plan.not_before = self._monotonic() + LONGEST_REST
@@ -203,7 +209,7 @@ class Renewer:
         try:
             self._reload(plan)
         except StateError as error:
-            plan.not_before = self._monotonic() + EACH
+            plan.not_before = self._monotonic() + FAULT_PAUSE
             self._say(f"{self._title(plan)}: {error}")
 
     def _reload(self, plan: Plan) -> None:
@@ -238,8 +244,9 @@ class Renewer:
             plan.schedule = renewal.begun(before, now)
             self._state.keep_schedule(plan.name, plan.schedule)
             try:
-                if plan.on_demand and not self._allows(plan.acme, plan.name):
+                if plan.on_demand and not plan.vetted and not self._allows(plan.acme, plan.name):
                     raise AcmeError("it may not have a certificate any more")
+                plan.vetted = False
                 chain_pem, key_pem = self._order(plan, before.failures)
             except AcmeError as error:
                 plan.schedule = renewal.after_failure(before, error, self._clock(), self._random)
@@ -314,7 +321,7 @@ class Renewer:
                 after = renewal.after_check(before, info, self._clock(), self._random)
             except AcmeError as error:
                 after = renewal.after_failed_check(before, error, self._clock())
-            plan.schedule = renewal.within_life(after, plan.leaf)
+            plan.schedule = renewal.within_life(renewal.not_at_once(after, plan.leaf), plan.leaf)
             if plan.schedule.window != before.window:
                 when = datetime.fromtimestamp(plan.schedule.renew_at, UTC)
                 why = f" ({ascii(info.explanation)[1:-1]})" if info is not None and info.explanation else ""
@@ -403,7 +410,7 @@ class Renewer:
             allowed = False
             self._say(f"certificate for {name}: {error}")
         if allowed:
-            self._add(Plan((name,), acme, True))
+            self._add(Plan((name,), acme, True, vetted=True))
         else:
             self._denied = {one: until for one, until in self._denied.items() if until > self._monotonic()}
             self._denied[name] = self._monotonic() + DENIED_FOR

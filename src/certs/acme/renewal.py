@@ -119,7 +119,7 @@ def after_success(leaf: x509.Certificate, random: Callable[[], float]) -> Schedu
 
 def begun(schedule: Schedule, now: float) -> Schedule:
     """What is written down before an attempt: should the process die in it, the next one waits as after a failure."""
-    return replace(schedule, attempted_at=now, failures=schedule.failures + 1, retry_at=now + FIRST_BACKOFF)
+    return replace(schedule, attempted_at=now, failures=schedule.failures + 1, retry_at=now + _backoff(schedule))
 
 
 def within_life(schedule: Schedule, leaf: x509.Certificate) -> Schedule:
@@ -128,9 +128,15 @@ def within_life(schedule: Schedule, leaf: x509.Certificate) -> Schedule:
     return replace(schedule, renew_at=min(schedule.renew_at, end - (end - begin) * LAST_PART))
 
 
+def not_at_once(schedule: Schedule, leaf: x509.Certificate) -> Schedule:
+    """The schedule, but never so early that a CA that always says "now" gets an order each minute."""
+    begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    return replace(schedule, renew_at=max(schedule.renew_at, begin + min(DAY, (end - begin) / 3)))
+
+
 def after_failure(schedule: Schedule, error: AcmeError, now: float, random: Callable[[], float]) -> Schedule:
     """The schedule after an attempt that has failed."""
-    pause = min(FIRST_BACKOFF * 2 ** min(schedule.failures, 20), LONGEST_BACKOFF)
+    pause = _backoff(schedule)
     if error.kind == RATE_LIMITED and error.retry_at is None:
         pause = max(pause, RATE_LIMIT_PAUSE)
     if error.retry_at is not None:
@@ -217,6 +223,10 @@ class Pace:
         self._all.append(monotonic)
         while len(self._all) > self._most:
             self._all.popleft()
+
+
+def _backoff(schedule: Schedule) -> float:
+    return min(FIRST_BACKOFF * 2 ** min(schedule.failures, 20), LONGEST_BACKOFF)
 
 
 def next_kinds(kinds: Sequence[str], failures: int) -> tuple[str, ...]:
