@@ -133,6 +133,7 @@ TRUSTED: dict[str, str] = {}
 @pytest.fixture(autouse=True)
 def proofs(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     remember_proofs(monkeypatch)
+    monkeypatch.setattr(files.os, "fsync", lambda fd: None)
     if "clock" not in request.node.name:  # months pass in these tests
         monkeypatch.setattr(renewer, "LOOK_AT_ALL", DAY / 3)
 
@@ -297,8 +298,7 @@ def test_a_full_disk_stops_before_the_order(tmp_path, monkeypatch):
     assert len(world.orders_at) == 1, "the CA was asked for what could not have been kept"
     assert any("No space left on device; make room on that disk" in line for line in world.said)
     assert world.version() == before
-    monkeypatch.undo()
-    remember_proofs(monkeypatch)
+    monkeypatch.setattr(files.os, "fsync", lambda fd: None)
     world.run(600)
     assert world.version() != before
 

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from ..certs.acme.names import is_allowed, is_host_name
 from ..certs.acme.state import AcmeState, Stored
@@ -28,17 +29,15 @@ from . import policy
 from .check_acme import acme_state
 from .config import Config, Host
 from .problems import ConfigError
+from .waiting_room import Answer, WaitingRoom
 
 Make = Callable[[Host, Sequence[str], Certificate], Identity]
 """Makes the identity of a host for these names with a certificate. Raises `ConfigError`."""
 
-POLL = 0.05
 REFRESH = 5.0
 """Seconds between two looks at the file of a certificate by `on_demand`."""
 MARGIN = 1.0
 """Seconds of the handshake's time that are left for the handshake."""
-MOST_WAITING = 3
-"""Handshakes that wait for the renewer at a time: each takes one of the few threads that certificates are found in."""
 MOST_ON_DEMAND = 10_000
 """Certificates by `on_demand` that are kept in memory."""
 
@@ -46,7 +45,7 @@ MOST_ON_DEMAND = 10_000
 class AcmeCertificates:
     """See the module. `hosts`: the identities of the policy that are got by ACME, each with its table.
 
-    `patience`: seconds that a handshake may wait for the renewer. Safe to call from several threads.
+    Safe to call from several threads.
     """
 
     def __init__(
@@ -56,18 +55,15 @@ class AcmeCertificates:
         state: AcmeState,
         make: Make,
         *,
-        patience: float,
+        room: WaitingRoom,
         monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._hosts = hosts
         self._on_demand = on_demand
         self._state = state
         self._make = make
-        self._patience = patience
+        self._room = room
         self._monotonic = monotonic
-        self._sleep = sleep
-        self._waiting = threading.Semaphore(MOST_WAITING)
         self._lock = threading.Lock()
         self._versions: dict[Identity, tuple[int, int, int]] = {}
         self._made: OrderedDict[str, tuple[Identity, float]] = OrderedDict()  # and when its file was last looked at
@@ -78,30 +74,24 @@ class AcmeCertificates:
             if identity.context is not None:
                 self._renew(identity, host)
 
-    def find(self, need: NeedCertificate) -> Identity | None:
-        """The answer to `NeedCertificate`: may block, but not for longer than `patience`."""
+    def find(self, need: NeedCertificate) -> Answer | Identity | None:
+        """The answer to `NeedCertificate`, now, or later if the renewer is at it. From any thread."""
         name = need.hello.sni or ""
         if ACME_TLS in need.hello.alpn:
             return self._proof(name)
         if need.identity is not None:
             host = self._hosts.get(need.identity)
-            if host is None:
-                return None
-            identity = need.identity
-            self._wait_for(host.names[0], lambda: self._renew(identity, host))
-            return identity if identity.context is not None else None
-        if not is_host_name(name):
-            return None
-        demanded = self._host_on_demand(name)
-        return None if demanded is None else self._demanded(name, demanded)
+            return None if host is None else self._room.wait(host.names[0], partial(self._renew, need.identity, host))
+        demanded = self._host_on_demand(name) if is_host_name(name) else None
+        return None if demanded is None else self._room.wait(name, partial(self._demanded, name, demanded))
 
-    def _renew(self, identity: Identity, host: Host) -> bool:
-        """Whether the identity has a certificate, the newest that there is."""
+    def _renew(self, identity: Identity, host: Host) -> Identity | None:
+        """The identity with the newest certificate that there is, None if there has never been any."""
         stored = self._state.certificate(host.names)
         if stored is not None:
             with self._lock:
                 self._use(identity, host, stored)
-        return identity.context is not None
+        return None if identity.context is None else identity
 
     def _use(self, identity: Identity, host: Host, stored: Stored) -> None:
         """Put a certificate into an identity, unless it is there already."""
@@ -116,45 +106,23 @@ class AcmeCertificates:
         identity.http_1_context, identity.context = made.http_1_context, made.context
 
     def _demanded(self, name: str, host: Host) -> Identity | None:
+        """The identity of a name by `on_demand`, if there is a certificate for it."""
         now = self._monotonic()
         with self._lock:
-            known = self._made.get(name)
-            if known is not None:
-                self._made.move_to_end(name)
-                if now - known[1] < REFRESH:
-                    return known[0]
-        if known is None:
-            self._wait_for(name, lambda: self._state.certificate([name]) is not None)
-        stored = self._state.certificate([name])
-        if stored is None:
-            return None if known is None else known[0]
-        with self._lock:
-            identity = Identity((name,), None) if known is None else known[0]
-            self._use(identity, host, stored)
-            if identity.context is None:
-                return None
-            self._made[name] = identity, now
-            while len(self._made) > MOST_ON_DEMAND:
-                self._versions.pop(self._made.popitem(last=False)[1][0], None)
+            identity, looked_at = self._made.get(name, (None, 0.0))
+            if identity is None or now - looked_at >= REFRESH:
+                stored = self._state.certificate([name])
+                if stored is None:
+                    return identity
+                identity = identity or Identity((name,), None)
+                self._use(identity, host, stored)
+                if identity.context is None:
+                    return None
+                self._made[name] = identity, now
+                while len(self._made) > MOST_ON_DEMAND:
+                    self._versions.pop(self._made.popitem(last=False)[1][0], None)
+            self._made.move_to_end(name)
             return identity
-
-    def _wait_for(self, name: str, there: Callable[[], bool]) -> bool:
-        """Wait until it is there, or the renewer has given an answer, or too long."""
-        if there():
-            return True
-        if not self._waiting.acquire(blocking=False):
-            return False
-        try:
-            deadline = self._monotonic() + self._patience
-            if not self._state.want(name):
-                return False
-            while self._state.is_wanted(name) and self._monotonic() < deadline:
-                self._sleep(POLL)
-                if there():
-                    return True
-            return there()
-        finally:
-            self._waiting.release()
 
     def _proof(self, name: str) -> Identity | None:
         """The certificate that a CA wants to see (RFC 8737 section 3)."""
@@ -183,5 +151,6 @@ def acme_certificates(config: Config, identities: Sequence[Identity], tickets: T
     def make(host: Host, names: Sequence[str], certificate: Certificate) -> Identity:
         return policy.make_identity(config, policy.Identity(tuple(names), (certificate,), False, host.place), tickets)
 
-    patience = max(0.0, config.limits.handshake_timeout - MARGIN)
-    return AcmeCertificates(hosts, on_demand, AcmeState(acme_state(config)), make, patience=patience)
+    state = AcmeState(acme_state(config))
+    room = WaitingRoom(state, max(0.0, config.limits.handshake_timeout - MARGIN))
+    return AcmeCertificates(hosts, on_demand, state, make, room=room)

@@ -29,6 +29,7 @@ from .check import TICKET_LIFE, Prepared, join_certificates, load_files
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
 from .stamps import Stamp, stamp
+from .waiting_room import Answer
 
 INTERVAL = 1.0
 """Seconds between two looks."""
@@ -84,8 +85,8 @@ class CertificateKeeper:
         """Look at once. From any thread."""
         self._wake.set()
 
-    def find(self, need: NeedCertificate) -> Identity | None:
-        """The certificate for a handshake that waits for one, None if there is none. From any thread; may block."""
+    def find(self, need: NeedCertificate) -> Answer | Identity | None:
+        """The certificate for a handshake that waits for one, now or later, None if there is none. From any thread."""
         return None if self._acme is None else self._acme.find(need)
 
     def look(self) -> None:

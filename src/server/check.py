@@ -20,7 +20,7 @@ from cryptography import x509
 from ..certs import store
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
-from .check_acme import acme_problems, names_by_acme
+from .check_acme import acme_problems, names_by_acme, uses_acme
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .policy import Identity, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
@@ -77,7 +77,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _listeners(draft)
     loaded = list(_certificates(config, problems))
     identities = join_certificates(loaded, problems)
-    problems += acme_problems(draft)
+    problems += acme_problems(draft, {name for identity in identities for name in identity.names})
     problems += _tls_use(draft)
     authorities = dict(_authorities(config, problems))
     problems += _backends(draft)
@@ -125,7 +125,7 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
         for listen in config.listen
         if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
     ]
-    certificates = draft.written.get("certificate") or any(host.acme is not None for host in config.host)
+    certificates = draft.written.get("certificate") or uses_acme(draft)
     if speaking_tls and not certificates:
         listen = speaking_tls[0]
         remedy = listen.place.either(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ..certs import store
@@ -18,8 +18,8 @@ MAX_NAMES = 100
 """Names on one certificate that CAs accept at most."""
 
 
-def acme_problems(draft: Draft) -> Iterator[Problem]:
-    """Every mistake."""
+def acme_problems(draft: Draft, in_files: Collection[str]) -> Iterator[Problem]:
+    """Every mistake. `in_files`: the names that the certificates of files are for."""
     config = draft.config
     seen: dict[str, Place] = {}
     for host in config.host:
@@ -36,6 +36,11 @@ def acme_problems(draft: Draft) -> Iterator[Problem]:
             seen.setdefault(name, place.at(index))
         if host.acme is not None and not draft.is_bad(place):
             yield from _names(host, host.acme)
+            for index, name in enumerate(host.names):
+                if name in in_files:
+                    yield place.at(index).problem(
+                        f"{shown(name)} is in a [[certificate]] too, which is used for it", "remove one", warning=True
+                    )
         if host.acme is not None:
             yield from _on_demand(draft, host.acme)
             yield from _challenge(draft, host.acme)
@@ -44,6 +49,12 @@ def acme_problems(draft: Draft) -> Iterator[Problem]:
         yield from _state(config)
     elif config.state is not None and not config.host:
         yield config.place.at("state").problem("state has no effect here", "remove it", warning=True)
+
+
+def uses_acme(draft: Draft) -> bool:
+    """Whether a certificate is to come by ACME, though there may be mistakes in how that is written."""
+    hosts = draft.written.get("host")
+    return isinstance(hosts, list) and any(isinstance(host, dict) and "acme" in host for host in hosts)
 
 
 def names_by_acme(config: Config) -> set[str]:

@@ -226,7 +226,7 @@ class Pace:
 
 
 def _backoff(schedule: Schedule) -> float:
-    return min(FIRST_BACKOFF * 2 ** min(schedule.failures, 20), LONGEST_BACKOFF)
+    return min(FIRST_BACKOFF * (1 << min(schedule.failures, 20)), LONGEST_BACKOFF)
 
 
 def next_kinds(kinds: Sequence[str], failures: int) -> tuple[str, ...]:

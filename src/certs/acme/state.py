@@ -218,9 +218,10 @@ class AcmeState:
     def publish(self, challenge: Challenge, make_key: Callable[[], ec.EllipticCurvePrivateKey], now: float) -> None:
         """Let workers answer the CA. Raises `StateError`."""
         if challenge.kind == HTTP_01:
-            write_file(self._challenge_path(challenge), challenge.key_authorization.encode("ascii"))
+            proof = challenge.key_authorization.encode("ascii")
         else:
-            write_file(self._challenge_path(challenge), tls_alpn_01_certificate(challenge, make_key(), now))
+            proof = tls_alpn_01_certificate(challenge, make_key(), now)
+        write_file(self._challenge_path(challenge), proof, lasting=False)
 
     def withdraw(self, challenge: Challenge) -> None:
         """Raises `StateError`."""
