@@ -184,7 +184,11 @@ def test_says_what_it_is_for(path: Path) -> None:
     assert not tree.body or ast.get_docstring(tree), f"{short(path)} has no docstring"
 
 
-ABSTRACT = {"adapters/driver.py", "certs/acme/machine.py", "core/http/connection.py"}  # have methods that each subclass must override
+ABSTRACT = {
+    "adapters/driver.py",
+    "certs/acme/machine.py",
+    "core/http/connection.py",
+}  # have methods that each subclass must override
 
 
 @pytest.mark.parametrize("path", [*PYTHON, *CYTHON], ids=short)

@@ -380,7 +380,8 @@ class Downstream(ClientChannel):
             return
         http = self.h1
         if http is None:
-            self.log_end("client_timeout", "no TLS handshake in time")
+            if self.info is None:
+                self.log_end("client_timeout", "no TLS handshake in time")
             self.abort()
         elif relay is not None:
             if not relay.response_started:
@@ -408,7 +409,7 @@ class Downstream(ClientChannel):
             self.streams.lost(end, detail)
         elif self.relay is not None:
             self.relay.client_gone(end, detail)
-        elif self.http is None:
+        elif self.http is None and self.info is None:
             self.log_end(end, f"{detail}, during the TLS handshake")
 
     def _describe_end(self, record: AccessRecord) -> None:
