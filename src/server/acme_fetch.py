@@ -69,8 +69,8 @@ def fetch(
         )
         answer = connection.getresponse()
         body = answer.read(MAX_BODY + 1)
-        if late.is_set():
-            raise FetchError(f"no complete answer in {whole:g} s")
+        if late.is_set() or (answer.length and len(body) <= MAX_BODY):
+            raise http.client.IncompleteRead(body)
         return Response(answer.status, _lowered(answer.getheaders()), body)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FetchError(f"no complete answer in {whole:g} s" if late.is_set() else _reason(error)) from None
@@ -93,6 +93,8 @@ def _reason(error: Exception) -> str:
     """Short, printable, without what a peer sent."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, (http.client.RemoteDisconnected, http.client.IncompleteRead)):
+        return "the connection ended before the answer did"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, socket.gaierror):
