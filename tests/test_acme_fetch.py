@@ -33,8 +33,10 @@ def server(handle: Handle, *, tls: bool = True, pem: Pem | None = None) -> Itera
             secure = sock if context is None else context.wrap_socket(sock, server_side=True)
             with secure:
                 data = b""
-                while not data.endswith((b"\r\n\r\n", b"{}")) and (part := secure.recv(4096)):
+                end = b"\r\n\r\n"
+                while not data.endswith(end) and (part := secure.recv(4096)):
                     data += part
+                    end = b"{}" if data.startswith(b"POST") else end
                 requests.append(data)
                 handle(secure)
 
