@@ -102,7 +102,8 @@ class World:
         until = self.monotonic + seconds
         while self.monotonic < until:
             pause = self.renewer.turn()
-            if self.later is None and self.renewer._look_at > self.monotonic:  # nothing is due before: skip the looks
+            idle = self.later is None and not self.renewer._changed.is_set()
+            if idle and self.renewer._look_at > self.monotonic:  # nothing is due before: skip the looks
                 pause = max(pause, min(self.renewer._look_at, until) - self.monotonic)
             self.sleep(pause)
 
@@ -334,6 +335,17 @@ def test_two_processes_do_not_ask_at_once(tmp_path):
     assert len(other.orders_at) == 1
     world.run(120)
     assert world.orders_at == []
+
+
+def test_what_another_process_is_getting_is_answered_by_it(tmp_path):
+    world = World(tmp_path)
+    assert world.state.want("a.test")
+    with world.state.lock("a.test"):
+        world.run(10)
+        assert world.state.is_wanted("a.test"), "a client that waits was told that there will be none"
+    world.run(60)
+    assert world.version() is not None
+    assert not world.state.is_wanted("a.test")
 
 
 def test_other_names_mean_another_certificate(tmp_path):

@@ -80,7 +80,9 @@ class Plan:
     """It was asked just now whether this name may have a certificate."""
     busy: bool = False
     not_before: float = 0.0
-    """By the clock that does not jump."""
+    """By the clock that does not jump: left as it is until then."""
+    elsewhere: float = 0.0
+    """The same, since another process is asking for it, which will also answer those who wait."""
 
     @property
     def name(self) -> str:
@@ -124,7 +126,8 @@ class Renewer:
         self._submit = submit
         self._say = say
         self._plans: dict[str, Plan] = {}
-        self._look_at = 0.0  # when the next plan is due, by the clock that does not jump
+        self._look_at = 0.0  # when the next plan is due, by the clock that does not jump; for `turn` only
+        self._changed = threading.Event()  # a plan is not as it was
         self._lock = threading.Lock()  # of what jobs and turns share: the pace and rests
         self._pace = Pace(each=EACH, most=MOST, period=PERIOD)
         self._on_demand_pace = Pace(each=0.0, most=ON_DEMAND_MOST, period=ON_DEMAND_PERIOD)
@@ -153,7 +156,8 @@ class Renewer:
             return EACH
         for name in wanted:
             self._on_wanted(name, monotonic)
-        if monotonic >= self._look_at:
+        if self._changed.is_set() or monotonic >= self._look_at:
+            self._changed.clear()
             self._look_at = monotonic + LOOK_AT_ALL  # in case the clock jumps
             for plan in list(self._plans.values()):
                 if not plan.busy:
@@ -171,7 +175,7 @@ class Renewer:
     def _start_if_due(self, plan: Plan, now: float, monotonic: float) -> None:
         attempt_in = renewal.attempt_due(plan.schedule, now) - now
         check_in = renewal.check_due(plan.schedule, now) - now if plan.leaf is not None else NEVER
-        allowed = plan.not_before
+        allowed = max(plan.not_before, plan.elsewhere)
         with self._lock:
             rest = self._rests.get(plan.acme.directory)
             if rest is not None:
@@ -200,12 +204,13 @@ class Renewer:
             self._say(f"{self._title(plan)}: a bug in the renewer: {type(error).__name__}")
         finally:
             plan.busy = False
-            self._look_at = 0.0
-            self._answer(plan.name)
+            self._changed.set()
+            if plan.elsewhere <= self._monotonic():
+                self._answer(plan.name)
 
     def _add(self, plan: Plan) -> None:
         self._plans[plan.name] = plan
-        self._look_at = 0.0
+        self._changed.set()
         try:
             self._reload(plan)
         except StateError as error:
@@ -235,7 +240,7 @@ class Renewer:
             return
         with self._state.lock(plan.name) as ours:
             if not ours:
-                plan.not_before = self._monotonic() + BUSY
+                plan.elsewhere = self._monotonic() + BUSY
                 return
             self._reload(plan)
             before, now = plan.schedule, self._clock()
@@ -308,7 +313,7 @@ class Renewer:
         assert plan.leaf is not None
         with self._state.lock(plan.name) as ours:
             if not ours:
-                plan.not_before = self._monotonic() + BUSY
+                plan.elsewhere = self._monotonic() + BUSY
                 return
             self._reload(plan)
             if plan.leaf is None:
@@ -373,7 +378,7 @@ class Renewer:
         """A client waits for this name."""
         plan = self._plans.get(name)
         if plan is not None:
-            if plan.busy:
+            if plan.busy or plan.elsewhere > monotonic:
                 return  # it is answered when that is done
             self._add(plan)
             now = self._clock()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from ..certs.acme.files import StateError
 from ..certs.acme.machine import Fetch
@@ -60,9 +61,10 @@ def run_renewer(config: Config, ready: Callable[[], None]) -> None:
         except OSError:  # the file is gone, or damaged
             raise FetchError(f"the authorities of {acme.ca or 'the system'} cannot be read") from None
 
+    state = AcmeState(acme_state(config))
     renewer = Renewer(
         config,
-        AcmeState(acme_state(config)),
+        state,
         fetch=fetch_for,
         ask=is_allowed_by,
         clock=time.time,
@@ -72,6 +74,8 @@ def run_renewer(config: Config, ready: Callable[[], None]) -> None:
         submit=jobs.submit,
         say=_say,
     )
+    with suppress(StateError):  # it is said when the renewer starts
+        state.prepare(time.time())  # before there are clients, who leave notes in it
     ready()
     while not _started(renewer):
         if stop.wait(START_AGAIN):
