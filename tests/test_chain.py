@@ -128,7 +128,9 @@ def test_self_signed_alone_is_a_chain():
 
 
 def test_key_of_none_of_them():
-    with pytest.raises(CertificateError, match=r"does not belong to the certificate in site\.pem, 'deep.test'") as caught:
+    with pytest.raises(
+        CertificateError, match=r"does not belong to the certificate in site\.pem, 'deep.test'"
+    ) as caught:
         build(LEAF, FIRST, key=ROOT)
     assert str(caught.value.path) == "site.key"
 
