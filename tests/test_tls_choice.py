@@ -17,13 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from support_certs import rsa_key, sign
-from support_tls import extension, hello_message, u16, with_length
+from support_tls import SSLPeer, extension, hello_message, u16, with_length
+from support_tls_pair import established, server_pair
 
 from lockgate.core.errors import TLSError
 from lockgate.core.events import ClientHelloReceived, HandshakeCompleted, Role
 from lockgate.core.tls.choice import ECDSA_SUITES, PREFERENCE, RSA_SUITES, best_key_type
 from lockgate.core.tls.connection import TLSConnection
-from lockgate.core.tls.context import CIPHERS, ServerContext, server_context
+from lockgate.core.tls.context import CIPHERS, ContextError, TLSOptions, server_context
 from lockgate.core.tls.hello import ClientHello, parse_client_hello
 
 P256, P384, RSA = "ECDSA P-256", "ECDSA P-384", "RSA"
@@ -136,24 +137,34 @@ def test_always_one_of_those_available_whatever_their_order(*, versions, algorit
         assert best_key_type(offer, shuffled) == chosen
 
 
+def test_where_tls_1_3_is_not_spoken():
+    offer = hello(versions=(TLS13, TLS12), algorithms=(0x0403, 0x0804), suites=(SUITE_13, RSA_SUITE), groups=(23,))
+    assert best_key_type(offer, (P256, RSA)) == P256
+    assert best_key_type(offer, (P256, RSA), tls_1_3=False) == RSA
+    assert (
+        server_context([PAIRS[P256], PAIRS[RSA]], options=TLSOptions(max_version="TLSv1.2")).engines_for(offer)
+        is not None
+    )
+
+
 # Real clients
 
 
 TODAY = datetime.datetime.now(datetime.UTC)
 
 
-def contexts() -> dict[str, ServerContext]:
-    """A context for each kind of key, each with an intermediate certificate of its own."""
+def pairs() -> dict[str, tuple[bytes, bytes]]:
+    """A certificate for each kind of key, each with an intermediate certificate of its own."""
     root = sign("Root", ca=True, now=TODAY)
-    made = {}
+    made: dict[str, tuple[bytes, bytes]] = {}
     for kind, key in ((P256, None), (P384, ec.generate_private_key(ec.SECP384R1())), (RSA, rsa_key())):
         issuer = sign(f"Issuer of {kind}", root, ca=True, now=TODAY)
         leaf = sign(kind, issuer, names=["localhost"], key=key, now=TODAY)
-        made[kind] = server_context([(leaf.pem + issuer.pem, leaf.key_pem())])
+        made[kind] = (leaf.pem + issuer.pem, leaf.key_pem())
     return made
 
 
-CONTEXTS = contexts()
+PAIRS = pairs()
 
 
 def serve_one(sock: socket.socket, available: tuple[str, ...]) -> None:
@@ -166,7 +177,7 @@ def serve_one(sock: socket.socket, available: tuple[str, ...]) -> None:
             try:
                 while isinstance(event := tls.next_event(), (ClientHelloReceived, HandshakeCompleted)):
                     if isinstance(event, ClientHelloReceived):
-                        tls.use_context(CONTEXTS[best_key_type(event.hello, available)])
+                        tls.use_context(server_context([PAIRS[kind] for kind in available]))
             except TLSError:
                 sock.sendall(tls.data_to_send())
                 return
@@ -249,3 +260,24 @@ def test_a_client_that_can_use_none_is_told():
         context.set_ciphers("ECDHE-RSA-AES256-GCM-SHA384")
         with socket.create_connection(("127.0.0.1", port)) as sock, pytest.raises(ssl.SSLError, match="HANDSHAKE_FAIL"):
             context.wrap_socket(sock)
+
+
+def test_two_of_one_kind_are_refused():
+    with pytest.raises(ContextError, match="two certificates with the same kind of key"):
+        server_context([PAIRS[P256], PAIRS[P256]])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_sessions_resume_with_either(version):
+    context = server_context([PAIRS[RSA], PAIRS[P256]])
+    for ciphers in ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384"):
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.check_hostname = False
+        client.verify_mode = ssl.CERT_NONE
+        client.minimum_version = client.maximum_version = version
+        client.set_ciphers(ciphers)
+        first = established(server_pair(context, client))
+        assert isinstance(first.peer, SSLPeer)
+        second = established(server_pair(context, client, session=first.peer.ssl.session))
+        assert second.ours.info is not None
+        assert second.ours.info.resumed

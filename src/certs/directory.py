@@ -14,7 +14,7 @@ the others from service: it is a fault in a list.
 
 `rescan` finds what has changed by the files' stamps (time of change, size, inode) and reads only that. What is to go into
 service while the proxy runs is checked in full first, key and chain included; if it is broken, the entry that was there
-stays, and the fault is told once. An entry that stays but had not been loaded before cannot be loaded any more: its files are gone.
+stays, and the fault is told once. If it had not been loaded before, it cannot be any more: its files are gone.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from ..core.tls.choice import PREFERENCE
+from ..core.tls.choice import PREFERENCE, key_kind
 from .chain import parse_chain
 from .files import CertificateError, read_file
-from .keys import key_kind
 from .names import names_of
 from .store import Certificate, load_certificate
 

@@ -12,16 +12,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
+from ..core.tls.choice import CURVES
 from .files import CertificateError, pem_kinds, read_file
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-PUBLIC_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
-"""The public keys that belong to them."""
 
 MIN_RSA_BITS = 2048
 """Shorter RSA keys are refused by OpenSSL's security level 2 and by every browser."""
-CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-"""The curves of TLS 1.3 signatures (RFC 8446 section 4.2.3)."""
 
 
 def load_key(path: Path | str, password_file: Path | str | None = None) -> PrivateKey:
@@ -54,27 +51,6 @@ def load_key(path: Path | str, password_file: Path | str | None = None) -> Priva
 def is_encrypted(data: bytes) -> bool:
     """Whether the private key in a PEM text is encrypted."""
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
-
-
-def key_type(key: object) -> str:
-    """The family of a private or public key: `"ECDSA"`, `"RSA"`, `"Ed25519"` or `"Ed448"`; empty for any other."""
-    if isinstance(key, (rsa.RSAPrivateKey, rsa.RSAPublicKey)):
-        return "RSA"
-    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
-        return "ECDSA"
-    if isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
-        return "Ed25519"
-    return "Ed448" if isinstance(key, (ed448.Ed448PrivateKey, ed448.Ed448PublicKey)) else ""
-
-
-def key_kind(key: object) -> str:
-    """What of a key matters to a client: the family, and the curve of ECDSA, as in `"ECDSA P-256"`.
-
-    These are the names that `core.tls.choice.best_key_type` knows.
-    """
-    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
-        return f"ECDSA {CURVES.get(key.curve.name, key.curve.name)}"
-    return key_type(key)
 
 
 def _decode(path: Path | str, data: bytes, password_file: Path | str | None) -> object:

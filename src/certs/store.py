@@ -20,9 +20,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
+from ..core.tls.choice import key_kind
 from .chain import Roots, build_chain, is_self_issued, load_chain
 from .files import CertificateError, readable_by_all
-from .keys import PrivateKey, key_kind, key_type, load_key
+from .keys import PrivateKey, load_key
 from .names import names_of, title
 
 __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", "load_chain", "load_key", "pair"]
@@ -116,7 +117,7 @@ def pair(
         warnings.append(f"its key {key_path} can be read by every user of this machine; protect it: chmod 600 FILE")
     return Certificate(
         names=names,
-        key_type=key_type(key),
+        key_type=key_kind(key).partition(" ")[0],
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
         chain_pem=b"".join(c.public_bytes(serialization.Encoding.PEM) for c in built.certificates),

@@ -18,9 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+
 from .hello import ClientHello
 
 TLS_1_3 = 0x0304
+
+CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+"""The curves of TLS 1.3 signatures (RFC 8446 section 4.2.3), as `cryptography` calls them."""
 
 PREFERENCE = ("ECDSA P-256", "Ed25519", "ECDSA P-384", "ECDSA P-521", "Ed448", "RSA")
 """Best first: what costs least to sign with, at no loss of strength; RSA costs ten times as much or more."""
@@ -54,14 +59,29 @@ RSA_SUITES = frozenset({0xC02F, 0xC030, 0xCCA8})
 GROUPS = {"ECDSA P-256": 23, "ECDSA P-384": 24, "ECDSA P-521": 25}
 
 
-def best_key_type(hello: ClientHello, available: Collection[str]) -> str:
+def key_kind(key: object) -> str:
+    """What of a private or public key matters to a client: its family and, for ECDSA, the curve, as in `"ECDSA P-256"`.
+
+    For a key that TLS cannot use, something that is not in `PREFERENCE`.
+    """
+    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
+        return f"ECDSA {CURVES.get(key.curve.name, key.curve.name)}"
+    if isinstance(key, (rsa.RSAPrivateKey, rsa.RSAPublicKey)):
+        return "RSA"
+    if isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
+        return "Ed25519"
+    return "Ed448" if isinstance(key, (ed448.Ed448PrivateKey, ed448.Ed448PublicKey)) else type(key).__name__
+
+
+def best_key_type(hello: ClientHello, available: Collection[str], *, tls_1_3: bool = True) -> str:
     """The kind of key, of those available (at least one), of the certificate for this client.
 
-    If the client can use none, the handshake will fail whatever is chosen; then it is RSA, which the oldest clients know,
-    or else the first. Kinds that are not known here are taken for such as no client can use.
+    `tls_1_3`: whether we speak that version. If the client can use none, the handshake will fail whatever is chosen; then
+    it is RSA, which the oldest clients know, or else the first. Kinds that are not known here are taken for such as no
+    client can use.
     """
     if len(available) > 1:
-        accepts = _accepts_1_3 if TLS_1_3 in hello.versions else _accepts_1_2
+        accepts = _accepts_1_3 if tls_1_3 and TLS_1_3 in hello.versions else _accepts_1_2
         for kind in PREFERENCE:
             if kind in available and accepts(hello, kind):
                 return kind
