@@ -6,7 +6,8 @@ A certificate of a folder is
 * or a subfolder (one level, as of certbot's `live`) with `fullchain.pem` and `privkey.pem`, with `cert.pem` and `key.pem`, or
   with files as above.
 
-Files whose name begins with a dot, files that hold only keys and certificates of authorities without a key are passed over.
+Passed over are names that begin with a dot, PEM files without a certificate (a key, parameters) and certificates of
+authorities without a key.
 
 At start only the leaf of each file is parsed, for its names, its period of validity and its kind of key; the key, the chain and
 the TLS context are for `Entry.load`, when a client first asks for one of the names. What is wrong with a file does not keep
@@ -14,72 +15,25 @@ the others from service: it is a fault in a list.
 
 `rescan` finds what has changed by the files' stamps (time of change, size, inode) and reads only that. What is to go into
 service while the proxy runs is checked in full first, key and chain included; if it is broken, the entry that was there
-stays, and the fault is told once. If it had not been loaded before, it cannot be any more: its files are gone.
+stays, and the fault is told once. What stays in service then is what had been loaded: the old files are gone.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-
-from ..core.tls.choice import PREFERENCE, key_kind
-from .chain import parse_chain
-from .files import CertificateError, read_file
-from .names import names_of
-from .store import Certificate, load_certificate
-
-Stamp = tuple[int, int, int]
-"""Of a file: time of its last change in nanoseconds, size, inode; all 0 for a link to nothing."""
+from .entries import KEY_SUFFIX, NO_FILE, Entry, Stamp, index_file, stamp_of
+from .files import CertificateError
 
 SUFFIXES = (".pem", ".crt")
-KEY_SUFFIX = ".key"
 FIXED_NAMES = (("fullchain.pem", "privkey.pem"), ("cert.pem", "key.pem"))
 """Certificate and key in a folder that is for one certificate."""
-BEGIN = b"-----BEGIN CERTIFICATE-----"
-END = b"-----END CERTIFICATE-----"
-NO_FILE = (0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A certificate that can be loaded."""
-
-    cert_path: str
-    key_path: str
-    names: tuple[str, ...]
-    """As in `Certificate`."""
-    key_kind: str
-    """As in `Certificate`: `"ECDSA P-256"`, `"RSA"`."""
-    not_before: datetime
-    not_after: datetime
-    password_file: str | None = None
-    stamps: tuple[Stamp, Stamp] = field(default=(NO_FILE, NO_FILE), repr=False)
-    """Of the certificate file and of the key file when the entry was made."""
-
-    def load(self, now: datetime | None = None) -> Certificate:
-        """Read and check the files, as `load_certificate` does; being expired is only a warning.
-
-        Blocks for the time of two reads and some cryptography, below a millisecond. Raises `CertificateError`.
-        """
-        certificate = load_certificate(
-            self.cert_path, self.key_path, password_file=self.password_file, now=now, allow_expired=True
-        )
-        if not set(self.names) <= set(certificate.names) and self.stamps == _stamps(self.cert_path, self.key_path):
-            # The index goes by the first certificate that is no authority's, the loaded one by the key.
-            raise CertificateError(
-                self.cert_path,
-                "has several certificates, and the key belongs to another one than the first",
-                "put the one that the key belongs to first",
-            )
-        return certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +85,7 @@ class CertificateDirectory:
         if self.folder in self._folder_faults:
             raise self._folder_faults[self.folder]
         self._seen, self._entries, self._file_faults = found, {}, {}
-        self._password_stamp = _stamp(self.password_file)
+        self._password_stamp = stamp_of(self.password_file)
         for path, files in found.items():
             try:
                 entry = self._index(path, files)
@@ -147,7 +101,7 @@ class CertificateDirectory:
         found, folder_faults = _walk(self.folder)
         faults = [fault for path, fault in folder_faults.items() if path not in self._folder_faults]
         self._folder_faults = folder_faults
-        if self._password_stamp != (stamp := _stamp(self.password_file)):
+        if self._password_stamp != (stamp := stamp_of(self.password_file)):
             self._password_stamp = stamp
             for path in self._file_faults:  # it may have been the password
                 self._seen.pop(path, None)
@@ -192,81 +146,6 @@ class CertificateDirectory:
         self.faults = (*self._folder_faults.values(), *(fault for _, fault in sorted(self._file_faults.items())))
 
 
-def index_file(
-    cert_path: Path | str,
-    key_path: Path | str,
-    *,
-    password_file: Path | str | None = None,
-    stamps: tuple[Stamp, Stamp] | None = None,
-) -> Entry | None:
-    """The entry of a certificate file, for which nothing but its leaf is looked at.
-
-    None if it holds no certificate but keys, or only authorities without a key. `stamps`: of the two files, None: as
-    they are now. Raises `CertificateError`.
-    """
-    cert_path, key_path = str(cert_path), str(key_path)
-    if stamps is None:
-        stamps = _stamps(cert_path, key_path)
-    data = read_file(cert_path, "certificate")
-    if BEGIN not in data and b"PRIVATE KEY-----" in data and key_path == cert_path:
-        return None
-    leaf, is_authority = _leaf(data, cert_path)
-    if key_path == cert_path and b"PRIVATE KEY-----" not in data:
-        if is_authority:
-            return None
-        raise CertificateError(
-            cert_path,
-            "there is no key for this certificate",
-            f"put its key into {_stem(cert_path)}{KEY_SUFFIX}, or into the same file",
-        )
-    try:
-        kind = key_kind(leaf.public_key())
-    except (ValueError, UnsupportedAlgorithm):
-        kind = ""
-    if kind not in PREFERENCE:
-        raise CertificateError(cert_path, "has a kind of key that TLS cannot use", "use an ECDSA (P-256) or RSA key")
-    return Entry(
-        cert_path=cert_path,
-        key_path=key_path,
-        names=names_of(leaf)[0],
-        key_kind=sys.intern(kind),
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
-        password_file=None if password_file is None else str(password_file),
-        stamps=stamps,
-    )
-
-
-def _leaf(data: bytes, path: str) -> tuple[x509.Certificate, bool]:
-    """The first certificate in a PEM text that is no authority's, or else the first; and whether it is an authority's."""
-    first: x509.Certificate | None = None
-    start = data.find(BEGIN)
-    while start >= 0:
-        end = data.find(END, start)
-        if end < 0:
-            break
-        try:
-            certificate = x509.load_pem_x509_certificate(data[start : end + len(END)] + b"\n")
-            if not _is_authority(certificate):
-                return certificate, False
-        except ValueError:
-            break
-        if first is None:
-            first = certificate
-        start = data.find(BEGIN, end)
-    if first is None or start >= 0:
-        parse_chain(data, path)  # which says what is wrong
-        raise CertificateError(path, "has a certificate that cannot be decoded", "fetch the file again")
-    return first, True
-
-
-def _is_authority(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        return False
-
-
 def _walk(folder: str) -> tuple[dict[str, _Files], dict[str, CertificateError]]:
     """(certificate files with their keys, folders that cannot be read with the fault)."""
     found: dict[str, _Files] = {}
@@ -305,8 +184,9 @@ def _listing(folder: str) -> tuple[dict[str, Stamp], list[str]]:
                 if stat.S_ISREG(status.st_mode):
                     files[name] = (status.st_mtime_ns, status.st_size, status.st_ino)
                     continue
-            if item.is_dir():
-                subfolders.append(name)
+            with suppress(OSError):  # a link that leads to itself
+                if item.is_dir():
+                    subfolders.append(name)
     return files, subfolders
 
 
@@ -327,18 +207,6 @@ def _key_name(name: str, files: Collection[str]) -> str:
 
 def _stem(path: str) -> str:
     return os.path.splitext(path)[0]
-
-
-def _stamps(cert_path: str, key_path: str) -> tuple[Stamp, Stamp]:
-    return _stamp(cert_path), _stamp(key_path)
-
-
-def _stamp(path: str | None) -> Stamp:
-    try:
-        status = os.stat(path) if path is not None else None
-    except (OSError, ValueError):
-        status = None
-    return NO_FILE if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _is_below(path: str, folders: Collection[str]) -> bool:

@@ -31,7 +31,8 @@ __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", 
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """Signatures with these are refused by OpenSSL's security level 2 and by every browser."""
 EXPIRY_NOTICE = timedelta(days=14)
-"""A certificate with less than this and less than a fifth of its life left is worth a warning."""
+"""A certificate with less than this and less than a fifth of its life left is worth a warning: one that lives for a week
+should not be warned about all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,7 @@ def pair(
     names, name_warnings = names_of(leaf)
     warnings += name_warnings
     warnings += built.warnings
-    left = leaf.not_valid_after_utc - now
-    life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
-    if not fault and left < min(EXPIRY_NOTICE, life / 5):
+    if not fault and notice_begins(leaf.not_valid_before_utc, leaf.not_valid_after_utc) < now:
         warnings.append(f"expires on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
     if readable_by_all(key_path):
         warnings.append(f"its key {key_path} can be read by every user of this machine; protect it: chmod 600 FILE")
@@ -127,6 +126,11 @@ def pair(
         warnings=tuple(warnings),
         key_kind=key_kind(key),
     )
+
+
+def notice_begins(not_before: datetime, not_after: datetime) -> datetime:
+    """From when on a certificate with this period of validity is worth a warning."""
+    return not_after - min(EXPIRY_NOTICE, max(timedelta(), not_after - not_before) / 5)
 
 
 def _validity_fault(leaf: x509.Certificate, now: datetime) -> tuple[str, str] | None:
