@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from ..core.tls.choice import PREFERENCE, key_kind
 from .chain import parse_chain
-from .files import CertificateError, read_file
+from .files import MAX_FILE, CertificateError, read_file
 from .names import name_text, names_of
 from .store import Certificate, load_certificate
 
@@ -94,7 +94,7 @@ def index_file(
     cert_path, key_path = str(cert_path), str(key_path)
     if stamps is None:
         stamps = stamps_of(cert_path, key_path)
-    data = read_file(cert_path, "certificate")
+    data = _read(cert_path)
     if BEGIN not in data and b"-----BEGIN " in data and key_path == cert_path:
         return None
     leaf, is_authority = _leaf(data, cert_path)
@@ -125,6 +125,18 @@ def index_file(
         password_file=None if password_file is None else str(password_file),
         stamps=stamps,
     )
+
+
+def _read(path: str) -> bytes:
+    """The content of a certificate file; `read_file` costs several times as much, and says what is wrong."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            data = file.read(MAX_FILE + 1)
+            if data is not None and len(data) <= MAX_FILE:
+                return data
+    except (OSError, ValueError):
+        pass
+    return read_file(path, "certificate")
 
 
 def _leaf(data: bytes, path: str) -> tuple[x509.Certificate, bool]:
