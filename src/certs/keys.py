@@ -48,15 +48,19 @@ def load_key(path: Path | str, password_file: Path | str | None = None) -> Priva
     return key
 
 
-def is_encrypted(data: bytes) -> bool:
-    """Whether the private key in a PEM text is encrypted."""
+def is_encrypted(path: Path | str) -> bool:
+    """Whether the private key in a PEM file is encrypted. Raises `CertificateError` if it cannot be read."""
+    return _is_encrypted(read_file(path, "key"))
+
+
+def _is_encrypted(data: bytes) -> bool:
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
 
 
 def _decode(path: Path | str, data: bytes, password_file: Path | str | None) -> object:
     """The key in `data`, whatever it is good for."""
     password = None
-    if is_encrypted(data):
+    if _is_encrypted(data):
         if password_file is None:
             raise CertificateError(
                 path,

@@ -117,9 +117,7 @@ def table(rows: Sequence[Row], now: datetime) -> list[str]:
         return ["no certificates"]
     cells = [HEADINGS, *(tuple(one_line(cell) for cell in _cells(row, now)) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
-    ]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
 def days_left(entry: Entry, now: datetime) -> int:
@@ -193,7 +191,9 @@ def _file(given: CertificateFiles, problems: list[Problem]) -> Entry | None:
     return None
 
 
-def _folder(folder: Path, password_file: Path | None, given: CertificateFiles, problems: list[Problem]) -> tuple[Entry, ...]:
+def _folder(
+    folder: Path, password_file: Path | None, given: CertificateFiles, problems: list[Problem]
+) -> tuple[Entry, ...]:
     directory = CertificateDirectory(folder, password_file)
     try:
         directory.scan()

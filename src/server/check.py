@@ -12,14 +12,17 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
 from ..certs import store
+from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
+from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .policy import Identity, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
@@ -58,6 +61,8 @@ class Prepared:
     written: dict[str, Any]
     stamps: dict[Path, Stamp]
     """The states of the other files that it names."""
+    folders: tuple[Folder, ...] = ()
+    """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
 
     @property
     def renew_at(self) -> float:
@@ -74,12 +79,16 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     config = draft.config
     files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
+    problems += check_tables(draft)
     loaded = list(_certificates(config, problems))
     identities = join_certificates(loaded, problems)
+    folders = open_folders(config, problems, load=ports)
+    identities += folder_identities(folders, identities, datetime.now(UTC))
     problems += _tls_use(draft)
     authorities = dict(_authorities(config, problems))
     problems += _backends(draft)
-    problems += _routes(draft, identities)
+    all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
+    problems += _routes(draft, identities if all_loaded else ())
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
@@ -90,7 +99,16 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     policy = build_policy(config, identities, authorities, tickets)
     return Prepared(
-        config, policy, tuple(problems), tuple(loaded), identities, tickets, time.monotonic(), draft.written, files
+        config,
+        policy,
+        tuple(problems),
+        tuple(loaded),
+        identities,
+        tickets,
+        time.monotonic(),
+        draft.written,
+        files,
+        tuple(folders),
     )
 
 
@@ -144,13 +162,14 @@ def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
 def _certificates(config: Config, problems: list[Problem]) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
     """Load each certificate."""
     for files in config.certificate:
-        certificate = load_files(files, problems)
+        certificate = None if files.cert is None else load_files(files, problems)
         if certificate is not None:
             yield files, certificate
 
 
 def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:
     """The certificate in these files; both are looked at even when one is bad. None if there are problems."""
+    assert files.cert is not None
     key_path = files.cert if files.key is None else files.key
     key_place = files.place.at("cert" if files.key is None else "key")
     chain: list[x509.Certificate] | None = None
@@ -160,9 +179,11 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     except store.CertificateError as error:
         problems.append(_certificate_problem(files.place.at("cert"), error))
     try:
-        key = store.load_key(key_path)
+        key = store.load_key(key_path, files.key_password_file)
     except store.CertificateError as error:
-        if files.key is not None or "no private key" not in error.fault:
+        if error.path == files.key_password_file:
+            problems.append(_certificate_problem(files.place.at("key_password_file"), error))
+        elif files.key is not None or "no private key" not in error.fault:
             problems.append(_certificate_problem(key_place, error))
         elif chain is not None:
             remedy = key_place.either('add key = "FILE"', "give --key FILE")
@@ -175,6 +196,9 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
         at = key_place if error.path == Path(key_path) else files.place.at("cert")
         problems.append(_certificate_problem(at, error))
         return None
+    if files.key_password_file is not None and not is_encrypted(key_path):
+        at = files.place.at("key_password_file")
+        problems.append(at.problem(f"{key_path} is not encrypted", "remove key_password_file", warning=True))
     for warning in certificate.warnings:
         problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
     return certificate
@@ -192,7 +216,7 @@ def join_certificates(
     for files, certificate in loaded:
         for group in groups:
             same_names = set(group[0][1].names) == set(certificate.names)
-            if same_names and certificate.key_type not in {other.key_type for _, other in group}:
+            if same_names and certificate.key_kind not in {other.key_kind for _, other in group}:
                 group.append((files, certificate))
                 break
         else:
@@ -300,6 +324,7 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)
     seen: dict[tuple[str, str], Place] = {}
+    names = {name for identity in identities for name in identity.names}
     for route in config.route:
         if route.backend not in known:
             remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
@@ -316,15 +341,16 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
             )
         else:
             seen[match] = route.place
-        if route.host and identities and len(identities) == len(config.certificate):
-            yield from _host_of_route(config, route.host, route.place.at("host"), identities)
+        if route.host and identities:
+            yield from _host_of_route(config, route.host, route.place.at("host"), identities, names)
 
 
-def _host_of_route(config: Config, host: str, place: Place, identities: tuple[Identity, ...]) -> Iterator[Problem]:
+def _host_of_route(
+    config: Config, host: str, place: Place, identities: tuple[Identity, ...], names: set[str]
+) -> Iterator[Problem]:
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
     if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
         return
-    names = {name for identity in identities for name in identity.names}
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return
     if host.startswith("*.") and any(name.partition(".")[2] == host[2:] for name in names):

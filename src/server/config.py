@@ -58,11 +58,16 @@ class Listen(Table, frozen=True, kw_only=True):
 
 
 class CertificateFiles(Table, frozen=True, kw_only=True):
-    """`[[certificate]]`: a certificate with its intermediates, and its key."""
+    """`[[certificate]]`: a certificate with its intermediates, and its key; or a folder of them."""
 
-    cert: Path
+    cert: Path | None = None
+    """None: there is `directory`."""
     key: Path | None = None
     """None: the key is in the file `cert`."""
+    key_password_file: Path | None = None
+    """File whose first line is the password of the key, or of all keys in `directory` that are encrypted."""
+    directory: Path | None = None
+    """Folder with any number of certificates (`certs/directory.py` says in which form), loaded when first asked for."""
     default: bool = False
     """For clients that name no server, or one that no certificate is for."""
     allow_expired: bool = False

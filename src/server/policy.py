@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..certs.entries import Entry
 from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
@@ -20,6 +21,8 @@ class Identity:
     certificates: tuple[Certificate, ...]
     default: bool
     place: Place
+    entries: tuple[Entry, ...] = ()
+    """Instead of `certificates`: those of a folder, to be loaded when a client asks for one of the names."""
 
 
 def build_policy(
@@ -41,7 +44,9 @@ def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:
 
 
 def make_identity(config: Config, identity: Identity, tickets: Tickets) -> policy.Identity:
-    """An identity with its TLS contexts. Raises `ConfigError` for what OpenSSL refuses."""
+    """An identity with its TLS contexts, if its certificates are loaded. Raises `ConfigError` for what OpenSSL refuses."""
+    if not identity.certificates:
+        return policy.Identity(identity.names, None, identity.default)
     tls_listeners = [listen for listen in config.listen if listen.is_tls]
     http_1 = None
     try:

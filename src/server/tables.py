@@ -48,6 +48,8 @@ EXAMPLES = {
     "certificate": '[[certificate]] with cert = "example.com.pem"',
     "cert": 'cert = "example.com.pem"',
     "key": 'key = "example.com.key"',
+    "key_password_file": 'key_password_file = "example.com.pass"',
+    "directory": 'directory = "certs/"',
     "ca": 'ca = "internal-ca.pem"',
     "route": '[[route]] with path = "/" and backend = "name"',
     "backend": 'backend = "name of a [backend.name] table"',
