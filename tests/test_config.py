@@ -241,6 +241,7 @@ def test_reference_names_the_defaults():
 
 def test_examples_in_the_reference(folder):
     (folder / "internal-ca.pem").write_bytes(authority().pem)
+    (folder / "customers").mkdir()
     for name in ("example.com", "example.com-rsa", "other"):
         pem = (
             authority().issue("other.test") if name == "other" else authority().issue("example.com", "www.example.com")
