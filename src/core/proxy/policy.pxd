@@ -36,6 +36,7 @@ cdef class Policy:
     cdef readonly bint allow_encoded_slash
     cdef readonly bint only_adds
     cdef readonly bint via
+    cdef readonly bint introduces
     cdef readonly bint strict_sni
     cdef readonly Py_ssize_t default_identity
     cdef NameTable _names

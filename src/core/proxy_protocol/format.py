@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 Endpoint = tuple[str, int]
 """IP address as text, without zone, and port."""
+NOWHERE: Endpoint = ("", 0)
+"""An end that is not known, or has no address (a Unix socket)."""
 
 MAX_LINE = 107
 """Longest header of version 1, with its CRLF (section 2.1)."""
