@@ -108,7 +108,8 @@ class World:
         peer: tuple[str, int] = ("192.0.2.7", 4711),
         local: tuple[str, int] = ("", 0),
     ) -> End:
-        channel = self.proxy.accept(listener, peer, self.now, local)
+        channel = self.proxy.accept(listener, peer, self.now)
+        channel.arrived_at(local)
         end = self.ends[channel] = End(self, channel)
         self.run()
         return end

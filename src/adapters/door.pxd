@@ -1,7 +1,6 @@
 cimport cython
 
 from .._accel.gear cimport Gear, Watched
-from ..core.proxy.hub cimport ReverseProxy
 from .driver cimport Driver
 
 cdef int AGAIN
@@ -11,5 +10,5 @@ cdef class Door(Watched):
     cdef public object listener
     cdef Driver _driver
 
-    @cython.locals(fd=int, gear=Gear, proxy=ReverseProxy)
+    @cython.locals(fd=int, gear=Gear)
     cpdef on_readable(self)

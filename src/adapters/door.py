@@ -62,9 +62,9 @@ class Door(Watched):
                 driver.rest()
                 break
             try:
-                proxy = driver.proxy
-                local = local_name(fd, gear.accepted) if proxy.wants_local() else NOWHERE
-                channel = proxy.accept(self.listener, gear.peer, gear.now(), local)
+                channel = driver.proxy.accept(self.listener, gear.peer, gear.now())
+                if driver.proxy.wants_local():
+                    channel.arrived_at(local_name(fd, gear.accepted))
             except BaseException as error:
                 gear.drop(Watched(fd, gear.accepted), False)
                 if not isinstance(error, Exception):

@@ -44,6 +44,7 @@ cdef class Channel(Side):
     cdef bint _again
 
     # What the adapter calls
+    cpdef arrived_at(self, tuple local)
     cpdef get_buffer(self)
     cpdef buffer_updated(self, Py_ssize_t nbytes, double now)
     cpdef receive_data(self, bytes data, double now)

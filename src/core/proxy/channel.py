@@ -86,6 +86,10 @@ class Channel(Side):
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
+    def arrived_at(self, local: tuple[str, int]) -> None:
+        """Where a client has connected to: address without zone, port; `("", 0)` on a Unix socket. Right after `accept`, and
+        only if the proxy `wants_local()`."""
+
     def get_buffer(self) -> memoryview:
         """Where to read into: shared by all channels of the proxy, so valid until the next call only."""
         return self.hub.read_buffer

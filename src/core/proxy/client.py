@@ -43,12 +43,12 @@ class ClientChannel(Channel):
         "identity", "info", "listener", "own_servers", "plain_on_tls", "policy",
     )  # fmt: skip
 
-    def __init__(self, hub: ReverseProxy, listener: Listener, peer: Endpoint, local: Endpoint) -> None:
+    def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
         super().__init__(hub)
         self.listener = listener
         self.policy: Policy = hub.policy
         self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
-        self.destination = local
+        self.destination = NOWHERE
         """Where the client has connected to, as far as is known; `("", 0)`: it is not."""
         self.own_servers: set[ServerGroup] | None = None
         """Backends to which connections are kept that are for this client only."""
@@ -71,6 +71,10 @@ class ClientChannel(Channel):
         """The proxy is full, or stops."""
         self.log_end("overload", "too many connections")
         self.abort()
+
+    def arrived_at(self, local: Endpoint) -> None:
+        """Where the client has connected to."""
+        self.destination = local
 
     def connection(self) -> ClientChannel:
         """The client's connection."""

@@ -13,7 +13,6 @@ from ..errors import Fault, RemoteProtocolError, TLSError
 from ..events import NEED_DATA, PAUSED, Data, EndOfMessage, Event, InformationalResponse, Request, Response, Role
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
-from ..proxy_protocol.format import Endpoint
 from ..tls.connection import TLSConnection
 from .answers import own_response
 from .channel import Channel
@@ -38,8 +37,8 @@ class Downstream(ClientChannel):
         "h1", "relay", "streams",
     )  # fmt: skip
 
-    def __init__(self, hub: ReverseProxy, listener: Listener, peer: Endpoint, local: Endpoint) -> None:
-        super().__init__(hub, listener, peer, local)
+    def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
+        super().__init__(hub, listener, peer)
         self.relay: Relay | None = None
         """The request that is under way over HTTP/1.1."""
         self.h1: H1Connection | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from ..commands import Command
 from ..limits import Limits
-from ..proxy_protocol.format import NOWHERE, Endpoint
 from .balance import ServerGroup
 from .bounds import Bounds
 from .channel import Channel
@@ -64,15 +63,12 @@ class ReverseProxy:
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
-    def accept(self, listener: Listener, peer: Endpoint, now: float, local: Endpoint = NOWHERE) -> Channel:
-        """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket).
-
-        `local`: where it has connected to, in the same form; needed if `wants_local()`.
-        """
+    def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> Channel:
+        """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket)."""
         self.now = now
         if self.policy is None:
             raise TypeError("a proxy needs a policy before it can accept")
-        channel = Downstream(self, listener, peer, local)
+        channel = Downstream(self, listener, peer)
         self._clients += 1
         if self.draining or self._clients > self.limits.max_connections:
             channel.refuse()
@@ -80,7 +76,7 @@ class ReverseProxy:
         return channel
 
     def wants_local(self) -> bool:
-        """Backends are told where clients have connected to."""
+        """Backends are told where clients have connected to: say it to each new channel (`Channel.arrived_at`)."""
         return self.policy is not None and self.policy.introduces
 
     def next_command(self) -> Command | None:
