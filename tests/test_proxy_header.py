@@ -169,7 +169,7 @@ def test_forged_proxy_header_that_ends_early(part: bytes) -> None:
         assert not world.proxy.channels
 
 
-def test_local_keeps_the_real_peer() -> None:
+def test_forged_proxy_header_local_keeps_the_real_peer() -> None:
     trusting = Listener("plain", tls=False, proxy_sources=SOURCES, trusted=SOURCES)
     for listener, chain, client in ((PLAIN, "10.1.2.3", "10.1.2.3"), (trusting, "6.6.6.6, 10.1.2.3", "6.6.6.6")):
         world = World()
@@ -180,7 +180,7 @@ def test_local_keeps_the_real_peer() -> None:
 
 
 @pytest.mark.parametrize("header", UNKNOWN)
-def test_an_unknown_client_is_not_a_trusted_hop(header: bytes) -> None:
+def test_forged_proxy_header_an_unknown_client_is_not_a_trusted_hop(header: bytes) -> None:
     """Its proxy is one, but it is not the proxy who says what X-Forwarded-For says."""
     trusting = Listener("plain", tls=False, proxy_sources=SOURCES, trusted=SOURCES)
     world = World()
@@ -285,7 +285,7 @@ def test_a_proxy_that_is_full_reads_no_header() -> None:
 
 
 @given(st.sampled_from([V1, V2, LOCAL, *UNKNOWN]), st.lists(st.integers(0, 300), max_size=5))
-def test_cuts_make_no_difference(header: bytes, places: list[int]) -> None:
+def test_forged_proxy_header_cuts_make_no_difference(header: bytes, places: list[int]) -> None:
     data = header + FORGED + FORGED
     places = sorted(min(place, len(data)) for place in places)
     seen = []
