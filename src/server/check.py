@@ -132,6 +132,23 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
             yield listen.place.at("https_port").problem(
                 "https_port has no effect here", "add redirect_https = true, or remove it"
             )
+        yield from _proxy_sources(listen)
+
+
+def _proxy_sources(listen: Listen) -> Iterator[Problem]:
+    place = listen.place.at("proxy_protocol")
+    if listen.proxy_protocol and listen.address.path:
+        yield place.problem(
+            "peers on a Unix socket have no address, so none of them is in proxy_protocol",
+            "listen on an IP address, or remove proxy_protocol",
+        )
+    for index, network in enumerate(listen.proxy_protocol):
+        if network.prefixlen == 0:
+            yield place.at(index).problem(
+                f"{network} is every address: whoever connects chooses the address that it comes from",
+                "write the addresses of the proxies in front of lockgate",
+                warning=True,
+            )
 
 
 def _tls_use(draft: Draft) -> Iterator[Problem]:
@@ -270,6 +287,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                     f"server {server} is there twice", "remove one of them"
                 )
         yield from _backend_protocol(name, backend)
+        yield from _backend_proxy_protocol(name, backend)
         yield from _backend_tls(name, backend)
         if name not in used and routes_are_known:
             yield backend.place.problem(
@@ -290,6 +308,15 @@ def _backend_protocol(name: str, backend: Backend) -> Iterator[Problem]:
         yield place.problem(
             f'backend {shown(name)} has protocol = "h2c", which is HTTP/2 without TLS, and tls',
             'write protocol = "h2", or remove tls',
+        )
+
+
+def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
+    if backend.proxy_protocol is not None and backend.protocol != "h1":
+        yield backend.place.at("proxy_protocol").problem(
+            f"backend {shown(name)} has proxy_protocol, which names one client for each connection, and "
+            f'protocol = "{backend.protocol}", where clients share connections',
+            'remove one of the two: protocol = "h1" goes with proxy_protocol',
         )
 
 

@@ -50,6 +50,9 @@ class Listen(Table, frozen=True, kw_only=True):
     """Speak HTTP/2 with clients that offer it."""
     trusted: tuple[Network, ...] = ()
     """Peers (proxies in front of lockgate) whose X-Forwarded-* and Forwarded fields are believed."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Peers that begin each connection with a PROXY header, which names the client: required from these, never read from
+    others."""
 
     @property
     def is_tls(self) -> bool:
@@ -109,6 +112,8 @@ class Backend(Table, frozen=True, kw_only=True):
     balance: Literal["round_robin", "least_conn"] = "round_robin"
     protocol: Literal["h1", "h2", "h2c"] = "h1"
     """`h2`: HTTP/2 over TLS, or HTTP/1.1 where a server does not agree to it. `h2c`: HTTP/2 without TLS."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Begin each connection with a PROXY header of this version, before TLS."""
     tls: BackendTLS | None = None
 
 

@@ -45,6 +45,7 @@ EXAMPLES = {
     "listen": '[[listen]] with address = "127.0.0.1:8443"',
     "address": 'address = "127.0.0.1:8443"',
     "trusted": 'trusted = ["10.0.0.0/8"]',
+    "proxy_protocol": 'proxy_protocol = ["10.0.0.0/8"]',
     "certificate": '[[certificate]] with cert = "example.com.pem"',
     "cert": 'cert = "example.com.pem"',
     "key": 'key = "example.com.key"',

@@ -26,6 +26,9 @@ cdef class ClientChannel(Channel):
     cdef public ClientInfo client
     cdef public Py_ssize_t identity
     cdef public object info
+    cdef public tuple destination
+    cdef public set own_servers
+    cdef object _header
     cdef public bint plain_on_tls
     cdef object _handshake_time
     cdef AccessRecord _facts
@@ -38,6 +41,13 @@ cdef class ClientChannel(Channel):
     cdef list _marks
 
     cpdef refuse(self)
+
+    # The PROXY header
+    @cython.locals(groups=set, group=ServerGroup)
+    cdef _closed(self, how)
+    cdef _received_first(self, bytes data)
+    cdef _begin(self)
+    cdef str _stage(self)
 
     # TLS
     cpdef use_identity(self, identity, double now)

@@ -36,6 +36,7 @@ cdef class Policy:
     cdef readonly bint allow_encoded_slash
     cdef readonly bint only_adds
     cdef readonly bint via
+    cdef readonly bint introduces
     cdef readonly bint strict_sni
     cdef readonly bint asks
     cdef object _strict
