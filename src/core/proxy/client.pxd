@@ -36,6 +36,7 @@ cdef class ClientChannel(Channel):
 
     # TLS
     cdef _choose_identity(self, str name)
+    cdef _pass_on(self, hello)
     cdef _speak(self, bytes protocol)
 
     # Requests

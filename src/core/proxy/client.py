@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, StreamReset
 from ..tls.connection import TLSInfo
 from ..tls.failure import Alert
+from ..tls.hello import ClientHello
 from .balance import ServerGroup
 from .channel import Channel
 from .exchange import new_exchange
@@ -62,7 +63,10 @@ class ClientChannel(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is ClientHelloReceived:
-            self._choose_identity(event.hello.sni or "")
+            if self.policy.passthrough_for(event.hello.sni):
+                self._pass_on(event.hello)
+            else:
+                self._choose_identity(event.hello.sni or "")
         elif type(event) is HandshakeCompleted:
             self.info = event.info
             self._facts = None
@@ -74,15 +78,16 @@ class ClientChannel(Channel):
         """Answer the ClientHello that names this server."""
         assert self.tls is not None
         policy = self.policy
-        if policy.strict_sni and name and not policy.knows(name):
+        if policy.default_identity < 0 or (policy.strict_sni and name and not policy.knows(name)):
             self.tls.refuse(Alert.UNRECOGNIZED_NAME)
-        elif policy.default_identity < 0:
-            self.tls.refuse(Alert.INTERNAL_ERROR)
         else:
             self.identity = policy.identity_for(name)
             identity = policy.identities[self.identity]
             http_1 = identity.http_1_context
             self.tls.use_context(identity.context if self.listener.http2 or http_1 is None else http_1)
+
+    def _pass_on(self, hello: ClientHello) -> None:
+        """The policy passes this client on undecrypted."""
 
     def _speak(self, protocol: bytes) -> None:
         """The handshake is done; `protocol` is what ALPN agreed on, if anything."""
