@@ -30,6 +30,7 @@ def build_policy(config: Config, identities: Sequence[Identity], authorities: Ma
         identities=[_identity(config, identity) for identity in identities],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
+        passthrough={name: host.passthrough for host in config.host if host.passthrough for name in host.names},
     )
 
 
