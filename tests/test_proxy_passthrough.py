@@ -233,6 +233,14 @@ def test_what_a_client_offers_beyond_its_outer_name_is_not_looked_at() -> None:
     assert world.servers[0].take() == said
 
 
+def test_a_check_of_a_ca_is_passed_on_like_everything_else() -> None:
+    """Who has the certificate proves that the name is his (RFC 8737): not we."""
+    world = World()
+    said = records(hello_message(server_name(b"passed.test"), alpn(b"acme-tls/1")))
+    world.client(said)
+    assert world.servers[0].take() == said
+
+
 @pytest.mark.parametrize("host", ["passed.test", "any.wild.test", "one.both.test", "shared.test", "passed.test:443"])
 def test_a_passed_on_name_is_never_served_under_another_certificate(host: str) -> None:
     world = World()
@@ -575,6 +583,59 @@ def test_the_offer_of_protocols_in_the_log_is_bounded() -> None:
     world = World()
     world.client(records(hello_message(server_name(b"passed.test"), alpn(*[b"\xff" * 200] * 20)))).reset()
     assert len(world.record.alpn) == 256
+
+
+ACTIONS = st.one_of(
+    st.tuples(st.sampled_from(["client sends", "server sends"]), st.integers(1, 30_000)),
+    st.tuples(st.sampled_from(["client takes", "server takes"]), st.integers(0, 30_000)),
+    st.tuples(st.sampled_from(["client ends", "server ends", "time passes"]), st.just(0)),
+)
+
+
+@settings(max_examples=100)
+@given(actions=st.lists(ACTIONS, max_size=40), late=st.booleans())
+def test_whatever_the_order_nothing_is_lost_or_kept(actions: list[tuple[str, int]], late: bool) -> None:
+    limits = Limits(high_water=20_000, low_water=5_000, read_size=8192, connect_timeout=1000, write_timeout=1000)
+    world = World(limits=limits, accept=not late)
+    client = world.client(HELLO)
+    (server,) = world.servers
+    ends = {"client": client, "server": server}
+    sent = {"client": bytearray(HELLO), "server": bytearray()}
+    client.window = 0
+    if not late:
+        server.window = 0
+    for number, (action, size) in enumerate(actions):
+        who, _, what = action.partition(" ")
+        if who == "time":
+            world.driver.advance(1)
+        elif server.connected or who == "client":
+            end = ends[who]
+            if what == "ends":
+                end.eof()
+            elif what == "takes":
+                end.open_window(size)
+            elif not end.finished:
+                data = bytes((number,)) * size
+                sent[who] += data
+                end.send(data)
+        if late and number == 5:
+            server.accept()
+        for end in ends.values():
+            assert end.channel.unsent <= limits.high_water + limits.read_size + len(HELLO)
+    if not server.connected:
+        server.accept()
+    for end in ends.values():
+        end.open_window()
+    assert server.take() == sent["client"]
+    assert client.take() == sent["server"]
+    assert (server.ended or server.closed is not None) == client.finished
+    assert (client.ended or client.closed is not None) == server.finished
+    for end in ends.values():
+        end.eof()
+    assert not world.proxy.channels
+    record = world.record
+    assert (record.bytes_in, record.bytes_out) == (len(sent["client"]), len(sent["server"]))
+    assert record.end == "complete"
 
 
 # -- the policy --------------------------------------------------------------------------------------------------------
