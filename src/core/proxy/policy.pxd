@@ -37,6 +37,8 @@ cdef class Policy:
     cdef readonly bint only_adds
     cdef readonly bint via
     cdef readonly bint strict_sni
+    cdef readonly bint asks
+    cdef object _strict
     cdef readonly Py_ssize_t default_identity
     cdef readonly dict passthrough
     cdef tuple _passed_on
@@ -45,6 +47,7 @@ cdef class Policy:
     cdef list _tables
     cdef RouteTable _everywhere
 
+    cdef _set_identities(self, tuple identities)
     @cython.locals(found=Py_ssize_t)
     cpdef Py_ssize_t identity_for(self, str name) except -2
     cpdef bint knows(self, str name) except -1
