@@ -253,6 +253,28 @@ def test_a_passed_on_name_is_never_served_under_another_certificate(host: str) -
     assert not world.servers
 
 
+def test_nor_under_a_certificate_from_elsewhere() -> None:
+    world = World()
+    world.proxy.policy = Policy.build(
+        backends=[Backend("app", ("10.9.9.9:80",)), Backend("secret", SERVERS)],
+        routes=[Route("app")],
+        asks=True,
+        passthrough=PASSED,
+    )
+    peer = Party(SSLPeer(ssl_client_context(), server_name="two.both.test"), world.client())
+    peer.move()
+    (need,) = world.driver.certificates
+    world.driver.answer_certificate(need, policy("*.both.test").identities[0])
+    run(peer)
+    peer.tls.send(head("GET / HTTP/1.1\nHost: one.both.test"))
+    run(peer)
+    assert peer.tls.received.startswith(b"HTTP/1.1 421 ")
+    world.client(HELLO)
+    world.client(records(hello_message(server_name(b"passed.test"), alpn(b"acme-tls/1"))))
+    assert len(world.servers) == 2
+    assert not world.driver.certificates, "nobody is asked for what is passed on"
+
+
 def test_nor_over_http2() -> None:
     world = World()
     peer = Party(SSLPeer(ssl_client_context(alpn=("h2",)), server_name="two.both.test"), world.client())
@@ -670,3 +692,13 @@ def test_look_ups() -> None:
     assert known.identity_for("ours.test") == 0
     assert known.identity_for("nobody.test") == known.default_identity == 0
     assert known.identity_for("passed.test") not in range(-1, len(known.identities))
+
+
+def test_other_certificates_change_nothing() -> None:
+    one = policy(*OURS)
+    for identities in ((), (*one.identities, Identity(("passed.test", "x.wild.test"), one.identities[0].context))):
+        other = one.with_identities(identities)
+        assert other.passthrough_for("passed.test") == "passed.test"
+        assert other.passthrough_for("shared.test") == "shared.test"
+        assert other.passthrough_for("x.wild.test") == ("" if identities else "*.wild.test")
+        assert other.identity_for("passed.test") == len(identities)
