@@ -660,6 +660,62 @@ def test_whatever_the_order_nothing_is_lost_or_kept(actions: list[tuple[str, int
     assert record.end == "complete"
 
 
+@settings(max_examples=150)
+@given(
+    actions=st.lists(
+        st.one_of(
+            ACTIONS,
+            st.tuples(st.sampled_from(["client resets", "server resets"]), st.just(0)),
+            st.tuples(st.sampled_from(["server accepts", "server refuses", "drain", "wait"]), st.integers(1, 100)),
+        ),
+        max_size=30,
+    )
+)
+def test_it_ends_once_and_an_end_that_looks_complete_is(actions: list[tuple[str, int]]) -> None:
+    world = World(accept=False)
+    client = world.client(HELLO)
+    sent = {client: bytearray(HELLO)}
+    for number, (action, size) in enumerate(actions):
+        who, _, what = action.partition(" ")
+        end = client if who == "client" else world.servers[-1]
+        if who == "drain":
+            world.driver.drain()
+        elif who in ("wait", "time"):
+            world.driver.advance(size)
+        elif what in ("accepts", "refuses"):
+            if end.open and not end.connected:
+                sent.setdefault(end, bytearray())
+                end.accept() if what == "accepts" else end.refuse()
+        elif not end.connected:
+            continue
+        elif what == "resets":
+            end.reset()
+        elif what == "ends":
+            end.eof()
+        elif what == "takes":
+            end.open_window(size)
+        elif not end.finished:
+            data = bytes((number,)) * size
+            sent[end] += data
+            end.send(data)
+    for end in (client, *world.servers):
+        end.open_window()
+    world.driver.advance(4000)
+    assert not world.proxy.channels
+    record = world.record
+    server = world.servers[-1]
+    came = client.take()
+    if record.end == "upstream_connect":
+        assert came == INTERNAL_ERROR
+    elif server in sent:
+        assert sent[server].startswith(came)
+        assert sent[client].startswith(server.take())
+        if client.ended or client.closed is Close.BOTH:
+            assert came == sent[server], "an end of file of ours after only a part"
+        if record.end == "complete":
+            assert client.closed is not Close.ABORT
+
+
 # -- the policy --------------------------------------------------------------------------------------------------------
 
 
