@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_proxy import Recorder, head
+from support_proxy import OK, Recorder, head
 from support_tls import (
     Pem,
     SSLPeer,
@@ -241,16 +241,23 @@ def test_a_check_of_a_ca_is_passed_on_like_everything_else() -> None:
     assert world.servers[0].take() == said
 
 
-@pytest.mark.parametrize("host", ["passed.test", "any.wild.test", "one.both.test", "shared.test", "passed.test:443"])
+@pytest.mark.parametrize("host", ["passed.test", "any.wild.test", "One.both.test.", "shared.test", "passed.test:443"])
 def test_a_passed_on_name_is_never_served_under_another_certificate(host: str) -> None:
     world = World()
     peer = Party(SSLPeer(ssl_client_context(), server_name="two.both.test"), world.client())
     run(peer)
+    peer.tls.send(head("GET / HTTP/1.1\nHost: two.both.test"))
+    run(peer)
+    (server,) = world.servers
+    server.send(OK)
+    run(peer)
+    peer.tls.received.clear()
     peer.tls.send(head(f"GET / HTTP/1.1\nHost: {host}"))
     run(peer)
     assert peer.tls.received.startswith(b"HTTP/1.1 421 ")
-    assert world.record.end == "misdirected"
-    assert not world.servers
+    assert [record.end for record in world.log.records] == ["complete", "misdirected"]
+    assert server.take().count(b"GET /") == 1
+    assert len(world.servers) == 1
 
 
 def test_nor_under_a_certificate_from_elsewhere() -> None:

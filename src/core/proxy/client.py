@@ -114,8 +114,9 @@ class ClientChannel(Channel):
         """Answer the ClientHello, now or later."""
         policy = self.policy
         name = hello.sni
-        if policy.passthrough_for(name):
-            self._pass_on(hello)
+        passed_as = policy.passthrough_for(name)
+        if passed_as:
+            self._pass_on(hello, passed_as)
         elif policy.asks and (ACME_TLS in hello.alpn or (name and not policy.knows(name))):
             self._ask(hello, None)
         else:
@@ -175,8 +176,8 @@ class ClientChannel(Channel):
         for name in identity.names:
             self._names.add(name, 0)
 
-    def _pass_on(self, hello: ClientHello) -> None:
-        """The policy passes this client on undecrypted."""
+    def _pass_on(self, hello: ClientHello, name: str) -> None:
+        """Pass this client on undecrypted, as one that has asked for `name`, which is in `Policy.passthrough`."""
 
     def _speak(self, protocol: bytes) -> None:
         """The handshake is done; `protocol` is what ALPN agreed on, if anything."""

@@ -189,7 +189,7 @@ class Downstream(ClientChannel):
 
     # -- TLS -------------------------------------------------------------------------------------------------------
 
-    def _pass_on(self, hello: ClientHello) -> None:
+    def _pass_on(self, hello: ClientHello, name: str) -> None:
         assert self.tls is not None
         received = self.tls.give_back()
         self.tls = None
@@ -198,7 +198,7 @@ class Downstream(ClientChannel):
         self.h1.receive_data(received)
         if self.eof:
             self.h1.receive_eof()
-        passed_on = Passthrough(self, self._record(), hello)
+        passed_on = Passthrough(self, self._record(), hello, name)
         self.relay = passed_on
         passed_on.begin_to_pass()
 

@@ -47,21 +47,20 @@ class Passthrough(Relay):
 
     __slots__ = ()
 
-    def __init__(self, client: ClientChannel, record: AccessRecord, hello: ClientHello) -> None:
-        """For a client that the policy passes on; `record` has what is known of every connection."""
+    def __init__(self, client: ClientChannel, record: AccessRecord, hello: ClientHello, name: str) -> None:
+        """For a client that the policy passes on under `name`; `record` has what is known of every connection."""
         self.begin(client.hub, client.policy, client, new_exchange(NO_REQUEST, record))
         self.tunnel = True
         self._fresh = True  # a connection that has carried a request is none to begin a handshake on
+        record.route = name
         record.sni = hello.sni
         record.alpn = b",".join(hello.alpn)[:MAX_LOGGED_PROTOCOLS].decode("ascii", "replace")
 
     def begin_to_pass(self) -> None:
         """Connect to a server of the backend."""
-        name = self.policy.passthrough_for(self.record.sni)
-        group = self.hub.group(self.policy, self.policy.passthrough[name])
+        group = self.hub.group(self.policy, self.policy.passthrough[self.record.route])
         assert group is not None
         self._group = group
-        self.record.route = name
         self.record.backend = group.name
         self.client.hold()
         self._connect()
