@@ -49,8 +49,8 @@ def both(serve_toml: Serve, certificates: Certificates, web: Nginx) -> Callable[
     """Starts lockgate: localhost is decrypted, backend.test passed on to `far`, by default nginx with TLS."""
     chain, key = certificates.issue("localhost", "127.0.0.1", "*.backend.test")
 
-    def start(adapter: str = "threads", far: int = web.h2_port, more: str = "") -> Lockgate:
-        return serve_toml(CONFIGURATION.format(chain=chain, key=key, web=web, far=far) + more, adapter)
+    def start(adapter: str = "threads", far: int = web.h2_port, gear: str = "auto") -> Lockgate:
+        return serve_toml(CONFIGURATION.format(chain=chain, key=key, web=web, far=far), adapter, gear)
 
     return start
 
@@ -184,10 +184,11 @@ def test_a_backend_that_is_not_there(both: Callable[..., Lockgate]) -> None:
     assert (record["sni"], record["end"], record["detail"]) == ("backend.test", "upstream_connect", "ECONNREFUSED")
 
 
+@pytest.mark.parametrize("gear", ["auto", "portable"])
 @pytest.mark.parametrize("adapter", ADAPTERS)
-def test_fin_and_reset_arrive_as_such(both: Callable[..., Lockgate], certificates: Certificates, adapter: str) -> None:
+def test_fin_and_reset_arrive_as_such(both: Callable[..., Lockgate], adapter: str, gear: str) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
-    gate = both(adapter, far=listener.getsockname()[1])
+    gate = both(adapter, far=listener.getsockname()[1], gear=gear)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     hello_maker = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="a.backend.test")
     with pytest.raises(ssl.SSLWantReadError):

@@ -15,7 +15,7 @@ connection stands, since the bytes are not kept; and no idle connection is taken
 
 There is one access record for the connection: the name and the protocols that the client asked for, the name in the policy as
 its route, bytes in both directions, and how it ended. `method` is empty and `status` 0, since nobody here knows what was said.
-It begins when the ClientHello is complete.
+It begins when the ClientHello is complete. Hooks for requests and answers are not asked.
 """
 
 from __future__ import annotations
