@@ -35,6 +35,7 @@ class ClientHello(Target):
         reader.receive_data(data)
         hello = reader.next_hello()
         assert hello is not None
+        require(bytes(reader.records) + reader.stored == data, "what was read is not what came")
         again = ClientHelloReader(65536)
         again.receive_data(hello_records(hello))
         copy = again.next_hello()

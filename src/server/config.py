@@ -77,6 +77,15 @@ class CertificateFiles(Table, frozen=True, kw_only=True):
     """Serve it although it has expired or is not valid yet."""
 
 
+class Host(Table, frozen=True, kw_only=True):
+    """`[[host]]`: what holds for some names, in the handshake (SNI) and in requests (Host) alike."""
+
+    names: tuple[HostName, ...]
+    """Exact names, or `*.example.com` for one label below it."""
+    passthrough: str | None = None
+    """The backend that clients are passed on to as they are, without being decrypted."""
+
+
 class TLSSettings(Table, frozen=True, kw_only=True):
     """`[tls]`: what holds for all certificates."""
 
@@ -122,6 +131,7 @@ class Config(Table, frozen=True, kw_only=True):
 
     listen: tuple[Listen, ...] = ()
     certificate: tuple[CertificateFiles, ...] = ()
+    host: tuple[Host, ...] = ()
     tls: TLSSettings = TLSSettings()
     route: tuple[Route, ...] = ()
     backend: dict[str, Backend] = field(default_factory=dict)

@@ -54,7 +54,7 @@ cdef class ClientChannel(Channel):
     cpdef certificate_failed(self, double now)
     @cython.locals(names=NameTable)
     cpdef bint serves(self, str host) except -1
-    @cython.locals(policy=Policy, name=str)
+    @cython.locals(policy=Policy, name=str, passed_as=str)
     cdef _choose_identity(self, ClientHello hello)
     @cython.locals(hello=ClientHello, policy=Policy, name=str, index=Py_ssize_t)
     cdef _use_known(self)
@@ -63,6 +63,7 @@ cdef class ClientChannel(Channel):
     cdef _refuse_handshake(self, int alert)
     cdef _use_context(self, identity)
     cdef _take_from_elsewhere(self, identity)
+    cdef _pass_on(self, ClientHello hello, str name)
     cdef _speak(self, bytes protocol)
 
     # Requests

@@ -183,7 +183,10 @@ class ClientChannel(Channel):
         """Answer the ClientHello, now or later."""
         policy = self.policy
         name = hello.sni
-        if policy.asks and (ACME_TLS in hello.alpn or (name and not policy.knows(name))):
+        passed_as = policy.passthrough_for(name)
+        if passed_as:
+            self._pass_on(hello, passed_as)
+        elif policy.asks and (ACME_TLS in hello.alpn or (name and not policy.knows(name))):
             self._ask(hello, None)
         else:
             self._use_known()
@@ -195,13 +198,11 @@ class ClientChannel(Channel):
         assert hello is not None
         policy = self.policy
         name = hello.sni
-        if policy.strict_sni and name and not policy.knows(name):
+        index = policy.identity_for(name)
+        if index < 0 or (policy.strict_sni and name and not policy.knows(name)):
             self._refuse_handshake(Alert.UNRECOGNIZED_NAME)
             return
-        index = self.identity = policy.identity_for(name)
-        if index < 0:
-            self._refuse_handshake(Alert.INTERNAL_ERROR)
-            return
+        self.identity = index
         identity = policy.identities[index]
         if identity.context is None:
             self._ask(hello, identity)
@@ -243,6 +244,9 @@ class ClientChannel(Channel):
         self._names = NameTable()
         for name in identity.names:
             self._names.add(name, 0)
+
+    def _pass_on(self, hello: ClientHello, name: str) -> None:
+        """Pass this client on undecrypted, as one that has asked for `name`, which is in `Policy.passthrough`."""
 
     def _speak(self, protocol: bytes) -> None:
         """The handshake is done; `protocol` is what ALPN agreed on, if anything."""

@@ -12,17 +12,18 @@ from ..http.headers import NO_LENGTH, Headers, of_block
 
 
 class AccessRecord:
-    """One request (or one connection that ended before it had made one: then `method` is empty).
+    """One request (or one connection that ended before it had made one, or was passed on undecrypted: then `method` is empty).
 
     Times are seconds; `started` is the adapter's monotonic clock, the others are durations or None if it never came to
     that. Text that came from the peer is bytes, as received.
 
     * `listener`: its name. `client`, `client_port`: address of the peer, or of the client that a trusted hop names.
-    * `tls_version`, `cipher`, `group`, `sni`, `alpn`, `resumed`, `handshake_time`: of the client's connection.
+    * `tls_version`, `cipher`, `group`, `sni`, `alpn`, `resumed`, `handshake_time`: of the client's connection. If it was passed
+      on undecrypted: `sni` and `alpn` are what the client asked for, the others are empty.
     * `method`, `authority`, `target`, `version`, `referer`, `user_agent`: of the request.
     * `route`, `backend`, `server`: where it went; `attempts`: connections that were tried for it.
     * `status`: what the client was told; 499 if it left before, 0 if nothing was said.
-    * `bytes_in`, `bytes_out`: bytes of the request's and the answer's body.
+    * `bytes_in`, `bytes_out`: bytes of the request's and the answer's body, or of both directions of a tunnel.
     * `connect_time`; `first_byte_time`: from the request's head to the answer's head; `total_time`.
     * `end`: why it ended, one of `END_REASONS`; `detail`.
     * `extra`: whatever a hook wants to see in the log.
