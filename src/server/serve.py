@@ -52,7 +52,7 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
             log.close()
 
     def work(ready: Callable[[], None]) -> None:
-        proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(hooks, log))
+        proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(config, hooks, log))
         try:
             run_worker(config.adapter, config.gear, proxy, bindings, ready=ready, cut_off=close_log)
         finally:
@@ -124,8 +124,8 @@ def describe(listener: Listener) -> str:
     return f"{scheme}://{listener.name}" if not listener.name.startswith("unix:") else f"{listener.name} ({scheme})"
 
 
-def _hooks(hooks: Hooks | None, log: AccessLog | None) -> Hooks | None:
-    return hooks if log is None else LoggingHooks(log, hooks)
+def _hooks(config: Config, hooks: Hooks | None, log: AccessLog | None) -> Hooks | None:
+    return hooks if log is None else LoggingHooks(log, hooks, ja4=config.access_log_ja4)
 
 
 def _open_log(config: Config) -> AccessLog | None:

@@ -25,6 +25,8 @@ cdef class ClientChannel(Channel):
     cdef public Py_ssize_t identity
     cdef public object info
     cdef public bint plain_on_tls
+    cdef public str ja4
+    cdef tuple _refusal
     cdef object _handshake_time
     cdef AccessRecord _facts
     cdef double _accepted
@@ -35,6 +37,7 @@ cdef class ClientChannel(Channel):
     cpdef refuse(self)
 
     # TLS
+    cdef _ask_hooks(self, hello)
     cdef _choose_identity(self, str name)
     cdef _speak(self, bytes protocol)
 

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, StreamReset
 from ..tls.connection import TLSInfo
-from ..tls.failure import Alert
+from ..tls.failure import Alert, alert_name
+from ..tls.hello import ClientHello
+from ..tls.ja4 import ja4
 from .balance import ServerGroup
 from .channel import Channel
 from .exchange import new_exchange
+from .facts import ClientHelloFacts
 from .forward import ClientInfo, client_address
+from .hooks import Refuse, ServeAs
 from .policy import Listener, Policy
 from .record import AccessRecord
 from .relay import Relay
@@ -32,8 +36,8 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_facts", "_handshake_time", "_idle_since", "_marks", "_unlogged", "client", "identity", "info",
-        "listener", "plain_on_tls", "policy",
+        "_accepted", "_facts", "_handshake_time", "_idle_since", "_marks", "_refusal", "_unlogged", "client", "identity",
+        "info", "ja4", "listener", "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -45,6 +49,9 @@ class ClientChannel(Channel):
         self.info: TLSInfo | None = None
         self.plain_on_tls = False
         """A client that speaks plain HTTP where TLS is spoken, and is told so."""
+        self.ja4 = ""
+        """The fingerprint of the client program, if somebody wants it."""
+        self._refusal: tuple[str, str] | None = None  # (end, detail) for the log: a hook has ended the handshake
         self._handshake_time: float | None = None
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
         self._accepted = self._idle_since = hub.now
@@ -62,13 +69,49 @@ class ClientChannel(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is ClientHelloReceived:
-            self._choose_identity(event.hello.sni or "")
+            hello = event.hello
+            name: str | None = hello.sni or ""
+            if self.hub.asks_hello:
+                name = self._ask_hooks(hello)
+            elif self.hub.wants_ja4:
+                self.ja4 = ja4(hello)
+            if name is not None:
+                self._choose_identity(name)
         elif type(event) is HandshakeCompleted:
             self.info = event.info
             self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
             self._speak(event.info.alpn)
+
+    def _ask_hooks(self, hello: ClientHello) -> str | None:
+        """The name to serve a client as, by `on_client_hello`; None if it was refused, or if the hook has failed."""
+        assert self.tls is not None
+        facts = ClientHelloFacts(self.listener.name, self.client.text, self.client.port, hello)
+        name: str | None = None
+        alert = int(Alert.INTERNAL_ERROR)
+        end = "hook_failed"
+        try:
+            verdict = self.hub.hooks.on_client_hello(facts)
+            if verdict is None:
+                name = hello.sni
+            elif isinstance(verdict, ServeAs):
+                if self.policy.knows(verdict.name):
+                    name = verdict.name
+                detail = "on_client_hello chose a name that no certificate is for"
+            elif isinstance(verdict, Refuse) and 0 < verdict.alert < 256:
+                alert = verdict.alert
+                end = "tls_failed"
+                detail = f"{alert_name(alert)}, by on_client_hello"
+            else:
+                detail = "on_client_hello returned what it may not return"
+        except Exception as error:
+            detail = f"on_client_hello raised {type(error).__name__}"
+        self.ja4 = ja4(hello) if self.hub.wants_ja4 else facts.asked_ja4
+        if name is None:
+            self._refusal = (end, detail)
+            self.tls.refuse(alert)
+        return name
 
     def _choose_identity(self, name: str) -> None:
         """Answer the ClientHello that names this server."""
@@ -105,7 +148,7 @@ class ClientChannel(Channel):
         if self.client.trusted:
             record.client = client_address(request, self.client, self.listener.trusted)
         relay = Relay.__new__(Relay)
-        relay.begin(self.hub, self.policy, side, new_exchange(request, record))
+        relay.begin(self.hub, self.policy, side, new_exchange(request, record, self.info))
         return relay
 
     def send_on(self, relay: Relay, request: Request) -> None:
@@ -186,14 +229,14 @@ class ClientChannel(Channel):
                 facts.alpn = info.alpn.decode("ascii", "replace")
                 facts.resumed = info.resumed
                 facts.handshake_time = self._handshake_time
+            facts.ja4 = self.ja4
         return facts.begin(self.hub.now)
 
     def log_end(self, end: str, detail: str, status: int = 0) -> None:
         """Log the end of a connection that has no request to show for it."""
         record = self._record()
         record.started = self._accepted
-        record.end = end
-        record.detail = detail
+        record.end, record.detail = (end, detail) if self._refusal is None else self._refusal
         record.status = status
         self._describe_end(record)
         if self.tls is not None and self.tls.hello is not None:
