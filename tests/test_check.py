@@ -190,7 +190,8 @@ def test_one_mistake(folder, replace, by, line, says):
         ('access_log_format = "common"', 1, "access_log_format has no effect without access_log"),
         ("access_log_ja4 = true", 1, "access_log_ja4 has no effect without an access log of JSON lines"),
         (
-            'access_log = "-"\naccess_log_format = "common"\naccess_log_ja4 = true', 3,
+            'access_log = "-"\naccess_log_format = "common"\naccess_log_ja4 = true',
+            3,
             'access_log_ja4 has no effect without an access log of JSON lines; write access_log_format = "json", or remove it',
         ),
         ('access_log = "/nowhere/log"', 1, "the folder /nowhere does not exist; create it"),

@@ -1006,7 +1006,8 @@ def test_only_hooks_that_are_overridden_are_asked() -> None:
     proxy = World(hooks=Recorder()).proxy
     assert (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log) == (False, False, False, True)
     proxy = World(hooks=Hooks()).proxy
-    assert not (proxy.asks_hello or proxy.asks_request or proxy.asks_response or proxy.asks_log or proxy.wants_ja4)
+    asked = (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log, proxy.wants_ja4)
+    assert not any(asked)
 
 
 @pytest.mark.parametrize("count", [-1, 65537, 10**9])

@@ -160,7 +160,8 @@ def reference(message: bytes) -> str:
     if algorithms:
         part_c += "_" + ",".join(algorithms)
     digests = [
-        hashlib.new("sha256", text.encode()).hexdigest()[:12] if text else "0" * 12 for text in (",".join(ciphers), part_c)
+        hashlib.new("sha256", text.encode()).hexdigest()[:12] if text else "0" * 12
+        for text in (",".join(ciphers), part_c)
     ]
     version = names.get(max(versions, default=""), "00")
     counts = "".join(str(min(99, len(values))).zfill(2) for values in (ciphers, kinds))
