@@ -3,8 +3,7 @@
 import socket
 import sys
 
-import lockgate
-from lockgate import Backend, ClientHelloFacts, Exchange, Hooks, Listener, Policy, Refuse, ReverseProxy, Route
+from lockgate import Backend, ClientHelloFacts, Exchange, Hooks, Listener, Policy, Refuse, ReverseProxy, load_identity
 from lockgate.adapters.threads import serve
 
 BROWSERS = ("t13d15", "t13d16", "t13d17", "t13d20")  # how the fingerprints of Chrome, Firefox and Safari begin
@@ -23,10 +22,9 @@ class Doorkeeper(Hooks):
 
 def main(cert: str, key: str, app: str, port: str = "8443", robots: str = "") -> None:
     backends = [Backend("app", (app,)), Backend("robots", (robots or app,))]
-    policy = Policy.build(identities=[lockgate.load_identity(cert, key)], backends=backends, routes=[Route("app")])
-    serve(
-        ReverseProxy(policy, hooks=Doorkeeper()), [(Listener("https"), socket.create_server(("127.0.0.1", int(port))))]
-    )
+    policy = Policy.build(identities=[load_identity(cert, key)], backends=backends, routes=[])
+    listening = (Listener("https"), socket.create_server(("127.0.0.1", int(port))))
+    serve(ReverseProxy(policy, hooks=Doorkeeper()), [listening])
 
 
 main(*sys.argv[1:])

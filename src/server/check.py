@@ -36,6 +36,8 @@ class Prepared:
     config: Config
     policy: Policy
     warnings: tuple[Problem, ...]
+    identities: tuple[Identity, ...] = ()
+    """What each identity of the policy was made of, in the same order."""
 
 
 def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
@@ -59,7 +61,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
-    return Prepared(config, build_policy(config, identities, authorities), tuple(problems))
+    return Prepared(config, build_policy(config, identities, authorities), tuple(problems), identities)
 
 
 def _listeners(draft: Draft) -> Iterator[Problem]:
@@ -177,7 +179,9 @@ def _identities(
             )
         names = tuple(name for name in certificate.names if name not in owners)
         owners |= dict.fromkeys(names, files)
-        identities.append(Identity(names, tuple(one for _, one in group), group in defaults, files.place))
+        certificates = tuple(one for _, one in group)
+        sources = tuple(one for one, _ in group)
+        identities.append(Identity(names, certificates, group in defaults, files.place, sources))
     return tuple(identities)
 
 

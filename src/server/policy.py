@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.tls.context import ContextError, ServerContext, TLSOptions, client_context, server_context
-from .config import Config
+from .config import CertificateFiles, Config
 from .problems import ConfigError, Place
 
 
@@ -20,6 +20,8 @@ class Identity:
     certificates: tuple[Certificate, ...]
     default: bool
     place: Place
+    files: tuple[CertificateFiles, ...] = ()
+    """Where each of the certificates comes from."""
 
 
 def build_policy(config: Config, identities: Sequence[Identity], authorities: Mapping[str, bytes]) -> policy.Policy:

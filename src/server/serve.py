@@ -26,6 +26,7 @@ from .check import Prepared
 from .config import Config, Listen
 from .problems import ConfigError, Problem
 from .supervisor import Supervisor
+from .values import Address
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
@@ -102,11 +103,11 @@ def open_bindings(config: Config, environ: MutableMapping[str, str]) -> Bindings
     for sock in passed:
         print(f"lockgate: no [[listen]] is for the passed socket {sockets.address_of(sock)}", file=sys.stderr)
     first_tls = next((sockets.address_of(sock).port for listen, sock in opened if listen.is_tls), 0)
-    return [(_listener(listen, sock, first_tls), sock) for listen, sock in opened]
+    return [(make_listener(listen, sockets.address_of(sock), first_tls), sock) for listen, sock in opened]
 
 
-def _listener(listen: Listen, sock: socket, first_tls: int) -> Listener:
-    address = sockets.address_of(sock)
+def make_listener(listen: Listen, address: Address, first_tls: int) -> Listener:
+    """What the core is told of a `[[listen]]`. `first_tls`: port of the first that speaks TLS, 0 for none."""
     own = address.port if listen.is_tls else first_tls
     return Listener(
         name=str(address),
