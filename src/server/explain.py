@@ -7,6 +7,7 @@ below makes the statements about one topic. A new topic is a new function in `TO
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> int:
     """Run the command. Raises `ConfigError` for mistakes in the file and in the flags."""
     prepared = prepare(config.read_file(args.file))
+    for warning in prepared.warnings:
+        print(warning, file=sys.stderr)
     case = make_case(prepared, imagine(args), args.listener)
     statements = explain(case)
     if args.json:
