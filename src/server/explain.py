@@ -232,7 +232,7 @@ def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
         return f"{shown(name)} is one label below its {shown(wildcard)}", identity.place.at("cert")
     who = f"no certificate is for {shown(name)}" if name else "the client names no server"
     if identity.default:
-        place = next(files.place for files in identity.files if files.default)
+        place = next(files.place for files in _files(case, index) if files.default)
         return f"{who}, and this one is marked default = true", place.at("default")
     if len(case.prepared.identities) == 1:
         return f"{who}, and it is the only certificate", identity.place
@@ -244,14 +244,20 @@ def _describe(case: Case, index: int) -> str:
     identity = case.prepared.identities[index]
     files = " and ".join(
         f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
-        for files, one in zip(identity.files, identity.certificates, strict=True)
+        for files, one in zip(_files(case, index), identity.certificates, strict=True)
     )
     names = ", ".join(identity.names[:5]) + (" and others" if len(identity.names) > 5 else "")
     return f"{files} for {names}"
 
 
+def _files(case: Case, index: int) -> list[config.CertificateFiles]:
+    """Where the certificates of an identity come from, in the same order."""
+    certificates = case.prepared.identities[index].certificates
+    return [files for certificate in certificates for files, one in case.prepared.loaded if one is certificate]
+
+
 def _certificate_name(case: Case, index: int | None) -> str | None:
-    return None if index is None else str(case.prepared.identities[index].files[0].cert)
+    return None if index is None else str(_files(case, index)[0].cert)
 
 
 def _host(case: Case) -> Iterator[Statement]:
