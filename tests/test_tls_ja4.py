@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import shutil
 import socket
 import ssl
 import string
@@ -14,6 +13,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import dpkt.ssl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,8 +137,7 @@ def test_grease() -> None:
 
 def reference(message: bytes) -> str:
     """JA4 by dpkt's parser and regular text: nothing of ours."""
-    dpkt_ssl = pytest.importorskip("dpkt.ssl")
-    hello = dpkt_ssl.TLSClientHello(message[4:])
+    hello = dpkt.ssl.TLSClientHello(message[4:])
     grease = {f"{digit}a{digit}a" for digit in string.hexdigits.lower()}
     ciphers = sorted(text for suite in hello.ciphersuites if (text := f"{suite.code:04x}") not in grease)
     bodies = {f"{kind:04x}": data for kind, data in getattr(hello, "extensions", [])}
@@ -236,8 +235,6 @@ STARTS = {
 @pytest.mark.parametrize("client", CLIENTS)
 def test_real_clients(client: str) -> None:
     command = CLIENTS[client]
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"there is no {command[0]}")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(10)
         port = str(listening.getsockname()[1])
@@ -267,3 +264,24 @@ def test_the_standard_library_is_told_from_others_and_always_the_same() -> None:
         assert ja4(hello) == reference(hello.raw)
         found.add(ja4(hello))
     assert len(found) == 1
+
+
+def test_chromium_shuffles_its_extensions_and_keeps_its_fingerprint(tmp_path: Path) -> None:
+    """It tries again when nobody answers, with the extensions in another order, and other GREASE."""
+    command = [
+        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP a.test 127.0.0.1",
+    ]  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+        address = f"https://{EXAMPLE}:{listening.getsockname()[1]}/"
+        with subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                hellos = [first_hello(listening) for _ in range(2)]
+            finally:
+                process.terminate()
+    assert [ja4(hello) for hello in hellos] == [reference(hello.raw) for hello in hellos]
+    assert hellos[0].extensions != hellos[1].extensions
+    assert ja4_raw(hellos[0]) == ja4_raw(hellos[1])
+    assert ja4(hellos[0]).startswith("t13d15")
+    assert ja4(hellos[0])[8:].startswith("h2_8daaf6152771_"), "the cipher suites that it has had for years"
