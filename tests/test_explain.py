@@ -52,7 +52,7 @@ HOSTS = st.sampled_from([*NAMES, "A.TEST", "b.test:8443", "x.a.test.", "192.0.2.
 PATHS = st.sampled_from(
     [
         "/", "/p", "/p/", "/p/q", "/p/q/r?s=/p", "/pq", "//p", "/x/../p", "/%70/q", "/p%2fq", "/..", "/p/..;/q", "/a\\b", "*",
-        "/p/./q", "/\xe4", "/?p", "p", "",
+        "/p/./q", "/\xe4", "/?p", "p", "", "http://a.test/p", "https://b.test:8443/p/q?r",
     ]
 )  # fmt: skip
 FIELDS = st.sampled_from(
@@ -401,8 +401,19 @@ def test_mistakes_in_the_file_come_as_check_gives_them(folder: Path, capsys: pyt
     assert capsys.readouterr().err.splitlines() == told
 
 
-def test_an_address_is_no_server_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(folder, "--host", "[2001:db8::1]:8443", "--json") == 0
+def test_a_server_name_is_taken_in_the_form_in_which_names_are_compared(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--sni", "X.A.Test.", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"]["certificate"].endswith("/wild.pem")
+
+
+@pytest.mark.parametrize(
+    "flags", [("--host", "[2001:db8::1]:8443"), ("--sni", "192.0.2.1"), ("--sni", "", "--host", "a.test")]
+)
+def test_an_address_is_no_server_name(folder: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]) -> None:
+    assert run(folder, *flags, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert "the client names no server" in next(
         one["because"] for one in told["statements"] if one["about"] == "certificate"

@@ -21,6 +21,7 @@ from ..core.proxy.policy import Listener
 from ..core.proxy.routing import host_of
 from ..core.tls.context import ContextError
 from ..core.tls.failure import Alert, alert_name
+from ..core.tls.hello import plain_name
 from . import config
 from .check import Prepared, prepare
 from .explain_fields import field_changes
@@ -45,7 +46,7 @@ class Case:
     @property
     def host(self) -> str:
         """The host of the request, as the policy sees it."""
-        return host_of(self.imagined.authority)
+        return host_of(self.done.authority)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -87,10 +88,8 @@ def imagine(args: Namespace) -> Imagined:
     host = args.sni if args.host is None else args.host
     if not host:
         raise ConfigError([Problem("--host", 0, "which host is asked for is not said", "give --host example.com")])
-    sni = args.sni
-    if sni is None:
-        sni = host_of(host.encode("utf-8", "replace"))
-        sni = "" if _is_address(sni) else sni  # RFC 6066 section 3
+    named = host_of(host.encode("utf-8", "replace")) if args.sni is None else args.sni
+    sni = plain_name(named.encode("utf-8", "replace")).decode()  # empty for an address, as RFC 6066 section 3 has it
     fields = []
     for text in args.header:
         name, colon, value = text.partition(":")
@@ -101,19 +100,13 @@ def imagine(args: Namespace) -> Imagined:
     if any(ord(letter) < 32 for text in texts for letter in text) or " " in args.method + args.path + host:
         problem = Problem("explain", 0, "there is a line end or a space in the request", "write each part without")
         raise ConfigError([problem])
-    if not _is_address(args.client):
-        problem = Problem(f"--client {shown(args.client)}", 0, "this is no IP address", "write one, such as 192.0.2.1")
-        raise ConfigError([problem])
-    method, path = args.method.encode("utf-8", "replace"), args.path.encode("utf-8", "replace")
-    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), args.client)
-
-
-def _is_address(text: str) -> bool:
     try:
-        ip_address(text)
+        client = str(ip_address(args.client))
     except ValueError:
-        return False
-    return True
+        problem = Problem(f"--client {shown(args.client)}", 0, "this is no IP address", "write one, such as 192.0.2.1")
+        raise ConfigError([problem]) from None
+    method, path = args.method.encode("utf-8", "replace"), args.path.encode("utf-8", "replace")
+    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), client)
 
 
 def make_case(prepared: Prepared, imagined: Imagined, address: str | None = None) -> Case:
@@ -168,8 +161,9 @@ def verdict(case: Case) -> dict[str, Any]:
 def summary(case: Case) -> str:
     """The verdict in one line."""
     imagined, done = case.imagined, case.done
-    scheme = "https" if case.listener.tls else "http"
-    what = quoted(imagined.method + b" " + scheme.encode() + b"://" + imagined.authority + imagined.target, marks=False)
+    scheme = b"https" if case.listener.tls else b"http"
+    place = b"%s://%b" % (scheme, imagined.authority) if imagined.target.startswith(b"/") else b""
+    what = quoted(b"%b %b%b" % (imagined.method, place, imagined.target), marks=False)
     if done.alert is not None:
         return f"{what}: the handshake is refused with the alert {alert_name(done.alert)}"
     if done.group is not None:
@@ -189,7 +183,7 @@ def _listener(case: Case) -> Iterator[Statement]:
     if not case.chosen and not listen.is_tls:
         because = "it is the first, and none speaks TLS"
     yield Statement("listener", f"{case.listener.name} {speaks}", because, listen.place.at("address"))
-    if not listen.is_tls and case.imagined.sni != case.host:
+    if not listen.is_tls and case.imagined.sni not in ("", host_of(case.imagined.authority)):
         yield Statement(
             "listener", "the server name is not looked at", "there is no handshake without TLS", listen.place
         )

@@ -67,6 +67,8 @@ class Rehearsal:
     end: str = ""
     """Why (`END_REASONS`), with a detail; empty for a request that was sent on."""
     detail: str = ""
+    authority: bytes = b""
+    """What counts as the host of the request: an absolute target's comes before the field (RFC 9112 section 3.2.2)."""
     target: bytes | None = None
     """In its normal form; None if it did not come to that."""
     route: Route | None = None
@@ -103,6 +105,7 @@ def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagi
     if not isinstance(request, Request):
         done.answer, done.end, done.detail = Answer(400), "bad_request", "this is no request"
         return done
+    done.authority = request.authority
     relay = channel.new_relay(channel, request)
     decision = route(channel, relay, request)
     exchange = relay.exchange
