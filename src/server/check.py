@@ -434,6 +434,11 @@ def _forward(config: Config) -> Iterator[Problem]:
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
+    if config.access_log_ja4 and (target is None or config.access_log_format != "json"):
+        missing = 'add access_log = "-"' if target is None else 'write access_log_format = "json"'
+        yield config.place.at("access_log_ja4").problem(
+            "access_log_ja4 has no effect without an access log of JSON lines", f"{missing}, or remove it"
+        )
     if target is None:
         if config.access_log_format != "json":
             yield config.place.at("access_log_format").problem(

@@ -145,6 +145,8 @@ class Config(Table, frozen=True, kw_only=True):
     access_log: LogTarget | None = None
     """`-` for standard output, or a file. None: no access log."""
     access_log_format: LogFormat = "json"
+    access_log_ja4: bool = False
+    """Have the fingerprint of each TLS client (JA4) in the access log."""
 
 
 class Draft(NamedTuple):

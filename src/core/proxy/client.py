@@ -17,12 +17,15 @@ from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, St
 from ..proxy_protocol.format import NOWHERE, Endpoint
 from ..proxy_protocol.reader import ProxyHeaderReader
 from ..tls.connection import TLSInfo
-from ..tls.failure import Alert
+from ..tls.failure import Alert, alert_name
 from ..tls.hello import ACME_TLS, ClientHello
+from ..tls.ja4 import ja4
 from .balance import ServerGroup
 from .channel import Channel
 from .exchange import new_exchange
+from .facts import ClientHelloFacts
 from .forward import ClientInfo, client_address, is_trusted
+from .hooks import Refuse, ServeAs
 from .phase import OPEN
 from .policy import Identity, Listener, NameTable, Policy
 from .record import AccessRecord
@@ -45,8 +48,9 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_unlogged",
-        "_wanted", "client", "destination", "identity", "info", "listener", "own_servers", "plain_on_tls", "policy",
+        "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_refusal",
+        "_unlogged", "_wanted", "client", "destination", "identity", "info", "ja4", "listener", "own_servers",
+        "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -66,6 +70,9 @@ class ClientChannel(Channel):
         self.info: TLSInfo | None = None
         self.plain_on_tls = False
         """A client that speaks plain HTTP where TLS is spoken, and is told so."""
+        self.ja4 = ""
+        """The fingerprint of the client program, if somebody wants it."""
+        self._refusal: tuple[str, str] | None = None  # (end, detail) for the log: a hook has ended the handshake
         self._handshake_time: float | None = None
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
         sources = listener.proxy_sources
@@ -142,13 +149,49 @@ class ClientChannel(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is ClientHelloReceived:
-            self._choose_identity(event.hello)
+            if self.hub.asks_hello:
+                self._consult_hook(event.hello)
+            else:
+                if self.hub.wants_ja4:
+                    self.ja4 = ja4(event.hello)
+                self._choose_identity(event.hello)
         elif type(event) is HandshakeCompleted:
             self.info = event.info
             self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
             self._speak(event.info.alpn)
+
+    def _consult_hook(self, hello: ClientHello) -> None:
+        """Answer the ClientHello as `on_client_hello` says; a hook that fails has refused it."""
+        facts = ClientHelloFacts(self.listener.name, self.client.text, self.client.port, hello)
+        index = -1
+        alert = 0
+        detail = ""
+        try:
+            verdict = self.hub.hooks.on_client_hello(facts)
+            if isinstance(verdict, ServeAs):
+                if self.policy.knows(verdict.name):
+                    index = self.policy.identity_for(verdict.name)
+                else:
+                    detail = "on_client_hello chose a name that no certificate is for"
+            elif isinstance(verdict, Refuse) and 0 < verdict.alert < 256:
+                alert = verdict.alert
+            elif verdict is not None:
+                detail = "on_client_hello returned what it may not return"
+        except Exception as error:
+            detail = f"on_client_hello raised {type(error).__name__}"
+        self.ja4 = ja4(hello) if self.hub.wants_ja4 else facts.asked_ja4
+        if detail:
+            self._refusal = ("hook_failed", detail)
+            self._refuse_handshake(Alert.INTERNAL_ERROR)
+        elif alert:
+            self._refusal = ("tls_failed", f"{alert_name(alert)}, by on_client_hello")
+            self._refuse_handshake(alert)
+        elif index >= 0:
+            self._use_index(hello, index)
+        else:
+            self._choose_identity(hello)
 
     def use_identity(self, identity: Identity | None, now: float) -> None:
         """Answer to `NeedCertificate`: go on with this certificate. None: there is none."""
@@ -202,8 +245,12 @@ class ClientChannel(Channel):
         if index < 0 or (policy.strict_sni and name and not policy.knows(name)):
             self._refuse_handshake(Alert.UNRECOGNIZED_NAME)
             return
+        self._use_index(hello, index)
+
+    def _use_index(self, hello: ClientHello, index: int) -> None:
+        """Answer it with this identity of the policy."""
         self.identity = index
-        identity = policy.identities[index]
+        identity = self.policy.identities[index]
         if identity.context is None:
             self._ask(hello, identity)
         else:
@@ -269,7 +316,7 @@ class ClientChannel(Channel):
         if self.client.trusted:
             record.client = client_address(request, self.client, self.listener.trusted)
         relay = Relay.__new__(Relay)
-        relay.begin(self.hub, self.policy, side, new_exchange(request, record))
+        relay.begin(self.hub, self.policy, side, new_exchange(request, record, self.info))
         return relay
 
     def send_on(self, relay: Relay, request: Request) -> None:
@@ -350,14 +397,14 @@ class ClientChannel(Channel):
                 facts.alpn = info.alpn.decode("ascii", "replace")
                 facts.resumed = info.resumed
                 facts.handshake_time = self._handshake_time
+            facts.ja4 = self.ja4
         return facts.begin(self.hub.now)
 
     def log_end(self, end: str, detail: str, status: int = 0) -> None:
         """Log the end of a connection that has no request to show for it."""
         record = self._record()
         record.started = self._accepted
-        record.end = end
-        record.detail = detail
+        record.end, record.detail = (end, detail) if self._refusal is None else self._refusal
         record.status = status
         self._describe_end(record)
         if self.tls is not None and self.tls.hello is not None:

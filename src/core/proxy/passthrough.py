@@ -49,7 +49,7 @@ class Passthrough(Relay):
 
     def __init__(self, client: ClientChannel, record: AccessRecord, hello: ClientHello, name: str) -> None:
         """For a client that the policy passes on under `name`; `record` has what is known of every connection."""
-        self.begin(client.hub, client.policy, client, new_exchange(NO_REQUEST, record))
+        self.begin(client.hub, client.policy, client, new_exchange(NO_REQUEST, record, None))
         self.tunnel = True
         self._fresh = True  # a connection that has carried a request is none to begin a handshake on
         record.route = name
