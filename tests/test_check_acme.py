@@ -79,11 +79,11 @@ def test_on_demand(folder, names, more):
 @pytest.mark.parametrize(
     ("names", "line", "words"),
     [
-        ("[]", NAMES, 'a host without names is for nobody; write names = ["example.com"]'),
+        ("[]", NAMES, 'this host has no names; write names = ["example.com"]'),
         ('["*.c.test"]', NAMES, '"*.c.test" is a wildcard, and a certificate for it needs a proof in DNS'),
-        ('["10.0.0.1"]', NAMES, '"10.0.0.1" is no name that a CA gives a certificate for'),
+        ('["10.0.0.1"]', NAMES, '"10.0.0.1" is an address, and clients only name hosts'),
         ('["a_b.test"]', NAMES, '"a_b.test" is no name that a CA gives a certificate for'),
-        ('["x.test", "x.test"]', NAMES, '"x.test" is in the [[host]] of'),
+        ('["x.test", "x.test"]', NAMES, '"x.test" is in the host of'),
         (str([f"n{n}.test" for n in range(101)]).replace("'", '"'), NAMES, "101 names are more than a certificate"),
     ],
 )
@@ -155,11 +155,22 @@ def test_each_challenge_needs_its_listener(folder):
 
 
 def test_two_hosts_may_not_share_a_name(folder):
-    text = TEXT + '[[host]]\nnames = ["c.test", "B.test"]\n'
+    text = TEXT + '[[host]]\nnames = ["c.test", "B.test"]\nacme = { directory = "https://ca.test/dir" }\n'
     line, message = one(folder, text)
     assert line == 17
-    assert '"b.test" is in the [[host]] of' in message
-    assert message.endswith("too; remove it from one")
+    assert '"b.test" is in the host of' in message
+    assert message.endswith("too; remove one of the two")
+
+
+def test_what_is_passed_on_needs_no_certificate(folder):
+    text = TEXT.replace("[host.acme]", 'passthrough = "far"\n[host.acme]')
+    text += '[backend.far]\nservers = ["127.0.0.1:9001"]\n'
+    assert any("are passed on undecrypted, so no certificate is used" in message for _, message in found(folder, text))
+
+
+def test_a_missing_directory_is_named(folder):
+    _, message = one(folder, TEXT.replace('directory = "https://ca.test/dir"', ""))
+    assert 'has no directory; add directory = "https://' in message
 
 
 def test_the_state_folder_must_be_one(folder):

@@ -11,29 +11,24 @@ from ..certs.acme.challenges import HTTP_01, TLS_ALPN_01
 from ..certs.acme.jose import ExternalAccount, decode_base64url
 from ..certs.acme.names import is_host_name
 from ..certs.local_ca import LocalCAError, state_folder
+from .check_hosts import is_address
 from .config import Acme, Config, Draft, Host
-from .problems import Place, Problem, shown
+from .problems import Problem, shown
 
 MAX_NAMES = 100
 """Names on one certificate that CAs accept at most."""
 
 
 def acme_problems(draft: Draft, in_files: Collection[str]) -> Iterator[Problem]:
-    """Every mistake. `in_files`: the names that the certificates of files are for."""
+    """Every mistake but those of `check_hosts`. `in_files`: the names that the certificates of files are for."""
     config = draft.config
-    seen: dict[str, Place] = {}
     for host in config.host:
         place = host.place.at("names")
-        on_demand = host.acme is not None and host.acme.on_demand
-        if not host.names and not on_demand and not draft.is_bad(place):
-            yield place.problem("a host without names is for nobody", 'write names = ["example.com"]')
-        for index, name in enumerate(host.names):
-            if name in seen:
-                file, line = seen[name].source.find(seen[name].path)
-                yield place.at(index).problem(
-                    f"{shown(name)} is in the [[host]] of {file}{f':{line}' if line else ''} too", "remove it from one"
-                )
-            seen.setdefault(name, place.at(index))
+        if host.acme is not None and host.passthrough is not None:
+            yield host.acme.place.problem(
+                "clients of this host are passed on undecrypted, so no certificate is used",
+                "remove acme or passthrough",
+            )
         if host.acme is not None and not draft.is_bad(place):
             yield from _names(host, host.acme)
             for index, name in enumerate(host.names):
@@ -103,7 +98,7 @@ def _names(host: Host, acme: Acme) -> Iterator[Problem]:
                 f"{shown(name)} is a wildcard, and a certificate for it needs a proof in DNS, which lockgate cannot give",
                 "write the names one by one, or add on_demand = true to acme, or use [[certificate]]",
             )
-        elif not is_host_name(name):
+        elif not is_host_name(name) and not is_address(name):
             yield place.at(index).problem(
                 f"{shown(name)} is no name that a CA gives a certificate for", "write a name such as example.com"
             )

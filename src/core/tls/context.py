@@ -28,7 +28,9 @@ from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
+from .choice import best_key_type, key_kind
 from .engine import ENGINE, Engine, EngineContext, EngineKind
+from .hello import ClientHello
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -78,7 +80,16 @@ class ServerContext:
 
     options: TLSOptions
     engines: EngineContext = field(repr=False)
+    """Those of the first certificate."""
     tickets: Tickets | None = field(default=None, repr=False)
+    by_key: dict[str, EngineContext] = field(default_factory=dict, repr=False)
+    """Where there are several certificates: the engines of each by its kind of key (`choice.key_kind`)."""
+
+    def engines_for(self, hello: ClientHello) -> EngineContext:
+        """The engines with the certificate that is best for this client."""
+        if not self.by_key:
+            return self.engines
+        return self.by_key[best_key_type(hello, self.by_key, tls_1_3=self.options.max_version == "TLSv1.3")]
 
     def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
         """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
@@ -135,7 +146,8 @@ def server_context(
 ) -> ServerContext:
     """A context for the server side.
 
-    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
+    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each kind of key (ECDSA and RSA), of
+    which each client gets the one that suits it best, with that one's chain.
     `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
     seal the tickets; None for the context's own. `engine` is what the process has chosen unless a test wants another.
 
@@ -146,17 +158,18 @@ def server_context(
         raise ContextError("a server needs a certificate and its private key")
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
-    context = _new_server_context(options, session_id)
-    sent: list[x509.Certificate] = []
+    by_key: dict[str, EngineContext] = {}
     for chain_pem, key_pem in pairs:
-        for certificate in _use_pair(context, chain_pem, key_pem):
-            if certificate not in sent:
-                sent.append(certificate)
-    for certificate in sent:
-        context.add_extra_chain_cert(certificate)
-    engines = engine(context, server=True, alpn=options.alpn, verify=False, tickets=tickets)
-    _close_for_changes(context)
-    return ServerContext(options, engines, tickets)
+        context = _new_server_context(options, session_id)
+        kind, rest = _use_pair(context, chain_pem, key_pem)
+        if kind in by_key:
+            raise ContextError(f"there are two certificates with the same kind of key ({kind})")
+        for certificate in dict.fromkeys(rest):
+            context.add_extra_chain_cert(certificate)
+        by_key[kind] = engine(context, server=True, alpn=options.alpn, verify=False, tickets=tickets)
+        _close_for_changes(context)
+    engines = next(iter(by_key.values()))
+    return ServerContext(options, engines, tickets, by_key if len(by_key) > 1 else {})
 
 
 class Tickets:
@@ -230,7 +243,7 @@ def client_context(
         for certificate in _certificates(ca, "the CA file"):
             store.add_cert(crypto.X509.from_cryptography(certificate))
     if identity is not None:
-        for certificate in _use_pair(context, *identity):
+        for certificate in _use_pair(context, *identity)[1]:
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
@@ -302,8 +315,8 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
         raise ContextError(f"{what} contains no certificate in PEM form, or a damaged one") from None
 
 
-def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x509.Certificate]:
-    """Give the context a certificate with its key. Returns the rest of the chain."""
+def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> tuple[str, list[x509.Certificate]]:
+    """Give the context a certificate with its key. Returns (the kind of key, the rest of the chain)."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
     if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
@@ -313,7 +326,7 @@ def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x5
         context.use_privatekey(key)
     except (SSL.Error, crypto.Error, TypeError, ValueError):
         raise ContextError("OpenSSL does not accept this certificate or its private key") from None
-    return rest
+    return key_kind(key), rest
 
 
 PrivateKey = (
