@@ -9,6 +9,7 @@ from support_config import found, load, one, write_pem
 from support_tls import authority, server_pem
 
 from lockgate.server.check_acme import acme_state, external_account, kinds_for
+from lockgate.server.cli import main
 
 TEXT = """
 state = "state"
@@ -52,7 +53,10 @@ def test_a_host_with_acme_needs_no_certificate(folder):
 
 
 def test_without_acme_nobody_is_asked(folder):
-    text = TEXT[: TEXT.index("[host.acme]")] + '[[certificate]]\ncert = "site.pem"\nkey = "site.key"\n'
+    text = (
+        TEXT[: TEXT.index("[[host]]")].replace('state = "state"', "")
+        + '[[certificate]]\ncert = "site.pem"\nkey = "site.key"\n'
+    )
     assert not load(folder, text).policy.asks
 
 
@@ -196,3 +200,20 @@ def test_a_route_for_a_name_by_acme_is_fine(folder):
     text = TEXT.replace("redirect_https = true\n", "redirect_https = true\n", 1)
     text += '[[certificate]]\ncert = "c.pem"\nkey = "c.key"\n[[route]]\nhost = "b.test"\nbackend = "app"\n'
     assert found(folder, text) == []
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ()])
+@pytest.mark.parametrize("name", ["b.test", "other.test"])
+def test_explain_knows_certificates_by_acme(folder, capsys, name, arguments):
+    (folder / "lockgate.toml").write_text(TEXT)
+    main(["explain", str(folder / "lockgate.toml"), "--host", name, *arguments])
+    output = capsys.readouterr().out
+    assert "a certificate by ACME" in output or (name == "other.test" and "elsewhere" in output)
+
+
+def test_explain_knows_certificates_of_folders(folder, capsys):
+    (folder / "certs").mkdir()
+    write_pem(folder / "certs", "c", authority().issue("c.test"))
+    (folder / "lockgate.toml").write_text(TEXT + '[[certificate]]\ndirectory = "certs"\n')
+    main(["explain", str(folder / "lockgate.toml"), "--host", "c.test"])
+    assert "c.pem" in capsys.readouterr().out
