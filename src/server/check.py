@@ -23,6 +23,7 @@ from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
+from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .policy import Identity, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
@@ -89,6 +90,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _backends(draft)
     all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
     problems += _routes(draft, identities if all_loaded else ())
+    problems += check_hosts(draft, identities)
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
@@ -132,6 +134,23 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
             yield listen.place.at("https_port").problem(
                 "https_port has no effect here", "add redirect_https = true, or remove it"
             )
+        yield from _proxy_sources(listen)
+
+
+def _proxy_sources(listen: Listen) -> Iterator[Problem]:
+    place = listen.place.at("proxy_protocol")
+    if listen.proxy_protocol and listen.address.path:
+        yield place.problem(
+            "peers on a Unix socket have no address, so none of them is in proxy_protocol",
+            "listen on an IP address, or remove proxy_protocol",
+        )
+    for index, network in enumerate(listen.proxy_protocol):
+        if network.prefixlen == 0:
+            yield place.at(index).problem(
+                f"{network} is every address: whoever connects chooses the address that it comes from",
+                "write the addresses of the proxies in front of lockgate",
+                warning=True,
+            )
 
 
 def _tls_use(draft: Draft) -> Iterator[Problem]:
@@ -142,7 +161,9 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
         if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
     ]
     certificates = draft.written.get("certificate")
-    if speaking_tls and not certificates:
+    # Who only passes clients on needs none.
+    wanted = not passes_on(draft) or (bool(config.route) and not serves_plain(config))
+    if speaking_tls and not certificates and wanted:
         listen = speaking_tls[0]
         remedy = listen.place.either(
             'add [[certificate]] with cert = "FILE" and key = "FILE", or tls = false here to listen without TLS',
@@ -257,8 +278,8 @@ def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str,
 
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
-    used = {route.backend for route in config.route}
-    routes_are_known = used <= config.backend.keys() and not draft.is_bad(config.place.at("route"))
+    used = {route.backend for route in config.route} | {host.passthrough for host in config.host if host.passthrough}
+    uses_are_known = used <= config.backend.keys() and not _unsure(draft, config.place, "route", "host")
     for name, backend in config.backend.items():
         if not backend.servers and not _unsure(draft, backend.place, "servers"):
             yield backend.place.at("servers").problem(
@@ -270,8 +291,9 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                     f"server {server} is there twice", "remove one of them"
                 )
         yield from _backend_protocol(name, backend)
+        yield from _backend_proxy_protocol(name, backend)
         yield from _backend_tls(name, backend)
-        if name not in used and routes_are_known:
+        if name not in used and uses_are_known:
             yield backend.place.problem(
                 f"backend {shown(name)} is never used",
                 f"add [[route]] with backend = {shown(name)}, or remove it",
@@ -290,6 +312,15 @@ def _backend_protocol(name: str, backend: Backend) -> Iterator[Problem]:
         yield place.problem(
             f'backend {shown(name)} has protocol = "h2c", which is HTTP/2 without TLS, and tls',
             'write protocol = "h2", or remove tls',
+        )
+
+
+def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
+    if backend.proxy_protocol is not None and backend.protocol != "h1":
+        yield backend.place.at("proxy_protocol").problem(
+            f"backend {shown(name)} has proxy_protocol, which names one client for each connection, and "
+            f'protocol = "{backend.protocol}", where clients share connections',
+            'remove one of the two: protocol = "h1" goes with proxy_protocol',
         )
 
 
@@ -317,7 +348,8 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
     config = draft.config
     written = draft.written.get("backend")
     known = list(written) if isinstance(written, dict) else []
-    serving = [listen for listen in config.listen if listen.is_tls or not listen.redirect_https]
+    decrypting = bool(draft.written.get("certificate")) or not passes_on(draft)
+    serving = [listen for listen in config.listen if (decrypting if listen.is_tls else not listen.redirect_https)]
     certain = not any(_unsure(draft, listen.place, "tls", "redirect_https") for listen in serving)
     if serving and certain and not draft.written.get("route"):
         example = f"backend = {shown(known[0])}" if known else "a backend"
@@ -349,7 +381,9 @@ def _host_of_route(
     config: Config, host: str, place: Place, identities: tuple[Identity, ...], names: set[str]
 ) -> Iterator[Problem]:
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
-    if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
+    if serves_plain(config):
+        return
+    if is_passed_on(host, passed_on(config), names):  # said in `check_hosts`
         return
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return
@@ -400,6 +434,11 @@ def _forward(config: Config) -> Iterator[Problem]:
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
+    if config.access_log_ja4 and (target is None or config.access_log_format != "json"):
+        missing = 'add access_log = "-"' if target is None else 'write access_log_format = "json"'
+        yield config.place.at("access_log_ja4").problem(
+            "access_log_ja4 has no effect without an access log of JSON lines", f"{missing}, or remove it"
+        )
     if target is None:
         if config.access_log_format != "json":
             yield config.place.at("access_log_format").problem(

@@ -35,6 +35,7 @@ def build_policy(
         identities=[make_identity(config, identity, tickets) for identity in identities],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
+        passthrough={name: host.passthrough for host in config.host if host.passthrough for name in host.names},
     )
 
 
@@ -72,7 +73,13 @@ def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...], ticket
 def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
-        return policy.Backend(name, backend.servers, backend.balance, protocol=backend.protocol)
+        return policy.Backend(
+            name,
+            backend.servers,
+            backend.balance,
+            protocol=backend.protocol,
+            proxy_protocol=backend.proxy_protocol or "",
+        )
     alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
         options = TLSOptions(alpn=alpn)
@@ -81,5 +88,11 @@ def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> pol
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')
         raise ConfigError([problem]) from None
     return policy.Backend(
-        name, backend.servers, backend.balance, context, backend.tls.server_name or "", backend.protocol
+        name,
+        backend.servers,
+        backend.balance,
+        context,
+        backend.tls.server_name or "",
+        backend.protocol,
+        backend.proxy_protocol or "",
     )
