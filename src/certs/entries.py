@@ -47,6 +47,11 @@ class Entry:
     stamps: tuple[Stamp, Stamp] = field(default=(NO_FILE, NO_FILE), repr=False)
     """Of the certificate file and of the key file when the entry was made."""
 
+    @property
+    def key_type(self) -> str:
+        """As in `Certificate`: the kind without the curve."""
+        return self.key_kind.partition(" ")[0]
+
     def is_valid(self, now: datetime) -> bool:
         """Whether `now` is in its period of validity."""
         return self.not_before <= now <= self.not_after

@@ -26,6 +26,7 @@ from . import config
 from .check import Prepared, prepare
 from .explain_fields import field_changes
 from .explain_routes import route_statements
+from .policy import Identity
 from .problems import ConfigError, Place, Problem, choose, shown
 from .rehearsal import Imagined, Rehearsal, rehearse
 from .statements import Statement, quoted
@@ -221,9 +222,9 @@ def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     identity = case.prepared.identities[index]
     wildcard = f"*.{name.partition('.')[2]}"
     if name in identity.names:
-        return f"it is for {shown(name)} by that very name", identity.place.at("cert")
+        return f"it is for {shown(name)} by that very name", _place(identity)
     if name and wildcard in identity.names:
-        return f"{shown(name)} is one label below its {shown(wildcard)}", identity.place.at("cert")
+        return f"{shown(name)} is one label below its {shown(wildcard)}", _place(identity)
     who = f"no certificate is for {shown(name)}" if name else "the client names no server"
     if identity.default:
         place = next(files.place for files in _files(case, index) if files.default)
@@ -237,8 +238,11 @@ def _describe(case: Case, index: int) -> str:
     """A certificate, or a pair of them, in words."""
     identity = case.prepared.identities[index]
     files = " and ".join(
-        f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
-        for files, one in zip(_files(case, index), identity.certificates, strict=True)
+        [
+            f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
+            for files, one in zip(_files(case, index), identity.certificates, strict=True)
+        ]
+        + [f"{one.cert_path} ({one.key_type}, until {one.not_after:%Y-%m-%d})" for one in identity.entries]
     )
     names = ", ".join(identity.names[:5]) + (" and others" if len(identity.names) > 5 else "")
     return f"{files} for {names}"
@@ -250,8 +254,16 @@ def _files(case: Case, index: int) -> list[config.CertificateFiles]:
     return [files for certificate in certificates for files, one in case.prepared.loaded if one is certificate]
 
 
+def _place(identity: Identity) -> Place:
+    """Where an identity's certificate, or the folder that it is in, is named."""
+    return identity.place.at("directory" if identity.entries else "cert")
+
+
 def _certificate_name(case: Case, index: int | None) -> str | None:
-    return None if index is None else str(_files(case, index)[0].cert)
+    if index is None:
+        return None
+    entries = case.prepared.identities[index].entries
+    return entries[0].cert_path if entries else str(_files(case, index)[0].cert)
 
 
 def _host(case: Case) -> Iterator[Statement]:
