@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
+    problems += _admin(config)
     if ports:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
@@ -433,6 +436,26 @@ def _forward(config: Config) -> Iterator[Problem]:
         )
 
 
+def _admin(config: Config) -> Iterator[Problem]:
+    address = config.admin
+    if address is None:
+        return
+    place = config.place.at("admin")
+    if find_spec("prometheus_client") is None:
+        yield place.problem(
+            "metrics need the package prometheus-client", "install it: pip install 'lockgate[metrics]', or remove admin"
+        )
+    fixed = bool(address.port or address.path)
+    if any((fixed and address == listen.address) or address.overlaps(listen.address) for listen in config.listen):
+        yield place.problem(f"{address} is where clients connect", "use another port")
+    if not address.path and not ip_address(address.host).is_loopback:
+        yield place.problem(
+            f"what {address} shows can be seen by everybody who reaches it",
+            "write 127.0.0.1 or unix:/PATH",
+            warning=True,
+        )
+
+
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
@@ -460,3 +483,7 @@ def _ports(config: Config) -> Iterator[Problem]:
         fault = try_address(listen.address)
         if fault is not None:
             yield listen.place.at("address").problem(*fault)
+    if config.admin is not None:
+        fault = try_address(config.admin)
+        if fault is not None:
+            yield config.place.at("admin").problem(*fault)

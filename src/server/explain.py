@@ -222,9 +222,9 @@ def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     identity = _identity(case, index)
     wildcard = f"*.{name.partition('.')[2]}"
     if name in identity.names:
-        return f"it is for {shown(name)} by that very name", identity.place.at("cert")
+        return f"it is for {shown(name)} by that very name", _place(identity)
     if name and wildcard in identity.names:
-        return f"{shown(name)} is one label below its {shown(wildcard)}", identity.place.at("cert")
+        return f"{shown(name)} is one label below its {shown(wildcard)}", _place(identity)
     who = f"no certificate is for {shown(name)}" if name else "the client names no server"
     if identity.default:
         place = next(files.place for files in _files(case, index) if files.default)
@@ -238,10 +238,13 @@ def _describe(case: Case, index: int) -> str:
     """A certificate, or a pair of them, in words."""
     identity = _identity(case, index)
     files = " and ".join(
-        f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
-        for files, one in zip(_files(case, index), identity.certificates, strict=True)
+        [
+            f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
+            for files, one in zip(_files(case, index), identity.certificates, strict=True)
+        ]
+        + [f"{one.cert_path} ({one.key_type}, until {one.not_after:%Y-%m-%d})" for one in identity.entries]
     )
-    if not identity.certificates:
+    if not files:
         files = _certificate_name(case, index) or ""
     names = ", ".join(identity.names[:5]) + (" and others" if len(identity.names) > 5 else "")
     return f"{files} for {names}"
@@ -260,6 +263,13 @@ def _identity(case: Case, index: int) -> Identity:
         return own[index]
     host = acme_hosts(case.prepared.config)[index - len(own)]
     return Identity(tuple(host.names), (), False, host.place)
+
+
+def _place(identity: Identity) -> Place:
+    """Where an identity's certificate, or the folder that it is in, is named."""
+    if identity.entries:
+        return identity.place.at("directory")
+    return identity.place.at("cert" if identity.certificates else "acme")
 
 
 def _certificate_name(case: Case, index: int | None) -> str | None:
