@@ -1,6 +1,6 @@
 from cpython.ref cimport PyObject
 
-from .engine cimport Engine
+from .engine cimport Engine, Session
 
 ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
 ctypedef int (*ALPNCallback)(
@@ -26,6 +26,9 @@ cdef struct Functions:
     const char *(*SSL_CIPHER_get_name)(void *) noexcept nogil
     const char *(*SSL_get0_group_name)(void *) noexcept nogil
     void *(*SSL_get_session)(void *) noexcept nogil
+    void *(*SSL_get1_session)(void *) noexcept nogil
+    int (*SSL_set_session)(void *, void *) noexcept nogil
+    void (*SSL_SESSION_free)(void *) noexcept nogil
     const char *(*SSL_get_servername)(void *, int) noexcept nogil
     void (*SSL_get0_alpn_selected)(void *, const unsigned char **, unsigned int *) noexcept nogil
     int (*SSL_session_reused)(void *) noexcept nogil
@@ -112,8 +115,14 @@ cdef class _Names:
     cdef _Name cipher
     cdef _Name group
 
+cdef class NativeSession(Session):
+    cdef void *value
+
 cdef class NativeEngine(Engine):
     cdef object context
+    cdef str name  # client: of the server
+    cdef bytes address
+    cdef void *known  # client: the session that is not worth handing out; or NULL
     cdef _Names names
     cdef bint verify
     cdef void *ssl
@@ -130,6 +139,8 @@ cdef class NativeEngine(Engine):
     cdef Py_ssize_t ready_size
     cdef Py_ssize_t ready_room
     cdef Py_ssize_t partial  # bytes of an incomplete record that OpenSSL has taken over
+
+    cdef void know(self) noexcept nogil
 
     # Before and after a call
     cdef bint usable(self) except -1

@@ -2,6 +2,7 @@ from typing import final
 
 from OpenSSL import SSL
 
+from .engine import Session
 from .openssl import NativeEngine as NativeEngine
 
 @final
@@ -9,4 +10,4 @@ class NativeContext:
     def __init__(
         self, context: SSL.Context, pointer: int, *, server: bool, alpn: tuple[bytes, ...], verify: bool
     ) -> None: ...
-    def engine(self, server_name: str, address: bytes) -> NativeEngine | None: ...
+    def engine(self, server_name: str, address: bytes, session: Session | None = None) -> NativeEngine | None: ...

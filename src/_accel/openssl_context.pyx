@@ -7,7 +7,8 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memcmp
 
 from .openssl cimport (
-    HOST_FLAGS, SSL_MODE_AUTO_RETRY, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, NativeEngine, _Names, loaded, on_info, ssl,
+    HOST_FLAGS, SSL_MODE_AUTO_RETRY, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, NativeEngine, NativeSession, _Names, loaded, on_info,
+    ssl,
 )
 
 
@@ -76,7 +77,7 @@ cdef class NativeContext:
             if alpn:
                 ssl.SSL_CTX_set_alpn_select_cb(self.pointer, on_alpn, &self.protocols)
 
-    def engine(self, str server_name, bytes address):
+    def engine(self, str server_name, bytes address, NativeSession session=None):
         """See `EngineContext`."""
         cdef NativeEngine engine = NativeEngine.__new__(NativeEngine)
         cdef bytes name = server_name.encode("ascii")
@@ -103,6 +104,10 @@ cdef class NativeContext:
             return None
         if name:
             ssl.SSL_set_tlsext_host_name(engine.ssl, PyBytes_AS_STRING(name))
+        engine.name = server_name
+        engine.address = address
+        if session is not None and ssl.SSL_set_session(engine.ssl, session.value) == 1:
+            engine.know()
         ssl.SSL_set_connect_state(engine.ssl)
         return engine
 

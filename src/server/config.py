@@ -95,6 +95,8 @@ class BackendTLS(Table, frozen=True, kw_only=True):
     """The name its certificate must be for. None: the host name in `servers`."""
     insecure: bool = False
     """Do not verify: whoever is in the middle can read and change everything."""
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """A server that speaks only older versions is refused."""
 
 
 class Backend(Table, frozen=True, kw_only=True):

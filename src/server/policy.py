@@ -61,7 +61,7 @@ def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> pol
         return policy.Backend(name, backend.servers, backend.balance, protocol=backend.protocol)
     alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
-        options = TLSOptions(alpn=alpn)
+        options = TLSOptions(min_version=backend.tls.min_version, alpn=alpn)
         context = client_context(ca=authorities.get(name), verify=not backend.tls.insecure, options=options)
     except ContextError as error:
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')

@@ -63,6 +63,7 @@ cdef class TLSConnection:
     cpdef refuse(self, alert)
     cpdef idled(self)
     cpdef rest(self)
+    cpdef take_session(self)
     cpdef close(self)
 
     cdef _store(self, bytes data)

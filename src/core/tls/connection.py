@@ -42,7 +42,7 @@ from ..events import (
 )
 from ..limits import Limits
 from .context import ClientContext, ServerContext
-from .engine import RECORD, Engine, Status
+from .engine import RECORD, Engine, Session, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
@@ -135,11 +135,19 @@ class TLSConnection:
     )  # fmt: skip
 
     def __init__(
-        self, role: Role, *, context: ClientContext | None = None, server_name: str = "", limits: Limits | None = None
+        self,
+        role: Role,
+        *,
+        context: ClientContext | None = None,
+        server_name: str = "",
+        session: Session | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """A client needs its context, and the server's name or address to verify; a server gets its context later.
 
-        Raises ContextError for a `server_name` that cannot be verified.
+        `session`: what `take_session` of an earlier client with the same context and server name gave; it is offered to
+        the server, and `info.resumed` says whether the server took it. Raises ContextError for a `server_name` that cannot
+        be verified, or a session that belongs elsewhere.
         """
         self.role = role
         self.hello: ClientHello | None = None
@@ -171,7 +179,7 @@ class TLSConnection:
             if context is None:
                 raise LocalProtocolError("a client needs a context")
             self._state = _HANDSHAKE
-            self._engine = context.engine(server_name)
+            self._engine = context.engine(server_name, session)
             self._engine.handshake()
 
     def __repr__(self) -> str:
@@ -306,6 +314,14 @@ class TLSConnection:
         """Nothing is expected soon, say between two requests: large buffers that are empty are given back."""
         if self._engine is not None:
             self._engine.rest()
+
+    def take_session(self) -> Session | None:
+        """Client: a session to resume by the next connection, once; None if there is none, or none yet.
+
+        With TLS 1.3 the server sends it behind the handshake (RFC 8446 section 4.6.1), so it is there when the first data
+        was read, not before. A connection that then ends without our close_notify makes it useless (OpenSSL's rule).
+        """
+        return None if self._engine is None else self._engine.session()
 
     def close(self) -> None:
         """Queue close_notify. Receiving goes on.

@@ -22,7 +22,7 @@ from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
-from .engine import ENGINE, Engine, EngineContext, EngineKind
+from .engine import ENGINE, Engine, EngineContext, EngineKind, Session
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -91,15 +91,23 @@ class ClientContext:
     verify: bool
     engines: EngineContext = field(repr=False)
 
-    def engine(self, server_name: str) -> Engine:
+    def engine(self, server_name: str, session: Session | None = None) -> Engine:
         """An engine that verifies the certificate for `server_name`, a DNS name or an IP address, if this context verifies.
 
-        Raises ContextError for a name that cannot be verified.
+        It offers to resume `session`: then the server need not show its certificate again, since it was verified when the
+        session was made, by this context and for this name. Raises ContextError for a name that cannot be verified, or
+        a session of another context or name.
         """
         name, address = _split_name(server_name)
         if self.verify and not name and not address:
             raise ContextError("a server name is needed to verify the server's certificate")
-        engine = self.engines.engine(name, address)
+        if session is not None and (
+            session.owner is not self.engines or session.name != name or session.address != address
+        ):
+            raise ContextError(
+                "a session can be resumed with the context and the server name that it was made with only"
+            )
+        engine = self.engines.engine(name, address, session)
         if engine is None:
             raise ContextError(f"{server_name!r} cannot be used as a server name")
         return engine

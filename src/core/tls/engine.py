@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL
 
-from ..._accel.engine import RECORD, TO_THE_END, Engine, Status
+from ..._accel.engine import RECORD, TO_THE_END, Engine, Session, Status
 from .. import backend
 from . import binding
 
@@ -34,6 +34,7 @@ __all__ = [
     "EngineKind",
     "PyOpenSSLContext",
     "PyOpenSSLEngine",
+    "Session",
     "Status",
 ]
 
@@ -43,8 +44,11 @@ OUTPUT_CHUNK = 65536
 class EngineContext(Protocol):
     """A configured SSL_CTX, ready to make engines."""
 
-    def engine(self, server_name: str, address: bytes) -> Engine | None:
-        """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot."""
+    def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
+        """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot.
+
+        It offers to resume `session`, one that an engine of this very context made for the same name and address.
+        """
 
 
 class Notes:
@@ -106,7 +110,7 @@ class PyOpenSSLContext:
         elif verify:
             context.set_verify(SSL.VERIFY_PEER, _on_verify)
 
-    def engine(self, server_name: str, address: bytes) -> Engine | None:
+    def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
         """See `EngineContext`."""
         connection = SSL.Connection(self._context, None)
         connection.set_app_data(Notes())
@@ -118,7 +122,10 @@ class PyOpenSSLContext:
             if server_name:
                 connection.set_tlsext_host_name(server_name.encode("ascii"))
             connection.set_connect_state()
-        return PyOpenSSLEngine(connection)
+        engine = PyOpenSSLEngine(connection)
+        if not self._server:
+            engine.is_client_of(self, server_name, address, session)
+        return engine
 
 
 def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:
@@ -133,13 +140,23 @@ def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, li
     return select
 
 
+class PyOpenSSLSession(Session):
+    """pyOpenSSL's `Session`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, owner: object, name: str, address: bytes, single_use: bool, value: SSL.Session) -> None:
+        super().__init__(owner, name, address, single_use)
+        self.value = value
+
+
 class PyOpenSSLEngine(Engine):
     """An engine on pyOpenSSL's public API.
 
     pyOpenSSL reports by exception, which costs; so nothing is asked of it where the answer is known to be "nothing".
     """
 
-    __slots__ = ("_connection", "_later", "_notes", "_unread", "_untaken")
+    __slots__ = ("_connection", "_known", "_later", "_notes", "_server", "_unread", "_untaken")
 
     def __init__(self, connection: SSL.Connection) -> None:
         super().__init__()
@@ -149,6 +166,19 @@ class PyOpenSSLEngine(Engine):
         """What the last read ended with after it had got some data: told by the next one."""
         self._unread = False
         self._untaken = False
+        self._server: tuple[object, str, bytes] | None = None
+        """Client: what its sessions are for."""
+        self._known: SSL.Session | None = None
+        """The session that is not worth handing out; kept, so that a new one cannot have the same address."""
+
+    def is_client_of(
+        self, owner: object, server_name: str, address: bytes, session: PyOpenSSLSession | None = None
+    ) -> None:
+        """This is a client, and may resume `session`."""
+        self._server = (owner, server_name, address)
+        if session is not None and self._connection is not None:
+            self._connection.set_session(session.value)
+            self._known = session.value
 
     def feed(self, data: bytes) -> None:
         """See `Engine`."""
@@ -172,6 +202,8 @@ class PyOpenSSLEngine(Engine):
         except SSL.Error as error:
             return self._ended(_status(error))
         self._notes.established = True
+        if self._server is not None and self._connection.get_protocol_version_name() == "TLSv1.3":
+            self._known = self._connection.get_session()
         return Status.OK
 
     def read(self, limit: int) -> bytes:
@@ -265,9 +297,21 @@ class PyOpenSSLEngine(Engine):
             resumed,
         )
 
+    def session(self) -> Session | None:
+        """See `Engine`."""
+        if self._connection is None or self._server is None or not self._notes.established:
+            return None
+        found = self._connection.get_session()
+        if found is None or binding.same_session(found, self._known):
+            return None
+        self._known = found
+        single_use = self._connection.get_protocol_version_name() == "TLSv1.3"
+        return PyOpenSSLSession(*self._server, single_use, found)
+
     def close(self) -> None:
         """See `Engine`."""
         self._connection = None
+        self._known = None
 
     def _ended(self, status: Status) -> Status:
         """OpenSSL has stopped short: what its callbacks noted until then."""
