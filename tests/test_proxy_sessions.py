@@ -212,7 +212,7 @@ def test_http_2() -> None:
         outer = Server(world.servers[-1], context)
         server = HTTP2Server(Inside(outer))  # type: ignore[arg-type]
         server.answer(1, b"hello")
-        assert client.pop().endswith("hello")
+        assert "hello" in client.pop()
         found.append(outer.resumed)
         server.h2.close_connection()
         server.move()

@@ -1,6 +1,7 @@
 from cpython.ref cimport PyObject
 
 from .engine cimport Engine, Session
+from .openssl_names cimport Names
 
 ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
 ctypedef int (*ALPNCallback)(
@@ -104,17 +105,6 @@ cdef extern from *:
 
 cdef void on_info(void *connection, int where, int value) noexcept nogil
 
-cdef class _Name:
-    cdef const char *last
-    cdef str text
-
-    cdef str of(self, const char *value)
-
-cdef class _Names:
-    cdef _Name version
-    cdef _Name cipher
-    cdef _Name group
-
 cdef class NativeSession(Session):
     cdef void *value
 
@@ -123,7 +113,7 @@ cdef class NativeEngine(Engine):
     cdef str name  # client: of the server
     cdef bytes address
     cdef void *known  # client: the session that is not worth handing out; or NULL
-    cdef _Names names
+    cdef Names names
     cdef bint verify
     cdef void *ssl
     cdef void *input

@@ -35,6 +35,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport strcmp
 
 from .engine cimport Engine, Session
+from .openssl_names cimport Names, text
 
 from .openssl_table import SIGNATURES
 
@@ -86,34 +87,6 @@ cdef void on_info(void *connection, int where, int value) noexcept nogil:
             notes.reason = 0 if notes.received else ssl.ERR_GET_REASON(ssl.ERR_peek_error())
     elif where & SSL_CB_LOOP and notes.established:
         notes.messages += 1
-
-
-cdef str text(const char *value):
-    """A C string, empty for NULL."""
-    return "" if value is NULL else (<bytes>value).decode("latin-1")
-
-
-@cython.final
-cdef class _Name:
-    """The str of a C string that is the same for most connections, and lives as long as the SSL_CTX."""
-
-    cdef str of(self, const char *value):
-        if value is NULL:
-            return ""
-        if <const void *>value != <const void *>self.last:
-            self.text = text(value)
-            self.last = value
-        return self.text
-
-
-@cython.final
-cdef class _Names:
-    """What the last connection of a context has agreed on."""
-
-    def __cinit__(self):
-        self.version = _Name.__new__(_Name)
-        self.cipher = _Name.__new__(_Name)
-        self.group = _Name.__new__(_Name)
 
 
 @cython.final

@@ -7,9 +7,9 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memcmp
 
 from .openssl cimport (
-    HOST_FLAGS, SSL_MODE_AUTO_RETRY, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, NativeEngine, NativeSession, _Names, loaded, on_info,
-    ssl,
+    HOST_FLAGS, SSL_MODE_AUTO_RETRY, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, NativeEngine, NativeSession, loaded, on_info, ssl,
 )
+from .openssl_names cimport Names
 
 
 cdef int on_server_name(void *connection, int *alert, void *argument) noexcept nogil:
@@ -56,7 +56,7 @@ cdef class NativeContext:
     cdef Protocols protocols
     cdef bint server
     cdef bint verify
-    cdef _Names names
+    cdef Names names
 
     def __init__(self, context, uintptr_t pointer, *, bint server, tuple alpn, bint verify):
         if not loaded:
@@ -64,7 +64,7 @@ cdef class NativeContext:
         if self.pointer is not NULL:
             raise RuntimeError("this context is made already")
         self.keep = context
-        self.names = _Names.__new__(_Names)
+        self.names = Names.__new__(Names)
         self.pointer = <void *>pointer
         self.server = server
         self.verify = verify

@@ -11,7 +11,10 @@ One of TLS 1.3 is offered once (RFC 8446 appendix C.4: who watches could tell th
 
 from __future__ import annotations
 
-from ..tls.engine import Session
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..tls.engine import Session
 
 MOST = 8
 """Sessions that are kept for a server: as many of its connections may end before new ones are wanted."""
