@@ -12,6 +12,7 @@ ctypedef int (*NameCallback)(void *, int *, void *) noexcept nogil
 cdef struct Functions:
     void *(*SSL_new)(void *) noexcept nogil
     void (*SSL_free)(void *) noexcept nogil
+    void *(*SSL_set_SSL_CTX)(void *, void *) noexcept nogil
     long (*SSL_set_mode)(void *, long) noexcept nogil
     void (*SSL_set_bio)(void *, void *, void *) noexcept nogil
     void (*SSL_set_accept_state)(void *) noexcept nogil

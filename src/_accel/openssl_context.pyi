@@ -8,6 +8,13 @@ from .openssl import NativeEngine as NativeEngine
 @final
 class NativeContext:
     def __init__(
-        self, context: SSL.Context, pointer: int, *, server: bool, alpn: tuple[bytes, ...], verify: bool
+        self,
+        context: SSL.Context,
+        pointer: int,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: bool,
+        tickets: object = None,
     ) -> None: ...
     def engine(self, server_name: str, address: bytes, session: Session | None = None) -> NativeEngine | None: ...

@@ -51,6 +51,12 @@ class EngineContext(Protocol):
         """
 
 
+class TicketSource(Protocol):
+    """Has the keys of session tickets: `Tickets` in `context.py`."""
+
+    current: EngineContext
+
+
 class Notes:
     """What OpenSSL's callbacks tell about one connection."""
 
@@ -97,8 +103,17 @@ def _on_verify(connection: SSL.Connection, _certificate: object, error: int, _de
 class PyOpenSSLContext:
     """Makes `PyOpenSSLEngine`s."""
 
-    def __init__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> None:
+    def __init__(
+        self,
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: bool,
+        tickets: TicketSource | None = None,
+    ) -> None:
         self._context = context
+        self._tickets = tickets
         self._server = server
         self._verify = verify
         context.set_info_callback(_on_info)
@@ -112,7 +127,7 @@ class PyOpenSSLContext:
 
     def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
         """See `EngineContext`."""
-        connection = SSL.Connection(self._context, None)
+        connection = self._connection()
         connection.set_app_data(Notes())
         if self._server:
             connection.set_accept_state()
@@ -126,6 +141,16 @@ class PyOpenSSLContext:
         if not self._server:
             engine.is_client_of(self, server_name, address, session)
         return engine
+
+    def _connection(self) -> SSL.Connection:
+        """A new connection of this context, with the keys of the tickets if there are any (see `context.py`)."""
+        if self._tickets is None:
+            return SSL.Connection(self._context, None)
+        base = self._tickets.current
+        assert isinstance(base, PyOpenSSLContext)
+        connection = SSL.Connection(base._context, None)
+        connection.set_context(self._context)
+        return connection
 
 
 def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:
@@ -337,7 +362,15 @@ def _status(error: SSL.Error) -> Status:
 class EngineKind(Protocol):
     """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it."""
 
-    def __call__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
+    def __call__(
+        self,
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: bool,
+        tickets: TicketSource | None = None,
+    ) -> EngineContext:
         """See `PyOpenSSLContext`."""
 
 
@@ -354,11 +387,18 @@ def _native() -> tuple[EngineKind | None, str]:
     except LookupError as error:
         return None, str(error)
 
-    def native_context(context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
+    def native_context(
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: bool,
+        tickets: TicketSource | None = None,
+    ) -> EngineContext:
         if verify:
             context.set_verify(SSL.VERIFY_PEER)
         made: EngineContext = openssl_context.NativeContext(
-            context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify
+            context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify, tickets=tickets
         )
         return made
 
