@@ -7,6 +7,8 @@ ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
 ctypedef int (*ALPNCallback)(
     void *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *) noexcept nogil
 ctypedef int (*NameCallback)(void *, int *, void *) noexcept nogil
+ctypedef int (*StatusCallback)(void *, void *) noexcept nogil
+ctypedef void (*KeyLogCallback)(void *, const char *) noexcept
 
 
 cdef struct Functions:
@@ -38,6 +40,14 @@ cdef struct Functions:
     void (*SSL_CTX_set_info_callback)(void *, InfoCallback) noexcept nogil
     void (*SSL_CTX_set_alpn_select_cb)(void *, ALPNCallback, void *) noexcept nogil
     void (*SSL_CTX_set_tlsext_servername_callback)(void *, NameCallback) noexcept nogil
+    long (*SSL_CTX_set_tlsext_status_cb)(void *, StatusCallback) noexcept nogil
+    long (*SSL_CTX_set_tlsext_status_arg)(void *, void *) noexcept nogil
+    long (*SSL_set_tlsext_status_ocsp_resp)(void *, unsigned char *, int) noexcept nogil
+    void *(*OPENSSL_malloc)(size_t) noexcept nogil
+    void *(*SSL_get_certificate)(void *) noexcept nogil
+    int (*X509_digest)(void *, void *, unsigned char *, unsigned int *) noexcept nogil
+    void *(*EVP_get_digestbyname)(const char *) noexcept nogil
+    void (*SSL_CTX_set_keylog_callback)(void *, KeyLogCallback) noexcept nogil
     void (*SSL_set_tlsext_host_name)(void *, const char *) noexcept nogil
     void *(*SSL_get0_param)(void *) noexcept nogil
     int (*X509_VERIFY_PARAM_set1_host)(void *, const char *, size_t) noexcept nogil
@@ -95,6 +105,7 @@ cdef extern from *:
         int reason;         /* OpenSSL's reason code when it was sent */
         int established;
         long messages;      /* since the handshake was done */
+        void *key_log;      /* Python's, borrowed from the context; NULL for none */
     } lockgate_notes;
     """
     ctypedef struct Notes "lockgate_notes":
@@ -103,7 +114,9 @@ cdef extern from *:
         int reason
         int established
         long messages
+        void *key_log
 
+cdef Notes *current_notes() noexcept nogil
 cdef void on_info(void *connection, int where, int value) noexcept nogil
 
 cdef class NativeSession(Session):

@@ -71,6 +71,11 @@ def load(dict addresses):
     loaded = True
 
 
+cdef Notes *current_notes() noexcept nogil:
+    """The notes of the connection whose call into OpenSSL is running on this thread, or NULL."""
+    return current
+
+
 cdef void on_info(void *connection, int where, int value) noexcept nogil:
     """Note alerts, and what happens after the handshake."""
     cdef Notes *notes = current

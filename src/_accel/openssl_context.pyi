@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import final
 
 from OpenSSL import SSL
@@ -16,5 +17,7 @@ class NativeContext:
         alpn: tuple[bytes, ...],
         verify: bool,
         tickets: object = None,
+        key_log: Callable[[bytes], object] | None = None,
     ) -> None: ...
+    def staple(self, responses: tuple[tuple[bytes, bytes], ...]) -> None: ...
     def engine(self, server_name: str, address: bytes, session: Session | None = None) -> NativeEngine | None: ...

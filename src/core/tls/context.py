@@ -22,13 +22,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
-from .engine import ENGINE, Engine, EngineContext, EngineKind, Session
+from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -46,6 +46,9 @@ NO_AUTO_CHAIN = 0x8
 
 SESSION_LIFETIME = 7200
 """Seconds that a session can be resumed: what a stolen ticket key is good for."""
+
+MAX_STAPLE = 16384
+"""Bytes of an OCSP response that is worth sending in each handshake; usual are 500 to 2000."""
 
 SESSION_ID_LENGTH = 32
 """Longest session id context that OpenSSL takes."""
@@ -72,13 +75,32 @@ class TLSOptions:
     """Server: sessions can be resumed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ServerContext:
     """Settings and certificates for connections from clients; made by `server_context`."""
 
     options: TLSOptions
     engines: EngineContext = field(repr=False)
     tickets: Tickets | None = field(default=None, repr=False)
+    leaves: tuple[bytes, ...] = ()
+    """SHA-256 of each certificate that is ours, not of their issuers."""
+    staples: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    """The OCSP responses that are stapled, by the SHA-256 of their certificate; see `staple`."""
+
+    def staple(self, leaf: bytes, response: bytes) -> None:
+        """Staple an OCSP response (DER) for clients that ask for one, from the next handshake on.
+
+        `leaf`: which of `leaves` it is for. Empty: none any more. May be called from any thread, but by one at a time.
+        Raises ContextError for a certificate that is not here, or a response of more than `MAX_STAPLE` bytes.
+        """
+        if leaf not in self.leaves or len(response) > MAX_STAPLE:
+            raise ContextError("an OCSP response for another certificate, or one that is too large")
+        if response:
+            self.staples[leaf] = response
+        else:
+            self.staples.pop(leaf, None)
+        only = len(self.leaves) == 1
+        self.engines.staple(tuple((b"" if only else leaf, response) for leaf, response in self.staples.items()))
 
     def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
         """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
@@ -139,13 +161,15 @@ def server_context(
     options: TLSOptions | None = None,
     session_id: bytes = b"lockgate",
     tickets: Tickets | None = None,
+    key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ServerContext:
     """A context for the server side.
 
     `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
     `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
-    seal the tickets; None for the context's own. `engine` is what the process has chosen unless a test wants another.
+    seal the tickets; None for the context's own. `key_log` is given the secrets of all connections, line by line; it may be
+    called from any thread and must not raise. `engine` is what the process has chosen unless a test wants another.
 
     Raises ContextError.
     """
@@ -156,15 +180,18 @@ def server_context(
         raise ContextError("the tickets were made for other options")
     context = _new_server_context(options, session_id)
     sent: list[x509.Certificate] = []
+    leaves = []
     for chain_pem, key_pem in pairs:
-        for certificate in _use_pair(context, chain_pem, key_pem):
+        leaf, rest = _use_pair(context, chain_pem, key_pem)
+        leaves.append(leaf.fingerprint(hashes.SHA256()))
+        for certificate in rest:
             if certificate not in sent:
                 sent.append(certificate)
     for certificate in sent:
         context.add_extra_chain_cert(certificate)
-    engines = engine(context, server=True, alpn=options.alpn, verify=False, tickets=tickets)
+    engines = engine(context, server=True, alpn=options.alpn, verify=False, tickets=tickets, key_log=key_log)
     _close_for_changes(context)
-    return ServerContext(options, engines, tickets)
+    return ServerContext(options, engines, tickets, tuple(leaves))
 
 
 class Tickets:
@@ -211,12 +238,13 @@ def client_context(
     verify: bool = True,
     options: TLSOptions | None = None,
     identity: tuple[bytes, bytes] | None = None,
+    key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ClientContext:
     """A context for the client side.
 
     `ca`: the trusted certificates, PEM; None for those of the system. `verify=False` accepts any certificate.
-    `identity`: (certificate chain, private key) to present if the server asks for one.
+    `identity`: (certificate chain, private key) to present if the server asks for one. `key_log`: as in `server_context`.
 
     Raises ContextError.
     """
@@ -237,11 +265,11 @@ def client_context(
         for certificate in _certificates(ca, "the CA file"):
             store.add_cert(crypto.X509.from_cryptography(certificate))
     if identity is not None:
-        for certificate in _use_pair(context, *identity):
+        for certificate in _use_pair(context, *identity)[1]:
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
-    engines = engine(context, server=False, alpn=options.alpn, verify=verify)
+    engines = engine(context, server=False, alpn=options.alpn, verify=verify, key_log=key_log)
     _close_for_changes(context)
     return ClientContext(options, verify, engines)
 
@@ -309,8 +337,10 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
         raise ContextError(f"{what} contains no certificate in PEM form, or a damaged one") from None
 
 
-def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x509.Certificate]:
-    """Give the context a certificate with its key. Returns the rest of the chain."""
+def _use_pair(
+    context: SSL.Context, chain_pem: bytes, key_pem: bytes
+) -> tuple[x509.Certificate, list[x509.Certificate]]:
+    """Give the context a certificate with its key. Returns it, and the rest of the chain."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
     if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
@@ -320,7 +350,7 @@ def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x5
         context.use_privatekey(key)
     except (SSL.Error, crypto.Error, TypeError, ValueError):
         raise ContextError("OpenSSL does not accept this certificate or its private key") from None
-    return rest
+    return leaf, rest
 
 
 PrivateKey = (

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
 from ..._accel.engine import RECORD, TO_THE_END, Engine, Session, Status
@@ -32,6 +33,7 @@ __all__ = [
     "Engine",
     "EngineContext",
     "EngineKind",
+    "KeyLog",
     "PyOpenSSLContext",
     "PyOpenSSLEngine",
     "Session",
@@ -39,6 +41,9 @@ __all__ = [
 ]
 
 OUTPUT_CHUNK = 65536
+
+KeyLog = Callable[[bytes], object]
+"""Takes the lines of a key log (with their end): the secrets of connections, for whoever is to decrypt a capture of them."""
 
 
 class EngineContext(Protocol):
@@ -48,6 +53,13 @@ class EngineContext(Protocol):
         """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot.
 
         It offers to resume `session`, one that an engine of this very context made for the same name and address.
+        """
+
+    def staple(self, responses: tuple[tuple[bytes, bytes], ...]) -> None:
+        """Server: the OCSP responses (RFC 6066 section 8) for clients that ask for one, from the next handshake on.
+
+        Each with the SHA-256 of its certificate before it, or nothing for whichever certificate is shown; four at most.
+        May be called from any thread.
         """
 
 
@@ -111,9 +123,11 @@ class PyOpenSSLContext:
         alpn: tuple[bytes, ...],
         verify: bool,
         tickets: TicketSource | None = None,
+        key_log: KeyLog | None = None,
     ) -> None:
         self._context = context
         self._tickets = tickets
+        self._staples: list[tuple[bytes, bytes]] = []
         self._server = server
         self._verify = verify
         context.set_info_callback(_on_info)
@@ -122,8 +136,11 @@ class PyOpenSSLContext:
             context.set_tlsext_servername_callback(lambda connection: None)
             if alpn:
                 context.set_alpn_select_callback(_alpn_callback(alpn))
+            context.set_ocsp_server_callback(_status_callback(self._staples))
         elif verify:
             context.set_verify(SSL.VERIFY_PEER, _on_verify)
+        if key_log is not None:
+            context.set_keylog_callback(lambda connection, line: key_log(line + b"\n"))
 
     def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
         """See `EngineContext`."""
@@ -141,6 +158,10 @@ class PyOpenSSLContext:
         if not self._server:
             engine.is_client_of(self, server_name, address, session)
         return engine
+
+    def staple(self, responses: tuple[tuple[bytes, bytes], ...]) -> None:
+        """See `EngineContext`."""
+        self._staples[:] = responses
 
     def _connection(self) -> SSL.Connection:
         """A new connection of this context, with the keys of the tickets if there are any (see `context.py`)."""
@@ -163,6 +184,19 @@ def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, li
         return SSL.NO_OVERLAPPING_PROTOCOLS
 
     return select
+
+
+def _status_callback(staples: list[tuple[bytes, bytes]]) -> Callable[[SSL.Connection, object], bytes]:
+    """The response for a client that asks for one, when the certificate is chosen. Empty: there is none."""
+
+    def respond(connection: SSL.Connection, _data: object) -> bytes:
+        for leaf, response in tuple(staples):
+            shown = connection.get_certificate(as_cryptography=True) if leaf else None
+            if not leaf or (shown is not None and shown.fingerprint(hashes.SHA256()) == leaf):
+                return response
+        return b""
+
+    return respond
 
 
 class PyOpenSSLSession(Session):
@@ -370,6 +404,7 @@ class EngineKind(Protocol):
         alpn: tuple[bytes, ...],
         verify: bool,
         tickets: TicketSource | None = None,
+        key_log: KeyLog | None = None,
     ) -> EngineContext:
         """See `PyOpenSSLContext`."""
 
@@ -394,11 +429,18 @@ def _native() -> tuple[EngineKind | None, str]:
         alpn: tuple[bytes, ...],
         verify: bool,
         tickets: TicketSource | None = None,
+        key_log: KeyLog | None = None,
     ) -> EngineContext:
         if verify:
             context.set_verify(SSL.VERIFY_PEER)
         made: EngineContext = openssl_context.NativeContext(
-            context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify, tickets=tickets
+            context,
+            binding.context_pointer(context),
+            server=server,
+            alpn=alpn,
+            verify=verify,
+            tickets=tickets,
+            key_log=key_log,
         )
         return made
 
