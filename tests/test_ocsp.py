@@ -24,6 +24,7 @@ from lockgate.certs.ocsp import (
     Answer,
     OcspError,
     Question,
+    Revoked,
     Schedule,
     judge,
     must_staple,
@@ -120,7 +121,7 @@ IMPOSTOR = Authority("lockgate test")
 
 BAD = {
     "revoked": (answer(LEAF, status=ocsp.OCSPCertStatus.REVOKED), "is revoked"),
-    "unknown": (answer(LEAF, status=ocsp.OCSPCertStatus.UNKNOWN), "is unknown"),
+    "unknown": (answer(LEAF, status=ocsp.OCSPCertStatus.UNKNOWN), "does not know"),
     "over": (answer(LEAF, this_update=hours(-9), next_update=hours(-1)), "was valid until"),
     "over by a second": (answer(LEAF, this_update=hours(-9), next_update=NOW), "was valid until"),
     "of the future": (answer(LEAF, this_update=hours(1)), "not valid before"),
@@ -167,6 +168,14 @@ def test_bad(name: str) -> None:
     der, reason = BAD[name]
     with pytest.raises(OcspError, match=reason):
         judge(der, ASKED, NOW)
+
+
+def test_revoked_only_if_the_issuer_says_so() -> None:
+    with pytest.raises(Revoked):
+        judge(answer(LEAF, status=ocsp.OCSPCertStatus.REVOKED), ASKED, NOW)
+    with pytest.raises(OcspError) as raised:
+        judge(answer(LEAF, status=ocsp.OCSPCertStatus.REVOKED, signer=delegate(OTHER)), ASKED, NOW)
+    assert not isinstance(raised.value, Revoked)
 
 
 @given(st.binary(max_size=400))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import urllib.parse
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -43,6 +44,10 @@ MAX_GET = 255
 
 class OcspError(LockgateError):
     """An answer cannot be stapled. The text says why, in terms of what the responder sent."""
+
+
+class Revoked(OcspError):
+    """The issuer says so, in an answer that is right in every other respect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,10 @@ class Answer:
 
 
 def responder(leaf: x509.Certificate) -> str:
-    """The URL of the certificate's responder (RFC 5280 section 4.2.2.1), empty if it names none over HTTP."""
+    """The URL of the certificate's responder (RFC 5280 section 4.2.2.1), empty if it names none over plain HTTP.
+
+    Answers are signed, so TLS would protect nothing but who asks, and its certificate would need a status in turn.
+    """
     try:
         access = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     except (x509.ExtensionNotFound, ValueError):
@@ -94,7 +102,7 @@ def responder(leaf: x509.Certificate) -> str:
             location, x509.UniformResourceIdentifier
         ):
             parts = urllib.parse.urlsplit(location.value)
-            if parts.scheme in {"http", "https"} and parts.hostname:
+            if parts.scheme == "http" and parts.hostname:
                 return location.value
     return ""
 
@@ -108,7 +116,7 @@ def must_staple(leaf: x509.Certificate) -> bool:
     return x509.TLSFeatureType.status_request in features
 
 
-def question(chain: list[x509.Certificate]) -> Question | None:
+def question(chain: Sequence[x509.Certificate]) -> Question | None:
     """The question for the first certificate of a chain; None if it names no responder, or its issuer is not there."""
     url = responder(chain[0])
     if not url or len(chain) < 2:
@@ -117,17 +125,19 @@ def question(chain: list[x509.Certificate]) -> Question | None:
 
 
 def judge(der: bytes, asked: Question, now: datetime) -> Answer:
-    """The answer to a question, if it may be stapled at `now`. Raises OcspError if not."""
+    """The answer to a question, if it may be stapled at `now`. Raises OcspError if not, `Revoked` if that is the answer."""
     answer = read(der)
     response = ocsp.load_der_ocsp_response(der)
     single = _find(response, asked)
-    if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
-        raise OcspError(f"the status of the certificate is {single.certificate_status.name.lower()}")
     _check_signature(response, asked.issuer, now)
     if answer.this_update > now + TOLERANCE:
         raise OcspError(f"the answer is not valid before {answer.this_update:%Y-%m-%d %H:%M} UTC")
     if answer.next_update <= now:
         raise OcspError(f"the answer was valid until {answer.next_update:%Y-%m-%d %H:%M} UTC")
+    if single.certificate_status is ocsp.OCSPCertStatus.REVOKED:
+        raise Revoked("the certificate is revoked")
+    if single.certificate_status is not ocsp.OCSPCertStatus.GOOD:
+        raise OcspError("the responder does not know the certificate")
     return answer
 
 

@@ -140,7 +140,7 @@ class PyOpenSSLContext:
         elif verify:
             context.set_verify(SSL.VERIFY_PEER, _on_verify)
         if key_log is not None:
-            context.set_keylog_callback(lambda connection, line: key_log(line + b"\n"))
+            context.set_keylog_callback(_key_log_callback(key_log))
 
     def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
         """See `EngineContext`."""
@@ -184,6 +184,15 @@ def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, li
         return SSL.NO_OVERLAPPING_PROTOCOLS
 
     return select
+
+
+def _key_log_callback(key_log: KeyLog) -> Callable[[SSL.Connection, bytes], None]:
+    """Passes a line on, with the end of line that it lacks."""
+
+    def log(_connection: SSL.Connection, line: bytes) -> None:
+        key_log(line + b"\n")
+
+    return log
 
 
 def _status_callback(staples: list[tuple[bytes, bytes]]) -> Callable[[SSL.Connection, object], bytes]:
