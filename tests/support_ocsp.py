@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,9 +125,6 @@ class Handler(BaseHTTPRequestHandler):
     server: Responder
 
     def do_GET(self) -> None:
-        import base64
-        import urllib.parse
-
         self.reply(base64.b64decode(urllib.parse.unquote(self.path.rpartition("/")[2])))
 
     def do_POST(self) -> None:

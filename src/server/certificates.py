@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
@@ -28,11 +29,14 @@ from .check import TICKET_LIFE, Prepared, join_certificates, load_files
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
 from .stamps import Stamp, stamp
+from .staples import Staples
 
 INTERVAL = 1.0
 """Seconds between two looks."""
 SHARE = 100
 """A look takes at most this part of the time: with thousands of files there are fewer looks."""
+STAPLE_PATIENCE = 600.0
+"""Seconds for which a new certificate that demands an OCSP staple waits for one."""
 PATIENCE = 3.0
 """Seconds for which files may contradict each other before that is a fault."""
 
@@ -58,6 +62,7 @@ class CertificateKeeper:
         self,
         prepared: Prepared,
         proxy: ReverseProxy,
+        staples: Staples | None = None,
         *,
         speaks: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -71,9 +76,13 @@ class CertificateKeeper:
         self._speaks = speaks
         self._clock = clock
         self._wake = threading.Event()
+        self._staples = staples
+        self._key_log = prepared.key_log
 
     def start(self) -> None:
         """Look after the certificates in a thread of its own until the process ends."""
+        for identity, core in self._served:
+            self._watch(identity, core)
         threading.Thread(target=self._run, name="lockgate-certificates", daemon=True).start()
 
     def look_soon(self) -> None:
@@ -97,6 +106,8 @@ class CertificateKeeper:
                 kept.bad_since = now
             problems: list[Problem] = []
             certificate = load_files(kept.files, problems)
+            if certificate is not None and self._waits_for_staple(kept, certificate, now):
+                continue
             if certificate is not None:
                 kept.stamps = stamps
                 kept.bad_since = None
@@ -112,6 +123,14 @@ class CertificateKeeper:
                     self._say(f"{problem}; the certificate before it stays in service")
         if changed:
             self._put_in_service()
+
+    def _waits_for_staple(self, kept: _Kept, certificate: Certificate, now: float) -> bool:
+        """A new certificate that demands an OCSP staple waits for it while the old one is good, but not for ever."""
+        if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.chain_pem):
+            return False
+        since = now if kept.bad_since is None else kept.bad_since
+        is_good = kept.certificate.not_after > datetime.now(UTC) + timedelta(hours=1)
+        return is_good and now - since < STAPLE_PATIENCE
 
     def _put_in_service(self) -> None:
         joined = join_certificates([(kept.files, kept.certificate) for kept in self._kept], [])
@@ -132,10 +151,21 @@ class CertificateKeeper:
         for served, core in self._served:
             if (served.names, served.default) == (identity.names, identity.default):
                 if served.certificates != identity.certificates:
-                    new = policy.make_identity(self._config, identity, self._tickets)
+                    new = self._make(identity)
                     core.context, core.http_1_context = new.context, new.http_1_context
                 return core
-        return policy.make_identity(self._config, identity, self._tickets)
+        return self._make(identity)
+
+    def _make(self, identity: policy.Identity) -> Identity:
+        core = policy.make_identity(self._config, identity, self._tickets, self._key_log)
+        self._watch(identity, core)
+        return core
+
+    def _watch(self, identity: policy.Identity, core: Identity) -> None:
+        """Have OCSP answers stapled for its contexts, those that there are from now on."""
+        for context in (core.context, core.http_1_context):
+            if self._staples is not None and context is not None:
+                self._staples.watch(context, [certificate.chain_pem for certificate in identity.certificates])
 
     def _run(self) -> None:
         pause = INTERVAL

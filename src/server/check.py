@@ -20,7 +20,9 @@ from cryptography import x509
 from ..certs import store
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
+from .check_stapling import stapling_problems
 from .config import Backend, CertificateFiles, Config, Draft, Listen
+from .key_log import KeyLogFile, key_log_problems
 from .policy import Identity, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
@@ -58,6 +60,8 @@ class Prepared:
     written: dict[str, Any]
     stamps: dict[Path, Stamp]
     """The states of the other files that it names."""
+    key_log: KeyLogFile | None = None
+    """To be opened before there are connections."""
 
     @property
     def renew_at(self) -> float:
@@ -83,14 +87,26 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
+    problems += stapling_problems(config, loaded)
+    problems += key_log_problems(config.tls.key_log, config.place.at("tls", "key_log"))
     if ports:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
-    policy = build_policy(config, identities, authorities, tickets)
+    key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
+    policy = build_policy(config, identities, authorities, tickets, key_log)
     return Prepared(
-        config, policy, tuple(problems), tuple(loaded), identities, tickets, time.monotonic(), draft.written, files
+        config,
+        policy,
+        tuple(problems),
+        tuple(loaded),
+        identities,
+        tickets,
+        time.monotonic(),
+        draft.written,
+        files,
+        key_log,
     )
 
 

@@ -75,6 +75,10 @@ class TLSSettings(Table, frozen=True, kw_only=True):
     min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     strict_sni: bool | None = None
     """Refuse clients that name an unknown server. None: do so unless there is a default certificate."""
+    stapling: bool = True
+    """Get OCSP responses for certificates that name a responder, and staple them."""
+    key_log: Path | None = None
+    """File for the keys of all connections, to decrypt captures of them with. None: they are not written anywhere."""
 
 
 class Route(Table, frozen=True, kw_only=True):
@@ -114,6 +118,8 @@ class Config(Table, frozen=True, kw_only=True):
 
     listen: tuple[Listen, ...] = ()
     certificate: tuple[CertificateFiles, ...] = ()
+    state: Path | None = None
+    """Folder for what outlives the process: ACME accounts, issued certificates. None: `certs.local_ca.state_folder()`."""
     tls: TLSSettings = TLSSettings()
     route: tuple[Route, ...] = ()
     backend: dict[str, Backend] = field(default_factory=dict)

@@ -29,9 +29,11 @@ from . import sockets
 from .access_log import AccessLog, LoggingHooks, open_access_log
 from .certificates import CertificateKeeper
 from .check import Prepared, prepare
+from .check_stapling import ocsp_folder
 from .config import Config, Draft, Listen
 from .problems import ConfigError, Problem
 from .stamps import stamps
+from .staples import make_staples
 from .supervisor import Generation, Supervisor
 from .values import Address
 from .worker import Bindings, run_worker
@@ -113,6 +115,7 @@ class _Service:
         before = [sock for _, sock in self._opened]
         try:
             log = _open_log(config)
+            _open_key_log(prepared)
         except ConfigError:
             _close_others(own, before)
             raise
@@ -123,7 +126,8 @@ class _Service:
 
         def work(number: int, ready: Callable[[], None]) -> None:
             proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(self._hooks, log))
-            certificates = CertificateKeeper(prepared, proxy, speaks=number == 0)
+            staples = make_staples(ocsp_folder(config))
+            certificates = CertificateKeeper(prepared, proxy, staples, speaks=number == 0)
             try:
                 run_worker(
                     config.adapter,
@@ -150,6 +154,8 @@ class _Service:
             _close_others(own, [sock for _, sock in self._opened])
             if log is not None:
                 log.release()
+            if prepared.key_log is not None:
+                prepared.key_log.close()
 
         if not self._opened:
             self._opened = own
@@ -238,6 +244,18 @@ def _open_log(config: Config) -> AccessLog | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "there is no standard output"
         problem = config.place.at("access_log").problem(f"{target} cannot be written ({reason})", "give another file")
+        raise ConfigError([problem]) from None
+
+
+def _open_key_log(prepared: Prepared) -> None:
+    if prepared.key_log is None:
+        return
+    try:
+        prepared.key_log.open()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        place = prepared.config.place.at("tls", "key_log")
+        problem = place.problem(f"{prepared.key_log.path} cannot be written ({reason})", "give another file")
         raise ConfigError([problem]) from None
 
 

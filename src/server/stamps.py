@@ -24,8 +24,9 @@ def stamp(path: Path) -> Stamp:
 
 
 def stamps(config: Config) -> dict[Path, Stamp]:
-    """The states of all files that a configuration names, but its certificates, which have their own keeper, and its log."""
-    return {path: stamp(path) for path in _paths(config) if path != config.access_log}
+    """The states of all files that a configuration names, but its certificates, which have their own keeper, and its logs."""
+    written = (config.access_log, config.tls.key_log, config.state)
+    return {path: stamp(path) for path in _paths(config) if path not in written}
 
 
 def _paths(value: Any) -> Iterator[Path]:

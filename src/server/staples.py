@@ -1,8 +1,9 @@
 """Hands OCSP answers from the state folder to the contexts of a worker, and takes them away when they are over.
 
 `Staples.watch` is told of each context once, when it is made; it notes in the folder that an answer is wanted (see
-`certs/ocsp_folder.py`), and forgets a context that nobody uses any more. `start` runs it all in a thread: `refresh` costs one
-look at the folder if nothing has changed. A second one asks for answers (`ocsp.py`), in one worker of all.
+`certs/ocsp_folder.py`), and forgets a context that nobody uses any more. If there is anything to be wanted, a thread refreshes
+what is stapled, which costs one look at the folder if nothing has changed, and a second one asks (`ocsp.py`), in one
+worker of all.
 """
 
 from __future__ import annotations
@@ -37,8 +38,12 @@ Chain = list[x509.Certificate]
 class Staples:
     """For use by any threads. `clock`: seconds since 1970."""
 
-    def __init__(self, folder: OcspFolder, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, folder: OcspFolder, job: OcspJob | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`job`: is run in a thread, as `refresh` is, from the first certificate on that an answer is wanted for."""
         self._folder = folder
+        self._job = job
         self._clock = clock
         self._lock = threading.Lock()
         self._watched: weakref.WeakKeyDictionary[ServerContext, list[Chain]] = weakref.WeakKeyDictionary()
@@ -64,6 +69,22 @@ class Staples:
             if wanted:
                 self._watched[context] = wanted
                 self._apply(context, wanted)
+                self._start()
+
+    def is_ready(self, chain_pem: bytes) -> bool:
+        """False for a certificate that demands a staple as long as there is none; asks for it."""
+        chain = x509.load_pem_x509_certificates(chain_pem)
+        if not must_staple(chain[0]):
+            return True
+        with self._lock:
+            try:
+                if not self._folder.want(chain, self._clock()):
+                    return True
+            except StateError as error:
+                self._complain(error)
+                return True
+            self._start()
+            return self._answer(chain[0].fingerprint(hashes.SHA256()).hex()) is not None
 
     def refresh(self) -> None:
         """Look whether anything has changed."""
@@ -107,23 +128,29 @@ class Staples:
         now = datetime.fromtimestamp(self._clock(), UTC)
         return answer if answer is not None and answer.is_valid(now) else None
 
+    def _start(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            threading.Thread(target=_ask, args=[job], name="lockgate-ocsp", daemon=True).start()
+            threading.Thread(target=_refresh, args=[self], name="lockgate-staples", daemon=True).start()
+
     def _complain(self, error: StateError) -> None:
         if not self._complained:
             self._complained = True
             logger.warning("OCSP answers cannot be had: %s", error)
 
 
-def start(staples: Staples, job: OcspJob) -> None:
-    """Keep answers and staples up to date in two threads, which end with the process."""
+def make_staples(folder: OcspFolder | None) -> Staples | None:
+    """For a worker; None if there is nowhere to keep answers."""
+    return None if folder is None else Staples(folder, OcspJob(folder))
 
-    def refresh() -> None:
-        while True:
-            staples.refresh()
-            time.sleep(REFRESH)
 
-    def ask() -> None:
-        while True:
-            time.sleep(job.run_due())
+def _refresh(staples: Staples) -> None:
+    while True:
+        time.sleep(REFRESH)
+        staples.refresh()
 
-    threading.Thread(target=refresh, name="lockgate-staples", daemon=True).start()
-    threading.Thread(target=ask, name="lockgate-ocsp", daemon=True).start()
+
+def _ask(job: OcspJob) -> None:
+    while True:
+        time.sleep(job.run_due())
