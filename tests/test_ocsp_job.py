@@ -151,6 +151,7 @@ class TestFolder:
     def test_what_nobody_wants_any_more_goes(self, folder: OcspFolder, clock: Time) -> None:
         folder.want(chain_of(PEM), clock())
         folder.keep(NAME, answer(LEAF))
+        os.utime(folder.path / f"{NAME}.pem", (clock.now, clock.now))
         clock.now += WANTED_FOR - 60
         assert folder.wanted(clock(), {})
         clock.now += 120
