@@ -16,6 +16,7 @@ from cryptography.x509 import ocsp
 from support_ocsp import NOW, answer, certificate, chain_of, hours, responding
 from support_tls import Pem, rsa_pem, server_pem
 
+from lockgate.certs.acme.files import StateError
 from lockgate.certs.ocsp import FIRST_PAUSE, MAX_STAPLE, OcspError, Question, question
 from lockgate.certs.ocsp_folder import WANTED_AGAIN, WANTED_FOR, OcspFolder
 from lockgate.core.tls.context import server_context
@@ -316,6 +317,28 @@ class TestJob:
                 assert job.run_due() == LOOK_AGAIN
         assert len(caplog.records) == 1
         assert str(tmp_path) in caplog.text
+
+    @pytest.mark.parametrize("status", [ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED])
+    def test_a_full_disk_is_no_reason_to_ask_at_once_again(
+        self, folder: OcspFolder, clock: Time, monkeypatch: pytest.MonkeyPatch, status: ocsp.OCSPCertStatus
+    ) -> None:
+        def full(*arguments: object) -> None:
+            raise StateError(folder.path, "No space left on device", "make room on that disk")
+
+        folder.want(chain_of(PEM), clock())
+        monkeypatch.setattr(OcspFolder, "keep", full)
+        monkeypatch.setattr(OcspFolder, "forget", full)
+        script = Script(answer(LEAF, status=status))
+        job = job_for(folder, script, clock)
+        for _ in range(5):
+            assert job.run_due() == LOOK_AGAIN
+            clock.now += LOOK_AGAIN
+        assert len(script.asked) == 1
+        monkeypatch.undo()
+        clock.now += FIRST_PAUSE
+        job.run_due()
+        assert len(script.asked) == 2
+        assert (folder.answer(NAME) is None) == (status is ocsp.OCSPCertStatus.REVOKED)
 
 
 class TestStaples:

@@ -157,11 +157,11 @@ class OcspJob:
             answer = judge(der, asked, _date(now))
             self._folder.keep(asked.name, der)
         except OcspError as error:
+            schedule.failed(self._clock(), self._chance())
             if isinstance(error, Unreachable):
                 unreachable[host] = str(error)
             if isinstance(error, Revoked):
                 self._folder.forget(asked.name)
-            schedule.failed(self._clock(), self._chance())
             self._tell(asked, error)
         except StateError:
             schedule.failed(self._clock(), self._chance())

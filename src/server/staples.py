@@ -28,6 +28,7 @@ logger = logging.getLogger("lockgate.ocsp")
 
 REFRESH = 2.0
 """Seconds between two looks at the folder."""
+AFTER_A_BUG = 60.0
 SETTLED = 2.0
 """Seconds after which a folder's time of change is sure to differ from that of the next change."""
 
@@ -148,9 +149,18 @@ def make_staples(folder: OcspFolder | None) -> Staples | None:
 def _refresh(staples: Staples) -> None:
     while True:
         time.sleep(REFRESH)
-        staples.refresh()
+        try:
+            staples.refresh()
+        except Exception as error:  # nothing that is on disk may end this thread
+            logger.warning("OCSP answers could not be looked at: %s", type(error).__name__)
+            time.sleep(AFTER_A_BUG)
 
 
 def _ask(job: OcspJob) -> None:
     while True:
-        time.sleep(job.run_due())
+        try:
+            wait = job.run_due()
+        except Exception as error:  # nor may anything that a responder says end this one
+            logger.warning("OCSP responders could not be asked: %s", type(error).__name__)
+            wait = AFTER_A_BUG
+        time.sleep(wait)
