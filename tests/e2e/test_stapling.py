@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.ocsp import OCSPCertStatus
 from support_config import write_pem
 from support_e2e import Lockgate, Nginx, run, wait_until
-from support_ocsp import answer, certificate, chain_of, responding
+from support_ocsp import answer, certificate, chain_of, delegate, responding
 from support_tls import authority
 
 ServeToml = Callable[..., Lockgate]
@@ -58,6 +58,20 @@ def test_stapled_once_it_is_there(serve_toml: ServeToml, web: Nginx, tmp_path: P
     assert gate.terminate() == 0
     again = serve_toml(text, state=tmp_path / "state")
     assert "Cert Status: good" in asked_for_status(again, tmp_path, version)
+
+
+def test_a_client_that_demands_and_verifies_a_staple(serve_toml: ServeToml, web: Nginx, tmp_path: Path) -> None:
+    """curl, with OpenSSL's own judgement of an answer that a delegate has signed."""
+    with responding(lambda number: answer(leaf, signer=delegate())) as responder:
+        pem = certificate(responder.url, must_staple=True)
+        leaf = chain_of(pem)[0]
+        write_pem(tmp_path, "site", pem)
+        gate = serve_toml(CONFIGURATION.format(folder=tmp_path, port=web.port), state=tmp_path / "state")
+        wait_until(lambda: "Cert Status: good" in asked_for_status(gate, tmp_path), "a staple")
+        gate.ca = tmp_path / "ca.pem"
+        done = gate.curl("--cert-status", "-v", f"{gate.url}/")
+        assert done.stdout == "hello from nginx\n"
+        assert "SSL certificate status: good (0)" in done.stderr
 
 
 def test_a_revoked_certificate_that_demands_a_staple(serve_toml: ServeToml, web: Nginx, tmp_path: Path) -> None:
