@@ -27,6 +27,7 @@ from lockgate.certs.ocsp import (
     Revoked,
     Schedule,
     judge,
+    may_concern,
     must_staple,
     question,
     read,
@@ -84,6 +85,16 @@ class TestQuestion:
         other = x509.TLSFeature([x509.TLSFeatureType.status_request_v2])
         assert not must_staple(chain_of(authority().issue("localhost", more=(other,)))[0])
         assert MUST_STAPLE is not None
+
+    def test_quick_look(self) -> None:
+        for pem, expected in (
+            (certificate().chain, True),
+            (authority().issue("localhost", more=(MUST_STAPLE,)).chain, True),
+            (server_pem().chain, False),
+            (b"", False),
+            (b"-----BEGIN CERTIFICATE-----\n=A\n-----END", False),
+        ):
+            assert may_concern(pem) is expected
 
 
 class TestGood:

@@ -42,6 +42,11 @@ MAX_GET = 255
 """Longest URL of a question that is asked with GET, which caches can answer (RFC 5019 section 5)."""
 
 
+_OCSP_ACCESS = bytes.fromhex("06082b06010505073001")
+_TLS_FEATURE = bytes.fromhex("06082b06010505070118")
+"""1.3.6.1.5.5.7.48.1 and 1.3.6.1.5.5.7.1.24 as they are in certificates."""
+
+
 class OcspError(LockgateError):
     """An answer cannot be stapled. The text says why, in terms of what the responder sent."""
 
@@ -85,6 +90,20 @@ class Answer:
     def is_valid(self, now: datetime) -> bool:
         """Whether it may be stapled now."""
         return self.this_update <= now + TOLERANCE and now < self.next_update
+
+
+def may_concern(chain_pem: bytes) -> bool:
+    """False if the first certificate of a PEM text certainly has nothing to do with OCSP: no responder, no demand.
+
+    It only looks for the two object identifiers, which takes a tenth of the time of reading the certificate; with thousands of
+    them that counts.
+    """
+    block = chain_pem.partition(b"-----BEGIN CERTIFICATE-----")[2].partition(b"-----END")[0]
+    try:
+        der = base64.b64decode(block)
+    except ValueError:
+        return False
+    return _OCSP_ACCESS in der or _TLS_FEATURE in der
 
 
 def responder(leaf: x509.Certificate) -> str:

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from ..certs.acme.files import StateError
 from ..certs.local_ca import LocalCAError, state_folder
-from ..certs.ocsp import OcspError, judge, must_staple, question
+from ..certs.ocsp import OcspError, judge, may_concern, must_staple, question
 from ..certs.ocsp_folder import OcspFolder
 from ..certs.store import Certificate
 from .config import CertificateFiles, Config
@@ -30,6 +30,8 @@ def ocsp_folder(config: Config) -> OcspFolder | None:
 def stapling_problems(config: Config, loaded: Iterable[tuple[CertificateFiles, Certificate]]) -> Iterator[Problem]:
     """Warnings: such a certificate works, but not with clients that know what it demands."""
     for files, certificate in loaded:
+        if not may_concern(certificate.chain_pem):
+            continue
         chain = x509.load_pem_x509_certificates(certificate.chain_pem)
         if must_staple(chain[0]) and (why := _why_not(config, chain)):
             fault, remedy = why

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from ..certs.acme.files import StateError
-from ..certs.ocsp import Answer, OcspError, must_staple, read
+from ..certs.ocsp import Answer, OcspError, may_concern, must_staple, read
 from ..certs.ocsp_folder import WANTED_AGAIN, OcspFolder
 from ..core.tls.context import ServerContext
 from .ocsp import OcspJob
@@ -60,7 +60,9 @@ class Staples:
 
     def watch(self, context: ServerContext, chains_pem: Sequence[bytes]) -> None:
         """Staple for this context from now on. `chains_pem`: the chain of each of its certificates."""
-        chains = [x509.load_pem_x509_certificates(pem) for pem in chains_pem]
+        chains = [x509.load_pem_x509_certificates(pem) for pem in chains_pem if may_concern(pem)]
+        if not chains:
+            return
         with self._lock:
             try:
                 wanted = [chain for chain in chains if self._folder.want(chain, self._clock())]
@@ -74,6 +76,8 @@ class Staples:
 
     def is_ready(self, chain_pem: bytes) -> bool:
         """False for a certificate that demands a staple as long as there is none; asks for it."""
+        if not may_concern(chain_pem):
+            return True
         chain = x509.load_pem_x509_certificates(chain_pem)
         if not must_staple(chain[0]):
             return True
