@@ -54,4 +54,4 @@ def test_no_responder_or_issuer(tmp_path: Path) -> None:
     assert "names no responder" in check(tmp_path, authority().issue("localhost", more=(MUST_STAPLE,)))[0]
     end = b"-----END CERTIFICATE-----\n"
     alone = Pem(PEM.chain.partition(end)[0] + end, PEM.key)
-    assert "its issuer is not in the file" in check(tmp_path, alone)[0]
+    assert any("its issuer is not in the file" in text for text in check(tmp_path, alone))

@@ -44,9 +44,6 @@ cdef struct Functions:
     long (*SSL_CTX_set_tlsext_status_arg)(void *, void *) noexcept nogil
     long (*SSL_set_tlsext_status_ocsp_resp)(void *, unsigned char *, int) noexcept nogil
     void *(*OPENSSL_malloc)(size_t) noexcept nogil
-    void *(*SSL_get_certificate)(void *) noexcept nogil
-    int (*X509_digest)(void *, void *, unsigned char *, unsigned int *) noexcept nogil
-    void *(*EVP_get_digestbyname)(const char *) noexcept nogil
     void (*SSL_CTX_set_keylog_callback)(void *, KeyLogCallback) noexcept nogil
     void (*SSL_set_tlsext_host_name)(void *, const char *) noexcept nogil
     void *(*SSL_get0_param)(void *) noexcept nogil

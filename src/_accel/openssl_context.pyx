@@ -14,10 +14,10 @@ from .openssl cimport (
     current_notes, loaded, on_info, ssl,
 )
 from .openssl_names cimport Names
-from .openssl_staple cimport Staples, on_status
+from .openssl_staple cimport Staple, on_status
 
 KEPT_STAPLES = 4
-"""How many tables of responses a context keeps: those before the last may still be copied from, for microseconds."""
+"""How many responses a context keeps: those before the last may still be copied from, for microseconds."""
 
 
 cdef int on_server_name(void *connection, int *alert, void *argument) noexcept nogil:
@@ -74,7 +74,7 @@ cdef class NativeContext:
     cdef Names names
     cdef object tickets
     cdef object key_log
-    cdef void *staples
+    cdef void *staple_now
     cdef list kept_staples
 
     def __init__(
@@ -100,17 +100,17 @@ cdef class NativeContext:
             if alpn:
                 ssl.SSL_CTX_set_alpn_select_cb(self.pointer, on_alpn, &self.protocols)
             ssl.SSL_CTX_set_tlsext_status_cb(self.pointer, on_status)
-            ssl.SSL_CTX_set_tlsext_status_arg(self.pointer, &self.staples)
+            ssl.SSL_CTX_set_tlsext_status_arg(self.pointer, &self.staple_now)
         if key_log is not None:
             ssl.SSL_CTX_set_keylog_callback(self.pointer, on_key_log)
 
-    def staple(self, tuple responses):
+    def staple(self, bytes response):
         """See `EngineContext`."""
-        cdef Staples table = Staples(responses)
+        cdef Staple staple = Staple(response)
         if self.kept_staples is None:
             self.kept_staples = []
-        self.kept_staples.append(table)
-        table.publish(&self.staples)
+        self.kept_staples.append(staple)
+        staple.publish(&self.staple_now)
         if len(self.kept_staples) > KEPT_STAPLES:
             del self.kept_staples[0]
 

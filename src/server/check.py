@@ -12,14 +12,18 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
 from ..certs import store
+from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
+from .check_certificates import Folder, check_tables, folder_identities, open_folders
+from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
 from .check_stapling import stapling_problems
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .key_log import KeyLogFile, key_log_problems
@@ -60,6 +64,8 @@ class Prepared:
     written: dict[str, Any]
     stamps: dict[Path, Stamp]
     """The states of the other files that it names."""
+    folders: tuple[Folder, ...] = ()
+    """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
     key_log: KeyLogFile | None = None
     """To be opened before there are connections."""
 
@@ -78,12 +84,17 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     config = draft.config
     files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
+    problems += check_tables(draft)
     loaded = list(_certificates(config, problems))
     identities = join_certificates(loaded, problems)
+    folders = open_folders(config, problems, load=ports)
+    identities += folder_identities(folders, identities, datetime.now(UTC))
     problems += _tls_use(draft)
     authorities = dict(_authorities(config, problems))
     problems += _backends(draft)
-    problems += _routes(draft, identities)
+    all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
+    problems += _routes(draft, identities if all_loaded else ())
+    problems += check_hosts(draft, identities)
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
@@ -106,6 +117,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         time.monotonic(),
         draft.written,
         files,
+        tuple(folders),
         key_log,
     )
 
@@ -130,6 +142,23 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
             yield listen.place.at("https_port").problem(
                 "https_port has no effect here", "add redirect_https = true, or remove it"
             )
+        yield from _proxy_sources(listen)
+
+
+def _proxy_sources(listen: Listen) -> Iterator[Problem]:
+    place = listen.place.at("proxy_protocol")
+    if listen.proxy_protocol and listen.address.path:
+        yield place.problem(
+            "peers on a Unix socket have no address, so none of them is in proxy_protocol",
+            "listen on an IP address, or remove proxy_protocol",
+        )
+    for index, network in enumerate(listen.proxy_protocol):
+        if network.prefixlen == 0:
+            yield place.at(index).problem(
+                f"{network} is every address: whoever connects chooses the address that it comes from",
+                "write the addresses of the proxies in front of lockgate",
+                warning=True,
+            )
 
 
 def _tls_use(draft: Draft) -> Iterator[Problem]:
@@ -140,7 +169,9 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
         if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
     ]
     certificates = draft.written.get("certificate")
-    if speaking_tls and not certificates:
+    # Who only passes clients on needs none.
+    wanted = not passes_on(draft) or (bool(config.route) and not serves_plain(config))
+    if speaking_tls and not certificates and wanted:
         listen = speaking_tls[0]
         remedy = listen.place.either(
             'add [[certificate]] with cert = "FILE" and key = "FILE", or tls = false here to listen without TLS',
@@ -160,13 +191,14 @@ def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
 def _certificates(config: Config, problems: list[Problem]) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
     """Load each certificate."""
     for files in config.certificate:
-        certificate = load_files(files, problems)
+        certificate = None if files.cert is None else load_files(files, problems)
         if certificate is not None:
             yield files, certificate
 
 
 def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:
     """The certificate in these files; both are looked at even when one is bad. None if there are problems."""
+    assert files.cert is not None
     key_path = files.cert if files.key is None else files.key
     key_place = files.place.at("cert" if files.key is None else "key")
     chain: list[x509.Certificate] | None = None
@@ -176,9 +208,11 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     except store.CertificateError as error:
         problems.append(_certificate_problem(files.place.at("cert"), error))
     try:
-        key = store.load_key(key_path)
+        key = store.load_key(key_path, files.key_password_file)
     except store.CertificateError as error:
-        if files.key is not None or "no private key" not in error.fault:
+        if error.path == files.key_password_file:
+            problems.append(_certificate_problem(files.place.at("key_password_file"), error))
+        elif files.key is not None or "no private key" not in error.fault:
             problems.append(_certificate_problem(key_place, error))
         elif chain is not None:
             remedy = key_place.either('add key = "FILE"', "give --key FILE")
@@ -191,6 +225,9 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
         at = key_place if error.path == Path(key_path) else files.place.at("cert")
         problems.append(_certificate_problem(at, error))
         return None
+    if files.key_password_file is not None and not is_encrypted(key_path):
+        at = files.place.at("key_password_file")
+        problems.append(at.problem(f"{key_path} is not encrypted", "remove key_password_file", warning=True))
     for warning in certificate.warnings:
         problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
     return certificate
@@ -208,7 +245,7 @@ def join_certificates(
     for files, certificate in loaded:
         for group in groups:
             same_names = set(group[0][1].names) == set(certificate.names)
-            if same_names and certificate.key_type not in {other.key_type for _, other in group}:
+            if same_names and certificate.key_kind not in {other.key_kind for _, other in group}:
                 group.append((files, certificate))
                 break
         else:
@@ -249,8 +286,8 @@ def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str,
 
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
-    used = {route.backend for route in config.route}
-    routes_are_known = used <= config.backend.keys() and not draft.is_bad(config.place.at("route"))
+    used = {route.backend for route in config.route} | {host.passthrough for host in config.host if host.passthrough}
+    uses_are_known = used <= config.backend.keys() and not _unsure(draft, config.place, "route", "host")
     for name, backend in config.backend.items():
         if not backend.servers and not _unsure(draft, backend.place, "servers"):
             yield backend.place.at("servers").problem(
@@ -262,8 +299,9 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                     f"server {server} is there twice", "remove one of them"
                 )
         yield from _backend_protocol(name, backend)
+        yield from _backend_proxy_protocol(name, backend)
         yield from _backend_tls(name, backend)
-        if name not in used and routes_are_known:
+        if name not in used and uses_are_known:
             yield backend.place.problem(
                 f"backend {shown(name)} is never used",
                 f"add [[route]] with backend = {shown(name)}, or remove it",
@@ -282,6 +320,15 @@ def _backend_protocol(name: str, backend: Backend) -> Iterator[Problem]:
         yield place.problem(
             f'backend {shown(name)} has protocol = "h2c", which is HTTP/2 without TLS, and tls',
             'write protocol = "h2", or remove tls',
+        )
+
+
+def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
+    if backend.proxy_protocol is not None and backend.protocol != "h1":
+        yield backend.place.at("proxy_protocol").problem(
+            f"backend {shown(name)} has proxy_protocol, which names one client for each connection, and "
+            f'protocol = "{backend.protocol}", where clients share connections',
+            'remove one of the two: protocol = "h1" goes with proxy_protocol',
         )
 
 
@@ -309,13 +356,15 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
     config = draft.config
     written = draft.written.get("backend")
     known = list(written) if isinstance(written, dict) else []
-    serving = [listen for listen in config.listen if listen.is_tls or not listen.redirect_https]
+    decrypting = bool(draft.written.get("certificate")) or not passes_on(draft)
+    serving = [listen for listen in config.listen if (decrypting if listen.is_tls else not listen.redirect_https)]
     certain = not any(_unsure(draft, listen.place, "tls", "redirect_https") for listen in serving)
     if serving and certain and not draft.written.get("route"):
         example = f"backend = {shown(known[0])}" if known else "a backend"
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)
     seen: dict[tuple[str, str], Place] = {}
+    names = {name for identity in identities for name in identity.names}
     for route in config.route:
         if route.backend not in known:
             remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
@@ -332,15 +381,18 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
             )
         else:
             seen[match] = route.place
-        if route.host and identities and len(identities) == len(config.certificate):
-            yield from _host_of_route(config, route.host, route.place.at("host"), identities)
+        if route.host and identities:
+            yield from _host_of_route(config, route.host, route.place.at("host"), identities, names)
 
 
-def _host_of_route(config: Config, host: str, place: Place, identities: tuple[Identity, ...]) -> Iterator[Problem]:
+def _host_of_route(
+    config: Config, host: str, place: Place, identities: tuple[Identity, ...], names: set[str]
+) -> Iterator[Problem]:
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
-    if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
+    if serves_plain(config):
         return
-    names = {name for identity in identities for name in identity.names}
+    if is_passed_on(host, passed_on(config), names):  # said in `check_hosts`
+        return
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return
     if host.startswith("*.") and any(name.partition(".")[2] == host[2:] for name in names):
@@ -390,6 +442,11 @@ def _forward(config: Config) -> Iterator[Problem]:
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
+    if config.access_log_ja4 and (target is None or config.access_log_format != "json"):
+        missing = 'add access_log = "-"' if target is None else 'write access_log_format = "json"'
+        yield config.place.at("access_log_ja4").problem(
+            "access_log_ja4 has no effect without an access log of JSON lines", f"{missing}, or remove it"
+        )
     if target is None:
         if config.access_log_format != "json":
             yield config.place.at("access_log_format").problem(

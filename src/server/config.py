@@ -50,6 +50,9 @@ class Listen(Table, frozen=True, kw_only=True):
     """Speak HTTP/2 with clients that offer it."""
     trusted: tuple[Network, ...] = ()
     """Peers (proxies in front of lockgate) whose X-Forwarded-* and Forwarded fields are believed."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Peers that begin each connection with a PROXY header, which names the client: required from these, never read from
+    others."""
 
     @property
     def is_tls(self) -> bool:
@@ -58,15 +61,29 @@ class Listen(Table, frozen=True, kw_only=True):
 
 
 class CertificateFiles(Table, frozen=True, kw_only=True):
-    """`[[certificate]]`: a certificate with its intermediates, and its key."""
+    """`[[certificate]]`: a certificate with its intermediates, and its key; or a folder of them."""
 
-    cert: Path
+    cert: Path | None = None
+    """None: there is `directory`."""
     key: Path | None = None
     """None: the key is in the file `cert`."""
+    key_password_file: Path | None = None
+    """File whose first line is the password of the key, or of all keys in `directory` that are encrypted."""
+    directory: Path | None = None
+    """Folder with any number of certificates (`certs/directory.py` says in which form), loaded when first asked for."""
     default: bool = False
     """For clients that name no server, or one that no certificate is for."""
     allow_expired: bool = False
     """Serve it although it has expired or is not valid yet."""
+
+
+class Host(Table, frozen=True, kw_only=True):
+    """`[[host]]`: what holds for some names, in the handshake (SNI) and in requests (Host) alike."""
+
+    names: tuple[HostName, ...]
+    """Exact names, or `*.example.com` for one label below it."""
+    passthrough: str | None = None
+    """The backend that clients are passed on to as they are, without being decrypted."""
 
 
 class TLSSettings(Table, frozen=True, kw_only=True):
@@ -110,6 +127,8 @@ class Backend(Table, frozen=True, kw_only=True):
     balance: Literal["round_robin", "least_conn"] = "round_robin"
     protocol: Literal["h1", "h2", "h2c"] = "h1"
     """`h2`: HTTP/2 over TLS, or HTTP/1.1 where a server does not agree to it. `h2c`: HTTP/2 without TLS."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Begin each connection with a PROXY header of this version, before TLS."""
     tls: BackendTLS | None = None
 
 
@@ -118,6 +137,7 @@ class Config(Table, frozen=True, kw_only=True):
 
     listen: tuple[Listen, ...] = ()
     certificate: tuple[CertificateFiles, ...] = ()
+    host: tuple[Host, ...] = ()
     state: Path | None = None
     """Folder for what outlives the process: ACME accounts, issued certificates. None: `certs.local_ca.state_folder()`."""
     tls: TLSSettings = TLSSettings()
@@ -133,6 +153,8 @@ class Config(Table, frozen=True, kw_only=True):
     access_log: LogTarget | None = None
     """`-` for standard output, or a file. None: no access log."""
     access_log_format: LogFormat = "json"
+    access_log_ja4: bool = False
+    """Have the fingerprint of each TLS client (JA4) in the access log."""
 
 
 class Draft(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..certs.entries import Entry
 from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
@@ -21,6 +22,8 @@ class Identity:
     certificates: tuple[Certificate, ...]
     default: bool
     place: Place
+    entries: tuple[Entry, ...] = ()
+    """Instead of `certificates`: those of a folder, to be loaded when a client asks for one of the names."""
 
 
 def build_policy(
@@ -37,6 +40,7 @@ def build_policy(
         identities=[make_identity(config, identity, tickets, key_log) for identity in identities],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
+        passthrough={name: host.passthrough for host in config.host if host.passthrough for name in host.names},
     )
 
 
@@ -48,7 +52,9 @@ def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:
 def make_identity(
     config: Config, identity: Identity, tickets: Tickets, key_log: KeyLogFile | None = None
 ) -> policy.Identity:
-    """An identity with its TLS contexts. Raises `ConfigError` for what OpenSSL refuses."""
+    """An identity with its TLS contexts, if its certificates are loaded. Raises `ConfigError` for what OpenSSL refuses."""
+    if not identity.certificates:
+        return policy.Identity(identity.names, None, identity.default)
     tls_listeners = [listen for listen in config.listen if listen.is_tls]
     http_1 = None
     try:
@@ -77,7 +83,13 @@ def _context(
 def _backend(config: Config, name: str, authorities: Mapping[str, bytes], key_log: KeyLogFile | None) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
-        return policy.Backend(name, backend.servers, backend.balance, protocol=backend.protocol)
+        return policy.Backend(
+            name,
+            backend.servers,
+            backend.balance,
+            protocol=backend.protocol,
+            proxy_protocol=backend.proxy_protocol or "",
+        )
     alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
         options = TLSOptions(min_version=backend.tls.min_version, alpn=alpn)
@@ -88,5 +100,11 @@ def _backend(config: Config, name: str, authorities: Mapping[str, bytes], key_lo
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')
         raise ConfigError([problem]) from None
     return policy.Backend(
-        name, backend.servers, backend.balance, context, backend.tls.server_name or "", backend.protocol
+        name,
+        backend.servers,
+        backend.balance,
+        context,
+        backend.tls.server_name or "",
+        backend.protocol,
+        backend.proxy_protocol or "",
     )

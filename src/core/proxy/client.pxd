@@ -26,7 +26,12 @@ cdef class ClientChannel(Channel):
     cdef public ClientInfo client
     cdef public Py_ssize_t identity
     cdef public object info
+    cdef public tuple destination
+    cdef public set own_servers
+    cdef object _header
     cdef public bint plain_on_tls
+    cdef public str ja4
+    cdef tuple _refusal
     cdef object _handshake_time
     cdef AccessRecord _facts
     cdef bint _asked
@@ -39,20 +44,31 @@ cdef class ClientChannel(Channel):
 
     cpdef refuse(self)
 
+    # The PROXY header
+    @cython.locals(groups=set, group=ServerGroup)
+    cdef _closed(self, how)
+    cdef _received_first(self, bytes data)
+    cdef _begin(self)
+    cdef str _stage(self)
+
     # TLS
     cpdef use_identity(self, identity, double now)
     cpdef certificate_failed(self, double now)
     @cython.locals(names=NameTable)
     cpdef bint serves(self, str host) except -1
-    @cython.locals(policy=Policy, name=str)
+    @cython.locals(index=Py_ssize_t, alert=int)
+    cdef _consult_hook(self, ClientHello hello)
+    @cython.locals(policy=Policy, name=str, passed_as=str)
     cdef _choose_identity(self, ClientHello hello)
     @cython.locals(hello=ClientHello, policy=Policy, name=str, index=Py_ssize_t)
     cdef _use_known(self)
+    cdef _use_index(self, ClientHello hello, Py_ssize_t index)
     cdef _ask(self, ClientHello hello, wanted)
     cdef bint _waits(self) except -1
     cdef _refuse_handshake(self, int alert)
     cdef _use_context(self, identity)
     cdef _take_from_elsewhere(self, identity)
+    cdef _pass_on(self, ClientHello hello, str name)
     cdef _speak(self, bytes protocol)
 
     # Requests

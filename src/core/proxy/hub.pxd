@@ -20,7 +20,11 @@ cdef class ReverseProxy:
     cdef readonly object limits
     cdef readonly Bounds bounds
     cdef object _hooks
-    cdef readonly bint asks_hooks
+    cdef readonly bint asks_hello
+    cdef readonly bint asks_request
+    cdef readonly bint asks_response
+    cdef readonly bint asks_log
+    cdef readonly bint wants_ja4
     cdef readonly bytearray read_space
     cdef public object read_buffer
     cdef public double now
@@ -39,6 +43,7 @@ cdef class ReverseProxy:
     # What the adapter calls
     @cython.locals(channel=Channel)
     cpdef accept(self, listener, tuple peer, double now)
+    cpdef bint wants_local(self) except -1
     @cython.locals(commands=list, at=Py_ssize_t)
     cpdef next_command(self)
     @cython.locals(when=double)

@@ -36,10 +36,13 @@ cdef class Policy:
     cdef readonly bint allow_encoded_slash
     cdef readonly bint only_adds
     cdef readonly bint via
+    cdef readonly bint introduces
     cdef readonly bint strict_sni
     cdef readonly bint asks
     cdef object _strict
     cdef readonly Py_ssize_t default_identity
+    cdef readonly dict passthrough
+    cdef tuple _passed_on
     cdef NameTable _names
     cdef NameTable _hosts
     cdef list _tables
@@ -49,6 +52,8 @@ cdef class Policy:
     @cython.locals(found=Py_ssize_t)
     cpdef Py_ssize_t identity_for(self, str name) except -2
     cpdef bint knows(self, str name) except -1
+    @cython.locals(index=Py_ssize_t)
+    cpdef str passthrough_for(self, str name)
     @cython.locals(found=RouteEntry)
     cpdef match(self, str host, str path)
     @cython.locals(found=RouteEntry)

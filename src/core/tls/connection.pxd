@@ -41,6 +41,7 @@ cdef class TLSConnection:
     cdef Py_ssize_t _max_hello
     cdef long long _data_read
     cdef bytes _alpn
+    cdef object _records
     cdef bytes _held
     cdef bytes _output
     cdef str _reason
@@ -61,6 +62,7 @@ cdef class TLSConnection:
     # Decisions of the application
     cpdef use_context(self, context)
     cpdef refuse(self, alert)
+    cpdef bytes give_back(self)
     cpdef idled(self)
     cpdef rest(self)
     cpdef take_session(self)

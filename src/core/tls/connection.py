@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 A server begins without an engine. It reads the ClientHello itself (`hello.py`) and hands it out as `ClientHelloReceived`;
 until `use_context` or `refuse` answers, `next_event` says `PAUSED`. Only then is there an engine (`engine.py`), which is fed
-the hello, and everything that came behind it, and does the rest. A client has its engine from the start, and its own hello
+the hello, and everything that came behind it, and does the rest. The third answer is `give_back`: what was received is not
+for us, and handed back as it came; there never is an engine. A client has its engine from the start, and its own hello
 waits in `data_to_send()` at once.
 
 From then on: `receive_data` puts ciphertext into the engine, `next_event` takes out what it amounts to; `send` puts plaintext
@@ -131,7 +132,8 @@ class TLSConnection:
 
     __slots__ = (
         "_alert", "_alert_received", "_alpn", "_data_read", "_early", "_engine", "_eof", "_held", "_max_hello", "_output",
-        "_reader", "_reason", "_receiving", "_sending", "_state", "closed_by_peer", "hello", "info", "plain_http", "role",
+        "_reader", "_reason", "_receiving", "_records", "_sending", "_state", "closed_by_peer", "hello", "info", "plain_http",
+        "role",
     )  # fmt: skip
 
     def __init__(
@@ -158,7 +160,8 @@ class TLSConnection:
         self._alpn = b""
         self._engine: Engine | None = None
         self._reader: ClientHelloReader | None = None
-        self._held = b""
+        self._records: bytes | bytearray = b""  # what the hello was read from
+        self._held = b""  # what came behind it
         self._output = b""
         self._eof = False
         self._early = _EARLY_BYTES
@@ -243,7 +246,7 @@ class TLSConnection:
         if alpn is None:
             self._fail("no_application_protocol", Alert.NO_APPLICATION_PROTOCOL)
             return
-        engine = context.engines.engine("", b"")
+        engine = context.engines_for(hello).engine("", b"")
         if engine is None:
             self._fail("internal_error", Alert.INTERNAL_ERROR)
             return
@@ -251,6 +254,7 @@ class TLSConnection:
         if self._held:
             engine.feed(self._held)
             self._held = b""
+        self._records = b""
         self._engine = engine
         self._alpn = alpn
         self._move(_CONTEXT_CHOSEN)
@@ -260,6 +264,17 @@ class TLSConnection:
         if self._state != _DECISION:
             raise LocalProtocolError(f"there is nothing to refuse in state {self.state.value!r}")
         self._fail(alert_name(alert), alert)
+
+    def give_back(self) -> bytes:
+        """Answer the ClientHello with nothing at all: all that was received, byte for byte, for someone else to answer.
+
+        The connection is over then, and has nothing to send. An end of file that was told before is the caller's to pass on.
+        """
+        if self._state != _DECISION:
+            raise LocalProtocolError(f"there is nothing to give back in state {self.state.value!r}")
+        received = bytes(self._records) + self._held
+        self._move(_LOCAL_CLOSE)
+        return received
 
     def send(self, data: Bytes) -> None:
         """Encrypt `data`.
@@ -377,6 +392,7 @@ class TLSConnection:
         if hello is None:
             return self._peer_closed(False) if self._eof else NEED_DATA
         self.hello = hello
+        self._records = reader.records
         self._held = reader.stored
         self._reader = None
         self._move(_HELLO_READ)
@@ -455,6 +471,7 @@ class TLSConnection:
             self._engine.close()
             self._engine = None
         self._reader = None
+        self._records = b""
         self._held = b""
 
     def _fail(self, reason: str, alert: int | None) -> None:

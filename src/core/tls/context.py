@@ -28,7 +28,9 @@ from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
+from .choice import best_key_type, key_kind
 from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
+from .hello import ClientHello
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -81,11 +83,19 @@ class ServerContext:
 
     options: TLSOptions
     engines: EngineContext = field(repr=False)
+    """Those of the first certificate."""
     tickets: Tickets | None = field(default=None, repr=False)
-    leaves: tuple[bytes, ...] = ()
-    """SHA-256 of each certificate that is ours, not of their issuers."""
+    by_key: dict[str, EngineContext] = field(default_factory=dict, repr=False)
+    """Where there are several certificates: the engines of each by its kind of key (`choice.key_kind`)."""
+    by_leaf: dict[bytes, EngineContext] = field(default_factory=dict, repr=False)
+    """The engines of each certificate by the SHA-256 of that."""
     staples: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     """The OCSP responses that are stapled, by the SHA-256 of their certificate; see `staple`."""
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        """SHA-256 of each certificate that is ours, not of their issuers."""
+        return tuple(self.by_leaf)
 
     def staple(self, leaf: bytes, response: bytes) -> None:
         """Staple an OCSP response (DER) for clients that ask for one, from the next handshake on.
@@ -93,14 +103,19 @@ class ServerContext:
         `leaf`: which of `leaves` it is for. Empty: none any more. May be called from any thread, but by one at a time.
         Raises ContextError for a certificate that is not here, or a response of more than `MAX_STAPLE` bytes.
         """
-        if leaf not in self.leaves or len(response) > MAX_STAPLE:
+        if leaf not in self.by_leaf or len(response) > MAX_STAPLE:
             raise ContextError("an OCSP response for another certificate, or one that is too large")
         if response:
             self.staples[leaf] = response
         else:
             self.staples.pop(leaf, None)
-        only = len(self.leaves) == 1
-        self.engines.staple(tuple((b"" if only else leaf, response) for leaf, response in self.staples.items()))
+        self.by_leaf[leaf].staple(response)
+
+    def engines_for(self, hello: ClientHello) -> EngineContext:
+        """The engines with the certificate that is best for this client."""
+        if not self.by_key:
+            return self.engines
+        return self.by_key[best_key_type(hello, self.by_key, tls_1_3=self.options.max_version == "TLSv1.3")]
 
     def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
         """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
@@ -166,7 +181,8 @@ def server_context(
 ) -> ServerContext:
     """A context for the server side.
 
-    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
+    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each kind of key (ECDSA and RSA), of
+    which each client gets the one that suits it best, with that one's chain.
     `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
     seal the tickets; None for the context's own. `key_log` is given the secrets of all connections, line by line; it may be
     called from any thread and must not raise. `engine` is what the process has chosen unless a test wants another.
@@ -178,20 +194,20 @@ def server_context(
         raise ContextError("a server needs a certificate and its private key")
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
-    context = _new_server_context(options, session_id)
-    sent: list[x509.Certificate] = []
-    leaves = []
+    by_key: dict[str, EngineContext] = {}
+    by_leaf: dict[bytes, EngineContext] = {}
     for chain_pem, key_pem in pairs:
-        leaf, rest = _use_pair(context, chain_pem, key_pem)
-        leaves.append(leaf.fingerprint(hashes.SHA256()))
-        for certificate in rest:
-            if certificate not in sent:
-                sent.append(certificate)
-    for certificate in sent:
-        context.add_extra_chain_cert(certificate)
-    engines = engine(context, server=True, alpn=options.alpn, verify=False, tickets=tickets, key_log=key_log)
-    _close_for_changes(context)
-    return ServerContext(options, engines, tickets, tuple(leaves))
+        context = _new_server_context(options, session_id)
+        kind, leaf, rest = _use_pair(context, chain_pem, key_pem)
+        if kind in by_key:
+            raise ContextError(f"there are two certificates with the same kind of key ({kind})")
+        for certificate in dict.fromkeys(rest):
+            context.add_extra_chain_cert(certificate)
+        engines = engine(context, server=True, alpn=options.alpn, verify=False, tickets=tickets, key_log=key_log)
+        by_key[kind] = by_leaf[leaf.fingerprint(hashes.SHA256())] = engines
+        _close_for_changes(context)
+    first = next(iter(by_key.values()))
+    return ServerContext(options, first, tickets, by_key if len(by_key) > 1 else {}, by_leaf)
 
 
 class Tickets:
@@ -266,7 +282,7 @@ def client_context(
         for certificate in _certificates(ca, "the CA file"):
             store.add_cert(crypto.X509.from_cryptography(certificate))
     if identity is not None:
-        for certificate in _use_pair(context, *identity)[1]:
+        for certificate in _use_pair(context, *identity)[2]:
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
@@ -340,8 +356,8 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
 
 def _use_pair(
     context: SSL.Context, chain_pem: bytes, key_pem: bytes
-) -> tuple[x509.Certificate, list[x509.Certificate]]:
-    """Give the context a certificate with its key. Returns it, and the rest of the chain."""
+) -> tuple[str, x509.Certificate, list[x509.Certificate]]:
+    """Give the context a certificate with its key. Returns (the kind of key, the certificate, the rest of the chain)."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
     if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
@@ -351,7 +367,7 @@ def _use_pair(
         context.use_privatekey(key)
     except (SSL.Error, crypto.Error, TypeError, ValueError):
         raise ContextError("OpenSSL does not accept this certificate or its private key") from None
-    return leaf, rest
+    return key_kind(key), leaf, rest
 
 
 PrivateKey = (

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
 from ..._accel.engine import RECORD, TO_THE_END, Engine, Session, Status
@@ -55,11 +54,10 @@ class EngineContext(Protocol):
         It offers to resume `session`, one that an engine of this very context made for the same name and address.
         """
 
-    def staple(self, responses: tuple[tuple[bytes, bytes], ...]) -> None:
-        """Server: the OCSP responses (RFC 6066 section 8) for clients that ask for one, from the next handshake on.
+    def staple(self, response: bytes) -> None:
+        """Server: the OCSP response (RFC 6066 section 8) for clients that ask for one, from the next handshake on.
 
-        Each with the SHA-256 of its certificate before it, or nothing for whichever certificate is shown; four at most.
-        May be called from any thread.
+        Empty: none. May be called from any thread, but by one at a time.
         """
 
 
@@ -127,7 +125,7 @@ class PyOpenSSLContext:
     ) -> None:
         self._context = context
         self._tickets = tickets
-        self._staples: list[tuple[bytes, bytes]] = []
+        self._staple = [b""]
         self._server = server
         self._verify = verify
         context.set_info_callback(_on_info)
@@ -136,7 +134,7 @@ class PyOpenSSLContext:
             context.set_tlsext_servername_callback(lambda connection: None)
             if alpn:
                 context.set_alpn_select_callback(_alpn_callback(alpn))
-            context.set_ocsp_server_callback(_status_callback(self._staples))
+            context.set_ocsp_server_callback(_status_callback(self._staple))
         elif verify:
             context.set_verify(SSL.VERIFY_PEER, _on_verify)
         if key_log is not None:
@@ -159,9 +157,9 @@ class PyOpenSSLContext:
             engine.is_client_of(self, server_name, address, session)
         return engine
 
-    def staple(self, responses: tuple[tuple[bytes, bytes], ...]) -> None:
+    def staple(self, response: bytes) -> None:
         """See `EngineContext`."""
-        self._staples[:] = responses
+        self._staple[0] = response
 
     def _connection(self) -> SSL.Connection:
         """A new connection of this context, with the keys of the tickets if there are any (see `context.py`)."""
@@ -195,15 +193,11 @@ def _key_log_callback(key_log: KeyLog) -> Callable[[SSL.Connection, bytes], None
     return log
 
 
-def _status_callback(staples: list[tuple[bytes, bytes]]) -> Callable[[SSL.Connection, object], bytes]:
-    """The response for a client that asks for one, when the certificate is chosen. Empty: there is none."""
+def _status_callback(staple: list[bytes]) -> Callable[[SSL.Connection, object], bytes]:
+    """The response for a client that asks for one: what is in the list then. Empty: there is none."""
 
-    def respond(connection: SSL.Connection, _data: object) -> bytes:
-        for leaf, response in tuple(staples):
-            shown = connection.get_certificate(as_cryptography=True) if leaf else None
-            if not leaf or (shown is not None and shown.fingerprint(hashes.SHA256()) == leaf):
-                return response
-        return b""
+    def respond(_connection: SSL.Connection, _data: object) -> bytes:
+        return staple[0]
 
     return respond
 
