@@ -106,7 +106,8 @@ class Engine:
     def session(self) -> Session | None:
         """Client: a session that can be resumed and was not handed out before; None if there is none (yet).
 
-        After the handshake; with TLS 1.3 not before the server has sent a ticket, which is read with the data.
+        After the handshake; with TLS 1.3 not before the server has sent a ticket (RFC 8446 section 4.6.1), which is read
+        with the data. A connection that then ends without our close_notify makes it useless (OpenSSL's rule).
         """
         return None
 

@@ -24,7 +24,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def stamps(config: Config) -> dict[Path, Stamp]:
-    """The states of all files that a configuration names, but its certificates, which have their own keeper, and its logs."""
+    """The states of all files that a configuration names, but its logs, its state and its certificates, which have a keeper."""
     written = (config.access_log, config.tls.key_log, config.state)
     return {path: stamp(path) for path in _paths(config) if path not in written}
 

@@ -77,8 +77,8 @@ def read_file(path: Path) -> bytes | None:
         os.close(fd)
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Replace the file (0600) in one step. Raises `StateError`."""
+def write_file(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Replace the file (0600) in one step. `lasting`: it must survive a crash of the machine. Raises `StateError`."""
     temporary = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -86,13 +86,15 @@ def write_file(path: Path, content: bytes) -> None:
             with open(fd, "wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(fd)
+                if lasting:
+                    os.fsync(fd)
             os.replace(temporary, path)
         except OSError:
             with suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_folder(path.parent)
+        if lasting:
+            _sync_folder(path.parent)
     except OSError as error:
         raise state_error(path, error) from None
 
