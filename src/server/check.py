@@ -27,7 +27,9 @@ from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
+from .check_stapling import stapling_problems
 from .config import Backend, CertificateFiles, Config, Draft, Listen
+from .key_log import KeyLogFile, key_log_problems
 from .policy import Identity, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
@@ -67,6 +69,8 @@ class Prepared:
     """The states of the other files that it names."""
     folders: tuple[Folder, ...] = ()
     """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
+    key_log: KeyLogFile | None = None
+    """To be opened before there are connections."""
 
     @property
     def renew_at(self) -> float:
@@ -99,12 +103,15 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _forward(config)
     problems += _access_log(config)
     problems += _admin(config)
+    problems += stapling_problems(config, loaded)
+    problems += key_log_problems(config.tls.key_log, config.place.at("tls", "key_log"))
     if ports:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
-    policy = build_policy(config, identities, authorities, tickets)
+    key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
+    policy = build_policy(config, identities, authorities, tickets, key_log)
     return Prepared(
         config,
         policy,
@@ -116,6 +123,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         draft.written,
         files,
         tuple(folders),
+        key_log,
     )
 
 

@@ -128,6 +128,10 @@ class TLSSettings(Table, frozen=True, kw_only=True):
     min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     strict_sni: bool | None = None
     """Refuse clients that name an unknown server. None: do so unless there is a default certificate."""
+    stapling: bool = True
+    """Get OCSP responses for certificates that name a responder, and staple them."""
+    key_log: Path | None = None
+    """File for the keys of all connections, to decrypt captures of them with. None: they are not written anywhere."""
 
 
 class Route(Table, frozen=True, kw_only=True):
@@ -148,6 +152,8 @@ class BackendTLS(Table, frozen=True, kw_only=True):
     """The name its certificate must be for. None: the host name in `servers`."""
     insecure: bool = False
     """Do not verify: whoever is in the middle can read and change everything."""
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """A server that speaks only older versions is refused."""
 
 
 class Backend(Table, frozen=True, kw_only=True):

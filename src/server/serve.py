@@ -33,11 +33,13 @@ from .access_log import AccessLog, Log, LoggingHooks, Logs, open_access_log
 from .certificates import CertificateKeeper
 from .check import Prepared, prepare
 from .check_acme import acme_state
+from .check_stapling import ocsp_folder
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
 from .problems import ConfigError, Problem
 from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
+from .staples import make_staples
 from .supervisor import Generation, Supervisor
 from .values import Address
 from .worker import Bindings, run_worker
@@ -131,6 +133,7 @@ class _Service:
         before = [opened.sock for opened in self._opened]
         try:
             log = _open_log(config)
+            _open_key_log(prepared)
             if config.admin is not None:
                 there = (one.sock for one in self._opened if one.for_admin and one.address == config.admin)
                 admin = next(there, None) or open_admin(config, config.admin)
@@ -173,7 +176,8 @@ class _Service:
                 hooks=_hooks(config, self._hooks, log, row),
                 challenges=None if acme is None else acme.http_01_answer,
             )
-            certificates = CertificateKeeper(prepared, proxy, speaks=number == 0)
+            staples = make_staples(ocsp_folder(config))
+            certificates = CertificateKeeper(prepared, proxy, staples, speaks=number == 0)
             try:
                 run_worker(
                     config.adapter,
@@ -203,6 +207,8 @@ class _Service:
             _close_others(own, [opened.sock for opened in self._opened])
             if log is not None:
                 log.release()
+            if prepared.key_log is not None:
+                prepared.key_log.close()
 
         if not self._opened:
             self._opened = own
@@ -309,6 +315,18 @@ def _open_log(config: Config) -> AccessLog | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "there is no standard output"
         problem = config.place.at("access_log").problem(f"{target} cannot be written ({reason})", "give another file")
+        raise ConfigError([problem]) from None
+
+
+def _open_key_log(prepared: Prepared) -> None:
+    if prepared.key_log is None:
+        return
+    try:
+        prepared.key_log.open()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        place = prepared.config.place.at("tls", "key_log")
+        problem = place.problem(f"{prepared.key_log.path} cannot be written ({reason})", "give another file")
         raise ConfigError([problem]) from None
 
 
