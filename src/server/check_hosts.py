@@ -48,13 +48,17 @@ def check_hosts(draft: Draft, identities: Sequence[Identity]) -> Iterator[Proble
 def _names(draft: Draft) -> Iterator[Problem]:
     seen: dict[str, Place] = {}
     for host in draft.config.host:
-        if not host.names and not draft.is_bad(host.place.at("names")):
+        on_demand = host.acme is not None and host.acme.on_demand
+        if not host.names and not on_demand and not draft.is_bad(host.place.at("names")):
             yield host.place.at("names").problem("this host has no names", 'write names = ["example.com"]')
-        if host.passthrough is None and not draft.is_bad(host.place.at("passthrough")):
-            yield host.place.problem("this host has no rules", 'add passthrough = "NAME OF A BACKEND", or remove it')
+        written = not draft.is_bad(host.place.at("passthrough")) and not draft.is_bad(host.place.at("acme"))
+        if host.passthrough is None and host.acme is None and written:
+            yield host.place.problem(
+                "this host has no rules", 'add acme = { ... } or passthrough = "NAME OF A BACKEND", or remove it'
+            )
         for index, name in enumerate(host.names):
             place = host.place.at("names", index)
-            if _is_address(name):
+            if is_address(name):
                 yield place.problem(f"{shown(name)} is an address, and clients only name hosts", "write a host name")
             elif name in seen:
                 file, line = seen[name].source.find(seen[name].path)
@@ -133,7 +137,8 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
             )
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether the name of a host is an IP address."""
     try:
         ip_address(name)
     except ValueError:

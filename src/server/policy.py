@@ -9,7 +9,7 @@ from ..certs.entries import Entry
 from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
-from .config import Config
+from .config import Config, Host
 from .problems import ConfigError, Place
 
 
@@ -32,11 +32,20 @@ def build_policy(
     return policy.Policy.build(
         backends=[_backend(config, name, authorities) for name in config.backend],
         routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
-        identities=[make_identity(config, identity, tickets) for identity in identities],
+        identities=[
+            *(make_identity(config, identity, tickets) for identity in identities),
+            *(policy.Identity(host.names, None) for host in acme_hosts(config)),
+        ],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
+        asks=any(host.acme is not None for host in config.host),
         passthrough={name: host.passthrough for host in config.host if host.passthrough for name in host.names},
     )
+
+
+def acme_hosts(config: Config) -> list[Host]:
+    """Those whose certificate comes by ACME. Their identities are the policy's last ones, in this order."""
+    return [host for host in config.host if host.acme is not None and not host.acme.on_demand]
 
 
 def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:
