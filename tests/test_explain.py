@@ -322,6 +322,51 @@ def test_misdirected(shop: Prepared) -> None:
     assert statements(case, "route") == statements(case, "backend") == []
 
 
+PASSED_ON = f"""
+[[listen]]
+address = "{SECURE}"
+[[certificate]]
+cert = "wild.pem"
+key = "wild.key"
+[[host]]
+names = ["x.a.test", "*.c.test"]
+passthrough = "far"
+[[route]]
+backend = "app"
+[backend.app]
+servers = ["127.0.0.1:9000"]
+[backend.far]
+servers = ["127.0.0.1:9443"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("sni", "entry", "because"),
+    [
+        ("x.a.test", "x.a.test", '"x.a.test" is passed on by that very name'),
+        ("y.c.test", "*.c.test", '"y.c.test" is one label below "*.c.test", which is passed on'),
+    ],
+)
+def test_passed_on(folder: Path, sni: str, entry: str, because: str) -> None:
+    case = make_case(load(folder, PASSED_ON), ask(sni, "y.a.test"))
+    assert verdict(case) == {
+        **dict.fromkeys(["alert", "certificate", "status", "reason", "detail", "target"]),
+        "outcome": "passed on", "route": entry, "backend": "far", "servers": ["127.0.0.1:9443"], "headers": [],
+    }  # fmt: skip
+    assert summary(case).endswith(': is passed on undecrypted to backend "far"')
+    (said,) = statements(case, "certificate")
+    assert said == ("the backend's own: nothing is decrypted, so no request is seen here", because, 9)
+    assert [one.about for one in explain(case)] == ["listener", "certificate", "backend"]
+
+
+def test_a_request_for_a_name_that_is_passed_on(folder: Path) -> None:
+    case = make_case(load(folder, PASSED_ON), ask("y.a.test", "x.a.test"))
+    (said,) = statements(case, "host")
+    assert said[0] == '"x.a.test" is never served on a connection that is decrypted here'
+    assert said[2] == 9
+    assert verdict(case)["status"] == 421
+
+
 def test_routes_and_backends(shop: Prepared) -> None:
     case = make_case(shop, ask("a.test", target="/login"))
     assert statements(case, "route") == [('"a.test/" to backend "shop"', "for that very host; for every path", 15)]

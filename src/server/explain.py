@@ -144,6 +144,7 @@ def verdict(case: Case) -> dict[str, Any]:
     done = case.done
     group = done.group
     outcome = "forwarded" if group is not None else "answered" if done.answer is not None else "refused"
+    outcome = "passed on" if done.passed_as else outcome
     return {
         "outcome": "unknown" if outcome == "refused" and done.alert is None else outcome,
         "alert": None if done.alert is None else alert_name(done.alert),
@@ -151,7 +152,7 @@ def verdict(case: Case) -> dict[str, Any]:
         "status": None if done.answer is None else done.answer.status,
         "reason": done.end or None,
         "detail": done.detail or None,
-        "route": None if done.route is None else done.route.host + done.route.path,
+        "route": done.passed_as or (None if done.route is None else done.route.host + done.route.path),
         "backend": None if group is None else group.name,
         "servers": None if group is None else list(group.backend.servers),
         "target": None if group is None or done.target is None else done.target.decode("latin-1"),
@@ -168,7 +169,8 @@ def summary(case: Case) -> str:
     if done.alert is not None:
         return f"{what}: the handshake is refused with the alert {alert_name(done.alert)}"
     if done.group is not None:
-        return f"{what}: goes to backend {shown(done.group.name)}"
+        how = "is passed on undecrypted" if done.passed_as else "goes"
+        return f"{what}: {how} to backend {shown(done.group.name)}"
     if done.answer is not None:
         return f"{what}: is answered with {_status(done.answer.status)}"
     return f"{what}: waits for a certificate from elsewhere"
@@ -196,6 +198,11 @@ def _certificate(case: Case) -> Iterator[Statement]:
         return
     if done.alert is not None:
         yield _refused(case, done.alert)
+    elif done.passed_as:
+        because, place = _why_passed_on(case, name)
+        yield Statement(
+            "certificate", "the backend's own: nothing is decrypted, so no request is seen here", because, place
+        )
     elif done.identity is None:
         because = f"no certificate here is for {shown(name)}, and there is somebody to ask for one"
         yield Statement("certificate", "has to come from elsewhere; what follows depends on it", because)
@@ -232,6 +239,16 @@ def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     if len(case.prepared.policy.identities) == 1:
         return f"{who}, and it is the only certificate", identity.place
     return f"{who}, and it is the first", identity.place
+
+
+def _why_passed_on(case: Case, name: str) -> tuple[str, Place]:
+    """By which name clients that ask for `name` are passed on, and where that is written."""
+    entry = case.prepared.policy.passthrough_for(name)
+    host = next(host for host in case.prepared.config.host if host.passthrough is not None and entry in host.names)
+    how = (
+        "is passed on by that very name" if entry == name else f"is one label below {shown(entry)}, which is passed on"
+    )
+    return f"{shown(name)} {how}", host.place.at("passthrough")
 
 
 def _describe(case: Case, index: int) -> str:
@@ -287,6 +304,10 @@ def _host(case: Case) -> Iterator[Statement]:
     if done.identity is None:
         return
     host = case.host or case.imagined.sni
+    if policy.passthrough_for(host):
+        text = f"{shown(host)} is never served on a connection that is decrypted here"
+        yield Statement("host", text, *_why_passed_on(case, host))
+        return
     belongs = policy.identity_for(host)
     because, place = _reason(case, belongs, host)
     if done.end == "misdirected":
@@ -319,7 +340,7 @@ def _answer(case: Case) -> Iterator[Statement]:
     more = "" if location is None else f", location: {location.decode('latin-1')}"
     because = {
         "answered": "redirect_https = true, and the request came without TLS",
-        "misdirected": "the host belongs to another certificate (421, RFC 9110 section 7.4)",
+        "misdirected": "the host belongs to another certificate, or is passed on (421, RFC 9110 section 7.4)",
         "no_route": "no route is for this host and path",
     }.get(done.end, done.detail)
     yield Statement("answer", f"lockgate answers itself: {_status(answer.status)}{more}", because, place)
@@ -334,13 +355,15 @@ def _backend(case: Case) -> Iterator[Statement]:
     because = "it is the only server" if one else f"balance = {shown(backend.balance)}: " + BALANCE[backend.balance]
     servers = f"backend {shown(group.name)}: {', '.join(backend.servers)}"
     yield Statement("backend", servers, because, backend.place.at("servers" if one else "balance"))
+    if case.done.passed_as:
+        return
     protocol = backend.place.at("protocol")
     yield Statement("backend", PROTOCOL[backend.protocol], f"protocol = {shown(backend.protocol)}", protocol)
 
 
 def _backend_tls(case: Case) -> Iterator[Statement]:
     group = case.done.group
-    if group is None:
+    if group is None or case.done.passed_as:
         return
     backend = case.prepared.config.backend[group.name]
     tls = backend.tls
@@ -364,7 +387,7 @@ def _routes(case: Case) -> Iterator[Statement]:
 
 
 def _fields(case: Case) -> Iterator[Statement]:
-    if case.done.group is not None:
+    if case.done.group is not None and not case.done.passed_as:
         yield from field_changes(case.prepared.config, case.listen, case.imagined, case.done.forwarded)
 
 

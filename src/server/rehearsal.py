@@ -19,6 +19,7 @@ from ..core.proxy.balance import ServerGroup
 from ..core.proxy.downstream import Downstream
 from ..core.proxy.hooks import Answer
 from ..core.proxy.hub import ReverseProxy
+from ..core.proxy.passthrough import Passthrough
 from ..core.proxy.policy import Listener, Policy, Route
 from ..core.proxy.routing import Refusal, route
 from ..core.tls.connection import TLSConnection, TLSInfo
@@ -62,6 +63,8 @@ class Rehearsal:
     awaited: bool = False
     """The certificate is not loaded: whoever runs the proxy is asked for it (`NeedCertificate`). Without `identity` nothing
     more can be said."""
+    passed_as: str = ""
+    """The client is not decrypted but passed on to `group`, as this name of `Policy.passthrough`: no request is seen then."""
     answer: Answer | None = None
     """Given by the proxy itself."""
     end: str = ""
@@ -87,6 +90,10 @@ def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagi
         channel.receive_data(_client_hello(imagined.sni), 0.0)
         while (command := proxy.next_command()) is not None:
             done.awaited = done.awaited or isinstance(command, NeedCertificate)
+        if isinstance(channel.relay, Passthrough):
+            done.passed_as = channel.relay.record.route
+            done.group = proxy.group(policy, policy.passthrough[done.passed_as])
+            return done
         said = bytes(channel.data_to_send())
         if said[:1] == bytes((ALERT_RECORD,)):
             done.alert = said[6]
