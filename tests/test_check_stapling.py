@@ -17,9 +17,12 @@ PEM = certificate(must_staple=True)
 LEAF = chain_of(PEM)[0]
 
 
+STATE = 'state = "state"\n'
+
+
 def check(folder: Path, pem: Pem, more: str = "") -> list[str]:
     write_pem(folder, "site", pem)
-    return [text for _, text in found(folder, f'state = "state"\n{more}{GOOD}')]
+    return [text for _, text in found(folder, f"{more or STATE}{GOOD}")]
 
 
 @pytest.mark.parametrize("pem", [server_pem(), certificate()], ids=["no responder", "no demand"])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import datetime
 import os
 import traceback
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support_certs import rsa_key, sign, write
 from support_tls import authority, client_pem, expired_pem, rsa_pem, self_signed_pem, server_pem
 
+from lockgate.certs.entries import index_file
 from lockgate.certs.store import CertificateError, load_certificate, load_chain, load_key, pair
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -421,3 +427,32 @@ def test_key_that_everyone_can_read(tmp_path):
     paths = files(tmp_path, pem.chain, pem.key)
     os.chmod(paths[1], 0o644)
     assert "can be read by every user" in load_certificate(*paths).warnings[0]
+
+
+# Damaged certificates
+
+SITE = sign(
+    "site", sign("Issuer", ca=True, now=NOW), names=["a.test", "*.a.test", "ip:192.0.2.1"], aia="http://a/", now=NOW
+)
+SITE_DER = SITE.certificate.public_bytes(serialization.Encoding.DER)
+
+
+def as_pem(der: bytes) -> bytes:
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(changes=st.lists(st.tuples(st.integers(0, len(SITE_DER) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+def test_damage_is_an_error_of_ours_or_none(tmp_path, changes):
+    der = bytearray(SITE_DER)
+    for place, value in changes:
+        der[place] = value
+    paths = files(tmp_path, as_pem(bytes(der)), SITE.key_pem())
+    for load in (
+        lambda: load_certificate(*paths),
+        lambda: index_file(*paths),
+        lambda: load_certificate(*paths, now=NOW),
+    ):
+        with contextlib.suppress(CertificateError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cryptography, about serial numbers
+            load()

@@ -21,11 +21,11 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from .files import CertificateError, pem_kinds, read_file
+from .files import UNREADABLE, CertificateError, pem_kinds, read_file
 from .keys import PrivateKey
 from .names import listed, name_text, title
 
@@ -65,11 +65,19 @@ def parse_chain(data: bytes, path: Path | str) -> list[x509.Certificate]:
             path, "has no certificate in it", f"give a file with a certificate, not with {pem_kinds(data)}"
         )
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError:
+        certificates = x509.load_pem_x509_certificates(data)
+        for certificate in certificates:
+            check_readable(certificate)
+        return certificates
+    except UNREADABLE:
         raise CertificateError(
             path, "has a certificate that cannot be decoded", "fetch the file again; it is damaged or cut off"
         ) from None
+
+
+def check_readable(certificate: x509.Certificate) -> None:
+    """See that what everybody looks at can be decoded, which is done when it is asked for. Raises one of `UNREADABLE`."""
+    _ = certificate.subject, certificate.issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def build_chain(
@@ -135,7 +143,7 @@ def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
 
@@ -230,7 +238,7 @@ def _issuer_url(certificate: x509.Certificate) -> str:
     """Where the certificate says that its issuer's certificate is (RFC 5280 section 4.2.2.1), or empty."""
     try:
         access = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return ""
     for description in access:
         location = description.access_location
@@ -249,7 +257,7 @@ def _public_key(certificate: x509.Certificate) -> object:
     """Its key, or None if it is of a kind that cannot be read."""
     try:
         return certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return None
 
 

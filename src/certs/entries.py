@@ -14,11 +14,10 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from ..core.tls.choice import PREFERENCE, key_kind
-from .chain import parse_chain
-from .files import MAX_FILE, CertificateError, read_file
+from .chain import check_readable, parse_chain
+from .files import MAX_FILE, UNREADABLE, CertificateError, read_file
 from .names import name_text, names_of
 from .store import Certificate, load_certificate
 
@@ -113,7 +112,7 @@ def index_file(
         read_file(key_path, "key")  # which says why not
     try:
         kind = key_kind(leaf.public_key())
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         kind = ""
     if kind not in PREFERENCE:
         raise CertificateError(cert_path, "has a kind of key that TLS cannot use", "use an ECDSA (P-256) or RSA key")
@@ -133,7 +132,7 @@ def issuer_of(entry: Entry) -> str:
     """Common name of who signed the certificate, as it is there: not to be trusted to be printable. Empty if it is gone."""
     try:
         return name_text(_leaf(_read(entry.cert_path, stamp_of(entry.cert_path)), entry.cert_path)[0].issuer)
-    except (CertificateError, ValueError):
+    except (CertificateError, *UNREADABLE):
         return ""
 
 
@@ -158,9 +157,10 @@ def _leaf(data: bytes, path: str) -> tuple[x509.Certificate, bool]:
             break
         try:
             certificate = x509.load_pem_x509_certificate(data[start : end + len(END)] + b"\n")
+            check_readable(certificate)
             if not _is_authority(certificate):
                 return certificate, False
-        except ValueError:
+        except UNREADABLE:
             break
         if first is None:
             first = certificate
@@ -174,7 +174,7 @@ def _leaf(data: bytes, path: str) -> tuple[x509.Certificate, bool]:
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return False
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
 from ..core.errors import LockgateError
+
+UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What `cryptography` raises for a certificate that is damaged or unheard of, when it is read or only when a part of it is."""
 
 MAX_FILE = 4 * 1024 * 1024
 """Larger files hold something else: all authorities of a system are 0.2 MiB."""

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ..core.tls.hello import is_host_name
+from .files import UNREADABLE
 
 MAX_NAME = 253
 SHOWN = 3
@@ -29,7 +30,7 @@ def names_of(leaf: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
     except x509.ExtensionNotFound:
         names, _ = _usable(_common_names(leaf))
         return names, ("has no subjectAltName, so most clients will refuse it; get a certificate that lists its names",)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except UNREADABLE:
         return (), ("has extensions that cannot be read, so it is for no name; get another certificate",)
     names, unusable = _usable(san.get_values_for_type(x509.DNSName))
     addresses = [str(address) for address in san.get_values_for_type(x509.IPAddress)]

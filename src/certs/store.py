@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
 from ..core.tls.choice import key_kind
@@ -94,11 +95,11 @@ def pair(
     built = build_chain(chain, key, cert_path, key_path, now=now, roots=roots)
     leaf = built.certificates[0]
     for certificate in built.certificates:
-        algorithm = certificate.signature_hash_algorithm
-        if isinstance(algorithm, WEAK_HASHES) and not is_self_issued(certificate):
+        weak = _weak_hash(certificate)
+        if weak and not is_self_issued(certificate):
             raise CertificateError(
                 cert_path,
-                f"{title(certificate)} is signed with {algorithm.name.upper()}, which clients refuse",
+                f"{title(certificate)} is signed with {weak}, which clients refuse",
                 "get a certificate signed with SHA-256",
             )
     warnings = []
@@ -131,6 +132,15 @@ def pair(
 def notice_begins(not_before: datetime, not_after: datetime) -> datetime:
     """From when on a certificate with this period of validity is worth a warning."""
     return not_after - min(EXPIRY_NOTICE, max(timedelta(), not_after - not_before) / 5)
+
+
+def _weak_hash(certificate: x509.Certificate) -> str:
+    """The hash that it is signed with if that is a weak one, or empty."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:  # a new one, probably
+        return ""
+    return algorithm.name.upper() if isinstance(algorithm, WEAK_HASHES) else ""
 
 
 def _validity_fault(leaf: x509.Certificate, now: datetime) -> tuple[str, str] | None:

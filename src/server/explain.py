@@ -143,16 +143,23 @@ def verdict(case: Case) -> dict[str, Any]:
     """What became of the request, for programs."""
     done = case.done
     group = done.group
-    outcome = "forwarded" if group is not None else "answered" if done.answer is not None else "refused"
-    outcome = "passed on" if done.passed_as else outcome
+    outcome = "unknown"
+    if done.alert is not None:
+        outcome = "refused"
+    elif done.passed_as:
+        outcome = "passed on"
+    elif group is not None:
+        outcome = "forwarded"
+    elif done.answer is not None:
+        outcome = "answered"
     return {
-        "outcome": "unknown" if outcome == "refused" and done.alert is None else outcome,
+        "outcome": outcome,
         "alert": None if done.alert is None else alert_name(done.alert),
         "certificate": _certificate_name(case, done.identity),
         "status": None if done.answer is None else done.answer.status,
         "reason": done.end or None,
         "detail": done.detail or None,
-        "route": done.passed_as or (None if done.route is None else done.route.host + done.route.path),
+        "route": None if done.route is None else done.route.host + done.route.path,
         "backend": None if group is None else group.name,
         "servers": None if group is None else list(group.backend.servers),
         "target": None if group is None or done.target is None else done.target.decode("latin-1"),
@@ -169,8 +176,8 @@ def summary(case: Case) -> str:
     if done.alert is not None:
         return f"{what}: the handshake is refused with the alert {alert_name(done.alert)}"
     if done.group is not None:
-        how = "is passed on undecrypted" if done.passed_as else "goes"
-        return f"{what}: {how} to backend {shown(done.group.name)}"
+        how = "the connection is passed on undecrypted to" if done.passed_as else "goes to"
+        return f"{what}: {how} backend {shown(done.group.name)}"
     if done.answer is not None:
         return f"{what}: is answered with {_status(done.answer.status)}"
     return f"{what}: waits for a certificate from elsewhere"
@@ -186,6 +193,10 @@ def _listener(case: Case) -> Iterator[Statement]:
     if not case.chosen and not listen.is_tls:
         because = "it is the first, and none speaks TLS"
     yield Statement("listener", f"{case.listener.name} {speaks}", because, listen.place.at("address"))
+    if listen.proxy_protocol:
+        sources = ", ".join(map(str, listen.proxy_protocol))
+        text = "a connection from one of these has to begin with a PROXY header, which names the client"
+        yield Statement("listener", text, f"proxy_protocol = {sources}", listen.place.at("proxy_protocol"))
     if not listen.is_tls and case.imagined.sni not in ("", host_of(case.imagined.authority)):
         yield Statement(
             "listener", "the server name is not looked at", "there is no handshake without TLS", listen.place
@@ -200,9 +211,7 @@ def _certificate(case: Case) -> Iterator[Statement]:
         yield _refused(case, done.alert)
     elif done.passed_as:
         because, place = _why_passed_on(case, name)
-        yield Statement(
-            "certificate", "the backend's own: nothing is decrypted, so no request is seen here", because, place
-        )
+        yield Statement("certificate", "none is shown: the connection is passed on undecrypted", because, place)
     elif done.identity is None:
         because = f"no certificate here is for {shown(name)}, and there is somebody to ask for one"
         yield Statement("certificate", "has to come from elsewhere; what follows depends on it", because)
@@ -224,6 +233,13 @@ def _refused(case: Case, alert: int) -> Statement:
     return Statement("certificate", text, because, case.prepared.config.place.at("certificate"))
 
 
+def _why_passed_on(case: Case, name: str) -> tuple[str, Place]:
+    """Why clients that ask for a name are not decrypted, and where that is written."""
+    known_as = case.prepared.policy.passthrough_for(name)
+    host = next(host for host in case.prepared.config.host if host.passthrough and known_as in host.names)
+    return f"passthrough = {shown(host.passthrough)} for {shown(known_as)}", host.place.at("passthrough")
+
+
 def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     """Why a name leads to that identity, and where that is written."""
     identity = _identity(case, index)
@@ -239,16 +255,6 @@ def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     if len(case.prepared.policy.identities) == 1:
         return f"{who}, and it is the only certificate", identity.place
     return f"{who}, and it is the first", identity.place
-
-
-def _why_passed_on(case: Case, name: str) -> tuple[str, Place]:
-    """By which name clients that ask for `name` are passed on, and where that is written."""
-    entry = case.prepared.policy.passthrough_for(name)
-    host = next(host for host in case.prepared.config.host if host.passthrough is not None and entry in host.names)
-    how = (
-        "is passed on by that very name" if entry == name else f"is one label below {shown(entry)}, which is passed on"
-    )
-    return f"{shown(name)} {how}", host.place.at("passthrough")
 
 
 def _describe(case: Case, index: int) -> str:
@@ -304,11 +310,12 @@ def _host(case: Case) -> Iterator[Statement]:
     if done.identity is None:
         return
     host = case.host or case.imagined.sni
-    if policy.passthrough_for(host):
-        text = f"{shown(host)} is never served on a connection that is decrypted here"
-        yield Statement("host", text, *_why_passed_on(case, host))
-        return
     belongs = policy.identity_for(host)
+    if policy.passthrough_for(host):
+        because, place = _why_passed_on(case, host)
+        text = f"{shown(host)} does not belong to the connection: its clients are passed on undecrypted"
+        yield Statement("host", text, because, place)
+        return
     because, place = _reason(case, belongs, host)
     if done.end == "misdirected":
         text = f"{shown(host)} belongs to another certificate than the connection: {_certificate_name(case, belongs)}"
@@ -340,7 +347,7 @@ def _answer(case: Case) -> Iterator[Statement]:
     more = "" if location is None else f", location: {location.decode('latin-1')}"
     because = {
         "answered": "redirect_https = true, and the request came without TLS",
-        "misdirected": "the host belongs to another certificate, or is passed on (421, RFC 9110 section 7.4)",
+        "misdirected": "the host belongs to another certificate (421, RFC 9110 section 7.4)",
         "no_route": "no route is for this host and path",
     }.get(done.end, done.detail)
     yield Statement("answer", f"lockgate answers itself: {_status(answer.status)}{more}", because, place)
@@ -355,6 +362,10 @@ def _backend(case: Case) -> Iterator[Statement]:
     because = "it is the only server" if one else f"balance = {shown(backend.balance)}: " + BALANCE[backend.balance]
     servers = f"backend {shown(group.name)}: {', '.join(backend.servers)}"
     yield Statement("backend", servers, because, backend.place.at("servers" if one else "balance"))
+    if backend.proxy_protocol is not None:
+        text = "each connection to it begins with a PROXY header, which names the client"
+        because = f"proxy_protocol = {shown(backend.proxy_protocol)}"
+        yield Statement("backend", text, because, backend.place.at("proxy_protocol"))
     if case.done.passed_as:
         return
     protocol = backend.place.at("protocol")
@@ -387,7 +398,7 @@ def _routes(case: Case) -> Iterator[Statement]:
 
 
 def _fields(case: Case) -> Iterator[Statement]:
-    if case.done.group is not None and not case.done.passed_as:
+    if case.done.target is not None and case.done.group is not None:
         yield from field_changes(case.prepared.config, case.listen, case.imagined, case.done.forwarded)
 
 

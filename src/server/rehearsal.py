@@ -8,7 +8,7 @@ and goes through the one function that routes (`core/proxy/routing.py`). `explai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.commands import NeedCertificate
 from ..core.errors import RemoteProtocolError
@@ -64,7 +64,7 @@ class Rehearsal:
     """The certificate is not loaded: whoever runs the proxy is asked for it (`NeedCertificate`). Without `identity` nothing
     more can be said."""
     passed_as: str = ""
-    """The client is not decrypted but passed on to `group`, as this name of `Policy.passthrough`: no request is seen then."""
+    """The name by which the client was passed on undecrypted, to `group`, and that was all."""
     answer: Answer | None = None
     """Given by the proxy itself."""
     end: str = ""
@@ -84,6 +84,7 @@ def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagi
     """Run the request. Raises `ContextError` for a server name that no client could send."""
     done = Rehearsal()
     proxy = ReverseProxy(policy, limits=limits)
+    listener = replace(listener, proxy_sources=())  # a PROXY header is behind us: it has named the client
     channel = proxy.accept(listener, (imagined.client, CLIENT_PORT), 0.0)
     assert isinstance(channel, Downstream)
     if listener.tls:
@@ -91,8 +92,8 @@ def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagi
         while (command := proxy.next_command()) is not None:
             done.awaited = done.awaited or isinstance(command, NeedCertificate)
         if isinstance(channel.relay, Passthrough):
-            done.passed_as = channel.relay.record.route
-            done.group = proxy.group(policy, policy.passthrough[done.passed_as])
+            record = channel.relay.record
+            done.passed_as, done.group = record.route, proxy.group(policy, record.backend)
             return done
         said = bytes(channel.data_to_send())
         if said[:1] == bytes((ALERT_RECORD,)):

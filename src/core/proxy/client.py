@@ -166,9 +166,9 @@ class ClientChannel(Channel):
         """Answer the ClientHello as `on_client_hello` says; a hook that fails has refused it."""
         facts = ClientHelloFacts(self.listener.name, self.client.text, self.client.port, hello)
         index = -1
-        passed_as = ""
         alert = 0
         detail = ""
+        passed_as = ""
         try:
             verdict = self.hub.hooks.on_client_hello(facts)
             if isinstance(verdict, ServeAs):
