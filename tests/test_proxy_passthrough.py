@@ -33,6 +33,7 @@ from lockgate.core.commands import Close
 from lockgate.core.events import Request, Response, Role
 from lockgate.core.h2.connection import H2Connection
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.hooks import ClientHelloFacts, ServeAs
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Backend, Identity, Listener, Policy, Route
 from lockgate.core.proxy.record import AccessRecord
@@ -68,8 +69,15 @@ def policy(*names: str) -> Policy:
 class World:
     """A proxy with the names above, its clients and servers, and what it logs."""
 
-    def __init__(self, *, limits: Limits | None = None, accept: bool = True, names: tuple[str, ...] = OURS) -> None:
-        self.log = Recorder()
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        accept: bool = True,
+        names: tuple[str, ...] = OURS,
+        log: Recorder | None = None,
+    ) -> None:
+        self.log = Recorder() if log is None else log
         self.proxy = ReverseProxy(policy(*names), limits=limits, hooks=self.log)
         self.driver = MemoryDriver(self.proxy, on_connect=Peer.accept if accept else lambda peer: None)
 
@@ -280,6 +288,39 @@ def test_nor_under_a_certificate_from_elsewhere() -> None:
     world.client(records(hello_message(server_name(b"passed.test"), alpn(b"acme-tls/1"))))
     assert len(world.servers) == 2
     assert not world.driver.certificates, "nobody is asked for what is passed on"
+
+
+class Doorkeeper(Recorder):
+    """Has every client served under one name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def on_client_hello(self, hello: ClientHelloFacts) -> ServeAs:
+        return ServeAs(self.name)
+
+
+def test_a_hook_may_pass_a_client_on() -> None:
+    log = Doorkeeper("x.wild.test")
+    world = World(log=log)
+    said = records(hello_message(server_name(b"ours.test")))
+    client = world.client(said)
+    assert world.servers[0].take() == said
+    client.reset()
+    assert (world.record.sni, world.record.route) == ("ours.test", "*.wild.test")
+
+
+def test_a_hook_may_have_it_decrypted_after_all() -> None:
+    world = World(log=Doorkeeper("two.both.test"))
+    context = ssl_client_context()
+    context.check_hostname = False
+    peer = Party(SSLPeer(context, server_name="passed.test"), world.client())
+    run(peer)
+    peer.tls.send(head("GET / HTTP/1.1\nHost: passed.test"))
+    run(peer)
+    assert peer.tls.received.startswith(b"HTTP/1.1 421 ")
+    assert not world.servers
 
 
 def test_nor_over_http2() -> None:

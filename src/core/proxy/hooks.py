@@ -42,7 +42,8 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class ServeAs:
-    """Serve the connection as if the client had asked for this name: with its certificate, and for its hosts only.
+    """Serve the connection as if the client had asked for this name: with its certificate, and for its hosts only. Or pass it
+    on, if the name is one that is passed on undecrypted.
 
     A request for a host of another identity is misdirected (421), the one of the name that the client did ask for too. A
     name that no certificate is for is a mistake of the hook.
