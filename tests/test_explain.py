@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, given, reject, settings
 from hypothesis import strategies as st
 from support_config import load, write_pem
 from support_tls import authority, rsa_pem, server_pem, ssl_client_context
@@ -21,6 +21,7 @@ from lockgate.core.proxy.record import AccessRecord
 from lockgate.server import cli
 from lockgate.server.check import Prepared
 from lockgate.server.explain import Case, explain, make_case, summary, verdict
+from lockgate.server.problems import ConfigError
 from lockgate.server.rehearsal import Imagined
 from lockgate.testing import MemoryDriver, TLSClient
 
@@ -87,6 +88,9 @@ def configurations(draw: st.DrawFn) -> str:
     lines.append("[tls]")
     strict = draw(st.sampled_from([None, "true", "false"]))
     lines += [f"strict_sni = {strict}"] if strict else []
+    passed = draw(st.lists(st.sampled_from(["x.a.test", "y.a.test", "*.c.test", "b.test"]), max_size=4, unique=True))
+    if passed:
+        lines += ["[[host]]", f"names = {passed}", 'passthrough = "passed"']
     for address, more in ((SECURE, ""), (PLAIN, "tls = false"), (REDIRECTING, "redirect_https = true")):
         lines += ["[[listen]]", f'address = "{address}"', f"trusted = {trusted}", more]
     for name in certificates:
@@ -96,6 +100,7 @@ def configurations(draw: st.DrawFn) -> str:
         lines += ["[[route]]", f'path = "{path}"', f'backend = "{backend}"']
         lines += [f'host = "{host}"'] if host else []
     lines += ['[backend.one]\nservers = ["10.0.0.1:80", "10.0.0.2:80"]', '[backend.two]\nservers = ["10.0.1.1:80"]']
+    lines += ['[backend.passed]\nservers = ["10.0.2.1:443"]']
     return "\n".join(lines)
 
 
@@ -123,6 +128,11 @@ def client_context() -> ssl.SSLContext:
     return ssl_client_context(alpn=("http/1.1",), check_hostname=False)
 
 
+def backend_of(address: object) -> str:
+    assert isinstance(address, tuple)
+    return ("one", "two", "passed")[int(address[0].split(".")[2])]
+
+
 def truth(prepared: Prepared, case: Case) -> dict[str, Any]:
     """The request made by a real client in memory, and what came of it, in the form of a verdict."""
     hooks = Listening()
@@ -136,6 +146,9 @@ def truth(prepared: Prepared, case: Case) -> dict[str, Any]:
             client: Any = TLSClient(peer, client_context(), name)
         except ssl.SSLError as error:
             return found | {"alert": str(error.reason).split("_", 1)[1].lower()}
+        if driver.servers:
+            assert driver.servers[0].take().startswith(b"\x16\x03\x01")
+            return found | {"backend": backend_of(driver.servers[0].address)}
         assert client.established
         served = client.tls.getpeercert()
         found["names"] = {value for _, value in served["subjectAltName"]}
@@ -148,8 +161,7 @@ def truth(prepared: Prepared, case: Case) -> dict[str, Any]:
         first, *lines = head.split("\r\n")
         found["target"] = first.split(" ")[1]
         found["headers"] = [line.split(": ", 1) for line in lines]
-        assert isinstance(server.address, tuple)
-        found["backend"] = "one" if server.address[0].startswith("10.0.0.") else "two"
+        found["backend"] = backend_of(server.address)
         server.reset()
         found["route"] = hooks.records[0].route
     else:
@@ -161,13 +173,18 @@ def truth(prepared: Prepared, case: Case) -> dict[str, Any]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(configurations(), requests(), st.sampled_from([SECURE, SECURE, PLAIN, REDIRECTING]))
 def test_the_verdict_is_what_the_proxy_does(folder: Path, text: str, imagined: Imagined, address: str) -> None:
-    prepared = load(folder, text)
+    try:
+        prepared = load(folder, text)
+    except ConfigError:  # certificates that nobody can be shown, because their names are passed on
+        reject()
     case = make_case(prepared, imagined, address)
     told = verdict(case)
     real = truth(prepared, case)
     for key in ("alert", "status", "reason", "backend", "target", "headers"):
         assert told[key] == real[key], key
-    if real["backend"]:
+    if real["backend"] == "passed":
+        assert told["outcome"] == "passed on"
+    elif real["backend"]:
         assert told["route"] == real["route"]
     if real["names"]:
         assert set(CERTIFICATES[told["certificate"].rpartition("/")[2].removesuffix(".pem")]) == real["names"]
@@ -364,6 +381,40 @@ def test_fields(shop: Prepared, client: str) -> None:
     added = {text.strip('"') for text, _, _ in statements(case, "added")}
     chain = "1.1.1.1, 10.1.2.3" if client == "10.1.2.3" else "192.0.2.1"
     assert f"x-forwarded-for: {chain}" in added
+
+
+PASSED = """
+[[host]]
+names = ["pay.test", "*.bank.test"]
+passthrough = "payments"
+[backend.payments]
+servers = ["10.0.0.5:443"]
+proxy_protocol = "v2"
+"""
+
+
+def test_passed_on_undecrypted(folder: Path) -> None:
+    (folder / "ca.pem").write_bytes(authority().pem)
+    prepared = load(folder, SHOP + PASSED)
+    case = make_case(prepared, ask("x.bank.test"))
+    assert summary(case).endswith(': the connection is passed on undecrypted to backend "payments"')
+    assert [one.about for one in explain(case)] == ["listener", "certificate", "backend", "backend"]
+    assert statements(case, "certificate") == [
+        ("none is shown: the connection is passed on undecrypted", 'passthrough = "payments" for "*.bank.test"', 29)
+    ]
+    assert statements(case, "backend")[1][1:] == ('proxy_protocol = "v2"', 32)
+    ((text, because, line),) = statements(make_case(prepared, ask("a.test", "pay.test")), "host")
+    assert text == '"pay.test" does not belong to the connection: its clients are passed on undecrypted'
+    assert (because, line) == ('passthrough = "payments" for "pay.test"', 29)
+
+
+@pytest.mark.parametrize("client", ["10.9.9.9", "192.0.2.1"])
+def test_a_listener_behind_the_proxy_protocol(folder: Path, client: str) -> None:
+    (folder / "ca.pem").write_bytes(authority().pem)
+    text = SHOP.replace('trusted = ["10.0.0.0/8"]', 'proxy_protocol = ["10.0.0.0/8"]')
+    case = make_case(load(folder, text), ask("a.test", client=client))
+    assert statements(case, "listener")[1][1:] == ("proxy_protocol = 10.0.0.0/8", 4)
+    assert ("x-forwarded-for: " + client) in [text.strip('"') for text, _, _ in statements(case, "added")]
 
 
 def test_a_new_topic_needs_one_function_only(shop: Prepared) -> None:

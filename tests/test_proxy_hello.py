@@ -34,6 +34,17 @@ def policy(*, strict: bool | None = None) -> Policy:
     )
 
 
+@cache
+def passing() -> Policy:
+    """One certificate, and names that are not decrypted."""
+    return Policy.build(
+        backends=[Backend("app", ("10.0.0.1:80",)), Backend("payments", ("10.0.0.5:443",))],
+        routes=[Route("app")],
+        identities=[Identity(("a.test",), server_context([authority().issue("a.test").pair]))],
+        passthrough={"pay.test": "payments", "*.bank.test": "payments"},
+    )
+
+
 class Doorkeeper(Recorder):
     """Gives the verdict that it was made with, and keeps what it has seen."""
 
@@ -153,6 +164,32 @@ def test_served_as_another_name(
             peer.move()
             text = peer.tls.received.decode()
         assert text.startswith(f"HTTP/1.1 {status} "), host
+
+
+@pytest.mark.parametrize(
+    ("sni", "verdict"),
+    [
+        ("pay.test", None),
+        ("a.test", ServeAs("pay.test")),
+        ("a.test", ServeAs("x.bank.test")),
+        (None, ServeAs("pay.test")),
+    ],
+)
+def test_served_as_a_name_that_is_passed_on(sni: str | None, verdict: ServeAs | None) -> None:
+    world = World(policy=passing(), hooks=Doorkeeper(verdict, look=True))
+    context = ssl_client_context()
+    context.check_hostname = False
+    hello = SSLPeer(context, server_name=sni).data_to_send()
+    world.client(SECURE).send(hello)
+    (server,) = world.servers
+    assert (server.address, server.received) == (("10.0.0.5", 443), hello)
+
+
+def test_a_client_that_would_be_passed_on_is_served_if_the_hook_says_so() -> None:
+    world = World(policy=passing(), hooks=Doorkeeper(ServeAs("a.test")))
+    peer = Peer(world, "pay.test")
+    assert peer.served == "a.test"
+    assert peer.ask("pay.test").startswith("HTTP/1.1 421 ")
 
 
 @pytest.mark.parametrize(

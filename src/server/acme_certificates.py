@@ -23,7 +23,7 @@ from ..certs.acme.state import AcmeState, Stored
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
 from ..core.proxy.policy import Identity
-from ..core.tls.context import Tickets, TLSOptions, server_context
+from ..core.tls.context import TLSOptions, server_context
 from ..core.tls.hello import ACME_TLS
 from . import policy
 from .check_acme import acme_state
@@ -141,15 +141,20 @@ class AcmeCertificates:
         return None
 
 
-def acme_certificates(config: Config, identities: Sequence[Identity], tickets: Tickets) -> AcmeCertificates | None:
-    """For the identities of `policy.acme_hosts`; None if nothing of the configuration is got by ACME."""
+def acme_certificates(
+    config: Config, identities: Sequence[Identity], make_identity: Callable[[policy.Identity], Identity]
+) -> AcmeCertificates | None:
+    """For the identities of `policy.acme_hosts`; None if nothing of the configuration is got by ACME.
+
+    `make_identity` makes what is served. Raises `ConfigError`.
+    """
     on_demand = [host for host in config.host if host.acme is not None and host.acme.on_demand]
     hosts = dict(zip(identities, policy.acme_hosts(config), strict=True))
     if not hosts and not on_demand:
         return None
 
     def make(host: Host, names: Sequence[str], certificate: Certificate) -> Identity:
-        return policy.make_identity(config, policy.Identity(tuple(names), (certificate,), False, host.place), tickets)
+        return make_identity(policy.Identity(tuple(names), (certificate,), False, host.place))
 
     state = AcmeState(acme_state(config))
     room = WaitingRoom(state, max(0.0, config.limits.handshake_timeout - MARGIN))

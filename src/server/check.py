@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,9 @@ from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
+from .check_stapling import stapling_problems
 from .config import Backend, CertificateFiles, Config, Draft, Listen
+from .key_log import KeyLogFile, key_log_problems
 from .policy import Identity, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
@@ -65,6 +69,8 @@ class Prepared:
     """The states of the other files that it names."""
     folders: tuple[Folder, ...] = ()
     """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
+    key_log: KeyLogFile | None = None
+    """To be opened before there are connections."""
 
     @property
     def renew_at(self) -> float:
@@ -96,12 +102,16 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
+    problems += _admin(config)
+    problems += stapling_problems(config, loaded)
+    problems += key_log_problems(config.tls.key_log, config.place.at("tls", "key_log"))
     if ports:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
-    policy = build_policy(config, identities, authorities, tickets)
+    key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
+    policy = build_policy(config, identities, authorities, tickets, key_log)
     return Prepared(
         config,
         policy,
@@ -113,6 +123,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         draft.written,
         files,
         tuple(folders),
+        key_log,
     )
 
 
@@ -433,6 +444,26 @@ def _forward(config: Config) -> Iterator[Problem]:
         )
 
 
+def _admin(config: Config) -> Iterator[Problem]:
+    address = config.admin
+    if address is None:
+        return
+    place = config.place.at("admin")
+    if find_spec("prometheus_client") is None:
+        yield place.problem(
+            "metrics need the package prometheus-client", "install it: pip install 'lockgate[metrics]', or remove admin"
+        )
+    fixed = bool(address.port or address.path)
+    if any((fixed and address == listen.address) or address.overlaps(listen.address) for listen in config.listen):
+        yield place.problem(f"{address} is where clients connect", "use another port")
+    if not address.path and not ip_address(address.host).is_loopback:
+        yield place.problem(
+            f"what {address} shows can be seen by everybody who reaches it",
+            "write 127.0.0.1 or unix:/PATH",
+            warning=True,
+        )
+
+
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
@@ -460,3 +491,7 @@ def _ports(config: Config) -> Iterator[Problem]:
         fault = try_address(listen.address)
         if fault is not None:
             yield listen.place.at("address").problem(*fault)
+    if config.admin is not None:
+        fault = try_address(config.admin)
+        if fault is not None:
+            yield config.place.at("admin").problem(*fault)

@@ -42,7 +42,7 @@ def acme_problems(draft: Draft, in_files: Collection[str]) -> Iterator[Problem]:
             yield from _files(draft, host.acme)
     if any(host.acme is not None for host in config.host) and not draft.is_bad(config.place.at("state")):
         yield from _state(config)
-    elif config.state is not None and not config.host:
+    elif config.state is not None and not config.host and not config.tls.stapling:
         yield config.place.at("state").problem("state has no effect here", "remove it", warning=True)
 
 

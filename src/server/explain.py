@@ -143,9 +143,17 @@ def verdict(case: Case) -> dict[str, Any]:
     """What became of the request, for programs."""
     done = case.done
     group = done.group
-    outcome = "forwarded" if group is not None else "answered" if done.answer is not None else "refused"
+    outcome = "unknown"
+    if done.alert is not None:
+        outcome = "refused"
+    elif done.passed_as:
+        outcome = "passed on"
+    elif group is not None:
+        outcome = "forwarded"
+    elif done.answer is not None:
+        outcome = "answered"
     return {
-        "outcome": "unknown" if outcome == "refused" and done.alert is None else outcome,
+        "outcome": outcome,
         "alert": None if done.alert is None else alert_name(done.alert),
         "certificate": _certificate_name(case, done.identity),
         "status": None if done.answer is None else done.answer.status,
@@ -168,7 +176,8 @@ def summary(case: Case) -> str:
     if done.alert is not None:
         return f"{what}: the handshake is refused with the alert {alert_name(done.alert)}"
     if done.group is not None:
-        return f"{what}: goes to backend {shown(done.group.name)}"
+        how = "the connection is passed on undecrypted to" if done.passed_as else "goes to"
+        return f"{what}: {how} backend {shown(done.group.name)}"
     if done.answer is not None:
         return f"{what}: is answered with {_status(done.answer.status)}"
     return f"{what}: waits for a certificate from elsewhere"
@@ -184,6 +193,10 @@ def _listener(case: Case) -> Iterator[Statement]:
     if not case.chosen and not listen.is_tls:
         because = "it is the first, and none speaks TLS"
     yield Statement("listener", f"{case.listener.name} {speaks}", because, listen.place.at("address"))
+    if listen.proxy_protocol:
+        sources = ", ".join(map(str, listen.proxy_protocol))
+        text = "a connection from one of these has to begin with a PROXY header, which names the client"
+        yield Statement("listener", text, f"proxy_protocol = {sources}", listen.place.at("proxy_protocol"))
     if not listen.is_tls and case.imagined.sni not in ("", host_of(case.imagined.authority)):
         yield Statement(
             "listener", "the server name is not looked at", "there is no handshake without TLS", listen.place
@@ -196,6 +209,9 @@ def _certificate(case: Case) -> Iterator[Statement]:
         return
     if done.alert is not None:
         yield _refused(case, done.alert)
+    elif done.passed_as:
+        because, place = _why_passed_on(case, name)
+        yield Statement("certificate", "none is shown: the connection is passed on undecrypted", because, place)
     elif done.identity is None:
         because = f"no certificate here is for {shown(name)}, and there is somebody to ask for one"
         yield Statement("certificate", "has to come from elsewhere; what follows depends on it", because)
@@ -215,6 +231,13 @@ def _refused(case: Case, alert: int) -> Statement:
         return Statement("certificate", text, because + "strict_sni = true", settings.place.at("strict_sni"))
     because += "with several certificates, none of them marked default = true, unknown names are refused"
     return Statement("certificate", text, because, case.prepared.config.place.at("certificate"))
+
+
+def _why_passed_on(case: Case, name: str) -> tuple[str, Place]:
+    """Why clients that ask for a name are not decrypted, and where that is written."""
+    known_as = case.prepared.policy.passthrough_for(name)
+    host = next(host for host in case.prepared.config.host if host.passthrough and known_as in host.names)
+    return f"passthrough = {shown(host.passthrough)} for {shown(known_as)}", host.place.at("passthrough")
 
 
 def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
@@ -288,6 +311,11 @@ def _host(case: Case) -> Iterator[Statement]:
         return
     host = case.host or case.imagined.sni
     belongs = policy.identity_for(host)
+    if policy.passthrough_for(host):
+        because, place = _why_passed_on(case, host)
+        text = f"{shown(host)} does not belong to the connection: its clients are passed on undecrypted"
+        yield Statement("host", text, because, place)
+        return
     because, place = _reason(case, belongs, host)
     if done.end == "misdirected":
         text = f"{shown(host)} belongs to another certificate than the connection: {_certificate_name(case, belongs)}"
@@ -334,13 +362,19 @@ def _backend(case: Case) -> Iterator[Statement]:
     because = "it is the only server" if one else f"balance = {shown(backend.balance)}: " + BALANCE[backend.balance]
     servers = f"backend {shown(group.name)}: {', '.join(backend.servers)}"
     yield Statement("backend", servers, because, backend.place.at("servers" if one else "balance"))
+    if backend.proxy_protocol is not None:
+        text = "each connection to it begins with a PROXY header, which names the client"
+        because = f"proxy_protocol = {shown(backend.proxy_protocol)}"
+        yield Statement("backend", text, because, backend.place.at("proxy_protocol"))
+    if case.done.passed_as:
+        return
     protocol = backend.place.at("protocol")
     yield Statement("backend", PROTOCOL[backend.protocol], f"protocol = {shown(backend.protocol)}", protocol)
 
 
 def _backend_tls(case: Case) -> Iterator[Statement]:
     group = case.done.group
-    if group is None:
+    if group is None or case.done.passed_as:
         return
     backend = case.prepared.config.backend[group.name]
     tls = backend.tls
@@ -364,7 +398,7 @@ def _routes(case: Case) -> Iterator[Statement]:
 
 
 def _fields(case: Case) -> Iterator[Statement]:
-    if case.done.group is not None:
+    if case.done.target is not None and case.done.group is not None:
         yield from field_changes(case.prepared.config, case.listen, case.imagined, case.done.forwarded)
 
 

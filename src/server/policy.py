@@ -10,6 +10,7 @@ from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
 from .config import Config, Host
+from .key_log import KeyLogFile
 from .problems import ConfigError, Place
 
 
@@ -26,14 +27,18 @@ class Identity:
 
 
 def build_policy(
-    config: Config, identities: Sequence[Identity], authorities: Mapping[str, bytes], tickets: Tickets
+    config: Config,
+    identities: Sequence[Identity],
+    authorities: Mapping[str, bytes],
+    tickets: Tickets,
+    key_log: KeyLogFile | None = None,
 ) -> policy.Policy:
     """`authorities`: the PEM file `ca` of each backend that has one. Raises `ConfigError` for what OpenSSL refuses."""
     return policy.Policy.build(
-        backends=[_backend(config, name, authorities) for name in config.backend],
+        backends=[_backend(config, name, authorities, key_log) for name in config.backend],
         routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
         identities=[
-            *(make_identity(config, identity, tickets) for identity in identities),
+            *(make_identity(config, identity, tickets, key_log) for identity in identities),
             *(policy.Identity(host.names, None) for host in acme_hosts(config)),
         ],
         forward=config.forward,
@@ -53,33 +58,38 @@ def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:
     return TLSOptions(min_version=config.tls.min_version, alpn=alpn)
 
 
-def make_identity(config: Config, identity: Identity, tickets: Tickets) -> policy.Identity:
+def make_identity(
+    config: Config, identity: Identity, tickets: Tickets, key_log: KeyLogFile | None = None
+) -> policy.Identity:
     """An identity with its TLS contexts, if its certificates are loaded. Raises `ConfigError` for what OpenSSL refuses."""
     if not identity.certificates:
         return policy.Identity(identity.names, None, identity.default)
     tls_listeners = [listen for listen in config.listen if listen.is_tls]
     http_1 = None
     try:
-        context = _context(config, identity, (b"h2", b"http/1.1"), tickets)
+        context = _context(config, identity, (b"h2", b"http/1.1"), tickets, key_log)
         if not all(listen.http2 for listen in tls_listeners):
-            http_1 = _context(config, identity, (b"http/1.1",), tickets)
+            http_1 = _context(config, identity, (b"http/1.1",), tickets, key_log)
     except ContextError as error:
         problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
         raise ConfigError([problem]) from None
     return policy.Identity(identity.names, context, identity.default, http_1)
 
 
-def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...], tickets: Tickets) -> ServerContext:
+def _context(
+    config: Config, identity: Identity, alpn: tuple[bytes, ...], tickets: Tickets, key_log: KeyLogFile | None
+) -> ServerContext:
     return server_context(
         [(certificate.chain_pem, certificate.key_pem) for certificate in identity.certificates],
         options=tls_options(config, alpn),
         # A session belongs to the names that it was made for; a renewal of their certificate does not end it.
         session_id="\n".join(("names", *identity.names)).encode(),
         tickets=tickets,
+        key_log=key_log,
     )
 
 
-def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> policy.Backend:
+def _backend(config: Config, name: str, authorities: Mapping[str, bytes], key_log: KeyLogFile | None) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
         return policy.Backend(
@@ -91,8 +101,10 @@ def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> pol
         )
     alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
-        options = TLSOptions(alpn=alpn)
-        context = client_context(ca=authorities.get(name), verify=not backend.tls.insecure, options=options)
+        options = TLSOptions(min_version=backend.tls.min_version, alpn=alpn)
+        context = client_context(
+            ca=authorities.get(name), verify=not backend.tls.insecure, options=options, key_log=key_log
+        )
     except ContextError as error:
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')
         raise ConfigError([problem]) from None

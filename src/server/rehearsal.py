@@ -8,7 +8,7 @@ and goes through the one function that routes (`core/proxy/routing.py`). `explai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.commands import NeedCertificate
 from ..core.errors import RemoteProtocolError
@@ -19,6 +19,7 @@ from ..core.proxy.balance import ServerGroup
 from ..core.proxy.downstream import Downstream
 from ..core.proxy.hooks import Answer
 from ..core.proxy.hub import ReverseProxy
+from ..core.proxy.passthrough import Passthrough
 from ..core.proxy.policy import Listener, Policy, Route
 from ..core.proxy.routing import Refusal, route
 from ..core.tls.connection import TLSConnection, TLSInfo
@@ -62,6 +63,8 @@ class Rehearsal:
     awaited: bool = False
     """The certificate is not loaded: whoever runs the proxy is asked for it (`NeedCertificate`). Without `identity` nothing
     more can be said."""
+    passed_as: str = ""
+    """The name by which the client was passed on undecrypted, to `group`, and that was all."""
     answer: Answer | None = None
     """Given by the proxy itself."""
     end: str = ""
@@ -81,12 +84,17 @@ def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagi
     """Run the request. Raises `ContextError` for a server name that no client could send."""
     done = Rehearsal()
     proxy = ReverseProxy(policy, limits=limits)
+    listener = replace(listener, proxy_sources=())  # a PROXY header is behind us: it has named the client
     channel = proxy.accept(listener, (imagined.client, CLIENT_PORT), 0.0)
     assert isinstance(channel, Downstream)
     if listener.tls:
         channel.receive_data(_client_hello(imagined.sni), 0.0)
         while (command := proxy.next_command()) is not None:
             done.awaited = done.awaited or isinstance(command, NeedCertificate)
+        if isinstance(channel.relay, Passthrough):
+            record = channel.relay.record
+            done.passed_as, done.group = record.route, proxy.group(policy, record.backend)
+            return done
         said = bytes(channel.data_to_send())
         if said[:1] == bytes((ALERT_RECORD,)):
             done.alert = said[6]

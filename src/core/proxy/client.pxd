@@ -56,7 +56,7 @@ cdef class ClientChannel(Channel):
     cpdef certificate_failed(self, double now)
     @cython.locals(names=NameTable)
     cpdef bint serves(self, str host) except -1
-    @cython.locals(index=Py_ssize_t, alert=int)
+    @cython.locals(index=Py_ssize_t, alert=int, passed_as=str)
     cdef _consult_hook(self, ClientHello hello)
     @cython.locals(policy=Policy, name=str, passed_as=str)
     cdef _choose_identity(self, ClientHello hello)

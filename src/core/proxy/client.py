@@ -168,9 +168,11 @@ class ClientChannel(Channel):
         index = -1
         alert = 0
         detail = ""
+        passed_as = ""
         try:
             verdict = self.hub.hooks.on_client_hello(facts)
             if isinstance(verdict, ServeAs):
+                passed_as = self.policy.passthrough_for(verdict.name)
                 if self.policy.knows(verdict.name):
                     index = self.policy.identity_for(verdict.name)
                 else:
@@ -188,6 +190,8 @@ class ClientChannel(Channel):
         elif alert:
             self._refusal = ("tls_failed", f"{alert_name(alert)}, by on_client_hello")
             self._refuse_handshake(alert)
+        elif passed_as:
+            self._pass_on(hello, passed_as)
         elif index >= 0:
             self._use_index(hello, index)
         else:

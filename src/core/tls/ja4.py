@@ -19,7 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
-from .hello import EXT_ALPN, EXT_SERVER_NAME, ClientHello
+from .hello import ClientHello
+
+SERVER_NAME = 0
+ALPN = 16
+"""Extensions that are in part a. (The names in `hello.py` are not there for Python where that is compiled.)"""
 
 VERSIONS = {
     0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3", 0x0002: "s2",
@@ -30,7 +34,6 @@ NO_PROTOCOL = "00"
 NO_VALUES = "0" * 12
 """Instead of the hash of an empty list."""
 MAX_COUNT = 99
-IN_PART_A = (EXT_SERVER_NAME, EXT_ALPN)
 
 
 def ja4(hello: ClientHello) -> str:
@@ -59,7 +62,7 @@ def _description(hello: ClientHello) -> str:
     versions = _known(hello.versions)
     version = VERSIONS.get(max(versions), UNKNOWN_VERSION) if versions else UNKNOWN_VERSION
     # The extension counts, whatever is in it: `hello.sni` is empty where a client sent an address.
-    name = "d" if EXT_SERVER_NAME in hello.extensions else "i"
+    name = "d" if SERVER_NAME in hello.extensions else "i"
     ciphers = min(len(_known(hello.cipher_suites)), MAX_COUNT)
     extensions = min(len(_known(hello.extensions)), MAX_COUNT)
     return f"t{version}{name}{ciphers:02}{extensions:02}{_ends(hello.alpn)}"
@@ -82,7 +85,7 @@ def _ends(protocols: Sequence[bytes]) -> str:
 def _hashed(hello: ClientHello) -> tuple[str, str]:
     """What parts b and c are hashes of."""
     ciphers = _numbers(sorted(_known(hello.cipher_suites)))
-    rest = _numbers(sorted(kind for kind in _known(hello.extensions) if kind not in IN_PART_A))
+    rest = _numbers(sorted(kind for kind in _known(hello.extensions) if kind not in (SERVER_NAME, ALPN)))
     algorithms = _known(hello.signature_algorithms)
     return ciphers, f"{rest}_{_numbers(algorithms)}" if algorithms else rest
 
