@@ -44,6 +44,9 @@ class Result:
     """What was measured of one server."""
 
     start: float
+    """Seconds until a client got an answer."""
+    start_cpu: float
+    """CPU seconds of the server until then: what `start` is on a machine with nothing else to do."""
     memory: int
     memory_in_use: int
     first: float
@@ -66,7 +69,9 @@ def main() -> None:
         (folder / "one").mkdir()
         for suffix in (".pem", ".key"):
             shutil.copy(folder / "many" / f"site0{suffix}", folder / "one" / f"site0{suffix}")
-        print("server    certificates  start s  memory MiB  after use MiB  first handshake ms  handshake CPU us")
+        print(
+            "server    certificates  start s  its CPU s  memory MiB  after use MiB  first handshake ms  handshake CPU us"
+        )
         for name in args.servers.split(","):
             if name == "nginx" and shutil.which("nginx") is None:
                 print("nginx     is not installed")
@@ -74,7 +79,7 @@ def main() -> None:
             for count in (1, args.count):
                 found = measure(folder, name, servers[name], count, args)
                 print(
-                    f"{name:<10}{count:>12}{found.start:>9.2f}{found.memory / 2**20:>12.1f}"
+                    f"{name:<10}{count:>12}{found.start:>9.2f}{found.start_cpu:>11.2f}{found.memory / 2**20:>12.1f}"
                     f"{found.memory_in_use / 2**20:>15.1f}{found.first * 1e3:>20.2f}{found.cpu * 1e6:>18.0f}",
                     flush=True,
                 )
@@ -90,6 +95,7 @@ def measure(
     begin = time.monotonic()
     with started(name, config, port) as pid:
         start = time.monotonic() - begin
+        start_cpu = cpu_seconds(pid)
         memory = memory_bytes(pid)
         waited = []
         for one in names:
@@ -104,7 +110,7 @@ def measure(
                 handshake(port, names[done % len(names)])
                 done += 1
             rounds.append((cpu_seconds(pid) - used) / done)
-        return Result(start, memory, memory_bytes(pid), sorted(waited)[len(waited) // 2], min(rounds))
+        return Result(start, start_cpu, memory, memory_bytes(pid), sorted(waited)[len(waited) // 2], min(rounds))
 
 
 def handshake(port: int, name: str) -> None:
