@@ -11,6 +11,7 @@ cdef class Engine:
     # Handshake
     cpdef int handshake(self) except -1
     cpdef tuple info(self)
+    cpdef tuple peer_chain(self)
 
     # Incoming
     cpdef feed(self, data)

@@ -7,6 +7,6 @@ from .openssl import NativeEngine as NativeEngine
 @final
 class NativeContext:
     def __init__(
-        self, context: SSL.Context, pointer: int, *, server: bool, alpn: tuple[bytes, ...], verify: bool
+        self, context: SSL.Context, pointer: int, *, server: bool, alpn: tuple[bytes, ...], verify: int
     ) -> None: ...
     def engine(self, server_name: str, address: bytes) -> NativeEngine | None: ...

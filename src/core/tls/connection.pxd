@@ -21,6 +21,7 @@ cdef class TLSInfo:
     cdef readonly str sni
     cdef readonly bytes alpn
     cdef readonly bint resumed
+    cdef readonly object peer
 
     cpdef tuple _values(self)
 
@@ -45,6 +46,8 @@ cdef class TLSConnection:
     cdef bytes _output
     cdef str _reason
     cdef object _alert
+    cdef bint _wants_peer
+    cdef object _pins
 
     # Incoming
     cpdef receive_data(self, data)
@@ -74,6 +77,7 @@ cdef class TLSConnection:
     cdef _next_hello(self)
     @cython.locals(engine=CEngine, status=int, hello=ClientHello, sni=str)
     cdef _next_handshake(self)
+    cdef _look_at_peer(self, TLSInfo info)
     @cython.locals(engine=CEngine, status=int, data=bytes, event=DataReceived)
     cdef _next_data(self)
 

@@ -45,6 +45,7 @@ from .context import ClientContext, ServerContext
 from .engine import RECORD, Engine, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
+from .peer import PeerCertificate, PeerError, spki_sha256
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
 Bytes = bytes | bytearray | memoryview
@@ -93,21 +94,33 @@ _RECORD = RECORD
 class TLSInfo:
     """What a handshake has agreed on. Names are OpenSSL's: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`, `X25519MLKEM768`.
 
-    `sni` is the name that the client sent, empty if none; `alpn` the protocol agreed on, empty if none.
+    `sni` is the name that the client sent, empty if none; `alpn` the protocol agreed on, empty if none. `peer` is the
+    peer's certificate if it gave one and the context wants to know (`wants_peer`).
     """
 
-    __slots__ = ("alpn", "cipher", "group", "resumed", "sni", "version")
+    __slots__ = ("alpn", "cipher", "group", "peer", "resumed", "sni", "version")
 
-    def __init__(self, *, version: str, cipher: str, group: str, sni: str, alpn: bytes, resumed: bool) -> None:
+    def __init__(
+        self,
+        *,
+        version: str,
+        cipher: str,
+        group: str,
+        sni: str,
+        alpn: bytes,
+        resumed: bool,
+        peer: PeerCertificate | None = None,
+    ) -> None:
         self.version = version
         self.cipher = cipher
         self.group = group
         self.sni = sni
         self.alpn = alpn
         self.resumed = resumed
+        self.peer = peer
 
     def _values(self) -> tuple[Any, ...]:
-        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed)
+        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed, self.peer)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TLSInfo) and self._values() == other._values()
@@ -118,7 +131,7 @@ class TLSInfo:
     def __repr__(self) -> str:
         return (
             f"TLSInfo(version={self.version!r}, cipher={self.cipher!r}, group={self.group!r}, sni={self.sni!r}, "
-            f"alpn={self.alpn!r}, resumed={self.resumed!r})"
+            f"alpn={self.alpn!r}, resumed={self.resumed!r}, peer={self.peer!r})"
         )
 
 
@@ -131,7 +144,8 @@ class TLSConnection:
 
     __slots__ = (
         "_alert", "_alert_received", "_alpn", "_data_read", "_early", "_engine", "_eof", "_held", "_max_hello", "_output",
-        "_reader", "_reason", "_receiving", "_sending", "_state", "closed_by_peer", "hello", "info", "plain_http", "role",
+        "_pins", "_reader", "_reason", "_receiving", "_sending", "_state", "_wants_peer", "closed_by_peer", "hello", "info",
+        "plain_http", "role",
     )  # fmt: skip
 
     def __init__(
@@ -160,6 +174,8 @@ class TLSConnection:
         self._alert_received = False
         self._receiving = False
         self._sending = False
+        self._wants_peer = False
+        self._pins: frozenset[bytes] | None = None
         if role is Role.SERVER:
             if context is not None:
                 raise LocalProtocolError(
@@ -171,6 +187,8 @@ class TLSConnection:
             if context is None:
                 raise LocalProtocolError("a client needs a context")
             self._state = _HANDSHAKE
+            self._wants_peer = context.wants_peer
+            self._pins = context.pins or None
             self._engine = context.engine(server_name)
             self._engine.handshake()
 
@@ -245,6 +263,7 @@ class TLSConnection:
             self._held = b""
         self._engine = engine
         self._alpn = alpn
+        self._wants_peer = context.wants_peer
         self._move(_CONTEXT_CHOSEN)
 
     def refuse(self, alert: int) -> None:
@@ -390,11 +409,27 @@ class TLSConnection:
                 self._abort("server_name_changed")
             if alpn != self._alpn:
                 self._abort("alpn_changed")
+        if self._wants_peer:
+            self._look_at_peer(info)
         self.info = info
         # Whoever needs the hello longer has it from the event; for an idle connection it would be a tenth of its memory.
         self.hello = None
         self._move(_HANDSHAKE_DONE)
         return HandshakeCompleted(info)
+
+    def _look_at_peer(self, info: TLSInfo) -> None:
+        """Note who the peer is. A server without a pinned key fails here, before it was sent a byte of what it is not for."""
+        assert self._engine is not None
+        chain = self._engine.peer_chain()
+        if chain:
+            info.peer = PeerCertificate(chain)
+        if self._pins is not None:
+            try:
+                pinned = not self._pins.isdisjoint([spki_sha256(der) for der in chain])
+            except PeerError:
+                pinned = False
+            if not pinned:
+                self._abort("certificate_not_pinned")
 
     def _next_data(self) -> TLSEvent | Signal:
         """Decrypt."""

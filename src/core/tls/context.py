@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -22,6 +22,7 @@ from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
+from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
 from .engine import ENGINE, Engine, EngineContext, EngineKind
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
@@ -40,6 +41,8 @@ NO_AUTO_CHAIN = 0x8
 
 SESSION_LIFETIME = 7200
 """Seconds that a session can be resumed: what a stolen ticket key is good for."""
+
+PIN_LENGTH = 32
 
 SESSION_ID_LENGTH = 32
 """Longest session id context that OpenSSL takes."""
@@ -72,6 +75,8 @@ class ServerContext:
 
     options: TLSOptions
     engines: EngineContext = field(repr=False)
+    wants_peer: bool = False
+    """Clients are asked for a certificate."""
 
     def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
         """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
@@ -90,6 +95,11 @@ class ClientContext:
     options: TLSOptions
     verify: bool
     engines: EngineContext = field(repr=False)
+    wants_peer: bool = True
+    """Tell who the server is (`TLSInfo.peer`); without, a handshake is a little cheaper."""
+    pins: frozenset[bytes] = frozenset()
+    """A connection is refused unless a certificate of the verified chain has one of these keys (`spki_sha256`); unverified, the
+    server's own."""
 
     def engine(self, server_name: str) -> Engine:
         """An engine that verifies the certificate for `server_name`, a DNS name or an IP address, if this context verifies.
@@ -123,13 +133,16 @@ def server_context(
     *,
     options: TLSOptions | None = None,
     session_id: bytes = b"lockgate",
+    client_auth: ClientAuth | None = None,
     engine: EngineKind = ENGINE,
 ) -> ServerContext:
     """A context for the server side.
 
     `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
-    `session_id` names the policy that sessions belong to: a session is resumed only under the same. `engine` is what the
-    process has chosen unless a test wants another.
+    `session_id` names the policy that sessions belong to: a session is resumed only under the same. With `client_auth` clients
+    are asked for a certificate and no session is resumed at all. Connections must then be made from this very context:
+    how they verify does not come along when OpenSSL moves one to another context. `engine` is what the process has chosen
+    unless a test wants another.
 
     Raises ContextError.
     """
@@ -155,9 +168,15 @@ def server_context(
     if len(session_id) > SESSION_ID_LENGTH:
         session_id = hashlib.sha256(session_id).digest()
     context.set_session_id(session_id)
-    engines = engine(context, server=True, alpn=options.alpn, verify=False)
+    verify = 0
+    if client_auth is not None:
+        try:
+            verify = ask_for_certificates(context, client_auth)
+        except ClientAuthError as error:
+            raise ContextError(f"clients cannot be verified: {error}") from None
+    engines = engine(context, server=True, alpn=options.alpn, verify=verify)
     _close_for_changes(context)
-    return ServerContext(options, engines)
+    return ServerContext(options, engines, client_auth is not None)
 
 
 def client_context(
@@ -166,16 +185,22 @@ def client_context(
     verify: bool = True,
     options: TLSOptions | None = None,
     identity: tuple[bytes, bytes] | None = None,
+    pins: Iterable[bytes] = (),
+    wants_peer: bool = True,
     engine: EngineKind = ENGINE,
 ) -> ClientContext:
     """A context for the client side.
 
     `ca`: the trusted certificates, PEM; None for those of the system. `verify=False` accepts any certificate.
-    `identity`: (certificate chain, private key) to present if the server asks for one.
+    `identity`: (certificate chain, private key) to present if the server asks for one. `pins`, `wants_peer`: see
+    `ClientContext`. Pins hold with `verify=False` too.
 
     Raises ContextError.
     """
     options = TLSOptions() if options is None else options
+    pinned = frozenset(pins)
+    if any(len(pin) != PIN_LENGTH for pin in pinned):
+        raise ContextError(f"a pin is a SHA-256 of {PIN_LENGTH} bytes")
     if verify:
         try:
             binding.addresses(binding.NAME_CHECK)
@@ -196,9 +221,9 @@ def client_context(
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
-    engines = engine(context, server=False, alpn=options.alpn, verify=verify)
+    engines = engine(context, server=False, alpn=options.alpn, verify=SSL.VERIFY_PEER if verify else 0)
     _close_for_changes(context)
-    return ClientContext(options, verify, engines)
+    return ClientContext(options, verify, engines, wants_peer or bool(pinned), pinned)
 
 
 def _new_context(method: int, options: TLSOptions) -> SSL.Context:

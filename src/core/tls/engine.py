@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from ..._accel.engine import RECORD, TO_THE_END, Engine, Status
 from .. import backend
@@ -93,7 +93,7 @@ def _on_verify(connection: SSL.Connection, _certificate: object, error: int, _de
 class PyOpenSSLContext:
     """Makes `PyOpenSSLEngine`s."""
 
-    def __init__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> None:
+    def __init__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: int) -> None:
         self._context = context
         self._server = server
         self._verify = verify
@@ -103,8 +103,8 @@ class PyOpenSSLContext:
             context.set_tlsext_servername_callback(lambda connection: None)
             if alpn:
                 context.set_alpn_select_callback(_alpn_callback(alpn))
-        elif verify:
-            context.set_verify(SSL.VERIFY_PEER, _on_verify)
+        if verify:
+            context.set_verify(verify, _on_verify)
 
     def engine(self, server_name: str, address: bytes) -> Engine | None:
         """See `EngineContext`."""
@@ -118,7 +118,7 @@ class PyOpenSSLContext:
             if server_name:
                 connection.set_tlsext_host_name(server_name.encode("ascii"))
             connection.set_connect_state()
-        return PyOpenSSLEngine(connection)
+        return PyOpenSSLEngine(connection, verify=bool(self._verify))
 
 
 def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:
@@ -139,10 +139,11 @@ class PyOpenSSLEngine(Engine):
     pyOpenSSL reports by exception, which costs; so nothing is asked of it where the answer is known to be "nothing".
     """
 
-    __slots__ = ("_connection", "_later", "_notes", "_unread", "_untaken")
+    __slots__ = ("_connection", "_later", "_notes", "_unread", "_untaken", "_verify")
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    def __init__(self, connection: SSL.Connection, *, verify: bool) -> None:
         super().__init__()
+        self._verify = verify
         self._connection: SSL.Connection | None = connection
         self._notes: Notes = connection.get_app_data()
         self._later = Status.OK
@@ -265,6 +266,18 @@ class PyOpenSSLEngine(Engine):
             resumed,
         )
 
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """See `Engine`."""
+        connection = self._connection
+        if connection is None:
+            return Engine.peer_chain(self)
+        leaf = connection.get_peer_certificate()
+        if leaf is None:
+            return ()
+        # By way of OpenSSL's own objects: cryptography's parser may refuse what OpenSSL has accepted.
+        chain = connection.get_verified_chain() if self._verify and not self._notes.verify_result else None
+        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in (leaf, *(chain or ())[1:]))
+
     def close(self) -> None:
         """See `Engine`."""
         self._connection = None
@@ -291,9 +304,12 @@ def _status(error: SSL.Error) -> Status:
 
 
 class EngineKind(Protocol):
-    """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it."""
+    """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it.
 
-    def __call__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
+    `verify`: how the peer's certificate is verified (SSL.VERIFY_*), 0 for not at all.
+    """
+
+    def __call__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: int) -> EngineContext:
         """See `PyOpenSSLContext`."""
 
 
@@ -310,9 +326,9 @@ def _native() -> tuple[EngineKind | None, str]:
     except LookupError as error:
         return None, str(error)
 
-    def native_context(context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
+    def native_context(context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: int) -> EngineContext:
         if verify:
-            context.set_verify(SSL.VERIFY_PEER)
+            context.set_verify(verify)
         made: EngineContext = openssl_context.NativeContext(
             context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify
         )
