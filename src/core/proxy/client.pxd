@@ -23,6 +23,7 @@ cdef class ClientChannel(Channel):
     cdef public Policy policy
     cdef public ClientInfo client
     cdef public Py_ssize_t identity
+    cdef public str denied
     cdef public object info
     cdef public bint plain_on_tls
     cdef object _handshake_time
@@ -36,6 +37,7 @@ cdef class ClientChannel(Channel):
 
     # TLS
     cdef _choose_identity(self, str name)
+    cdef _judge(self, rule, info)
     cdef _speak(self, bytes protocol)
 
     # Requests

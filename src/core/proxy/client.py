@@ -13,8 +13,9 @@ from ..tls.connection import TLSInfo
 from ..tls.failure import Alert
 from .balance import ServerGroup
 from .channel import Channel
+from .client_rule import ClientRule
 from .exchange import new_exchange
-from .forward import ClientInfo, client_address
+from .forward import ClientInfo, client_address, managed_names
 from .policy import Listener, Policy
 from .record import AccessRecord
 from .relay import Relay
@@ -32,8 +33,8 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_facts", "_handshake_time", "_idle_since", "_marks", "_unlogged", "client", "identity", "info",
-        "listener", "plain_on_tls", "policy",
+        "_accepted", "_facts", "_handshake_time", "_idle_since", "_marks", "_unlogged", "client", "denied", "identity",
+        "info", "listener", "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -41,7 +42,11 @@ class ClientChannel(Channel):
         self.listener = listener
         self.policy: Policy = hub.policy
         self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
+        if self.policy.own_names:
+            self.client.managed = managed_names(self.policy.own_names)
         self.identity = -1
+        self.denied = ""
+        """Why all its requests are refused, by the rule of its identity; empty if they are not."""
         self.info: TLSInfo | None = None
         self.plain_on_tls = False
         """A client that speaks plain HTTP where TLS is spoken, and is told so."""
@@ -68,7 +73,20 @@ class ClientChannel(Channel):
             self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
+            rule = self.policy.identities[self.identity].client_auth
+            if rule is not None:
+                self._judge(rule, event.info)
             self._speak(event.info.alpn)
+
+    def _judge(self, rule: ClientRule, info: TLSInfo) -> None:
+        """Whether this client may come in, and what backends are told of it. Whatever goes wrong here keeps it out."""
+        self.denied = "the client was not judged"
+        try:
+            denied, statements = rule.judge(info.peer)
+            self.client.tell(statements)
+        except Exception as error:
+            denied = f"the client could not be judged ({type(error).__name__})"
+        self.denied = denied
 
     def _choose_identity(self, name: str) -> None:
         """Answer the ClientHello that names this server."""
@@ -186,6 +204,9 @@ class ClientChannel(Channel):
                 facts.alpn = info.alpn.decode("ascii", "replace")
                 facts.resumed = info.resumed
                 facts.handshake_time = self._handshake_time
+                if info.peer is not None:
+                    facts.client_subject = info.peer.subject_text()
+                    facts.client_sha256 = info.peer.sha256
         return facts.begin(self.hub.now)
 
     def log_end(self, end: str, detail: str, status: int = 0) -> None:

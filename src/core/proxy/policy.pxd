@@ -36,6 +36,8 @@ cdef class Policy:
     cdef readonly bint allow_encoded_slash
     cdef readonly bint only_adds
     cdef readonly bint via
+    cdef readonly bint protected
+    cdef readonly frozenset own_names
     cdef readonly bint strict_sni
     cdef readonly Py_ssize_t default_identity
     cdef NameTable _names
@@ -45,6 +47,8 @@ cdef class Policy:
 
     @cython.locals(found=Py_ssize_t)
     cpdef Py_ssize_t identity_for(self, str name) except -2
+    @cython.locals(found=Py_ssize_t)
+    cpdef bint is_protected(self, str name) except -1
     cpdef bint knows(self, str name) except -1
     @cython.locals(found=RouteEntry)
     cpdef match(self, str host, str path)

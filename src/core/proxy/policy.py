@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from ..tls.context import ClientContext, ServerContext
+from .client_rule import ClientRule
 
 BALANCES = ("round_robin", "least_conn")
 PROTOCOLS = ("h1", "h2", "h2c")
@@ -48,6 +49,9 @@ class Identity:
     default: bool = False
     http_1_context: ServerContext | None = None
     """For listeners without HTTP/2: the same, but offering HTTP/1.1 only. None: `context`."""
+    client_auth: ClientRule | None = None
+    """What clients have to show; the contexts ask for it (`server_context(client_auth=...)`). None: nothing. Names with
+    different rules belong to different identities, although they may have one certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ class Policy:
 
     __slots__ = (
         "_everywhere", "_hosts", "_names", "_tables", "allow_encoded_slash", "backends", "default_identity", "forward",
-        "identities", "only_adds", "routes", "strict_sni", "via",
+        "identities", "only_adds", "own_names", "protected", "routes", "strict_sni", "via",
     )  # fmt: skip
 
     def __init__(
@@ -216,6 +220,11 @@ class Policy:
         self.via = forward.via
         self.strict_sni = strict_sni
         self.default_identity = default_identity
+        rules = [identity.client_auth for identity in identities if identity.client_auth is not None]
+        self.protected = bool(rules)
+        """Some host asks its clients for a certificate."""
+        self.own_names: frozenset[bytes] = frozenset().union(*(rule.own_names for rule in rules))
+        """Own names of fields that tell backends who the client is. On no host may a client send these: backends are shared."""
         self._names = names
         self._hosts = hosts
         self._tables = tables
@@ -315,6 +324,13 @@ class Policy:
         """Index of the identity for a server name or host (lower case, no trailing dot), the default's if nobody has it."""
         found = self._names.get(name) if name else -1
         return self.default_identity if found < 0 else found
+
+    def is_protected(self, name: str) -> bool:
+        """Whether clients have to show a certificate for a host, in the form that `identity_for` takes."""
+        if not self.protected:
+            return False
+        found = self.identity_for(name)
+        return found >= 0 and self.identities[found].client_auth is not None
 
     def knows(self, name: str) -> bool:
         """Whether an identity is for this very name."""

@@ -45,7 +45,7 @@ from .context import ClientContext, ServerContext
 from .engine import RECORD, Engine, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
-from .peer import PeerCertificate, PeerError, spki_sha256
+from .peer import PeerCertificate, is_pinned
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
 Bytes = bytes | bytearray | memoryview
@@ -100,24 +100,14 @@ class TLSInfo:
 
     __slots__ = ("alpn", "cipher", "group", "peer", "resumed", "sni", "version")
 
-    def __init__(
-        self,
-        *,
-        version: str,
-        cipher: str,
-        group: str,
-        sni: str,
-        alpn: bytes,
-        resumed: bool,
-        peer: PeerCertificate | None = None,
-    ) -> None:
+    def __init__(self, *, version: str, cipher: str, group: str, sni: str, alpn: bytes, resumed: bool) -> None:
         self.version = version
         self.cipher = cipher
         self.group = group
         self.sni = sni
         self.alpn = alpn
         self.resumed = resumed
-        self.peer = peer
+        self.peer: PeerCertificate | None = None
 
     def _values(self) -> tuple[Any, ...]:
         return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed, self.peer)
@@ -423,13 +413,8 @@ class TLSConnection:
         chain = self._engine.peer_chain()
         if chain:
             info.peer = PeerCertificate(chain)
-        if self._pins is not None:
-            try:
-                pinned = not self._pins.isdisjoint([spki_sha256(der) for der in chain])
-            except PeerError:
-                pinned = False
-            if not pinned:
-                self._abort("certificate_not_pinned")
+        if self._pins is not None and not is_pinned(chain, self._pins):
+            self._abort("certificate_not_pinned")
 
     def _next_data(self) -> TLSEvent | Signal:
         """Decrypt."""

@@ -4,11 +4,11 @@ A connection keeps no more than the bytes: the certificate and the chain that wa
 somebody asks for it, once, by cryptography. OpenSSL has verified the signatures by then, but the contents still are
 whatever the authority was talked into signing, so two things are stricter here than there:
 
-* Names are compared as whole values of their own type. A URI in a dNSName is no URI, and a NUL, or anything else that the type
-  does not have, does not end or change a name: a certificate with such a name has no names at all (CVE-2022-21656, CVE-2026-47778
-  are what comes of less).
-* Texts for headers and logs are plain ASCII, in which every character with a meaning is written as `\\XX` (RFC 4514 section 2.4). So
-  no quoting around them can be broken out of.
+* Names are compared as whole values of their own type. A URI in a dNSName is no URI, and a NUL, or anything else that the
+  type does not have, does not end or change a name: a certificate with such a name has no names at all (what comes of less
+  are CVE-2022-21656 and CVE-2026-47778).
+* Texts for headers and logs are plain ASCII, in which every character with a meaning is written as `\\XX` (RFC 4514 section
+  2.4). So no quoting around them can be broken out of.
 
 Only subjectAltName says who somebody is; a common name is for people to read (RFC 9525 section 2).
 """
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 -._:/@'()*~!?&%$[]{}|^`")
 """What stands for itself in the text of a name."""
+
+MAX_SUBJECT = 1024
 
 DNS_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
@@ -58,8 +60,8 @@ class AlternativeNames:
 class PeerCertificate:
     """A peer's certificate, `der`, and the `chain` that was verified: it first, the one that is trusted last.
 
-    Without verification, and in a resumed session, the chain is but the certificate. What is parsed raises `PeerError` where the
-    certificate has no possible value.
+    Without verification, and in a resumed session, the chain is but the certificate. What is parsed raises `PeerError` where
+    the certificate has no possible value.
     """
 
     __slots__ = ("_names", "_parsed", "chain", "der")
@@ -84,6 +86,13 @@ class PeerCertificate:
     def subject(self) -> str:
         """The subject as text by RFC 4514, in ASCII, with every special character as `\\XX`."""
         return name_text(_read(lambda: self.certificate.subject))
+
+    def subject_text(self) -> str:
+        """The subject for a log: not too long, and empty if there is none that could be read."""
+        try:
+            return self.subject[:MAX_SUBJECT]
+        except PeerError:
+            return ""
 
     @property
     def issuer(self) -> str:
@@ -141,8 +150,8 @@ class PeerCertificate:
 def spki_sha256(der: bytes) -> bytes:
     """SHA-256 of a certificate's SubjectPublicKeyInfo, its bytes as they are. Raises PeerError.
 
-    It is the seventh element of what is signed, or the sixth without a version (RFC 5280 section 4.1). Read here, since to write
-    a parsed key anew is not to get the same bytes for every kind of key.
+    It is the seventh element of what is signed, or the sixth without a version (RFC 5280 section 4.1). Read here, since to
+    write a parsed key anew is not to get the same bytes for every kind of key.
     """
     start, _ = _element(der, 0, len(der))
     at, end = _element(der, start, len(der))
@@ -150,6 +159,14 @@ def spki_sha256(der: bytes) -> bytes:
         _, at = _element(der, at, end)
     _, stop = _element(der, at, end)
     return hashlib.sha256(der[at:stop]).digest()
+
+
+def is_pinned(chain: tuple[bytes, ...], pins: frozenset[bytes]) -> bool:
+    """Whether one of the certificates has a key of which `pins` has the `spki_sha256`. What cannot be parsed has none."""
+    try:
+        return not pins.isdisjoint([spki_sha256(der) for der in chain])
+    except PeerError:
+        return False
 
 
 def _element(der: bytes, at: int, end: int) -> tuple[int, int]:
