@@ -62,6 +62,8 @@ def test_json():
         "alpn": "http/1.1",
         "resumed": True,
         "handshake_time": 0.0015,
+        "client_subject": "",
+        "client_sha256": "",
         "method": "GET",
         "authority": "example.com",
         "target": "/a?q=1",

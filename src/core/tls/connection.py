@@ -95,7 +95,8 @@ class TLSInfo:
     """What a handshake has agreed on. Names are OpenSSL's: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`, `X25519MLKEM768`.
 
     `sni` is the name that the client sent, empty if none; `alpn` the protocol agreed on, empty if none. `peer` is the
-    peer's certificate if it gave one and the context wants to know (`wants_peer`).
+    peer's certificate if it gave one and the context wants to know (`wants_peer`); of all, it alone differs between the two
+    sides, and so does not count in comparisons.
     """
 
     __slots__ = ("alpn", "cipher", "group", "peer", "resumed", "sni", "version")
@@ -110,7 +111,7 @@ class TLSInfo:
         self.peer: PeerCertificate | None = None
 
     def _values(self) -> tuple[Any, ...]:
-        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed, self.peer)
+        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TLSInfo) and self._values() == other._values()
