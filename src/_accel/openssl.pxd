@@ -11,6 +11,7 @@ ctypedef int (*NameCallback)(void *, int *, void *) noexcept nogil
 cdef struct Functions:
     void *(*SSL_new)(void *) noexcept nogil
     void (*SSL_free)(void *) noexcept nogil
+    void *(*SSL_set_SSL_CTX)(void *, void *) noexcept nogil
     long (*SSL_set_mode)(void *, long) noexcept nogil
     void (*SSL_set_bio)(void *, void *, void *) noexcept nogil
     void (*SSL_set_accept_state)(void *) noexcept nogil
@@ -106,8 +107,6 @@ cdef extern from *:
         long messages
 
 cdef void on_info(void *connection, int where, int value) noexcept nogil
-
-cdef bytes der(void *certificate)
 
 cdef class _Name:
     cdef const char *last

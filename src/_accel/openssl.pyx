@@ -34,6 +34,7 @@ from cpython.ref cimport Py_DECREF, PyObject
 from libc.stdint cimport uintptr_t
 
 from .engine cimport Engine
+from .openssl_peer cimport chain_of
 
 from .openssl_table import SIGNATURES
 
@@ -90,23 +91,6 @@ cdef void on_info(void *connection, int where, int value) noexcept nogil:
 cdef str text(const char *value):
     """A C string, empty for NULL."""
     return "" if value is NULL else (<bytes>value).decode("latin-1")
-
-
-cdef bytes der(void *certificate):
-    """A certificate as DER."""
-    cdef char *start
-    cdef long size
-    cdef void *buffer = ssl.BIO_new(ssl.BIO_s_mem())
-    if buffer is NULL:
-        raise MemoryError
-    try:
-        if ssl.i2d_X509_bio(buffer, certificate) != 1:
-            ssl.ERR_clear_error()
-            raise MemoryError
-        size = ssl.BIO_get_mem_data(buffer, &start)
-        return start[:size]
-    finally:
-        ssl.BIO_free(buffer)
 
 
 @cython.final
@@ -480,25 +464,7 @@ cdef class NativeEngine(Engine):
 
     cpdef tuple peer_chain(self):
         """See `Engine`."""
-        cdef void *leaf
-        cdef void *chain
-        cdef int i
-        cdef list found = []
-        if not self.usable():
-            return ()
-        leaf = ssl.SSL_get_peer_certificate(self.ssl)
-        if leaf is NULL:
-            return ()
-        try:
-            found.append(der(leaf))
-        finally:
-            ssl.X509_free(leaf)
-        if self.verify and ssl.SSL_get_verify_result(self.ssl) == 0:
-            chain = ssl.SSL_get0_verified_chain(self.ssl)
-            if chain is not NULL:
-                for i in range(1, ssl.sk_X509_num(chain)):
-                    found.append(der(ssl.sk_X509_value(chain, i)))
-        return tuple(found)
+        return chain_of(&ssl, self.ssl, self.verify) if self.usable() else ()
 
     cpdef close(self):
         """See `Engine`."""

@@ -7,6 +7,13 @@ from .openssl import NativeEngine as NativeEngine
 @final
 class NativeContext:
     def __init__(
-        self, context: SSL.Context, pointer: int, *, server: bool, alpn: tuple[bytes, ...], verify: int
+        self,
+        context: SSL.Context,
+        pointer: int,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: int,
+        tickets: object = None,
     ) -> None: ...
     def engine(self, server_name: str, address: bytes) -> NativeEngine | None: ...

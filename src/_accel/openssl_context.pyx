@@ -56,8 +56,9 @@ cdef class NativeContext:
     cdef bint server
     cdef bint verify
     cdef _Names names
+    cdef object tickets
 
-    def __init__(self, context, uintptr_t pointer, *, bint server, tuple alpn, bint verify):
+    def __init__(self, context, uintptr_t pointer, *, bint server, tuple alpn, bint verify, tickets=None):
         if not loaded:
             raise RuntimeError("the native engine is not loaded")
         if self.pointer is not NULL:
@@ -67,6 +68,7 @@ cdef class NativeContext:
         self.pointer = <void *>pointer
         self.server = server
         self.verify = verify
+        self.tickets = tickets
         self.wire = b"".join([bytes((len(name),)) + name for name in alpn])
         self.protocols.wire = <const unsigned char *>PyBytes_AS_STRING(self.wire)
         self.protocols.size = len(self.wire)
@@ -80,12 +82,21 @@ cdef class NativeContext:
         """See `EngineContext`."""
         cdef NativeEngine engine = NativeEngine.__new__(NativeEngine)
         cdef bytes name = server_name.encode("ascii")
+        cdef NativeContext base
         if self.pointer is NULL:
             raise RuntimeError("this context was never made")
         engine.context = self
         engine.names = self.names
         engine.verify = self.verify
-        engine.ssl = ssl.SSL_new(self.pointer)
+        if self.tickets is None:
+            engine.ssl = ssl.SSL_new(self.pointer)
+        else:
+            # The keys of tickets stay those of the context that a connection was made from.
+            base = self.tickets.current
+            engine.ssl = ssl.SSL_new(base.pointer)
+            if engine.ssl is not NULL and ssl.SSL_set_SSL_CTX(engine.ssl, self.pointer) is NULL:
+                ssl.SSL_free(engine.ssl)
+                engine.ssl = NULL
         engine.input = ssl.BIO_new(ssl.BIO_s_mem())
         engine.output = ssl.BIO_new(ssl.BIO_s_mem())
         if engine.ssl is NULL or engine.input is NULL or engine.output is NULL:

@@ -6,6 +6,7 @@ The order is that of `Functions` in `openssl.pxd`.
 SIGNATURES = {
     "SSL_new": "SSL *(*)(SSL_CTX *)",
     "SSL_free": "void(*)(SSL *)",
+    "SSL_set_SSL_CTX": "SSL_CTX *(*)(SSL *, SSL_CTX *)",
     "SSL_set_mode": "long(*)(SSL *, long)",
     "SSL_set_bio": "void(*)(SSL *, BIO *, BIO *)",
     "SSL_set_accept_state": "void(*)(SSL *)",

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..commands import NeedCertificate
 from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, StreamReset
 from ..tls.connection import TLSInfo
 from ..tls.failure import Alert
+from ..tls.hello import ACME_TLS, ClientHello
 from .balance import ServerGroup
 from .channel import Channel
 from .client_rule import ClientRule
 from .exchange import new_exchange
 from .forward import ClientInfo, client_address, managed_names
-from .policy import Listener, Policy
+from .phase import OPEN
+from .policy import Identity, Listener, NameTable, Policy
 from .record import AccessRecord
 from .relay import Relay
 from .routing import Refusal, route
@@ -24,6 +27,10 @@ from .side import Side
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
+
+ELSEWHERE = -2
+"""In place of the index of an identity: it came from elsewhere, and is not one of the policy's."""
+_ELSEWHERE = ELSEWHERE
 
 _IDLE_RESTART = 1.0
 """Seconds after which TCP begins with a small window again, as RFC 5681 section 4.1 asks, and so do we with small records."""
@@ -33,8 +40,8 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_facts", "_handshake_time", "_idle_since", "_marks", "_unlogged", "client", "denied", "identity",
-        "info", "listener", "plain_on_tls", "policy",
+        "_accepted", "_asked", "_facts", "_handshake_time", "_idle_since", "_marks", "_names", "_rule", "_unlogged",
+        "_wanted", "client", "denied", "identity", "info", "listener", "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -45,6 +52,11 @@ class ClientChannel(Channel):
         if self.policy.own_names:
             self.client.managed = managed_names(self.policy.own_names)
         self.identity = -1
+        """Index of the policy's identity, or `ELSEWHERE`."""
+        self._asked = False  # for a certificate, and for this identity's, or for one that the policy does not have
+        self._wanted: Identity | None = None
+        self._names: NameTable | None = None  # of an identity from elsewhere
+        self._rule: ClientRule | None = None  # of the identity
         self.denied = ""
         """Why all its requests are refused, by the rule of its identity; empty if they are not."""
         self.info: TLSInfo | None = None
@@ -67,40 +79,121 @@ class ClientChannel(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is ClientHelloReceived:
-            self._choose_identity(event.hello.sni or "")
+            self._choose_identity(event.hello)
         elif type(event) is HandshakeCompleted:
             self.info = event.info
             self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
-            rule = self.policy.identities[self.identity].client_auth
-            if rule is not None:
-                self._judge(rule, event.info)
+            if self._rule is not None:
+                self._judge(event.info)
             self._speak(event.info.alpn)
 
-    def _judge(self, rule: ClientRule, info: TLSInfo) -> None:
+    def use_identity(self, identity: Identity | None, now: float) -> None:
+        """Answer to `NeedCertificate`: go on with this certificate. None: there is none."""
+        self.hub.now = now
+        if self._waits():
+            wanted = self._wanted
+            if identity is not None and identity.context is not None:
+                if identity is not wanted:
+                    self._take_from_elsewhere(identity)
+                self._use_context(identity)
+            elif wanted is None:
+                self._use_known()
+            else:
+                self._refuse_handshake(Alert.INTERNAL_ERROR)
+            self.advance()
+        self.hub.settle()
+
+    def certificate_failed(self, now: float) -> None:
+        """The other answer to `NeedCertificate`: it could not be found out. The client is refused."""
+        self.hub.now = now
+        if self._waits():
+            self._refuse_handshake(Alert.INTERNAL_ERROR)
+            self.advance()
+        self.hub.settle()
+
+    def serves(self, host: str) -> bool:
+        """Whether a host is one that this connection's certificate, which came from elsewhere, is for."""
+        names = self._names
+        return names is not None and names.get(host) >= 0 and not self.policy.knows(host)
+
+    def _choose_identity(self, hello: ClientHello) -> None:
+        """Answer the ClientHello, now or later."""
+        policy = self.policy
+        name = hello.sni
+        if policy.asks and (ACME_TLS in hello.alpn or (name and not policy.knows(name))):
+            self._ask(hello, None)
+        else:
+            self._use_known()
+
+    def _use_known(self) -> None:
+        """Answer it with what the policy has."""
+        assert self.tls is not None
+        hello = self.tls.hello
+        assert hello is not None
+        policy = self.policy
+        name = hello.sni
+        if policy.strict_sni and name and not policy.knows(name):
+            self._refuse_handshake(Alert.UNRECOGNIZED_NAME)
+            return
+        index = self.identity = policy.identity_for(name)
+        if index < 0:
+            self._refuse_handshake(Alert.INTERNAL_ERROR)
+            return
+        identity = policy.identities[index]
+        if identity.context is None:
+            self._ask(hello, identity)
+        else:
+            self._use_context(identity)
+
+    def _ask(self, hello: ClientHello, wanted: Identity | None) -> None:
+        self._asked = True
+        self._wanted = wanted
+        peer = (self.client.text, self.client.port)
+        self.hub.command(NeedCertificate(self, hello, wanted, self.listener, peer))
+
+    def _waits(self) -> bool:
+        """Whether an answer is waited for; it comes once."""
+        waits = self._asked and self.phase == OPEN
+        self._asked = False
+        return waits
+
+    def _refuse_handshake(self, alert: int) -> None:
+        assert self.tls is not None
+        self.tls.refuse(alert)
+
+    def _use_context(self, identity: Identity) -> None:
+        """Go on with the handshake."""
+        assert self.tls is not None
+        context = identity.context
+        if not self.listener.http2 and identity.http_1_context is not None:
+            context = identity.http_1_context
+        assert context is not None
+        self._rule = identity.client_auth
+        self.tls.use_context(context)
+
+    def _take_from_elsewhere(self, identity: Identity) -> None:
+        """The certificate is not one that the policy has for this name, but it may have it for another one."""
+        for index, one in enumerate(self.policy.identities):
+            if one is identity:
+                self.identity = index
+                return
+        self.identity = _ELSEWHERE
+        self._names = NameTable()
+        for name in identity.names:
+            self._names.add(name, 0)
+
+    def _judge(self, info: TLSInfo) -> None:
         """Whether this client may come in, and what backends are told of it. Whatever goes wrong here keeps it out."""
         self.denied = "the client was not judged"
         try:
-            denied, statements = rule.judge(info.peer)
+            assert self._rule is not None
+            denied, statements = self._rule.judge(info.peer)
             self.client.tell(statements)
         except Exception as error:
             denied = f"the client could not be judged ({type(error).__name__})"
         self.denied = denied
-
-    def _choose_identity(self, name: str) -> None:
-        """Answer the ClientHello that names this server."""
-        assert self.tls is not None
-        policy = self.policy
-        if policy.strict_sni and name and not policy.knows(name):
-            self.tls.refuse(Alert.UNRECOGNIZED_NAME)
-        elif policy.default_identity < 0:
-            self.tls.refuse(Alert.INTERNAL_ERROR)
-        else:
-            self.identity = policy.identity_for(name)
-            identity = policy.identities[self.identity]
-            http_1 = identity.http_1_context
-            self.tls.use_context(identity.context if self.listener.http2 or http_1 is None else http_1)
 
     def _speak(self, protocol: bytes) -> None:
         """The handshake is done; `protocol` is what ALPN agreed on, if anything."""

@@ -14,6 +14,7 @@ from ..events import NEED_DATA, PAUSED, Data, EndOfMessage, Event, Informational
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
+from ..tls.hello import ACME_TLS
 from .answers import own_response
 from .channel import Channel
 from .client import ClientChannel
@@ -188,7 +189,10 @@ class Downstream(ClientChannel):
     # -- TLS -------------------------------------------------------------------------------------------------------
 
     def _speak(self, protocol: bytes) -> None:
-        if protocol == b"h2":
+        if protocol == ACME_TLS:
+            self.log_end("answered", "a CA has checked that this name leads here")
+            self.close()
+        elif protocol == b"h2":
             self.streams = ClientStreams(self, H2Connection(Role.SERVER, limits=self.hub.limits))
             self.http = self.streams.h2
             self.multiplexed = True

@@ -39,12 +39,15 @@ cdef class Policy:
     cdef readonly bint protected
     cdef readonly frozenset own_names
     cdef readonly bint strict_sni
+    cdef readonly bint asks
+    cdef object _strict
     cdef readonly Py_ssize_t default_identity
     cdef NameTable _names
     cdef NameTable _hosts
     cdef list _tables
     cdef RouteTable _everywhere
 
+    cdef _set_identities(self, tuple identities)
     @cython.locals(found=Py_ssize_t)
     cpdef Py_ssize_t identity_for(self, str name) except -2
     @cython.locals(found=Py_ssize_t)

@@ -39,13 +39,18 @@ class Listener:
     """Peers whose X-Forwarded-* and Forwarded fields are believed and extended; everyone else's are replaced."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Identity:
-    """A certificate (or an ECDSA and RSA pair) and the names it is for."""
+    """A certificate (or an ECDSA and RSA pair) and the names it is for.
+
+    Names and rules stay as they are; the contexts may be replaced at any time, by those of a renewed certificate. New
+    connections take the new ones, those that there are keep what they have.
+    """
 
     names: tuple[str, ...]
     """Lower-case DNS names, `*.` allowed as first label; IP addresses as text."""
-    context: ServerContext
+    context: ServerContext | None
+    """None: not loaded. Whoever runs the proxy is asked for it when a client needs it (`NeedCertificate`)."""
     default: bool = False
     http_1_context: ServerContext | None = None
     """For listeners without HTTP/2: the same, but offering HTTP/1.1 only. None: `context`."""
@@ -188,12 +193,12 @@ class Policy:
     """Everything that decides, compiled. Make one with `Policy.build`, and change nothing in it.
 
     `default_identity`: index of the identity for names that nobody has and for clients that name none; -1 if there is none
-    at all.
+    at all. `asks`: certificates may come from elsewhere too.
     """
 
     __slots__ = (
-        "_everywhere", "_hosts", "_names", "_tables", "allow_encoded_slash", "backends", "default_identity", "forward",
-        "identities", "only_adds", "own_names", "protected", "routes", "strict_sni", "via",
+        "_everywhere", "_hosts", "_names", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
+        "default_identity", "forward", "identities", "only_adds", "own_names", "protected", "routes", "strict_sni", "via",
     )  # fmt: skip
 
     def __init__(
@@ -203,32 +208,61 @@ class Policy:
         routes: tuple[Route, ...],
         identities: tuple[Identity, ...],
         forward: ForwardRules,
-        strict_sni: bool,
-        default_identity: int,
-        names: NameTable,
+        strict_sni: bool | None,
+        asks: bool,
         hosts: NameTable,
         tables: list[RouteTable],
         everywhere: RouteTable,
     ) -> None:
         self.backends = backends
         self.routes = routes
-        self.identities = identities
         self.forward = forward
         self.allow_encoded_slash = forward.allow_encoded_slash
         self.only_adds = forward.x_forwarded and not forward.forwarded and not forward.via
         """What is forwarded has but fields added that tell of the client."""
         self.via = forward.via
-        self.strict_sni = strict_sni
-        self.default_identity = default_identity
+        self.asks = asks
+        self._hosts = hosts
+        self._tables = tables
+        self._everywhere = everywhere
+        self._strict = strict_sni
+        self._set_identities(identities)
+
+    def _set_identities(self, identities: tuple[Identity, ...]) -> None:
+        names = NameTable()
+        marked = [index for index, identity in enumerate(identities) if identity.default]
+        if len(marked) > 1:
+            raise ValueError("two identities are marked as default")
+        for index, identity in enumerate(identities):
+            for name in identity.names:
+                names.add(name, index)
+        has_default = bool(marked) or len(identities) == 1
+        self.identities = identities
+        self.default_identity = marked[0] if marked else (0 if identities else -1)
+        self.strict_sni = not has_default if self._strict is None else self._strict
+        self._names = names
         rules = [identity.client_auth for identity in identities if identity.client_auth is not None]
         self.protected = bool(rules)
         """Some host asks its clients for a certificate."""
         self.own_names: frozenset[bytes] = frozenset().union(*(rule.own_names for rule in rules))
         """Own names of fields that tell backends who the client is. On no host may a client send these: backends are shared."""
-        self._names = names
-        self._hosts = hosts
-        self._tables = tables
-        self._everywhere = everywhere
+
+    def with_identities(self, identities: Sequence[Identity]) -> Policy:
+        """The same policy for other certificates: backends, routes and rules are shared.
+
+        ValueError if two of them are marked as default.
+        """
+        return Policy(
+            backends=self.backends,
+            routes=self.routes,
+            identities=tuple(identities),
+            forward=self.forward,
+            strict_sni=self._strict,
+            asks=self.asks,
+            hosts=self._hosts,
+            tables=self._tables,
+            everywhere=self._everywhere,
+        )
 
     def __repr__(self) -> str:
         return f"<Policy: {len(self.identities)} identities, {len(self.routes)} routes, {len(self.backends)} backends>"
@@ -241,12 +275,14 @@ class Policy:
         identities: Sequence[Identity] = (),
         forward: ForwardRules | None = None,
         strict_sni: bool | None = None,
+        asks: bool = False,
     ) -> Policy:
         """Compile the parts.
 
         `strict_sni`: refuse an unknown server name with `unrecognized_name`. None means: refuse it unless there is a
         default identity, which is the one marked so, or the only one. A client that names no server gets the default, or
-        else the first identity.
+        else the first identity. `asks`: before an unknown name is refused or gets the default, and for the handshakes of
+        `acme-tls/1` (RFC 8737), whoever runs the proxy is asked for a certificate (`NeedCertificate`).
 
         Raises ValueError for parts that contradict each other: a route to a backend that is not there, two equal routes,
         two defaults, a server address that is none.
@@ -275,16 +311,6 @@ class Policy:
                 parse_server(server)
             by_name[backend.name] = backend
 
-        names = NameTable()
-        marked = [index for index, identity in enumerate(identities) if identity.default]
-        if len(marked) > 1:
-            raise ValueError("two identities are marked as default")
-        for index, identity in enumerate(identities):
-            for name in identity.names:
-                names.add(name, index)
-        has_default = bool(marked) or len(identities) == 1
-        default = marked[0] if marked else (0 if identities else -1)
-
         hosts = NameTable()
         tables: list[RouteTable] = []
         everywhere = RouteTable()
@@ -312,9 +338,8 @@ class Policy:
             routes=tuple(routes),
             identities=tuple(identities),
             forward=rules,
-            strict_sni=not has_default if strict_sni is None else strict_sni,
-            default_identity=default,
-            names=names,
+            strict_sni=strict_sni,
+            asks=asks,
             hosts=hosts,
             tables=tables,
             everywhere=everywhere,

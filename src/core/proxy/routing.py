@@ -52,7 +52,7 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         return Refusal(answer, "bad_request", "plain HTTP on a TLS port")
     if client.info is not None:
         host = host or client.info.sni
-        if policy.identity_for(host) != client.identity:
+        if policy.identity_for(host) != client.identity and not client.serves(host):
             return Refusal(Answer(421), "misdirected", "the host belongs to another certificate than this connection")
         if client.denied:
             return Refusal(Answer(403), "client_refused", client.denied)

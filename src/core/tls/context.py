@@ -1,8 +1,14 @@
 """TLS settings of one identity (server) or of one kind of upstream connection (client), made once and shared.
 
 A context holds one pyOpenSSL `Context`, closed for changes from the start: connections of many loops and forked workers use
-it at the same time. Session tickets are sealed with keys that belong to it; so sessions resume between connections of one
-context, also across a fork, and never between contexts. New ticket keys mean a new context.
+it at the same time. So a new certificate is a new context.
+
+Session tickets are sealed with keys that belong to an SSL_CTX, and that the binding cannot set. Of its own a context's
+sessions therefore resume between its own connections only, also across a fork. `Tickets` are contexts for nothing but
+their keys: a connection is made from one of them and then moved to the certificate's (SSL_set_SSL_CTX), which leaves the
+keys as they are and takes over all that the certificate's context says of certificates and sessions. So a certificate can be
+replaced, in each worker by itself, and tickets go on to resume everywhere. Which sessions may be resumed under which policy
+is up to the session id context, which is in each ticket.
 
 The defaults are Mozilla's "intermediate" profile of 2024 without its last finite-field ciphers: TLS 1.2 and 1.3, forward
 secrecy and authenticated encryption only. The groups are set because OpenSSL's own list has X448 and P-521 in it.
@@ -13,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -75,6 +81,7 @@ class ServerContext:
 
     options: TLSOptions
     engines: EngineContext = field(repr=False)
+    tickets: Tickets | None = field(default=None, repr=False)
     wants_peer: bool = False
     """Clients are asked for a certificate."""
 
@@ -133,26 +140,26 @@ def server_context(
     *,
     options: TLSOptions | None = None,
     session_id: bytes = b"lockgate",
+    tickets: Tickets | None = None,
     client_auth: ClientAuth | None = None,
     engine: EngineKind = ENGINE,
 ) -> ServerContext:
     """A context for the server side.
 
     `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
-    `session_id` names the policy that sessions belong to: a session is resumed only under the same. With `client_auth` clients
-    are asked for a certificate and no session is resumed at all. Connections must then be made from this very context:
-    how they verify does not come along when OpenSSL moves one to another context. `engine` is what the process has chosen
-    unless a test wants another.
+    `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
+    seal the tickets; None for the context's own. With `client_auth` clients are asked for a certificate, and no session is
+    resumed at all, so `tickets` is of no use then; nor may it be used, since how a connection verifies does not come along
+    when OpenSSL moves it to another context. `engine` is what the process has chosen unless a test wants another.
 
     Raises ContextError.
     """
     options = TLSOptions() if options is None else options
     if not pairs:
         raise ContextError("a server needs a certificate and its private key")
-    context = _new_context(SSL.TLS_SERVER_METHOD, options)
-    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
-    # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
-    context.set_mode(NO_AUTO_CHAIN)
+    if tickets is not None and not tickets.fit(options):
+        raise ContextError("the tickets were made for other options")
+    context = _new_server_context(options, session_id)
     sent: list[x509.Certificate] = []
     for chain_pem, key_pem in pairs:
         for certificate in _use_pair(context, chain_pem, key_pem):
@@ -160,23 +167,54 @@ def server_context(
                 sent.append(certificate)
     for certificate in sent:
         context.add_extra_chain_cert(certificate)
-    # Sessions live in tickets only: a cache would be one per worker, and memory for every handshake.
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_timeout(SESSION_LIFETIME)
-    if not options.tickets:
-        context.set_options(SSL.OP_NO_TICKET)
-    if len(session_id) > SESSION_ID_LENGTH:
-        session_id = hashlib.sha256(session_id).digest()
-    context.set_session_id(session_id)
     verify = 0
     if client_auth is not None:
+        tickets = None
         try:
             verify = ask_for_certificates(context, client_auth)
         except ClientAuthError as error:
             raise ContextError(f"clients cannot be verified: {error}") from None
-    engines = engine(context, server=True, alpn=options.alpn, verify=verify)
+    engines = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets)
     _close_for_changes(context)
-    return ServerContext(options, engines, client_auth is not None)
+    return ServerContext(options, engines, tickets, client_auth is not None)
+
+
+class Tickets:
+    """Keys for session tickets that several contexts share, a few sets of them to be used one after the other.
+
+    Make them before the workers are forked, with the options of the contexts that they are for (ALPN is of no concern).
+    `rotate` when the keys have been used long enough; tickets sealed with older ones are not resumed any more.
+    """
+
+    __slots__ = ("_contexts", "_options", "_place", "current")
+
+    def __init__(self, options: TLSOptions, *, sets: int = 1, engine: EngineKind = ENGINE) -> None:
+        self._options = options
+        self._contexts = []
+        for _ in range(sets):
+            context = _new_server_context(options, b"")
+            self._contexts.append(engine(context, server=True, alpn=(), verify=0))
+            _close_for_changes(context)
+        self._place = 0
+        self.current: EngineContext = self._contexts[0]
+        """What connections are made from."""
+
+    def fit(self, options: TLSOptions) -> bool:
+        """Whether a context with these options can use them."""
+        return replace(options, alpn=()) == replace(self._options, alpn=())
+
+    @property
+    def left(self) -> int:
+        """How many sets have not been used yet."""
+        return len(self._contexts) - 1 - self._place
+
+    def rotate(self) -> bool:
+        """Go on to the next set of keys. False if there is none: the last one stays in use."""
+        if not self.left:
+            return False
+        self._place += 1
+        self.current = self._contexts[self._place]
+        return True
 
 
 def client_context(
@@ -256,6 +294,23 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
         # OpenSSL's own list is a safe one too; only groups that were asked for on purpose must not be lost.
         if options.groups != GROUPS:
             raise ContextError("groups cannot be chosen with this version of cryptography") from None
+    return context
+
+
+def _new_server_context(options: TLSOptions, session_id: bytes) -> SSL.Context:
+    """A context for the server side to which only the certificates are missing."""
+    context = _new_context(SSL.TLS_SERVER_METHOD, options)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+    # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
+    context.set_mode(NO_AUTO_CHAIN)
+    # Sessions live in tickets only: a cache would be one per worker, and memory for every handshake.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_timeout(SESSION_LIFETIME)
+    if not options.tickets:
+        context.set_options(SSL.OP_NO_TICKET)
+    if len(session_id) > SESSION_ID_LENGTH:
+        session_id = hashlib.sha256(session_id).digest()
+    context.set_session_id(session_id)
     return context
 
 

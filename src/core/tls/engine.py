@@ -47,6 +47,12 @@ class EngineContext(Protocol):
         """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot."""
 
 
+class TicketSource(Protocol):
+    """Has the keys of session tickets: `Tickets` in `context.py`."""
+
+    current: EngineContext
+
+
 class Notes:
     """What OpenSSL's callbacks tell about one connection."""
 
@@ -93,8 +99,17 @@ def _on_verify(connection: SSL.Connection, _certificate: object, error: int, _de
 class PyOpenSSLContext:
     """Makes `PyOpenSSLEngine`s."""
 
-    def __init__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: int) -> None:
+    def __init__(
+        self,
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: int,
+        tickets: TicketSource | None = None,
+    ) -> None:
         self._context = context
+        self._tickets = tickets
         self._server = server
         self._verify = verify
         context.set_info_callback(_on_info)
@@ -108,7 +123,7 @@ class PyOpenSSLContext:
 
     def engine(self, server_name: str, address: bytes) -> Engine | None:
         """See `EngineContext`."""
-        connection = SSL.Connection(self._context, None)
+        connection = self._connection()
         connection.set_app_data(Notes())
         if self._server:
             connection.set_accept_state()
@@ -119,6 +134,16 @@ class PyOpenSSLContext:
                 connection.set_tlsext_host_name(server_name.encode("ascii"))
             connection.set_connect_state()
         return PyOpenSSLEngine(connection, verify=bool(self._verify))
+
+    def _connection(self) -> SSL.Connection:
+        """A new connection of this context, with the keys of the tickets if there are any (see `context.py`)."""
+        if self._tickets is None:
+            return SSL.Connection(self._context, None)
+        base = self._tickets.current
+        assert isinstance(base, PyOpenSSLContext)
+        connection = SSL.Connection(base._context, None)
+        connection.set_context(self._context)
+        return connection
 
 
 def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:
@@ -309,7 +334,15 @@ class EngineKind(Protocol):
     `verify`: how the peer's certificate is verified (SSL.VERIFY_*), 0 for not at all.
     """
 
-    def __call__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: int) -> EngineContext:
+    def __call__(
+        self,
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: int,
+        tickets: TicketSource | None = None,
+    ) -> EngineContext:
         """See `PyOpenSSLContext`."""
 
 
@@ -326,11 +359,18 @@ def _native() -> tuple[EngineKind | None, str]:
     except LookupError as error:
         return None, str(error)
 
-    def native_context(context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: int) -> EngineContext:
+    def native_context(
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: int,
+        tickets: TicketSource | None = None,
+    ) -> EngineContext:
         if verify:
             context.set_verify(verify)
         made: EngineContext = openssl_context.NativeContext(
-            context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify
+            context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify, tickets=tickets
         )
         return made
 

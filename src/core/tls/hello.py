@@ -28,6 +28,9 @@ EXT_ALPN = 16
 EXT_PRE_SHARED_KEY = 41
 EXT_SUPPORTED_VERSIONS = 43
 
+ACME_TLS = b"acme-tls/1"
+"""The ALPN protocol in which a CA checks that a name leads here (RFC 8737): a handshake, and nothing after it."""
+
 HTTP_STARTS = tuple(
     method + b" "
     for method in (
