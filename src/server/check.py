@@ -17,6 +17,7 @@ from cryptography import x509
 
 from ..certs import store
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
+from .client_rules import divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .policy import Identity, build_policy
 from .problems import ConfigError, Place, Problem, choose, shown
@@ -49,7 +50,9 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     loaded = list(_certificates(config, problems))
     identities = _identities(loaded, problems)
     problems += _tls_use(draft)
+    rules = load_rules(draft, identities, problems)
     authorities = dict(_authorities(config, problems))
+    client_pairs = dict(_client_pairs(config, problems))
     problems += _backends(draft)
     problems += _routes(draft, identities)
     problems += _limits(draft)
@@ -59,7 +62,8 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
-    return Prepared(config, build_policy(config, identities, authorities), tuple(problems))
+    divided = divide(identities, rules)
+    return Prepared(config, build_policy(config, divided, authorities, client_pairs), tuple(problems))
 
 
 def _listeners(draft: Draft) -> Iterator[Problem]:
@@ -192,6 +196,28 @@ def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str,
             problems.append(_certificate_problem(backend.tls.place.at("ca"), error))
 
 
+def _client_pairs(config: Config, problems: list[Problem]) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
+    """The certificate that each backend is shown, and its key."""
+    for name, backend in config.backend.items():
+        tls = backend.tls
+        if tls is None or tls.cert is None:
+            if tls is not None and tls.key is not None:
+                problems.append(tls.place.at("key").problem("key has no effect without cert", 'add cert = "FILE"'))
+            continue
+        key = tls.cert if tls.key is None else tls.key
+        try:
+            certificate = store.load_certificate(tls.cert, key)
+        except store.CertificateError as error:
+            at = "cert" if error.path == Path(tls.cert) or tls.key is None else "key"
+            problems.append(_certificate_problem(tls.place.at(at), error))
+            continue
+        # That it has no host names is no fault in the certificate of a client.
+        for warning in certificate.warnings:
+            if "subjectAltName" not in warning:
+                problems.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
+        yield name, (certificate.chain_pem, certificate.key_pem)
+
+
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
     used = {route.backend for route in config.route}
@@ -242,7 +268,9 @@ def _backend_tls(name: str, backend: Backend) -> Iterator[Problem]:
         if tls.ca is not None:
             yield tls.place.at("ca").problem("ca has no effect beside insecure = true", "remove one of the two")
         yield tls.place.at("insecure").problem(
-            f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
+            f"the servers of {shown(name)} are verified by nothing but their keys (pins)"
+            if tls.pins
+            else f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
             'write ca = "FILE" instead of insecure = true',
             warning=True,
         )

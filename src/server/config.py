@@ -22,7 +22,7 @@ from ..core.proxy.policy import ForwardRules
 from .problems import ConfigError, KeyPath, Place, Problem, Source
 from .tables import Reader
 from .toml_lines import key_lines
-from .values import Address, HostName, LogTarget, Network, PathPrefix, ServerAddress
+from .values import Address, ForwardField, HostName, LogTarget, Network, PathPrefix, Pattern, Pin, ServerAddress
 
 Adapter = Literal["threads", "asyncio", "trio"]
 Gear = Literal["auto", "native", "portable"]
@@ -69,6 +69,31 @@ class CertificateFiles(Table, frozen=True, kw_only=True):
     """Serve it although it has expired or is not valid yet."""
 
 
+class ClientAuth(Table, frozen=True, kw_only=True):
+    """`client_auth = {...}` of a host: clients show a certificate."""
+
+    mode: Literal["optional", "required"]
+    """`optional`: who has no certificate may come in too, who has one that is not good may not."""
+    ca: Path
+    """PEM file with the authorities that may vouch for clients, and no others."""
+    crl: Path | None = None
+    """PEM file with a revocation list of each of these authorities. None: revocation is not checked."""
+    depth: Annotated[int, Meta(ge=0, le=10)] = 2
+    """Most intermediate certificates between a client's and a root."""
+    allow: tuple[Pattern, ...] = ()
+    """Which of these clients may come in. Empty: all."""
+    forward: tuple[ForwardField, ...] = ()
+    """What backends are told of the client."""
+
+
+class Host(Table, frozen=True, kw_only=True):
+    """`[[host]]`: what holds for some names, in the handshake (SNI) and in requests (Host) alike."""
+
+    names: tuple[HostName, ...]
+    """Exact names, or `*.example.com` for one label below it."""
+    client_auth: ClientAuth | None = None
+
+
 class TLSSettings(Table, frozen=True, kw_only=True):
     """`[tls]`: what holds for all certificates."""
 
@@ -95,6 +120,12 @@ class BackendTLS(Table, frozen=True, kw_only=True):
     """The name its certificate must be for. None: the host name in `servers`."""
     insecure: bool = False
     """Do not verify: whoever is in the middle can read and change everything."""
+    cert: Path | None = None
+    """PEM file with our certificate for servers that ask for one, and its intermediates."""
+    key: Path | None = None
+    """None: the key is in the file `cert`."""
+    pins: tuple[Pin, ...] = ()
+    """Public keys, one of which has to be in the verified chain; with `insecure` the server's own."""
 
 
 class Backend(Table, frozen=True, kw_only=True):
@@ -112,6 +143,7 @@ class Config(Table, frozen=True, kw_only=True):
 
     listen: tuple[Listen, ...] = ()
     certificate: tuple[CertificateFiles, ...] = ()
+    host: tuple[Host, ...] = ()
     tls: TLSSettings = TLSSettings()
     route: tuple[Route, ...] = ()
     backend: dict[str, Backend] = field(default_factory=dict)

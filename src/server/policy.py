@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..certs.store import Certificate
 from ..core.proxy import policy
+from ..core.proxy.client_rule import ClientRule
+from ..core.tls.client_auth import ClientAuth
 from ..core.tls.context import ContextError, ServerContext, TLSOptions, client_context, server_context
 from .config import Config
 from .problems import ConfigError, Place
@@ -20,12 +22,32 @@ class Identity:
     certificates: tuple[Certificate, ...]
     default: bool
     place: Place
+    rule: HostRule | None = None
+    """What clients have to show."""
 
 
-def build_policy(config: Config, identities: Sequence[Identity], authorities: Mapping[str, bytes]) -> policy.Policy:
-    """`authorities`: the PEM file `ca` of each backend that has one. Raises `ConfigError` for what OpenSSL refuses."""
+@dataclass(frozen=True, slots=True, eq=False)
+class HostRule:
+    """`client_auth` of a host, with its files loaded."""
+
+    auth: ClientAuth
+    rule: ClientRule
+    place: Place
+
+
+def build_policy(
+    config: Config,
+    identities: Sequence[Identity],
+    authorities: Mapping[str, bytes],
+    client_pairs: Mapping[str, tuple[bytes, bytes]] | None = None,
+) -> policy.Policy:
+    """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`.
+
+    Raises `ConfigError` for what OpenSSL refuses.
+    """
+    pairs = client_pairs or {}
     return policy.Policy.build(
-        backends=[_backend(config, name, authorities) for name in config.backend],
+        backends=[_backend(config, name, authorities, pairs.get(name)) for name in config.backend],
         routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
         identities=[_identity(config, identity) for identity in identities],
         forward=config.forward,
@@ -43,7 +65,8 @@ def _identity(config: Config, identity: Identity) -> policy.Identity:
     except ContextError as error:
         problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
         raise ConfigError([problem]) from None
-    return policy.Identity(identity.names, context, identity.default, http_1)
+    rule = None if identity.rule is None else identity.rule.rule
+    return policy.Identity(identity.names, context, identity.default, http_1, rule)
 
 
 def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...]) -> ServerContext:
@@ -52,17 +75,27 @@ def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...]) -> Ser
         options=TLSOptions(min_version=config.tls.min_version, alpn=alpn),
         # A session is of use with the certificate that it was made under only.
         session_id=b"".join(certificate.chain_pem for certificate in identity.certificates),
+        client_auth=None if identity.rule is None else identity.rule.auth,
     )
 
 
-def _backend(config: Config, name: str, authorities: Mapping[str, bytes]) -> policy.Backend:
+def _backend(
+    config: Config, name: str, authorities: Mapping[str, bytes], pair: tuple[bytes, bytes] | None
+) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
         return policy.Backend(name, backend.servers, backend.balance, protocol=backend.protocol)
     alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
         options = TLSOptions(alpn=alpn)
-        context = client_context(ca=authorities.get(name), verify=not backend.tls.insecure, options=options)
+        context = client_context(
+            ca=authorities.get(name),
+            verify=not backend.tls.insecure,
+            options=options,
+            identity=pair,
+            pins=backend.tls.pins,
+            wants_peer=False,
+        )
     except ContextError as error:
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')
         raise ConfigError([problem]) from None

@@ -39,6 +39,9 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     values.HostName: values.parse_host,
     values.PathPrefix: values.parse_path,
     values.Network: values.parse_network,
+    values.Pin: values.parse_pin,
+    values.Pattern: values.parse_pattern,
+    values.ForwardField: values.parse_forward,
 }
 
 EXAMPLES = {
@@ -61,6 +64,12 @@ EXAMPLES = {
     "https_port": "https_port = 443",
     "max_body": "max_body = 1000000",
     "strict_sni": "strict_sni = true",
+    "names": 'names = ["example.com"]',
+    "client_auth": 'client_auth = { mode = "required", ca = "clients.pem" }',
+    "mode": 'mode = "required"',
+    "crl": 'crl = "crl.pem"',
+    "forward": 'forward = ["client-cert"]',
+    "pins": 'pins = ["sha256/BASE64"]',
 }
 """What a value looks like, by key, where its default does not show it."""
 
