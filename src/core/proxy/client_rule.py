@@ -76,7 +76,7 @@ def parse_pattern(text: str) -> Pattern:
         return Pattern(kind, name[1:] if below else name, below)
     if kind == "email":
         local, _, host = value.rpartition("@")
-        if not EMAIL.fullmatch(value):
+        if not EMAIL.fullmatch(value) or "*" in value:
             raise ValueError(f"{text!r} is not an email address")
         return Pattern(kind, f"{local}@{host.lower()}")
     return _parse_uri(text, value)
