@@ -13,6 +13,8 @@ from support_mtls import client_pem, clients, revocation_list, web
 from support_tls import authority, rsa_pem, server_pem
 
 from lockgate.core.proxy.client_rule import ClientRule
+from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.server.certificates import CertificateKeeper
 from lockgate.server.client_rules import divide
 from lockgate.server.policy import HostRule, Identity
 from lockgate.server.problems import Place
@@ -257,3 +259,41 @@ def test_a_pair_of_certificates_is_divided_together(folder: Path) -> None:
     rest, ruled = load(folder, host(config=config)).policy.identities
     assert ruled.names == ("localhost",)
     assert rest.default
+
+
+# -- renewal ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names", [("localhost", "example.test"), ("localhost", "example.test", "new.test"), ("*.test",)]
+)
+def test_a_renewed_certificate_keeps_its_rules(folder: Path, names: tuple[str, ...]) -> None:
+    """A reload that is half done is where rules get lost."""
+    write_pem(folder, "site", authority().issue("localhost", "example.test"))
+    prepared = load(folder, host(names='"localhost", "example.test"'))
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy, speaks=False)
+    before = [identity.context for identity in proxy.policy.identities]
+    write_pem(folder, "site", authority().issue(*names))
+    keeper.look()
+    policy = proxy.policy
+    assert [identity.context for identity in policy.identities] != before
+    for name in ("localhost", "example.test"):
+        identity = policy.identities[policy.identity_for(name)]
+        assert policy.is_protected(name)
+        assert identity.client_auth is not None
+        assert identity.context is not None
+        assert identity.context.wants_peer
+    if "new.test" in names:
+        assert not policy.is_protected("new.test")
+
+
+def test_a_renewal_while_the_authorities_are_gone_keeps_the_rule(folder: Path) -> None:
+    """What a rule needs was read at the start; only a new configuration reads it again, and is refused without it."""
+    prepared = load(folder, host())
+    keeper = CertificateKeeper(prepared, proxy := ReverseProxy(prepared.policy), speaks=False)
+    (folder / "clients.pem").unlink()
+    write_pem(folder, "site", authority().issue("localhost"))
+    keeper.look()
+    assert proxy.policy.is_protected("localhost")
+    assert "does not exist" in one(folder, host())[1]

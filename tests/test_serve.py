@@ -305,12 +305,13 @@ def test_workers_end_when_their_supervisor_is_killed(folder, backend, start):
 
 SUPERVISE = """
 import os, sys, time
-from lockgate.server.supervisor import Supervisor
+from lockgate.server.supervisor import Generation, Supervisor
 
-def work(ready):
+def work(number, ready):
     {work}
 
-print("exit", Supervisor(work, workers=2, ready=lambda: print("ready"), stopping=int, drain_timeout=1).run())
+first = Generation(work, 2, 1.0, lambda: print("ready"), int)
+print("exit", Supervisor(first).run())
 """
 
 
@@ -350,10 +351,10 @@ def test_a_worker_that_does_not_stop_is_killed():
 
     ignore = "import signal; ready(); [time.sleep(0.1) for _ in iter(int, 1)]"
     code = SUPERVISE.format(work=ignore).replace(
-        "print(", "import lockgate.server.supervisor as s; s.LATE = 0.2\nprint(", 1
+        "first =", "import lockgate.server.supervisor as s; s.LATE = 0.2\nfirst =", 1
     )
     assert supervisor.LATE > 0.2
-    command = [sys.executable, "-c", code.replace("drain_timeout=1", "drain_timeout=0.1")]
+    command = [sys.executable, "-c", code.replace("2, 1.0,", "2, 0.1,")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -89,6 +89,11 @@ class AccessLog:
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT)
 
+    def release(self) -> None:
+        """Nobody in this process will log any more."""
+        self.close()
+        os.close(self._fd)
+
     def _line(self, record: AccessRecord, began: float) -> bytes:
         line = self._render(record, began) + "\n"
         if self._is_pipe and len(line) > PIPE_BUF:

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
 from ..certs import store
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
-from .client_rules import divide, load_rules
+from ..core.tls.context import Tickets
+from .client_rules import Rules, divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
-from .policy import Identity, build_policy
+from .policy import Identity, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
+from .stamps import Stamp, stamps
 
 ZERO_IS_FINE = {
     "max_interim_responses", "max_leading_blank_lines", "max_body", "max_chunk_extension", "min_body_rate",
@@ -30,13 +34,37 @@ ZERO_IS_FINE = {
 """Limits that may be 0; the others must be above."""
 
 
+TICKET_LIFE = 12 * 3600.0
+"""Seconds after which session tickets are sealed with new keys."""
+TICKET_SETS = 16
+"""Sets of ticket keys made at the start, for all workers: enough for a week; then new workers are started with new ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A configuration without mistakes, and the policy made of it and of the files it names."""
+    """A configuration without mistakes, and the policy made of it and of the files it names.
+
+    `loaded`: the certificates as they are in the files; `identities`: what the policy's identities were made of, in the same
+    order; `rules`: what their clients have to show. `tickets`: the keys of session tickets, and `made` when that was
+    (`time.monotonic`). `written`: the plain values, to tell whether a file has changed.
+    """
 
     config: Config
     policy: Policy
     warnings: tuple[Problem, ...]
+    loaded: tuple[tuple[CertificateFiles, store.Certificate], ...]
+    identities: tuple[Identity, ...]
+    rules: Rules
+    tickets: Tickets
+    made: float
+    written: dict[str, Any]
+    stamps: dict[Path, Stamp]
+    """The states of the other files that it names."""
+
+    @property
+    def renew_at(self) -> float:
+        """When the last set of ticket keys comes into use (`time.monotonic`): new ones are needed."""
+        return self.made + (TICKET_SETS - 1) * TICKET_LIFE
 
 
 def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
@@ -46,9 +74,10 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     """
     problems = list(draft.problems)
     config = draft.config
+    files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
     loaded = list(_certificates(config, problems))
-    identities = _identities(loaded, problems)
+    identities = join_certificates(loaded, problems)
     problems += _tls_use(draft)
     rules = load_rules(draft, identities, problems)
     authorities = dict(_authorities(config, problems))
@@ -63,7 +92,11 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
     divided = divide(identities, rules)
-    return Prepared(config, build_policy(config, divided, authorities, client_pairs), tuple(problems))
+    tickets = Tickets(tls_options(config), sets=TICKET_SETS)
+    policy = build_policy(config, divided, authorities, tickets, client_pairs)
+    return Prepared(
+        config, policy, tuple(problems), tuple(loaded), divided, rules, tickets, time.monotonic(), draft.written, files
+    )
 
 
 def _listeners(draft: Draft) -> Iterator[Problem]:
@@ -114,43 +147,50 @@ def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
 
 
 def _certificates(config: Config, problems: list[Problem]) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
-    """Load each certificate; both files are looked at even when one is bad."""
+    """Load each certificate."""
     for files in config.certificate:
-        key_path = files.cert if files.key is None else files.key
-        key_place = files.place.at("cert" if files.key is None else "key")
-        chain: list[x509.Certificate] | None = None
-        key: store.PrivateKey | None = None
-        try:
-            chain = store.load_chain(files.cert)
-        except store.CertificateError as error:
-            problems.append(_certificate_problem(files.place.at("cert"), error))
-        try:
-            key = store.load_key(key_path)
-        except store.CertificateError as error:
-            if files.key is not None or "no private key" not in error.fault:
-                problems.append(_certificate_problem(key_place, error))
-            elif chain is not None:
-                remedy = key_place.either('add key = "FILE"', "give --key FILE")
-                problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
-        if chain is None or key is None:
-            continue
-        try:
-            certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
-        except store.CertificateError as error:
-            at = key_place if error.path == Path(key_path) else files.place.at("cert")
-            problems.append(_certificate_problem(at, error))
-            continue
-        for warning in certificate.warnings:
-            problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
-        yield files, certificate
+        certificate = load_files(files, problems)
+        if certificate is not None:
+            yield files, certificate
+
+
+def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:
+    """The certificate in these files; both are looked at even when one is bad. None if there are problems."""
+    key_path = files.cert if files.key is None else files.key
+    key_place = files.place.at("cert" if files.key is None else "key")
+    chain: list[x509.Certificate] | None = None
+    key: store.PrivateKey | None = None
+    try:
+        chain = store.load_chain(files.cert)
+    except store.CertificateError as error:
+        problems.append(_certificate_problem(files.place.at("cert"), error))
+    try:
+        key = store.load_key(key_path)
+    except store.CertificateError as error:
+        if files.key is not None or "no private key" not in error.fault:
+            problems.append(_certificate_problem(key_place, error))
+        elif chain is not None:
+            remedy = key_place.either('add key = "FILE"', "give --key FILE")
+            problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
+    if chain is None or key is None:
+        return None
+    try:
+        certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
+    except store.CertificateError as error:
+        at = key_place if error.path == Path(key_path) else files.place.at("cert")
+        problems.append(_certificate_problem(at, error))
+        return None
+    for warning in certificate.warnings:
+        problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
+    return certificate
 
 
 def _certificate_problem(place: Place, error: store.CertificateError) -> Problem:
     return place.problem(f"{error.path}: {error.fault}", error.remedy)
 
 
-def _identities(
-    loaded: list[tuple[CertificateFiles, store.Certificate]], problems: list[Problem]
+def join_certificates(
+    loaded: Sequence[tuple[CertificateFiles, store.Certificate]], problems: list[Problem]
 ) -> tuple[Identity, ...]:
     """Join certificates of different key types with the same names; a name that is left twice belongs to the first."""
     groups: list[list[tuple[CertificateFiles, store.Certificate]]] = []

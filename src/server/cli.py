@@ -108,9 +108,12 @@ def _serve(args: argparse.Namespace) -> int:
         return 1
     from .serve import run
 
-    prepared = prepare(config.override(_read(args), args))
+    def read() -> config.Draft:
+        return config.override(_read(args), args)
+
+    prepared = prepare(read())
     _tell(prepared.warnings)
-    return run(prepared)
+    return run(prepared, again=read)
 
 
 def _read(args: argparse.Namespace) -> config.Draft:

@@ -9,7 +9,7 @@ from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.proxy.client_rule import ClientRule
 from ..core.tls.client_auth import ClientAuth
-from ..core.tls.context import ContextError, ServerContext, TLSOptions, client_context, server_context
+from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
 from .config import Config
 from .problems import ConfigError, Place
 
@@ -39,6 +39,7 @@ def build_policy(
     config: Config,
     identities: Sequence[Identity],
     authorities: Mapping[str, bytes],
+    tickets: Tickets,
     client_pairs: Mapping[str, tuple[bytes, bytes]] | None = None,
 ) -> policy.Policy:
     """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`.
@@ -49,19 +50,25 @@ def build_policy(
     return policy.Policy.build(
         backends=[_backend(config, name, authorities, pairs.get(name)) for name in config.backend],
         routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
-        identities=[_identity(config, identity) for identity in identities],
+        identities=[make_identity(config, identity, tickets) for identity in identities],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
     )
 
 
-def _identity(config: Config, identity: Identity) -> policy.Identity:
+def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:
+    """What is negotiated with clients."""
+    return TLSOptions(min_version=config.tls.min_version, alpn=alpn)
+
+
+def make_identity(config: Config, identity: Identity, tickets: Tickets) -> policy.Identity:
+    """An identity with its TLS contexts. Raises `ConfigError` for what OpenSSL refuses."""
     tls_listeners = [listen for listen in config.listen if listen.is_tls]
     http_1 = None
     try:
-        context = _context(config, identity, (b"h2", b"http/1.1"))
+        context = _context(config, identity, (b"h2", b"http/1.1"), tickets)
         if not all(listen.http2 for listen in tls_listeners):
-            http_1 = _context(config, identity, (b"http/1.1",))
+            http_1 = _context(config, identity, (b"http/1.1",), tickets)
     except ContextError as error:
         problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
         raise ConfigError([problem]) from None
@@ -69,12 +76,13 @@ def _identity(config: Config, identity: Identity) -> policy.Identity:
     return policy.Identity(identity.names, context, identity.default, http_1, rule)
 
 
-def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...]) -> ServerContext:
+def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...], tickets: Tickets) -> ServerContext:
     return server_context(
         [(certificate.chain_pem, certificate.key_pem) for certificate in identity.certificates],
-        options=TLSOptions(min_version=config.tls.min_version, alpn=alpn),
-        # A session is of use with the certificate that it was made under only.
-        session_id=b"".join(certificate.chain_pem for certificate in identity.certificates),
+        options=tls_options(config, alpn),
+        # A session belongs to the names that it was made for; a renewal of their certificate does not end it.
+        session_id="\n".join(("names", *identity.names)).encode(),
+        tickets=tickets,
         client_auth=None if identity.rule is None else identity.rule.auth,
     )
 

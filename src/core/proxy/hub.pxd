@@ -33,7 +33,7 @@ cdef class ReverseProxy:
     cdef Py_ssize_t _clients
     cdef double _drain_until
     cdef dict _groups
-    cdef Policy _grouped
+    cdef dict _grouped
     cdef dict _groups_by_name
 
     # What the adapter calls

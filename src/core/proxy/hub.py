@@ -50,8 +50,8 @@ class ReverseProxy:
         self._clients = 0
         self._drain_until = 0.0
         self._groups: dict[Backend, ServerGroup] = {}
-        self._grouped: Policy | None = None
-        self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the policy that was last asked for
+        self._grouped: dict[str, Backend] | None = None
+        self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the backends that were last asked for
         self._hooks = Hooks() if hooks is None else hooks
         self.asks_hooks = type(self._hooks) is not Hooks
         """There is something to ask: what does nothing is not worth a call."""
@@ -155,8 +155,8 @@ class ReverseProxy:
 
     def group(self, policy: Policy, name: str) -> ServerGroup | None:
         """The servers of a backend, or None if there is no such backend."""
-        if policy is not self._grouped:
-            self._grouped = policy
+        if policy.backends is not self._grouped:
+            self._grouped = policy.backends
             self._groups_by_name = {}
         known = self._groups_by_name.get(name)
         if known is not None:

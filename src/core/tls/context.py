@@ -186,7 +186,7 @@ class Tickets:
     `rotate` when the keys have been used long enough; tickets sealed with older ones are not resumed any more.
     """
 
-    __slots__ = ("_contexts", "_options", "_place", "current")
+    __slots__ = ("_contexts", "_options", "current", "place")
 
     def __init__(self, options: TLSOptions, *, sets: int = 1, engine: EngineKind = ENGINE) -> None:
         self._options = options
@@ -195,7 +195,8 @@ class Tickets:
             context = _new_server_context(options, b"")
             self._contexts.append(engine(context, server=True, alpn=(), verify=0))
             _close_for_changes(context)
-        self._place = 0
+        self.place = 0
+        """Which set is in use, from 0."""
         self.current: EngineContext = self._contexts[0]
         """What connections are made from."""
 
@@ -206,14 +207,14 @@ class Tickets:
     @property
     def left(self) -> int:
         """How many sets have not been used yet."""
-        return len(self._contexts) - 1 - self._place
+        return len(self._contexts) - 1 - self.place
 
     def rotate(self) -> bool:
         """Go on to the next set of keys. False if there is none: the last one stays in use."""
         if not self.left:
             return False
-        self._place += 1
-        self.current = self._contexts[self._place]
+        self.place += 1
+        self.current = self._contexts[self.place]
         return True
 
 
