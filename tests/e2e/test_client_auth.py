@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,13 +94,14 @@ servers = ["127.0.0.1:{port}"]
 """
 
 
-@pytest.fixture(scope="module", params=ADAPTERS)
-def setup(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    serve_toml_once: Callable[..., Lockgate],
-    certificates: Certificates,
-) -> Iterator[Setup]:
+Start = Callable[[str], Setup]
+
+
+@pytest.fixture(scope="module")
+def start(
+    tmp_path_factory: pytest.TempPathFactory, serve_toml_once: Callable[..., Lockgate], certificates: Certificates
+) -> Iterator[Start]:
+    """A function that starts it under an adapter, or tells where it runs already."""
     folder = tmp_path_factory.mktemp("clients")
     for name, pem in PEMS.items():
         write_pem(folder, name, pem)
@@ -106,12 +110,24 @@ def setup(
     chain, key = certificates.issue("*.w.test", "localhost")
     with http_backend() as port:
         text = CONFIG.format(chain=chain, key=key, folder=folder, port=port)
-        yield Setup(serve_toml_once(text, adapter=request.param), folder)
+        yield functools.cache(lambda adapter: Setup(serve_toml_once(text, adapter=adapter), folder))
+
+
+@pytest.fixture(params=ADAPTERS)
+def each(request: pytest.FixtureRequest, start: Start) -> Setup:
+    """Under each adapter in turn."""
+    return start(request.param)
+
+
+@pytest.fixture
+def setup(start: Start) -> Setup:
+    """Under one, for what is no business of adapters."""
+    return start(ADAPTERS[0])
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-def test_curl_with_a_certificate(setup: Setup, version: str) -> None:
-    status, fields = setup.curl("closed.w.test", "web", version=version)
+def test_curl_with_a_certificate(each: Setup, version: str) -> None:
+    status, fields = each.curl("closed.w.test", "web", version=version)
     assert status == "200"
     leaf, signing = x509.load_pem_x509_certificates(web().chain)
     assert base64.b64decode(fields["client-cert"].strip(":")) == der(leaf)
@@ -119,11 +135,11 @@ def test_curl_with_a_certificate(setup: Setup, version: str) -> None:
     assert chain == [der(signing), der(clients().root)]
     assert 'Subject="CN=web";URI=spiffe://prod/web;DNS=web.clients.example' in fields["x-forwarded-client-cert"]
     assert fields["x-client-san"] == "dns:web.clients.example, uri:spiffe://prod/web"
-    setup.wait_for_log(client_subject="CN=web", status=200)
+    each.wait_for_log(client_subject="CN=web", status=200)
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-def test_forged_fields_through_curl(setup: Setup, version: str) -> None:
+def test_forged_fields_through_curl(each: Setup, version: str) -> None:
     names = (
         "Client-Cert",
         "Client-Cert-Chain",
@@ -139,7 +155,7 @@ def test_forged_fields_through_curl(setup: Setup, version: str) -> None:
         ("open.w.test", None),
         ("maybe.w.test", "other"),
     ):
-        status, fields = setup.curl(host, name, *forged, version=version)
+        status, fields = each.curl(host, name, *forged, version=version)
         assert status == "200"
         assert "forged" not in fields.values()
 
@@ -150,10 +166,10 @@ def test_optional(setup: Setup) -> None:
     assert setup.curl("maybe.w.test", "stranger")[0] == "000"
 
 
-def test_a_client_that_is_not_allowed(setup: Setup) -> None:
+def test_a_client_that_is_not_allowed(each: Setup) -> None:
     for version in ("--http1.1", "--http2"):
-        assert setup.curl("closed.w.test", "other", version=version)[0] == "403"
-    setup.wait_for_log(end="client_refused", status=403)
+        assert each.curl("closed.w.test", "other", version=version)[0] == "403"
+    each.wait_for_log(end="client_refused", status=403)
 
 
 @pytest.mark.parametrize(
@@ -262,3 +278,84 @@ def test_a_certificate_and_pins_to_the_backend(
         "/no-certificate": "502",
     }
     wait_until(lambda: gate.output().count('"detail":"TLS: certificate_not_pinned"') == 2, "the access log")
+
+
+# -- failing closed --------------------------------------------------------------------------------------------------
+
+
+def test_mtls_fails_closed_when_the_authority_is_missing(
+    serve_toml: Callable[..., Lockgate], certificates: Certificates, tmp_path: Path
+) -> None:
+    """At a reload the old rule stays in force (CVE-2026-27586); at a start nothing is served."""
+    ca = tmp_path / "clients.pem"
+    ca.write_bytes(clients().pem)
+    write_pem(tmp_path, "web", web())
+    chain, key = certificates.issue("localhost")
+    with http_backend() as port:
+        text = f"""
+            [[certificate]]
+            cert = "{chain}"
+            key = "{key}"
+            [[host]]
+            names = ["localhost"]
+            client_auth = {{ mode = "required", ca = "{ca}" }}
+            [[route]]
+            backend = "app"
+            [backend.app]
+            servers = ["127.0.0.1:{port}"]
+            """
+        gate = serve_toml(text)
+        shown = ("--cert", tmp_path / "web.pem", "--key", tmp_path / "web.key")
+        for content, complaint in (
+            (None, "clients.pem: this certificate file does not exist"),
+            (b"-----BEGIN CERTIFICATE-----\n", "clients.pem: has a certificate that cannot be decoded"),
+        ):
+            ca.unlink(missing_ok=True)
+            if content is not None:
+                ca.write_bytes(content)
+            gate.process.send_signal(signal.SIGHUP)
+            wait_until(lambda complaint=complaint: complaint in gate.output(), "the complaint")
+            assert gate.curl("-w", "%{http_code}", f"{gate.url}/").stdout == "000"
+            assert gate.curl("-o", "/dev/null", "-w", "%{http_code}", *shown, f"{gate.url}/").stdout == "200"
+        path = tmp_path / "again.toml"
+        path.write_text(f'[[listen]]\naddress = "127.0.0.1:0"\n{text}')
+        done = run(sys.executable, "-m", "lockgate", "serve", "-c", path)
+        assert done.returncode == 2
+        assert "clients.pem: has a certificate that cannot be decoded" in done.stderr
+
+
+def test_a_new_revocation_list_is_read_at_sighup(
+    serve_toml: Callable[..., Lockgate], certificates: Certificates, tmp_path: Path
+) -> None:
+    (tmp_path / "clients.pem").write_bytes(pem_of(clients().root, clients().signing))
+    crl = tmp_path / "crl.pem"
+    crl.write_bytes(revocation_list() + revocation_list(of_root=True))
+    write_pem(tmp_path, "gone", REVOKED)
+    chain, key = certificates.issue("localhost")
+    with http_backend() as port:
+        gate = serve_toml(f"""
+            [[certificate]]
+            cert = "{chain}"
+            key = "{key}"
+            [[host]]
+            names = ["localhost"]
+            client_auth = {{ mode = "required", ca = "{tmp_path}/clients.pem", crl = "{crl}" }}
+            [[route]]
+            backend = "app"
+            [backend.app]
+            servers = ["127.0.0.1:{port}"]
+            """)
+        words = (
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--cert",
+            tmp_path / "gone.pem",
+            "--key",
+            tmp_path / "gone.key",
+        )
+        assert gate.curl(*words, f"{gate.url}/").stdout == "200"
+        crl.write_bytes(revocation_list(4711) + revocation_list(of_root=True))
+        gate.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: gate.curl(*words, f"{gate.url}/").stdout == "000", "the certificate to be refused")
