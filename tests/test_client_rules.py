@@ -12,8 +12,10 @@ from support_config import GOOD, found, load, one, write_pem
 from support_mtls import client_pem, clients, revocation_list, web
 from support_tls import authority, rsa_pem, server_pem
 
+from lockgate.core.commands import NeedCertificate
 from lockgate.core.proxy.client_rule import ClientRule
 from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.core.proxy.policy import Listener
 from lockgate.server.certificates import CertificateKeeper
 from lockgate.server.client_rules import divide
 from lockgate.server.policy import HostRule, Identity
@@ -297,3 +299,27 @@ def test_a_renewal_while_the_authorities_are_gone_keeps_the_rule(folder: Path) -
     keeper.look()
     assert proxy.policy.is_protected("localhost")
     assert "does not exist" in one(folder, host())[1]
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+def test_certificates_of_a_folder_have_rules_before_and_after_they_are_loaded(folder: Path, renewed: bool) -> None:
+    (folder / "many").mkdir()
+    write_pem(folder / "many", "a", authority().issue("a.test", "b.test"))
+    write_pem(folder / "many", "c", authority().issue("c.test"))
+    config = GOOD.replace('cert = "site.pem"\nkey = "site.key"', 'directory = "many"')
+    prepared = load(folder, host(names='"b.test", "c.test"', config=config))
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy, speaks=False)
+    if renewed:
+        write_pem(folder / "many", "a", authority().issue("a.test", "b.test", "d.test"))
+        keeper.look()
+    policy = proxy.policy
+    for name, is_protected in (("a.test", False), ("b.test", True), ("c.test", True)):
+        identity = policy.identities[policy.identity_for(name)]
+        assert identity.context is None
+        assert policy.is_protected(name) is is_protected
+        found = keeper.find(NeedCertificate(None, None, identity, Listener("x"), ("", 0)))  # type: ignore[arg-type]
+        assert found is identity
+        assert identity.context is not None
+        assert identity.context.wants_peer is is_protected
+        assert (identity.client_auth is not None) is is_protected

@@ -17,12 +17,13 @@ CYTHON = sorted([*SRC.rglob("*.pyx"), *SRC.rglob("*.pxd")])
 BASE = {
     "core.errors", "core.limits", "core.buffer", "core.timers", "core.http.headers", "core.events", "core.backend",
 }  # fmt: skip
-CORE = {*BASE, "core.http", "core.h1", "core.h2", "core.tls", "core.proxy", "core.commands"}
+CORE = {*BASE, "core.proxy_protocol", "core.http", "core.h1", "core.h2", "core.tls", "core.proxy", "core.commands"}
 ROOMS: dict[str, set[str]] = {
     "core": set(),
     "core.backend": {"_accel"},
     "core.errors": set(),
     "core.limits": set(),
+    "core.proxy_protocol": BASE,
     "core.buffer": {"core.errors"},
     "core.timers": set(),
     "core.http.headers": set(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from functools import cache
+from ipaddress import ip_network
 
 import pytest
 from support_mtls import certificates, client_auth, client_pem, der, dns, strangers, uri, web, with_certificate
@@ -334,6 +335,16 @@ def test_forged_fields_are_removed_without_a_certificate_too(name: str, fast: bo
     end = w.client(PLAIN)
     end.send(ask("open.w.test", *FORGED))
     assert "forged" not in w.servers[0].pop()
+
+
+def test_forged_fields_are_removed_behind_a_proxy_header_too() -> None:
+    w = closed(forward=FORWARD)
+    listener = Listener("plain", tls=False, proxy_sources=(ip_network("192.0.2.0/24"),))
+    end = w.client(listener)
+    end.send(b"PROXY TCP4 198.51.100.9 127.0.0.1 4711 80\r\n" + ask("open.w.test", *FORGED))
+    text = w.servers[0].pop()
+    assert "x-forwarded-for: 198.51.100.9" in text
+    assert "forged" not in text
 
 
 def test_forged_trailers_are_removed() -> None:

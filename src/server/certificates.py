@@ -6,6 +6,8 @@ names have changed, new connections get a new policy that shares everything else
 certificate before it in service and is complained about, once for each state of the file, and not before it has been
 like that for a while: certificate and key are two files, which are not replaced in the same moment.
 
+Certificates of folders (`[[certificate]] directory`) are loaded when a handshake asks for one (`find`), and from then on kept.
+
 It also turns the ticket keys: all workers at the same time, so that a ticket of one is understood by the others.
 
 Only one worker speaks; all do the same.
@@ -16,8 +18,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+from ..certs.entries import Entry
+from ..certs.expiry import expiry_notices
+from ..certs.files import CertificateError
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
 from ..core.proxy.hub import ReverseProxy
@@ -25,6 +32,7 @@ from ..core.proxy.policy import Identity
 from ..core.tls.context import Tickets
 from . import policy
 from .check import TICKET_LIFE, Prepared, join_certificates, load_files
+from .check_certificates import folder_identities
 from .client_rules import divide
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
@@ -36,6 +44,10 @@ SHARE = 100
 """A look takes at most this part of the time: with thousands of files there are fewer looks."""
 PATIENCE = 3.0
 """Seconds for which files may contradict each other before that is a fault."""
+RETRY = 10.0
+"""Seconds after which a certificate of a folder that could not be loaded is tried again."""
+NAMED = 5
+"""So many files of those that have changed in a folder are named."""
 
 
 class _Kept:
@@ -44,9 +56,16 @@ class _Kept:
     def __init__(self, files: CertificateFiles, certificate: Certificate) -> None:
         self.files = files
         self.certificate = certificate
-        self.paths = [files.cert] if files.key is None else [files.cert, files.key]
+        self.paths = [path for path in (files.cert, files.key, files.key_password_file) if path is not None]
         self.stamps = self.look()
         self.bad_since: float | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """What of it matters for warnings before it expires."""
+        one = self.certificate
+        path = str(self.files.cert)
+        return Entry(path, str(self.files.key or path), one.names, one.key_kind, one.not_before, one.not_after)
 
     def look(self) -> list[Stamp]:
         return [stamp(path) for path in self.paths]
@@ -69,7 +88,18 @@ class CertificateKeeper:
         self._tickets_since = prepared.made
         self._kept = [_Kept(files, certificate) for files, certificate in prepared.loaded]
         self._rules = prepared.rules
+        self._folders = prepared.folders
+        self._folders_due = 0.0
+        self._folders_took = 0.0
+        self._chosen_at = datetime.now(UTC)
+        # Of certificates with files of their own it was said at the start.
+        self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
+        self._expiry_due = self._chosen_at
+        self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
         self._served = list(zip(prepared.identities, prepared.policy.identities, strict=True))
+        self._by_core = {id(core): identity for identity, core in self._served}
+        self._loading = threading.Lock()
+        self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
         self._speaks = speaks
         self._clock = clock
         self._wake = threading.Event()
@@ -83,8 +113,24 @@ class CertificateKeeper:
         self._wake.set()
 
     def find(self, need: NeedCertificate) -> Identity | None:
-        """The certificate for a handshake that waits for one, None if there is none. From any thread; may block."""
-        return None
+        """The certificate for a handshake that waits for one, None if there is none. From any thread; may block.
+
+        Those of folders are loaded here, once. One that cannot be is not tried again at once: clients may ask often.
+        """
+        core = need.identity
+        if core is None:
+            return None
+        with self._loading:
+            if core.context is None:
+                identity = self._by_core.get(id(core))
+                failed = self._failed.get(id(core))
+                if identity is None or (failed is not None and self._clock() - failed < RETRY):
+                    return None
+                if not self._load(identity, core):
+                    self._failed[id(core)] = self._clock()
+                    return None
+                self._failed.pop(id(core), None)
+        return core
 
     def look(self) -> None:
         """See what has changed, and put it in service."""
@@ -112,49 +158,133 @@ class CertificateKeeper:
                 kept.bad_since = None
                 for problem in problems:
                     self._say(f"{problem}; the certificate before it stays in service")
+        if self._look_into_folders(now):
+            changed = True
         if changed:
             self._put_in_service()
+        self._tell_of_expiry(datetime.now(UTC), changed)
+
+    def _look_into_folders(self, now: float) -> bool:
+        """Whether other certificates than before are to be served for some name."""
+        if not self._folders or now < self._folders_due:
+            return False
+        started = self._clock()
+        changed = False
+        for folder in self._folders:
+            changes = folder.certificates.rescan()
+            parts = (
+                ("new", changes.added),
+                ("renewed", [new for _, new in changes.changed]),
+                ("removed", changes.removed),
+            )
+            said = [f"{len(entries)} {what} ({_paths(entries)})" for what, entries in parts if entries]
+            if said:
+                self._say(f"certificates in {folder.table.directory}: {', '.join(said)}")
+            changed |= bool(changes)
+            self._faults |= dict.fromkeys(changes.faults, now)
+        present = {fault for folder in self._folders for fault in folder.certificates.faults}
+        for fault, since in list(self._faults.items()):
+            if fault not in present:
+                del self._faults[fault]
+            elif now - since >= PATIENCE:
+                del self._faults[fault]
+                self._say(f"{fault}; what was there before stays in service")
+        # One that has begun or ceased to be valid may change places with another one for the same name.
+        date, before = datetime.now(UTC), self._chosen_at
+        entries = (entry for folder in self._folders for entry in folder.certificates.entries)
+        changed = changed or any(entry.is_valid(date) != entry.is_valid(before) for entry in entries)
+        self._folders_took = self._clock() - started
+        self._folders_due = now + max(INTERVAL, self._folders_took * SHARE)
+        return changed
+
+    def _tell_of_expiry(self, date: datetime, changed: bool) -> None:
+        """Say once a day which certificates in service will expire."""
+        if not self._speaks or (date < self._expiry_due and not changed):
+            return
+        entries = [kept.entry for kept in self._kept]
+        entries += [entry for identity, _ in self._served for entry in identity.entries]
+        self._expiry = expiry_notices(dict.fromkeys(entries), date, self._expiry.said)
+        self._expiry_due = self._expiry.again or date + timedelta(days=1)
+        for text in self._expiry.texts:
+            self._say(text)
+
+    def _load(self, identity: policy.Identity, core: Identity) -> bool:
+        """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made."""
+        try:
+            certificates = tuple(entry.load() for entry in identity.entries)
+            new = policy.make_identity(self._config, replace(identity, certificates=certificates), self._tickets)
+        except CertificateError as error:
+            self._say(str(error))
+            return False
+        except ConfigError as error:
+            for problem in error.problems:
+                self._say(str(problem))
+            return False
+        # The second one first: whoever finds a context finds both.
+        core.http_1_context = new.http_1_context
+        core.context = new.context
+        return True
 
     def _put_in_service(self) -> None:
         joined = join_certificates([(kept.files, kept.certificate) for kept in self._kept], [])
+        self._chosen_at = datetime.now(UTC)
+        joined += folder_identities(self._folders, joined, self._chosen_at)
+        known = {(one.names, one.default, one.rule): (one, core) for one, core in self._served}
         try:
-            served = [(identity, self._core_identity(identity)) for identity in divide(joined, self._rules)]
+            served = [
+                (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
+                for identity in divide(joined, self._rules)
+            ]
         except ConfigError as error:
             for problem in error.problems:
                 self._say(f"{problem}; the certificates before it stay in service")
             return
         before = [core for _, core in self._served]
         after = [core for _, core in served]
-        self._served = served
+        with self._loading:
+            self._served = served
+            self._by_core = {id(core): identity for identity, core in served}
+            self._failed.clear()
         if before != after:
             self._proxy.policy = self._proxy.policy.with_identities(after)
 
-    def _core_identity(self, identity: policy.Identity) -> Identity:
-        """What the proxy serves for it: the object that it has for these names already, with a new certificate, or another."""
-        for served, core in self._served:
-            same_rule = served.rule is identity.rule
-            if same_rule and (served.names, served.default) == (identity.names, identity.default):
-                if served.certificates != identity.certificates:
-                    new = policy.make_identity(self._config, identity, self._tickets)
-                    core.context, core.http_1_context = new.context, new.http_1_context
-                return core
-        return policy.make_identity(self._config, identity, self._tickets)
+    def _core_identity(self, identity: policy.Identity, known: tuple[policy.Identity, Identity] | None) -> Identity:
+        """What the proxy serves for it: the object `known` for these names already, with a new certificate, or another."""
+        if known is None:
+            return policy.make_identity(self._config, identity, self._tickets)
+        served, core = known
+        if identity.entries:
+            # One that was never asked for is not loaded now either. The old one stays if the new one cannot be.
+            if served.entries != identity.entries and core.context is not None:
+                self._load(identity, core)
+        elif served.certificates != identity.certificates:
+            new = policy.make_identity(self._config, identity, self._tickets)
+            core.context, core.http_1_context = new.context, new.http_1_context
+        return core
 
     def _run(self) -> None:
         pause = INTERVAL
         while True:
-            self._wake.wait(pause)
+            if self._wake.wait(pause):
+                self._folders_due = 0.0
             self._wake.clear()
+            self._folders_took = 0.0  # thousands of files are no reason to look at a few others more rarely
             started = time.monotonic()
             try:
                 self.look()
             except Exception as error:  # nothing that is on disk may end this thread
                 self._say(f"the certificates could not be looked at: {type(error).__name__}: {error}")
-            pause = max(INTERVAL, (time.monotonic() - started) * SHARE)
+            pause = max(INTERVAL, (time.monotonic() - started - self._folders_took) * SHARE)
 
     def _say(self, text: str) -> None:
         if self._speaks:
             print(f"lockgate: {text}", file=sys.stderr, flush=True)
+
+
+def _paths(entries: Sequence[Entry]) -> str:
+    """The files of a few, and how many more there are."""
+    more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
+    return ", ".join(entry.cert_path for entry in entries[:NAMED]) + more
 
 
 def rotate(tickets: Tickets, age: float) -> None:

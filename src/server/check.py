@@ -12,14 +12,17 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
 from ..certs import store
+from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
+from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .client_rules import Rules, divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .policy import Identity, build_policy, tls_options
@@ -60,6 +63,8 @@ class Prepared:
     written: dict[str, Any]
     stamps: dict[Path, Stamp]
     """The states of the other files that it names."""
+    folders: tuple[Folder, ...] = ()
+    """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
 
     @property
     def renew_at(self) -> float:
@@ -76,14 +81,18 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     config = draft.config
     files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
+    problems += check_tables(draft)
     loaded = list(_certificates(config, problems))
     identities = join_certificates(loaded, problems)
+    folders = open_folders(config, problems, load=ports)
+    identities += folder_identities(folders, identities, datetime.now(UTC))
     problems += _tls_use(draft)
-    rules = load_rules(draft, identities, problems)
     authorities = dict(_authorities(config, problems))
     client_pairs = dict(_client_pairs(config, problems))
     problems += _backends(draft)
-    problems += _routes(draft, identities)
+    all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
+    problems += _routes(draft, identities if all_loaded else ())
+    rules = load_rules(draft, identities if all_loaded else (), problems)
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
@@ -95,7 +104,17 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     policy = build_policy(config, divided, authorities, tickets, client_pairs)
     return Prepared(
-        config, policy, tuple(problems), tuple(loaded), divided, rules, tickets, time.monotonic(), draft.written, files
+        config,
+        policy,
+        tuple(problems),
+        tuple(loaded),
+        divided,
+        rules,
+        tickets,
+        time.monotonic(),
+        draft.written,
+        files,
+        tuple(folders),
     )
 
 
@@ -118,6 +137,23 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
         if listen.https_port is not None and not listen.redirect_https:
             yield listen.place.at("https_port").problem(
                 "https_port has no effect here", "add redirect_https = true, or remove it"
+            )
+        yield from _proxy_sources(listen)
+
+
+def _proxy_sources(listen: Listen) -> Iterator[Problem]:
+    place = listen.place.at("proxy_protocol")
+    if listen.proxy_protocol and listen.address.path:
+        yield place.problem(
+            "peers on a Unix socket have no address, so none of them is in proxy_protocol",
+            "listen on an IP address, or remove proxy_protocol",
+        )
+    for index, network in enumerate(listen.proxy_protocol):
+        if network.prefixlen == 0:
+            yield place.at(index).problem(
+                f"{network} is every address: whoever connects chooses the address that it comes from",
+                "write the addresses of the proxies in front of lockgate",
+                warning=True,
             )
 
 
@@ -149,13 +185,14 @@ def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
 def _certificates(config: Config, problems: list[Problem]) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
     """Load each certificate."""
     for files in config.certificate:
-        certificate = load_files(files, problems)
+        certificate = None if files.cert is None else load_files(files, problems)
         if certificate is not None:
             yield files, certificate
 
 
 def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:
     """The certificate in these files; both are looked at even when one is bad. None if there are problems."""
+    assert files.cert is not None
     key_path = files.cert if files.key is None else files.key
     key_place = files.place.at("cert" if files.key is None else "key")
     chain: list[x509.Certificate] | None = None
@@ -165,9 +202,11 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     except store.CertificateError as error:
         problems.append(_certificate_problem(files.place.at("cert"), error))
     try:
-        key = store.load_key(key_path)
+        key = store.load_key(key_path, files.key_password_file)
     except store.CertificateError as error:
-        if files.key is not None or "no private key" not in error.fault:
+        if error.path == files.key_password_file:
+            problems.append(_certificate_problem(files.place.at("key_password_file"), error))
+        elif files.key is not None or "no private key" not in error.fault:
             problems.append(_certificate_problem(key_place, error))
         elif chain is not None:
             remedy = key_place.either('add key = "FILE"', "give --key FILE")
@@ -180,6 +219,9 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
         at = key_place if error.path == Path(key_path) else files.place.at("cert")
         problems.append(_certificate_problem(at, error))
         return None
+    if files.key_password_file is not None and not is_encrypted(key_path):
+        at = files.place.at("key_password_file")
+        problems.append(at.problem(f"{key_path} is not encrypted", "remove key_password_file", warning=True))
     for warning in certificate.warnings:
         problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
     return certificate
@@ -197,7 +239,7 @@ def join_certificates(
     for files, certificate in loaded:
         for group in groups:
             same_names = set(group[0][1].names) == set(certificate.names)
-            if same_names and certificate.key_type not in {other.key_type for _, other in group}:
+            if same_names and certificate.key_kind not in {other.key_kind for _, other in group}:
                 group.append((files, certificate))
                 break
         else:
@@ -273,6 +315,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                     f"server {server} is there twice", "remove one of them"
                 )
         yield from _backend_protocol(name, backend)
+        yield from _backend_proxy_protocol(name, backend)
         yield from _backend_tls(name, backend)
         if name not in used and routes_are_known:
             yield backend.place.problem(
@@ -293,6 +336,15 @@ def _backend_protocol(name: str, backend: Backend) -> Iterator[Problem]:
         yield place.problem(
             f'backend {shown(name)} has protocol = "h2c", which is HTTP/2 without TLS, and tls',
             'write protocol = "h2", or remove tls',
+        )
+
+
+def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
+    if backend.proxy_protocol is not None and backend.protocol != "h1":
+        yield backend.place.at("proxy_protocol").problem(
+            f"backend {shown(name)} has proxy_protocol, which names one client for each connection, and "
+            f'protocol = "{backend.protocol}", where clients share connections',
+            'remove one of the two: protocol = "h1" goes with proxy_protocol',
         )
 
 
@@ -329,6 +381,7 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)
     seen: dict[tuple[str, str], Place] = {}
+    names = {name for identity in identities for name in identity.names}
     for route in config.route:
         if route.backend not in known:
             remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
@@ -345,15 +398,16 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
             )
         else:
             seen[match] = route.place
-        if route.host and identities and len(identities) == len(config.certificate):
-            yield from _host_of_route(config, route.host, route.place.at("host"), identities)
+        if route.host and identities:
+            yield from _host_of_route(config, route.host, route.place.at("host"), identities, names)
 
 
-def _host_of_route(config: Config, host: str, place: Place, identities: tuple[Identity, ...]) -> Iterator[Problem]:
+def _host_of_route(
+    config: Config, host: str, place: Place, identities: tuple[Identity, ...], names: set[str]
+) -> Iterator[Problem]:
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
     if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
         return
-    names = {name for identity in identities for name in identity.names}
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return
     if host.startswith("*.") and any(name.partition(".")[2] == host[2:] for name in names):

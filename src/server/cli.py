@@ -1,4 +1,4 @@
-"""The command line: `lockgate serve`, `lockgate check`, `lockgate demo`.
+"""The command line: `lockgate serve`, `lockgate check`, `lockgate certs`, `lockgate demo`.
 
 Exit codes: 0 after an orderly end, 1 when something failed while running, 2 for a mistake in the configuration or in the
 flags, 130 after an interrupt where nothing was running yet.
@@ -51,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="find every mistake in a configuration file", allow_abbrev=False)
     check.add_argument("file", type=Path, metavar="FILE", help="TOML file")
     check.set_defaults(run=_check)
+
+    from . import certs_command
+
+    certs = commands.add_parser("certs", help="list certificates, the next to expire first", allow_abbrev=False)
+    certs_command.add_arguments(certs, DEFAULT_FILE)
 
     from . import demo
 

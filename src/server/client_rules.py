@@ -27,16 +27,18 @@ Rules = dict[str, HostRule | None]
 
 
 def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Problem]) -> Rules:
-    """The rule of each name in `[[host]]`. What is wrong is added to `problems`."""
+    """The rule of each name in `[[host]]`. What is wrong is added to `problems`.
+
+    `identities`: those of all certificates; none if some could not be loaded.
+    """
     rules: Rules = {}
     owners: dict[str, Place] = {}
-    certain = len(identities) > 0 and sum(len(one.certificates) for one in identities) == len(draft.config.certificate)
     for host in draft.config.host:
         problems += _names(draft, host, owners)
         rule = None
         if host.client_auth is not None:
             rule = _load(host.client_auth, problems)
-            problems += _reach(draft, host, identities if certain else ())
+            problems += _reach(draft, host, identities)
         rules |= dict.fromkeys(host.names, rule)
     return rules
 

@@ -50,6 +50,9 @@ class Listen(Table, frozen=True, kw_only=True):
     """Speak HTTP/2 with clients that offer it."""
     trusted: tuple[Network, ...] = ()
     """Peers (proxies in front of lockgate) whose X-Forwarded-* and Forwarded fields are believed."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Peers that begin each connection with a PROXY header, which names the client: required from these, never read from
+    others."""
 
     @property
     def is_tls(self) -> bool:
@@ -58,11 +61,16 @@ class Listen(Table, frozen=True, kw_only=True):
 
 
 class CertificateFiles(Table, frozen=True, kw_only=True):
-    """`[[certificate]]`: a certificate with its intermediates, and its key."""
+    """`[[certificate]]`: a certificate with its intermediates, and its key; or a folder of them."""
 
-    cert: Path
+    cert: Path | None = None
+    """None: there is `directory`."""
     key: Path | None = None
     """None: the key is in the file `cert`."""
+    key_password_file: Path | None = None
+    """File whose first line is the password of the key, or of all keys in `directory` that are encrypted."""
+    directory: Path | None = None
+    """Folder with any number of certificates (`certs/directory.py` says in which form), loaded when first asked for."""
     default: bool = False
     """For clients that name no server, or one that no certificate is for."""
     allow_expired: bool = False
@@ -135,6 +143,8 @@ class Backend(Table, frozen=True, kw_only=True):
     balance: Literal["round_robin", "least_conn"] = "round_robin"
     protocol: Literal["h1", "h2", "h2c"] = "h1"
     """`h2`: HTTP/2 over TLS, or HTTP/1.1 where a server does not agree to it. `h2c`: HTTP/2 without TLS."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Begin each connection with a PROXY header of this version, before TLS."""
     tls: BackendTLS | None = None
 
 

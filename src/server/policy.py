@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..certs.entries import Entry
 from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.proxy.client_rule import ClientRule
@@ -22,6 +23,8 @@ class Identity:
     certificates: tuple[Certificate, ...]
     default: bool
     place: Place
+    entries: tuple[Entry, ...] = ()
+    """Instead of `certificates`: those of a folder, to be loaded when a client asks for one of the names."""
     rule: HostRule | None = None
     """What clients have to show."""
 
@@ -62,7 +65,10 @@ def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:
 
 
 def make_identity(config: Config, identity: Identity, tickets: Tickets) -> policy.Identity:
-    """An identity with its TLS contexts. Raises `ConfigError` for what OpenSSL refuses."""
+    """An identity with its TLS contexts, if its certificates are loaded. Raises `ConfigError` for what OpenSSL refuses."""
+    rule = None if identity.rule is None else identity.rule.rule
+    if not identity.certificates:
+        return policy.Identity(identity.names, None, identity.default, None, rule)
     tls_listeners = [listen for listen in config.listen if listen.is_tls]
     http_1 = None
     try:
@@ -72,7 +78,6 @@ def make_identity(config: Config, identity: Identity, tickets: Tickets) -> polic
     except ContextError as error:
         problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
         raise ConfigError([problem]) from None
-    rule = None if identity.rule is None else identity.rule.rule
     return policy.Identity(identity.names, context, identity.default, http_1, rule)
 
 
@@ -92,7 +97,13 @@ def _backend(
 ) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
-        return policy.Backend(name, backend.servers, backend.balance, protocol=backend.protocol)
+        return policy.Backend(
+            name,
+            backend.servers,
+            backend.balance,
+            protocol=backend.protocol,
+            proxy_protocol=backend.proxy_protocol or "",
+        )
     alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
         options = TLSOptions(alpn=alpn)
@@ -108,5 +119,11 @@ def _backend(
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')
         raise ConfigError([problem]) from None
     return policy.Backend(
-        name, backend.servers, backend.balance, context, backend.tls.server_name or "", backend.protocol
+        name,
+        backend.servers,
+        backend.balance,
+        context,
+        backend.tls.server_name or "",
+        backend.protocol,
+        backend.proxy_protocol or "",
     )

@@ -207,6 +207,7 @@ def _listener(listen: Listen, sock: socket, first_tls: int) -> Listener:
         https_port=listen.https_port or own or HTTPS_PORT,
         http2=listen.http2,
         trusted=listen.trusted,
+        proxy_sources=listen.proxy_protocol,
     )
 
 

@@ -28,6 +28,9 @@ cdef class ClientChannel(Channel):
     cdef public str denied
     cdef object _rule
     cdef public object info
+    cdef public tuple destination
+    cdef public set own_servers
+    cdef object _header
     cdef public bint plain_on_tls
     cdef object _handshake_time
     cdef AccessRecord _facts
@@ -39,7 +42,15 @@ cdef class ClientChannel(Channel):
     cdef list _unlogged
     cdef list _marks
 
+    cdef _comes_from(self, str address, int port)
     cpdef refuse(self)
+
+    # The PROXY header
+    @cython.locals(groups=set, group=ServerGroup)
+    cdef _closed(self, how)
+    cdef _received_first(self, bytes data)
+    cdef _begin(self)
+    cdef str _stage(self)
 
     # TLS
     cpdef use_identity(self, identity, double now)

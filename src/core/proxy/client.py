@@ -1,4 +1,7 @@
-"""A client's connection, whatever it speaks: its listener, TLS and identity, and its access records.
+"""A client's connection, whatever it speaks: its listener, PROXY header, TLS and identity, and its access records.
+
+Where it comes from one of the listener's `proxy_sources`, a PROXY header stands before everything else: until that is read
+there is neither TLS nor HTTP here (`Channel._received_first`), and then the client is whom the header names.
 
 The connection belongs to the policy that was in force when it was accepted. The identity chosen in the handshake is
 compared with the host of every request (`routing.py`). `Downstream` is the class that is made; it adds what is HTTP.
@@ -8,8 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..commands import NeedCertificate
+from ..commands import Close, NeedCertificate
+from ..errors import RemoteProtocolError
 from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, StreamReset
+from ..proxy_protocol.format import NOWHERE, Endpoint
+from ..proxy_protocol.reader import ProxyHeaderReader
 from ..tls.connection import TLSInfo
 from ..tls.failure import Alert
 from ..tls.hello import ACME_TLS, ClientHello
@@ -17,7 +23,7 @@ from .balance import ServerGroup
 from .channel import Channel
 from .client_rule import ClientRule
 from .exchange import new_exchange
-from .forward import ClientInfo, client_address, managed_names
+from .forward import ClientInfo, client_address, is_trusted, managed_names
 from .phase import OPEN
 from .policy import Identity, Listener, NameTable, Policy
 from .record import AccessRecord
@@ -40,17 +46,20 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_asked", "_facts", "_handshake_time", "_idle_since", "_marks", "_names", "_rule", "_unlogged",
-        "_wanted", "client", "denied", "identity", "info", "listener", "plain_on_tls", "policy",
+        "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_rule",
+        "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "listener", "own_servers",
+        "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
         super().__init__(hub)
         self.listener = listener
         self.policy: Policy = hub.policy
-        self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
-        if self.policy.own_names:
-            self.client.managed = managed_names(self.policy.own_names)
+        self._comes_from(*peer)
+        self.destination = NOWHERE
+        """Where the client has connected to, as far as is known; `("", 0)`: it is not."""
+        self.own_servers: set[ServerGroup] | None = None
+        """Backends to which connections are kept that are for this client only."""
         self.identity = -1
         """Index of the policy's identity, or `ELSEWHERE`."""
         self._asked = False  # for a certificate, and for this identity's, or for one that the policy does not have
@@ -64,16 +73,81 @@ class ClientChannel(Channel):
         """A client that speaks plain HTTP where TLS is spoken, and is told so."""
         self._handshake_time: float | None = None
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
+        sources = listener.proxy_sources
+        self._header = ProxyHeaderReader() if sources and is_trusted(peer[0], sources) else None
+        """The PROXY header that has to come first, until it has come."""
         self._accepted = self._idle_since = hub.now
         self._unlogged: list[Relay] | None = None  # answered, but not yet sent
         self._marks: list[int] | None = None  # for each of them what `taken` has to reach, over HTTP/2
         hub.channels.add(self)
         self.touch()
 
+    def _comes_from(self, address: str, port: int) -> None:
+        """Where the client is."""
+        self.client = ClientInfo(address, port, self.listener.tls, self.listener.trusted)
+        if self.policy.own_names:
+            self.client.managed = managed_names(self.policy.own_names)
+
     def refuse(self) -> None:
         """The proxy is full, or stops."""
         self.log_end("overload", "too many connections")
         self.abort()
+
+    def arrived_at(self, local: Endpoint) -> None:
+        """Where the client has connected to."""
+        self.destination = local
+
+    def connection(self) -> ClientChannel:
+        """The client's connection."""
+        return self
+
+    # -- the PROXY header ------------------------------------------------------------------------------------------
+
+    def _received_first(self, data: bytes) -> None:
+        reader = self._header
+        if reader is None:
+            return
+        reader.receive_data(data)
+        try:
+            header = reader.next_header()
+        except RemoteProtocolError as error:
+            self.log_end("bad_proxy_header", str(error))
+            self.abort()
+            return
+        if header is None:
+            return
+        self._header = None
+        if header.source is not None:
+            self._comes_from(*header.source)
+            self.destination = header.destination or NOWHERE
+        elif not header.local:
+            # The client is unknown. The proxy's address stands for it, but what it says is not what that proxy says.
+            self.client.trusted = False
+        self._facts = None
+        self._idle_since = self.hub.now
+        self._begin()
+        rest = reader.trailing_data
+        if not rest:
+            return
+        if self.tls is not None:
+            self.tls.receive_data(rest)
+        elif self.http is not None:
+            self.http.receive_data(rest)
+
+    def _begin(self) -> None:
+        """Speak what the listener speaks."""
+
+    def _stage(self) -> str:
+        """What a connection that does not speak HTTP yet is at."""
+        return "during the TLS handshake" if self._header is None else "before the PROXY header was complete"
+
+    def _closed(self, how: Close | None) -> None:
+        Channel._closed(self, how)  # a compiled class has no super()
+        groups = self.own_servers
+        self.own_servers = None
+        if groups is not None:
+            for group in groups:
+                group.close_own(self)
 
     # -- TLS -------------------------------------------------------------------------------------------------------
 

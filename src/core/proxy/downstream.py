@@ -50,10 +50,14 @@ class Downstream(ClientChannel):
         self._keep_body = False  # an unwanted body is read to its end, to keep the connection
         self._cycle_waits = False  # the next request waits for the output to drain
         self._requests = 0
-        if listener.tls:
-            self.tls = TLSConnection(Role.SERVER, limits=hub.limits)
+        if self._header is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.listener.tls:
+            self.tls = TLSConnection(Role.SERVER, limits=self.hub.limits)
         else:
-            self.http = self.h1 = H1Connection(Role.SERVER, limits=hub.limits, scheme=b"http")
+            self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
@@ -224,7 +228,7 @@ class Downstream(ClientChannel):
     def _stream_ended(self, clean: bool) -> None:
         self.eof = True
         if self.http is None:
-            self.log_end("client_gone", "during the TLS handshake")
+            self.log_end("client_gone", self._stage())
             self.close()
         elif not clean and self.relay is not None and (self.relay.tunnel or not self.relay.request_ended):
             self.relay.client_gone("client_gone", "TLS stream cut off without close_notify")
@@ -380,7 +384,8 @@ class Downstream(ClientChannel):
             return
         http = self.h1
         if http is None:
-            self.log_end("client_timeout", "no TLS handshake in time")
+            what = "TLS handshake" if self._header is None else "PROXY header"
+            self.log_end("client_timeout", f"no {what} in time")
             self.abort()
         elif relay is not None:
             if not relay.response_started:
@@ -409,7 +414,7 @@ class Downstream(ClientChannel):
         elif self.relay is not None:
             self.relay.client_gone(end, detail)
         elif self.http is None:
-            self.log_end(end, f"{detail}, during the TLS handshake")
+            self.log_end(end, f"{detail}, {self._stage()}")
 
     def _describe_end(self, record: AccessRecord) -> None:
         http = self.h1

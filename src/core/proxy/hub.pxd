@@ -39,6 +39,7 @@ cdef class ReverseProxy:
     # What the adapter calls
     @cython.locals(channel=Channel)
     cpdef accept(self, listener, tuple peer, double now)
+    cpdef bint wants_local(self) except -1
     @cython.locals(commands=list, at=Py_ssize_t)
     cpdef next_command(self)
     @cython.locals(when=double)

@@ -75,6 +75,10 @@ class ReverseProxy:
         self.settle()
         return channel
 
+    def wants_local(self) -> bool:
+        """Backends are told where clients have connected to: say it to each new channel (`Channel.arrived_at`)."""
+        return self.policy is not None and self.policy.introduces
+
     def next_command(self) -> Command | None:
         """What to do next, or None."""
         commands = self._commands

@@ -38,6 +38,7 @@ cdef class Policy:
     cdef readonly bint via
     cdef readonly bint protected
     cdef readonly frozenset own_names
+    cdef readonly bint introduces
     cdef readonly bint strict_sni
     cdef readonly bint asks
     cdef object _strict

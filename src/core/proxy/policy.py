@@ -19,6 +19,7 @@ from .client_rule import ClientRule
 
 BALANCES = ("round_robin", "least_conn")
 PROTOCOLS = ("h1", "h2", "h2c")
+PROXY_PROTOCOLS = ("", "v1", "v2")
 UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 
@@ -37,6 +38,9 @@ class Listener:
     """Speak HTTP/2 with clients that offer it, if the identity's context does too."""
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers whose X-Forwarded-* and Forwarded fields are believed and extended; everyone else's are replaced."""
+    proxy_sources: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Peers that begin each connection with a PROXY header, which names the client. From these it is required, from all
+    others it is never read."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +76,9 @@ class Backend:
     protocol: str = "h1"
     """`h1`; `h2`: HTTP/2 if the server agrees to it in the TLS handshake, so `tls` has to offer it (`TLSOptions.alpn`); `h2c`:
     HTTP/2 without TLS and without asking (RFC 9113 section 3.3)."""
+    proxy_protocol: str = ""
+    """`v1`, `v2`: begin each connection with a PROXY header of that version. It is for one client only then, which HTTP/2
+    with its shared connections has no place for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +205,8 @@ class Policy:
 
     __slots__ = (
         "_everywhere", "_hosts", "_names", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
-        "default_identity", "forward", "identities", "only_adds", "own_names", "protected", "routes", "strict_sni", "via",
+        "default_identity", "forward", "identities", "introduces", "only_adds", "own_names", "protected", "routes",
+        "strict_sni", "via",
     )  # fmt: skip
 
     def __init__(
@@ -221,6 +229,8 @@ class Policy:
         self.only_adds = forward.x_forwarded and not forward.forwarded and not forward.via
         """What is forwarded has but fields added that tell of the client."""
         self.via = forward.via
+        self.introduces = any(backend.proxy_protocol for backend in backends.values())
+        """Some backend is told by a PROXY header where clients come from, and where they have connected to."""
         self.asks = asks
         self._hosts = hosts
         self._tables = tables
@@ -307,6 +317,12 @@ class Policy:
                 )
             if backend.protocol == "h2c" and backend.tls is not None:
                 raise ValueError(f"backend {backend.name!r}: h2c is HTTP/2 without TLS")
+            if backend.proxy_protocol not in PROXY_PROTOCOLS:
+                raise ValueError(f"backend {backend.name!r}: proxy_protocol {backend.proxy_protocol!r} is not v1 or v2")
+            if backend.proxy_protocol and backend.protocol != "h1":
+                raise ValueError(
+                    f"backend {backend.name!r}: a PROXY header names one client, and {backend.protocol} shares connections"
+                )
             for server in backend.servers:
                 parse_server(server)
             by_name[backend.name] = backend

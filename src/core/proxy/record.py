@@ -170,6 +170,7 @@ END_REASONS = {
     "complete": "request and answer went through",
     "answered": "answered by lockgate itself: redirect, refusal or a hook",
     "bad_request": "the client broke HTTP",
+    "bad_proxy_header": "no PROXY header, or a wrong one, from a source that has to send one",
     "tls_failed": "the handshake or a record failed",
     "client_timeout": "the client was too slow to send or to take",
     "client_gone": "the client left before the answer was complete",

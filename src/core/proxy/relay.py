@@ -123,12 +123,17 @@ class Relay:
         idle = None
         if not self._fresh:
             longest = bounds.pool_idle_timeout if self._idle_ok else bounds.pool_fresh
-            idle = group.take_idle(server, hub.now - longest)
+            if group.introduces:
+                idle = group.take_own(server, hub.now - longest, self.client.connection())
+            else:
+                idle = group.take_idle(server, hub.now - longest)
         self._reused = idle is not None
         if idle is not None:
             idle.take(self)
         else:
             opened = Upstream(hub, group, server, self)
+            if group.introduces:
+                opened.belong_to(self.client.connection())
             self.upstream = opened
             hub.command(OpenUpstream(opened, server.address))
 

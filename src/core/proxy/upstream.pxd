@@ -25,6 +25,7 @@ cdef class Upstream(Channel):
     cdef public Relay relay
     cdef public H1Connection h1
     cdef public ServerStreams streams
+    cdef public Channel owner
     cdef public double idle_since
     cdef public double last_read
     cdef public bint answered
@@ -34,6 +35,7 @@ cdef class Upstream(Channel):
     cdef bint _responding
 
     # What the relay calls
+    cpdef belong_to(self, client)
     cpdef join(self, Relay relay)
     cpdef bint has_room(self) except -1
     @cython.locals(h1=H1Connection)

@@ -27,11 +27,13 @@ from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
 from .channel import Channel
+from .introduction import introduction
 from .phase import CLOSED, OPEN
 from .timers import NEVER
 from .upstream_h2 import ServerStreams
 
 if TYPE_CHECKING:
+    from .client import ClientChannel
     from .hub import ReverseProxy
     from .relay import Relay
 
@@ -49,6 +51,7 @@ class Upstream(Channel):
         "h1",
         "idle_since",
         "last_read",
+        "owner",
         "relay",
         "server",
         "streams",
@@ -63,6 +66,8 @@ class Upstream(Channel):
         self.h1: H1Connection | None = None
         self.streams: ServerStreams | None = None
         """What it carries, or will carry, over HTTP/2."""
+        self.owner: ClientChannel | None = None
+        """The one client that it is for, whom it names to the server."""
         self.idle_since = 0.0
         self.last_read = hub.now
         self.answered = False
@@ -82,6 +87,8 @@ class Upstream(Channel):
         self.hub.now = now
         if self.phase == OPEN:
             backend = self.group.backend
+            if self.owner is not None:
+                self.send_first(introduction(self.owner, backend.proxy_protocol))
             if backend.tls is None:
                 self._ready()
             else:
@@ -104,6 +111,13 @@ class Upstream(Channel):
         self.hub.settle()
 
     # -- what the relay calls --------------------------------------------------------------------------------------
+
+    def belong_to(self, client: ClientChannel) -> None:
+        """A new connection is for this client only: it will begin with its PROXY header."""
+        self.owner = client
+        if client.own_servers is None:
+            client.own_servers = set()
+        client.own_servers.add(self.group)
 
     def join(self, relay: Relay) -> None:
         """One request more for a connection that speaks, or will speak, HTTP/2."""

@@ -244,7 +244,7 @@ class TLSConnection:
         if alpn is None:
             self._fail("no_application_protocol", Alert.NO_APPLICATION_PROTOCOL)
             return
-        engine = context.engines.engine("", b"")
+        engine = context.engines_for(hello).engine("", b"")
         if engine is None:
             self._fail("internal_error", Alert.INTERNAL_ERROR)
             return

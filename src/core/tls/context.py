@@ -28,8 +28,10 @@ from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
+from .choice import best_key_type, key_kind
 from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
 from .engine import ENGINE, Engine, EngineContext, EngineKind
+from .hello import ClientHello
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -81,9 +83,18 @@ class ServerContext:
 
     options: TLSOptions
     engines: EngineContext = field(repr=False)
+    """Those of the first certificate."""
     tickets: Tickets | None = field(default=None, repr=False)
+    by_key: dict[str, EngineContext] = field(default_factory=dict, repr=False)
+    """Where there are several certificates: the engines of each by its kind of key (`choice.key_kind`)."""
     wants_peer: bool = False
     """Clients are asked for a certificate."""
+
+    def engines_for(self, hello: ClientHello) -> EngineContext:
+        """The engines with the certificate that is best for this client."""
+        if not self.by_key:
+            return self.engines
+        return self.by_key[best_key_type(hello, self.by_key, tls_1_3=self.options.max_version == "TLSv1.3")]
 
     def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
         """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
@@ -146,7 +157,8 @@ def server_context(
 ) -> ServerContext:
     """A context for the server side.
 
-    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
+    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each kind of key (ECDSA and RSA), of
+    which each client gets the one that suits it best, with that one's chain.
     `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
     seal the tickets; None for the context's own. With `client_auth` clients are asked for a certificate, and no session is
     resumed at all, so `tickets` is of no use then; nor may it be used, since how a connection verifies does not come along
@@ -159,24 +171,25 @@ def server_context(
         raise ContextError("a server needs a certificate and its private key")
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
-    context = _new_server_context(options, session_id)
-    sent: list[x509.Certificate] = []
+    by_key: dict[str, EngineContext] = {}
     for chain_pem, key_pem in pairs:
-        for certificate in _use_pair(context, chain_pem, key_pem):
-            if certificate not in sent:
-                sent.append(certificate)
-    for certificate in sent:
-        context.add_extra_chain_cert(certificate)
-    verify = 0
-    if client_auth is not None:
-        tickets = None
-        try:
-            verify = ask_for_certificates(context, client_auth)
-        except ClientAuthError as error:
-            raise ContextError(f"clients cannot be verified: {error}") from None
-    engines = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets)
-    _close_for_changes(context)
-    return ServerContext(options, engines, tickets, client_auth is not None)
+        context = _new_server_context(options, session_id)
+        kind, rest = _use_pair(context, chain_pem, key_pem)
+        if kind in by_key:
+            raise ContextError(f"there are two certificates with the same kind of key ({kind})")
+        for certificate in dict.fromkeys(rest):
+            context.add_extra_chain_cert(certificate)
+        verify = 0
+        if client_auth is not None:
+            tickets = None
+            try:
+                verify = ask_for_certificates(context, client_auth)
+            except ClientAuthError as error:
+                raise ContextError(f"clients cannot be verified: {error}") from None
+        by_key[kind] = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets)
+        _close_for_changes(context)
+    engines = next(iter(by_key.values()))
+    return ServerContext(options, engines, tickets, by_key if len(by_key) > 1 else {}, client_auth is not None)
 
 
 class Tickets:
@@ -256,7 +269,7 @@ def client_context(
         for certificate in _certificates(ca, "the CA file"):
             store.add_cert(crypto.X509.from_cryptography(certificate))
     if identity is not None:
-        for certificate in _use_pair(context, *identity):
+        for certificate in _use_pair(context, *identity)[1]:
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
@@ -328,8 +341,8 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
         raise ContextError(f"{what} contains no certificate in PEM form, or a damaged one") from None
 
 
-def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x509.Certificate]:
-    """Give the context a certificate with its key. Returns the rest of the chain."""
+def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> tuple[str, list[x509.Certificate]]:
+    """Give the context a certificate with its key. Returns (the kind of key, the rest of the chain)."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
     if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
@@ -339,7 +352,7 @@ def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x5
         context.use_privatekey(key)
     except (SSL.Error, crypto.Error, TypeError, ValueError):
         raise ContextError("OpenSSL does not accept this certificate or its private key") from None
-    return rest
+    return key_kind(key), rest
 
 
 PrivateKey = (
