@@ -42,7 +42,7 @@ cdef class ClientChannel(Channel):
     cdef list _unlogged
     cdef list _marks
 
-    cdef _comes_from(self, str address, int port)
+    cdef _comes_from(self, tuple place)
     cpdef refuse(self)
 
     # The PROXY header

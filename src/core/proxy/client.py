@@ -55,7 +55,7 @@ class ClientChannel(Channel):
         super().__init__(hub)
         self.listener = listener
         self.policy: Policy = hub.policy
-        self._comes_from(*peer)
+        self._comes_from(peer)
         self.destination = NOWHERE
         """Where the client has connected to, as far as is known; `("", 0)`: it is not."""
         self.own_servers: set[ServerGroup] | None = None
@@ -82,9 +82,9 @@ class ClientChannel(Channel):
         hub.channels.add(self)
         self.touch()
 
-    def _comes_from(self, address: str, port: int) -> None:
-        """Where the client is."""
-        self.client = ClientInfo(address, port, self.listener.tls, self.listener.trusted)
+    def _comes_from(self, place: tuple[str, int]) -> None:
+        """The client's address is known, for the first time or better."""
+        self.client = ClientInfo(place[0], place[1], self.listener.tls, self.listener.trusted)
         if self.policy.own_names:
             self.client.managed = managed_names(self.policy.own_names)
 
@@ -118,7 +118,7 @@ class ClientChannel(Channel):
             return
         self._header = None
         if header.source is not None:
-            self._comes_from(*header.source)
+            self._comes_from(header.source)
             self.destination = header.destination or NOWHERE
         elif not header.local:
             # The client is unknown. The proxy's address stands for it, but what it says is not what that proxy says.
