@@ -197,6 +197,12 @@ def test_one_mistake(folder, replace, by, line, says):
         ("limits.high_water = 100", 1, "low_water (32768) is not below high_water (100)"),
         ("limits.low_water = 900000", 1, "low_water (900000) is not below high_water"),
         ('access_log_format = "common"', 1, "access_log_format has no effect without access_log"),
+        ("access_log_ja4 = true", 1, "access_log_ja4 has no effect without an access log of JSON lines"),
+        (
+            'access_log = "-"\naccess_log_format = "common"\naccess_log_ja4 = true',
+            3,
+            'access_log_ja4 has no effect without an access log of JSON lines; write access_log_format = "json", or remove it',
+        ),
         ('access_log = "/nowhere/log"', 1, "the folder /nowhere does not exist; create it"),
         ('access_log = "."', 1, "is a folder; give a file in it"),
         ("access_log = true", 1, 'access_log is true; write a string in quotes, such as access_log = "-"'),

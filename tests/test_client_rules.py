@@ -17,6 +17,7 @@ from lockgate.core.proxy.client_rule import ClientRule
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Listener
 from lockgate.server.certificates import CertificateKeeper
+from lockgate.server.cli import main
 from lockgate.server.client_rules import divide
 from lockgate.server.policy import HostRule, Identity
 from lockgate.server.problems import Place
@@ -70,6 +71,7 @@ def test_a_good_one(folder: Path) -> None:
     [
         ('mode = "required"', "has no ca"),
         ('ca = "clients.pem"', "has no mode"),
+        ('mode = "off", ca = "clients.pem"', "ca has no effect"),
         ('mode = "maybe", ca = "clients.pem"', 'mode = "maybe" is not possible'),
         ('mode = "required", ca = "absent.pem"', "absent.pem: this certificate file does not exist"),
         ('mode = "required", ca = "site.key"', "site.key: has no certificate in it"),
@@ -110,10 +112,11 @@ def test_mistakes(folder: Path, auth: str, says: str) -> None:
         (host(names='"other.test"'), 12, 'no certificate is for "other.test"'),
         (host(names='"*.other.test"'), 12, 'no certificate is for "*.other.test"'),
         (host(names='"localhost", "LOCALHOST."'), 12, 'toml:12 too; remove one of the two'),
-        (host() + '[[host]]\nnames = ["localhost"]\n', 15, 'toml:12 too; remove one of the two'),
+        (host() + host(names='"localhost"', config=""), 15, 'toml:12 too; remove one of the two'),
         (host(config=GOOD.replace(':8443"', ':8443"\ntls = false')), 14, "no client can show a certificate"),
         (host(config='[[listen]]\naddress = "127.0.0.1:8080"\ntls = false' + GOOD), 15, "are answered 403"),
         (host(names='"http://x"'), 12, "is a URL"),
+        (host() + 'passthrough = "app"\n', 13, "clients of this host are passed on undecrypted"),
     ],
 )  # fmt: skip
 def test_hosts(folder: Path, text: str, line: int, says: str) -> None:
@@ -323,3 +326,18 @@ def test_certificates_of_a_folder_have_rules_before_and_after_they_are_loaded(fo
         assert identity.context is not None
         assert identity.context.wants_peer is is_protected
         assert (identity.client_auth is not None) is is_protected
+
+
+def test_a_name_below_a_wildcard_that_asks_can_be_left_open(folder: Path) -> None:
+    text = host(names='"*.example.test"') + '[[host]]\nnames = ["open.example.test"]\nclient_auth = { mode = "off" }\n'
+    policy = load(folder, text).policy
+    assert policy.is_protected("a.example.test")
+    assert not policy.is_protected("open.example.test")
+    assert policy.identity_for("open.example.test") != policy.identity_for("a.example.test")
+
+
+def test_explain_says_what_clients_have_to_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "lockgate.toml").write_text(host())
+    for name, asked in (("localhost", True), ("example.test", False), ("nobody.test", False)):
+        assert main(["explain", str(folder / "lockgate.toml"), "--host", name]) == 0
+        assert ("clients are asked for a certificate: they need one" in capsys.readouterr().out) is asked

@@ -207,6 +207,20 @@ def test_requests_without_tls_are_refused_for_hosts_that_ask() -> None:
     assert {record.end for record in w.records if record.status == 403} == {"client_refused"}
 
 
+def test_a_name_that_is_passed_on_is_no_trouble_without_tls() -> None:
+    policy = Policy.build(
+        backends=[Backend("app", ("10.0.0.1:80",)), Backend("raw", ("10.0.0.2:443",))],
+        routes=[Route("app")],
+        identities=[identity("closed.w.test", what=rule())],
+        passthrough={"raw.test": "raw"},
+    )
+    w = World(policy=policy)
+    end = w.client(PLAIN)
+    end.send(ask("raw.test"))
+    w.servers[0].send(OK)
+    assert end.text.endswith("hello")
+
+
 def test_where_the_default_asks_unknown_hosts_are_no_way_around() -> None:
     w = world(identity("w.test", what=rule()))
     end = w.client(PLAIN)

@@ -524,6 +524,35 @@ def test_routes_certificates_and_encrypted_backends(folder, start):
     assert len(lines) == 6
 
 
+def test_the_access_log_has_the_fingerprint_of_clients_if_it_is_wanted(folder, start, backend):
+    """The one that curl has, whatever its key share: the same for each of its connections, another one for HTTP/1.1."""
+    for wanted in ("true", "false"):
+        service = start(
+            text=f"""
+            workers = 1
+            access_log = "-"
+            access_log_ja4 = {wanted}
+            listen = [{{ address = "127.0.0.1:0" }}, {{ address = "127.0.0.1:0", tls = false }}]
+            certificate = [{{ cert = "site.pem", key = "site.key" }}]
+            route = [{{ backend = "app" }}]
+            backend.app.servers = ["{backend.address}"]
+            """
+        )
+        plain = re.findall(r"^listening on (http://\S+)$", service.output(), re.MULTILINE)[0]
+        for arguments in ([url(service)], [url(service)], ["--http1.1", url(service)], [plain]):
+            assert curl(folder, *arguments).startswith("app / ")
+        assert service.terminate() == 0
+        found = [entry.get("ja4") for entry in logged(service)]
+        if wanted == "false":
+            assert found == [None] * 4
+            continue
+        first, second, older, without = found
+        assert first == second != older
+        assert re.fullmatch(r"t13[di]\d{4}h2_[0-9a-f]{12}_[0-9a-f]{12}", str(first))
+        assert re.fullmatch(r"t13[di]\d{4}h1_[0-9a-f]{12}_[0-9a-f]{12}", str(older))
+        assert without is None
+
+
 def test_hooks_of_a_program(folder, backend):
     program = folder / "program.py"
     program.write_text(

@@ -394,6 +394,33 @@ class TestDecision:
         assert (error.reason, error.alert, error.received) == ("unrecognized_name", 112, False)
         assert told(pair) == "TLSV1_UNRECOGNIZED_NAME"
 
+    def test_given_back(self, context: ServerContext) -> None:
+        said = records(hello_message(), 10) + b"behind"
+        ours = TLSConnection(Role.SERVER)
+        seen = []
+        for piece in pieces(said, 1):
+            ours.receive_data(piece)
+            seen.append(ours.next_event())
+        assert [type(event) for event in seen if event is not NEED_DATA and event is not PAUSED] == [
+            ClientHelloReceived
+        ]
+        assert ours.give_back() == said
+        assert (ours.state, ours.next_event(), ours.data_to_send()) == (State.CLOSED, NEED_DATA, b"")
+        for call in (ours.give_back, lambda: ours.use_context(context), lambda: ours.refuse(112)):
+            with pytest.raises(LocalProtocolError):
+                call()
+
+    def test_nothing_is_given_back_before_the_hello_or_after_an_answer(self, context: ServerContext) -> None:
+        with pytest.raises(LocalProtocolError):
+            TLSConnection(Role.SERVER).give_back()
+        pair = server_pair(context)
+        pair.ours.receive_data(pair.peer.data_to_send())
+        pair.ours.next_event()
+        pair.ours.use_context(context)
+        with pytest.raises(LocalProtocolError):
+            pair.ours.give_back()
+        assert merged(pair.exchange()) == ["TLSv1.3"]
+
     def test_what_comes_meanwhile_is_bounded(self) -> None:
         ours = TLSConnection(Role.SERVER, limits=Limits(max_client_hello=1000))
         ours.receive_data(records(hello_message()))

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, now: datetime | None = None) -> int:
     problems = list(draft.problems)
     rows = list_certificates(draft.config, now, problems)
     if args.json:
-        print(json.dumps([_as_json(row, now) for row in rows], indent=2))
+        print(json.dumps([as_json(row, now) for row in rows], indent=2))
     else:
         for line in table(rows, now):
             print(line)
@@ -144,7 +144,7 @@ def _some(texts: Sequence[str]) -> str:
     return ", ".join(texts[:SHOWN]) + more
 
 
-def _as_json(row: Row, now: datetime) -> dict[str, Any]:
+def as_json(row: Row, now: datetime) -> dict[str, Any]:
     entry = row.entry
     return {
         "names": entry.names,

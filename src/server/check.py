@@ -23,6 +23,7 @@ from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
+from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
 from .client_rules import Rules, divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .policy import Identity, build_policy, tls_options
@@ -92,6 +93,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _backends(draft)
     all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
     problems += _routes(draft, identities if all_loaded else ())
+    problems += check_hosts(draft, identities)
     rules = load_rules(draft, identities if all_loaded else (), problems)
     problems += _limits(draft)
     problems += _forward(config)
@@ -165,7 +167,9 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
         if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
     ]
     certificates = draft.written.get("certificate")
-    if speaking_tls and not certificates:
+    # Who only passes clients on needs none.
+    wanted = not passes_on(draft) or (bool(config.route) and not serves_plain(config))
+    if speaking_tls and not certificates and wanted:
         listen = speaking_tls[0]
         remedy = listen.place.either(
             'add [[certificate]] with cert = "FILE" and key = "FILE", or tls = false here to listen without TLS',
@@ -302,8 +306,8 @@ def _client_pairs(config: Config, problems: list[Problem]) -> Iterator[tuple[str
 
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
-    used = {route.backend for route in config.route}
-    routes_are_known = used <= config.backend.keys() and not draft.is_bad(config.place.at("route"))
+    used = {route.backend for route in config.route} | {host.passthrough for host in config.host if host.passthrough}
+    uses_are_known = used <= config.backend.keys() and not _unsure(draft, config.place, "route", "host")
     for name, backend in config.backend.items():
         if not backend.servers and not _unsure(draft, backend.place, "servers"):
             yield backend.place.at("servers").problem(
@@ -317,7 +321,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
         yield from _backend_protocol(name, backend)
         yield from _backend_proxy_protocol(name, backend)
         yield from _backend_tls(name, backend)
-        if name not in used and routes_are_known:
+        if name not in used and uses_are_known:
             yield backend.place.problem(
                 f"backend {shown(name)} is never used",
                 f"add [[route]] with backend = {shown(name)}, or remove it",
@@ -374,7 +378,8 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
     config = draft.config
     written = draft.written.get("backend")
     known = list(written) if isinstance(written, dict) else []
-    serving = [listen for listen in config.listen if listen.is_tls or not listen.redirect_https]
+    decrypting = bool(draft.written.get("certificate")) or not passes_on(draft)
+    serving = [listen for listen in config.listen if (decrypting if listen.is_tls else not listen.redirect_https)]
     certain = not any(_unsure(draft, listen.place, "tls", "redirect_https") for listen in serving)
     if serving and certain and not draft.written.get("route"):
         example = f"backend = {shown(known[0])}" if known else "a backend"
@@ -406,7 +411,9 @@ def _host_of_route(
     config: Config, host: str, place: Place, identities: tuple[Identity, ...], names: set[str]
 ) -> Iterator[Problem]:
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
-    if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
+    if serves_plain(config):
+        return
+    if is_passed_on(host, passed_on(config), names):  # said in `check_hosts`
         return
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return
@@ -457,6 +464,11 @@ def _forward(config: Config) -> Iterator[Problem]:
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
+    if config.access_log_ja4 and (target is None or config.access_log_format != "json"):
+        missing = 'add access_log = "-"' if target is None else 'write access_log_format = "json"'
+        yield config.place.at("access_log_ja4").problem(
+            "access_log_ja4 has no effect without an access log of JSON lines", f"{missing}, or remove it"
+        )
     if target is None:
         if config.access_log_format != "json":
             yield config.place.at("access_log_format").problem(

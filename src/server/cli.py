@@ -1,4 +1,4 @@
-"""The command line: `lockgate serve`, `lockgate check`, `lockgate certs`, `lockgate demo`.
+"""The command line: `lockgate serve`, `lockgate check`, `lockgate certs`, `lockgate explain`, `lockgate demo`.
 
 Exit codes: 0 after an orderly end, 1 when something failed while running, 2 for a mistake in the configuration or in the
 flags, 130 after an interrupt where nothing was running yet.
@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     certs = commands.add_parser("certs", help="list certificates, the next to expire first", allow_abbrev=False)
     certs_command.add_arguments(certs, DEFAULT_FILE)
 
-    from . import demo
+    from . import demo, explain
+
+    explain_parser = commands.add_parser("explain", help="say what becomes of a request, and why", allow_abbrev=False)
+    explain.add_arguments(explain_parser)
 
     demo_parser = commands.add_parser("demo", help="show everything on this machine, with two small backends")
     demo.add_arguments(demo_parser)

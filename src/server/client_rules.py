@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 
@@ -20,10 +21,10 @@ from ..core.tls.client_auth import ClientAuth, ClientAuthError, load_crls
 from . import config
 from .config import Draft, Host
 from .policy import HostRule, Identity
-from .problems import Place, Problem, shown
+from .problems import Problem, shown
 
 Rules = dict[str, HostRule | None]
-"""By name; None for a name that has a host without `client_auth`."""
+"""By name; None for a name that has a host which does not ask."""
 
 
 def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Problem]) -> Rules:
@@ -32,28 +33,20 @@ def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Prob
     `identities`: those of all certificates; none if some could not be loaded.
     """
     rules: Rules = {}
-    owners: dict[str, Place] = {}
     for host in draft.config.host:
-        problems += _names(draft, host, owners)
         rule = None
-        if host.client_auth is not None:
-            rule = _load(host.client_auth, problems)
+        auth = host.client_auth
+        if auth is not None and auth.mode == "off":
+            if auth.ca is not None:
+                problems.append(auth.place.at("ca").problem('ca has no effect with mode = "off"', "remove one of them"))
+        elif auth is not None and auth.ca is None:
+            if not draft.is_bad(auth.place.at("ca")):
+                problems.append(auth.place.problem("client_auth has no ca", 'add ca = "clients.pem"'))
+        elif auth is not None and auth.ca is not None:
+            rule = _load(auth, auth.ca, problems)
             problems += _reach(draft, host, identities)
         rules |= dict.fromkeys(host.names, rule)
     return rules
-
-
-def _names(draft: Draft, host: Host, owners: dict[str, Place]) -> Iterator[Problem]:
-    if not host.names and not draft.is_bad(host.place.at("names")):
-        yield host.place.at("names").problem("this host has no names", 'write names = ["example.com"]')
-    for index, name in enumerate(host.names):
-        place = host.place.at("names", index)
-        if name in owners:
-            file, line = owners[name].source.find(owners[name].path)
-            yield place.problem(
-                f"{shown(name)} is in the host of {file}{f':{line}' if line else ''} too", "remove one of the two"
-            )
-        owners.setdefault(name, place)
 
 
 def _reach(draft: Draft, host: Host, identities: Sequence[Identity]) -> Iterator[Problem]:
@@ -78,13 +71,13 @@ def _reach(draft: Draft, host: Host, identities: Sequence[Identity]) -> Iterator
             )
 
 
-def _load(auth: config.ClientAuth, problems: list[Problem]) -> HostRule | None:
+def _load(auth: config.ClientAuth, ca_path: Path, problems: list[Problem]) -> HostRule | None:
     before = len(problems)
     ca = crl = b""
     authorities: list[x509.Certificate] = []
     try:
-        authorities = store.load_chain(auth.ca)
-        ca = auth.ca.read_bytes()
+        authorities = store.load_chain(ca_path)
+        ca = ca_path.read_bytes()
     except store.CertificateError as error:
         problems.append(auth.place.at("ca").problem(f"{error.path}: {error.fault}", error.remedy))
     else:

@@ -80,10 +80,11 @@ class CertificateFiles(Table, frozen=True, kw_only=True):
 class ClientAuth(Table, frozen=True, kw_only=True):
     """`client_auth = {...}` of a host: clients show a certificate."""
 
-    mode: Literal["optional", "required"]
-    """`optional`: who has no certificate may come in too, who has one that is not good may not."""
-    ca: Path
-    """PEM file with the authorities that may vouch for clients, and no others."""
+    mode: Literal["off", "optional", "required"]
+    """`optional`: who has no certificate may come in too, who has one that is not good may not. `off`: nobody is asked, for a
+    name below a wildcard that asks."""
+    ca: Path | None = None
+    """Required unless `off`: PEM file with the authorities that may vouch for clients, and no others."""
     crl: Path | None = None
     """PEM file with a revocation list of each of these authorities. None: revocation is not checked."""
     depth: Annotated[int, Meta(ge=0, le=10)] = 2
@@ -99,6 +100,8 @@ class Host(Table, frozen=True, kw_only=True):
 
     names: tuple[HostName, ...]
     """Exact names, or `*.example.com` for one label below it."""
+    passthrough: str | None = None
+    """The backend that clients are passed on to as they are, without being decrypted."""
     client_auth: ClientAuth | None = None
 
 
@@ -167,6 +170,8 @@ class Config(Table, frozen=True, kw_only=True):
     access_log: LogTarget | None = None
     """`-` for standard output, or a file. None: no access log."""
     access_log_format: LogFormat = "json"
+    access_log_ja4: bool = False
+    """Have the fingerprint of each TLS client (JA4) in the access log."""
 
 
 class Draft(NamedTuple):

@@ -56,6 +56,7 @@ def build_policy(
         identities=[make_identity(config, identity, tickets) for identity in identities],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
+        passthrough={name: host.passthrough for host in config.host if host.passthrough for name in host.names},
     )
 
 

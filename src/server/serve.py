@@ -122,7 +122,7 @@ class _Service:
                 log.close()
 
         def work(number: int, ready: Callable[[], None]) -> None:
-            proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(self._hooks, log))
+            proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(config, self._hooks, log))
             certificates = CertificateKeeper(prepared, proxy, speaks=number == 0)
             try:
                 run_worker(
@@ -194,11 +194,11 @@ def open_bindings(
     for sock in passed:
         print(f"lockgate: no [[listen]] is for the passed socket {sockets.address_of(sock)}", file=sys.stderr)
     first_tls = next((sockets.address_of(sock).port for listen, sock in found if listen.is_tls), 0)
-    return [(_listener(listen, sock, first_tls), sock) for listen, sock in found]
+    return [(make_listener(listen, sockets.address_of(sock), first_tls), sock) for listen, sock in found]
 
 
-def _listener(listen: Listen, sock: socket, first_tls: int) -> Listener:
-    address = sockets.address_of(sock)
+def make_listener(listen: Listen, address: Address, first_tls: int) -> Listener:
+    """What the core is told of a `[[listen]]`. `first_tls`: port of the first that speaks TLS, 0 for none."""
     own = address.port if listen.is_tls else first_tls
     return Listener(
         name=str(address),
@@ -226,8 +226,8 @@ def _say(text: str) -> None:
     print(f"lockgate: {text}", file=sys.stderr, flush=True)
 
 
-def _hooks(hooks: Hooks | None, log: AccessLog | None) -> Hooks | None:
-    return hooks if log is None else LoggingHooks(log, hooks)
+def _hooks(config: Config, hooks: Hooks | None, log: AccessLog | None) -> Hooks | None:
+    return hooks if log is None else LoggingHooks(log, hooks, ja4=config.access_log_ja4)
 
 
 def _open_log(config: Config) -> AccessLog | None:

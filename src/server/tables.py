@@ -45,18 +45,21 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
 }
 
 EXAMPLES = {
-    "listen": '[[listen]] with address = "127.0.0.1:8443"',
+    "[[listen]]": '[[listen]] with address = "127.0.0.1:8443"',
     "address": 'address = "127.0.0.1:8443"',
     "trusted": 'trusted = ["10.0.0.0/8"]',
     "proxy_protocol": 'proxy_protocol = ["10.0.0.0/8"]',
-    "certificate": '[[certificate]] with cert = "example.com.pem"',
+    "[[certificate]]": '[[certificate]] with cert = "example.com.pem"',
     "cert": 'cert = "example.com.pem"',
     "key": 'key = "example.com.key"',
     "key_password_file": 'key_password_file = "example.com.pass"',
     "directory": 'directory = "certs/"',
     "ca": 'ca = "internal-ca.pem"',
-    "route": '[[route]] with path = "/" and backend = "name"',
+    "[[route]]": '[[route]] with path = "/" and backend = "name"',
     "backend": 'backend = "name of a [backend.name] table"',
+    "[[host]]": '[[host]] with names = ["example.com"] and passthrough = "name of a [backend.name] table"',
+    "names": 'names = ["example.com", "*.example.com"]',
+    "passthrough": 'passthrough = "name of a [backend.name] table"',
     "host": 'host = "example.com"',
     "path": 'path = "/login"',
     "servers": 'servers = ["127.0.0.1:9000"]',
@@ -67,7 +70,6 @@ EXAMPLES = {
     "https_port": "https_port = 443",
     "max_body": "max_body = 1000000",
     "strict_sni": "strict_sni = true",
-    "names": 'names = ["example.com"]',
     "client_auth": 'client_auth = { mode = "required", ca = "clients.pem" }',
     "mode": 'mode = "required"',
     "crl": 'crl = "crl.pem"',
@@ -124,7 +126,7 @@ class Reader:
         origin, parts = get_origin(kind), get_args(kind)
         if origin is tuple:
             if not isinstance(raw, list):
-                return self._wrong(place, raw, "a list", EXAMPLES.get(key, ""))
+                return self._wrong(place, raw, "a list", EXAMPLES.get(f"[[{key}]]" if _is_table(parts[0]) else key, ""))
             items = [self.value(parts[0], item, place.at(index)) for index, item in enumerate(raw)]
             return tuple(item for item in items if item is not FAILED)
         if origin is dict:

@@ -32,6 +32,8 @@ cdef class ClientChannel(Channel):
     cdef public set own_servers
     cdef object _header
     cdef public bint plain_on_tls
+    cdef public str ja4
+    cdef tuple _refusal
     cdef object _handshake_time
     cdef AccessRecord _facts
     cdef bint _asked
@@ -57,16 +59,20 @@ cdef class ClientChannel(Channel):
     cpdef certificate_failed(self, double now)
     @cython.locals(names=NameTable)
     cpdef bint serves(self, str host) except -1
-    @cython.locals(policy=Policy, name=str)
+    @cython.locals(index=Py_ssize_t, alert=int)
+    cdef _consult_hook(self, ClientHello hello)
+    @cython.locals(policy=Policy, name=str, passed_as=str)
     cdef _choose_identity(self, ClientHello hello)
     @cython.locals(hello=ClientHello, policy=Policy, name=str, index=Py_ssize_t)
     cdef _use_known(self)
+    cdef _use_index(self, ClientHello hello, Py_ssize_t index)
     cdef _ask(self, ClientHello hello, wanted)
     cdef bint _waits(self) except -1
     cdef _refuse_handshake(self, int alert)
     cdef _use_context(self, identity)
     cdef _take_from_elsewhere(self, identity)
     cdef _judge(self, info)
+    cdef _pass_on(self, ClientHello hello, str name)
     cdef _speak(self, bytes protocol)
 
     # Requests

@@ -16,14 +16,17 @@ from ..errors import RemoteProtocolError
 from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, StreamReset
 from ..proxy_protocol.format import NOWHERE, Endpoint
 from ..proxy_protocol.reader import ProxyHeaderReader
-from ..tls.connection import TLSInfo
-from ..tls.failure import Alert
+from ..tls.failure import Alert, alert_name
 from ..tls.hello import ACME_TLS, ClientHello
+from ..tls.info import TLSInfo
+from ..tls.ja4 import ja4
 from .balance import ServerGroup
 from .channel import Channel
 from .client_rule import ClientRule
 from .exchange import new_exchange
+from .facts import ClientHelloFacts
 from .forward import ClientInfo, client_address, is_trusted, managed_names
+from .hooks import Refuse, ServeAs
 from .phase import OPEN
 from .policy import Identity, Listener, NameTable, Policy
 from .record import AccessRecord
@@ -46,8 +49,9 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_rule",
-        "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "listener", "own_servers",
+        "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_refusal",
+        "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4", "listener",
+        "own_servers",
         "plain_on_tls", "policy",
     )  # fmt: skip
 
@@ -71,6 +75,9 @@ class ClientChannel(Channel):
         self.info: TLSInfo | None = None
         self.plain_on_tls = False
         """A client that speaks plain HTTP where TLS is spoken, and is told so."""
+        self.ja4 = ""
+        """The fingerprint of the client program, if somebody wants it."""
+        self._refusal: tuple[str, str] | None = None  # (end, detail) for the log: a hook has ended the handshake
         self._handshake_time: float | None = None
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
         sources = listener.proxy_sources
@@ -153,7 +160,12 @@ class ClientChannel(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is ClientHelloReceived:
-            self._choose_identity(event.hello)
+            if self.hub.asks_hello:
+                self._consult_hook(event.hello)
+            else:
+                if self.hub.wants_ja4:
+                    self.ja4 = ja4(event.hello)
+                self._choose_identity(event.hello)
         elif type(event) is HandshakeCompleted:
             self.info = event.info
             self._facts = None
@@ -162,6 +174,37 @@ class ClientChannel(Channel):
             if self._rule is not None:
                 self._judge(event.info)
             self._speak(event.info.alpn)
+
+    def _consult_hook(self, hello: ClientHello) -> None:
+        """Answer the ClientHello as `on_client_hello` says; a hook that fails has refused it."""
+        facts = ClientHelloFacts(self.listener.name, self.client.text, self.client.port, hello)
+        index = -1
+        alert = 0
+        detail = ""
+        try:
+            verdict = self.hub.hooks.on_client_hello(facts)
+            if isinstance(verdict, ServeAs):
+                if self.policy.knows(verdict.name):
+                    index = self.policy.identity_for(verdict.name)
+                else:
+                    detail = "on_client_hello chose a name that no certificate is for"
+            elif isinstance(verdict, Refuse) and 0 < verdict.alert < 256:
+                alert = verdict.alert
+            elif verdict is not None:
+                detail = "on_client_hello returned what it may not return"
+        except Exception as error:
+            detail = f"on_client_hello raised {type(error).__name__}"
+        self.ja4 = ja4(hello) if self.hub.wants_ja4 else facts.asked_ja4
+        if detail:
+            self._refusal = ("hook_failed", detail)
+            self._refuse_handshake(Alert.INTERNAL_ERROR)
+        elif alert:
+            self._refusal = ("tls_failed", f"{alert_name(alert)}, by on_client_hello")
+            self._refuse_handshake(alert)
+        elif index >= 0:
+            self._use_index(hello, index)
+        else:
+            self._choose_identity(hello)
 
     def use_identity(self, identity: Identity | None, now: float) -> None:
         """Answer to `NeedCertificate`: go on with this certificate. None: there is none."""
@@ -196,7 +239,10 @@ class ClientChannel(Channel):
         """Answer the ClientHello, now or later."""
         policy = self.policy
         name = hello.sni
-        if policy.asks and (ACME_TLS in hello.alpn or (name and not policy.knows(name))):
+        passed_as = policy.passthrough_for(name)
+        if passed_as:
+            self._pass_on(hello, passed_as)
+        elif policy.asks and (ACME_TLS in hello.alpn or (name and not policy.knows(name))):
             self._ask(hello, None)
         else:
             self._use_known()
@@ -208,14 +254,16 @@ class ClientChannel(Channel):
         assert hello is not None
         policy = self.policy
         name = hello.sni
-        if policy.strict_sni and name and not policy.knows(name):
+        index = policy.identity_for(name)
+        if index < 0 or (policy.strict_sni and name and not policy.knows(name)):
             self._refuse_handshake(Alert.UNRECOGNIZED_NAME)
             return
-        index = self.identity = policy.identity_for(name)
-        if index < 0:
-            self._refuse_handshake(Alert.INTERNAL_ERROR)
-            return
-        identity = policy.identities[index]
+        self._use_index(hello, index)
+
+    def _use_index(self, hello: ClientHello, index: int) -> None:
+        """Answer it with this identity of the policy."""
+        self.identity = index
+        identity = self.policy.identities[index]
         if identity.context is None:
             self._ask(hello, identity)
         else:
@@ -269,6 +317,9 @@ class ClientChannel(Channel):
             denied = f"the client could not be judged ({type(error).__name__})"
         self.denied = denied
 
+    def _pass_on(self, hello: ClientHello, name: str) -> None:
+        """Pass this client on undecrypted, as one that has asked for `name`, which is in `Policy.passthrough`."""
+
     def _speak(self, protocol: bytes) -> None:
         """The handshake is done; `protocol` is what ALPN agreed on, if anything."""
 
@@ -290,7 +341,7 @@ class ClientChannel(Channel):
         if self.client.trusted:
             record.client = client_address(request, self.client, self.listener.trusted)
         relay = Relay.__new__(Relay)
-        relay.begin(self.hub, self.policy, side, new_exchange(request, record))
+        relay.begin(self.hub, self.policy, side, new_exchange(request, record, self.info))
         return relay
 
     def send_on(self, relay: Relay, request: Request) -> None:
@@ -374,14 +425,14 @@ class ClientChannel(Channel):
                 if info.peer is not None:
                     facts.client_subject = info.peer.subject_text()
                     facts.client_sha256 = info.peer.sha256
+            facts.ja4 = self.ja4
         return facts.begin(self.hub.now)
 
     def log_end(self, end: str, detail: str, status: int = 0) -> None:
         """Log the end of a connection that has no request to show for it."""
         record = self._record()
         record.started = self._accepted
-        record.end = end
-        record.detail = detail
+        record.end, record.detail = (end, detail) if self._refusal is None else self._refusal
         record.status = status
         self._describe_end(record)
         if self.tls is not None and self.tls.hello is not None:

@@ -1,8 +1,8 @@
 """What a client says over HTTP, and what it is told.
 
 HTTP/1.1 is here: requests one after the other, their answers, and how the connection ends. If the handshake agrees on HTTP/2,
-`streams` has the requests (`downstream_h2.py`), and what is HTTP's business is handed over to it. The connection itself is
-`client.py`'s.
+`streams` has the requests (`downstream_h2.py`), and what is HTTP's business is handed over to it. A client that is passed on
+undecrypted is one tunnel from its first byte (`passthrough.py`). The connection itself is `client.py`'s.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from ..events import NEED_DATA, PAUSED, Data, EndOfMessage, Event, Informational
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
-from ..tls.hello import ACME_TLS
+from ..tls.hello import ACME_TLS, ClientHello
 from .answers import own_response
 from .channel import Channel
 from .client import ClientChannel
 from .downstream_h2 import ClientStreams
 from .hooks import Answer
+from .passthrough import Passthrough
 from .phase import OPEN
 from .policy import Listener
 from .record import AccessRecord
@@ -191,6 +192,19 @@ class Downstream(ClientChannel):
             self.close()
 
     # -- TLS -------------------------------------------------------------------------------------------------------
+
+    def _pass_on(self, hello: ClientHello, name: str) -> None:
+        assert self.tls is not None
+        received = self.tls.give_back()
+        self.tls = None
+        self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits)
+        self.h1.begin_tunnel()
+        self.h1.receive_data(received)
+        if self.eof:
+            self.h1.receive_eof()
+        passed_on = Passthrough(self, self._record(), hello, name)
+        self.relay = passed_on
+        passed_on.begin_to_pass()
 
     def _speak(self, protocol: bytes) -> None:
         if protocol == ACME_TLS:

@@ -20,7 +20,11 @@ cdef class ReverseProxy:
     cdef readonly object limits
     cdef readonly Bounds bounds
     cdef object _hooks
-    cdef readonly bint asks_hooks
+    cdef readonly bint asks_hello
+    cdef readonly bint asks_request
+    cdef readonly bint asks_response
+    cdef readonly bint asks_log
+    cdef readonly bint wants_ja4
     cdef readonly bytearray read_space
     cdef public object read_buffer
     cdef public double now

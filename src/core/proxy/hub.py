@@ -53,8 +53,12 @@ class ReverseProxy:
         self._grouped: dict[str, Backend] | None = None
         self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the backends that were last asked for
         self._hooks = Hooks() if hooks is None else hooks
-        self.asks_hooks = type(self._hooks) is not Hooks
-        """There is something to ask: what does nothing is not worth a call."""
+        # What does nothing is not worth a call.
+        self.asks_hello = self._hooks.overrides("on_client_hello")
+        self.asks_request = self._hooks.overrides("on_request")
+        self.asks_response = self._hooks.overrides("on_response")
+        self.asks_log = self._hooks.overrides("on_log")
+        self.wants_ja4 = bool(self._hooks.wants_ja4)
 
     @property
     def hooks(self) -> Hooks:
@@ -178,7 +182,7 @@ class ReverseProxy:
         """A request is over."""
         if not record.total_time:
             record.total_time = self.now - record.started
-        if not self.asks_hooks:
+        if not self.asks_log:
             return
         try:
             self._hooks.on_log(record)

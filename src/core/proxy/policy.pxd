@@ -43,6 +43,8 @@ cdef class Policy:
     cdef readonly bint asks
     cdef object _strict
     cdef readonly Py_ssize_t default_identity
+    cdef readonly dict passthrough
+    cdef tuple _passed_on
     cdef NameTable _names
     cdef NameTable _hosts
     cdef list _tables
@@ -54,6 +56,8 @@ cdef class Policy:
     @cython.locals(found=Py_ssize_t)
     cpdef bint is_protected(self, str name) except -1
     cpdef bint knows(self, str name) except -1
+    @cython.locals(index=Py_ssize_t)
+    cpdef str passthrough_for(self, str name)
     @cython.locals(found=RouteEntry)
     cpdef match(self, str host, str path)
     @cython.locals(found=RouteEntry)

@@ -3,6 +3,9 @@
 The parts (`Listener`, `Identity`, `Backend`, `Route`) are plain values; `Policy.build` compiles them. A policy is
 immutable: a reload makes a new one and swaps it, or changes nothing.
 
+A server name can also belong to nobody here: clients that ask for it are passed on undecrypted (`passthrough`). Those names
+stand in the same table as the identities', so that a name is one or the other.
+
 One lookup, `Policy.identity_for`, serves both the handshake (SNI) and every request (Host): exact name, then one-label
 wildcard, then the default. A request whose host leads to another identity than the one its connection was opened under is
 misdirected (421, RFC 9110 section 7.4): rules of one host can not be escaped by shaking hands under another's name.
@@ -10,7 +13,7 @@ misdirected (421, RFC 9110 section 7.4): rules of one host can not be escaped by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -125,6 +128,18 @@ def parse_server(text: str) -> tuple[str, int] | str:
     return host, int(port)
 
 
+def _check_passthrough(passthrough: dict[str, str], backends: dict[str, Backend]) -> None:
+    """ValueError for names that lead nowhere, or to where they would be encrypted once more."""
+    for name, backend_name in passthrough.items():
+        backend = backends.get(backend_name)
+        if not name:
+            raise ValueError("a client that names no server cannot be passed on")
+        if backend is None:
+            raise ValueError(f"{name} is passed on to {backend_name!r}, and there is no such backend")
+        if backend.tls is not None or backend.protocol != "h1":
+            raise ValueError(f"{name} is passed on as it is, so its backend {backend_name!r} has no TLS and no HTTP/2")
+
+
 class NameTable:
     """Names to values: exact, then a wildcard for one label, then nothing."""
 
@@ -200,13 +215,14 @@ class Policy:
     """Everything that decides, compiled. Make one with `Policy.build`, and change nothing in it.
 
     `default_identity`: index of the identity for names that nobody has and for clients that name none; -1 if there is none
-    at all. `asks`: certificates may come from elsewhere too.
+    at all. `asks`: certificates may come from elsewhere too. `passthrough`: names that are not decrypted here, each with the
+    backend that clients are passed on to.
     """
 
     __slots__ = (
-        "_everywhere", "_hosts", "_names", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
-        "default_identity", "forward", "identities", "introduces", "only_adds", "own_names", "protected", "routes",
-        "strict_sni", "via",
+        "_everywhere", "_hosts", "_names", "_passed_on", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
+        "default_identity", "forward", "identities", "introduces", "only_adds", "own_names", "passthrough", "protected",
+        "routes", "strict_sni", "via",
     )  # fmt: skip
 
     def __init__(
@@ -221,6 +237,7 @@ class Policy:
         hosts: NameTable,
         tables: list[RouteTable],
         everywhere: RouteTable,
+        passthrough: dict[str, str],
     ) -> None:
         self.backends = backends
         self.routes = routes
@@ -236,6 +253,8 @@ class Policy:
         self._tables = tables
         self._everywhere = everywhere
         self._strict = strict_sni
+        self.passthrough = passthrough
+        self._passed_on = tuple(passthrough)
         self._set_identities(identities)
 
     def _set_identities(self, identities: tuple[Identity, ...]) -> None:
@@ -243,6 +262,8 @@ class Policy:
         marked = [index for index, identity in enumerate(identities) if identity.default]
         if len(marked) > 1:
             raise ValueError("two identities are marked as default")
+        for index, name in enumerate(self._passed_on):  # their indices follow those of the identities
+            names.add(name, len(identities) + index)
         for index, identity in enumerate(identities):
             for name in identity.names:
                 names.add(name, index)
@@ -272,6 +293,7 @@ class Policy:
             hosts=self._hosts,
             tables=self._tables,
             everywhere=self._everywhere,
+            passthrough=self.passthrough,
         )
 
     def __repr__(self) -> str:
@@ -286,6 +308,7 @@ class Policy:
         forward: ForwardRules | None = None,
         strict_sni: bool | None = None,
         asks: bool = False,
+        passthrough: Mapping[str, str] | None = None,
     ) -> Policy:
         """Compile the parts.
 
@@ -293,9 +316,12 @@ class Policy:
         default identity, which is the one marked so, or the only one. A client that names no server gets the default, or
         else the first identity. `asks`: before an unknown name is refused or gets the default, and for the handshakes of
         `acme-tls/1` (RFC 8737), whoever runs the proxy is asked for a certificate (`NeedCertificate`).
+        `passthrough`: server names, written as those of an identity, to names of backends. Clients that ask for one of them are
+        not decrypted but passed on as they are, so such a backend has no TLS and no HTTP/2 of ours. A name that an identity has
+        too is passed on.
 
         Raises ValueError for parts that contradict each other: a route to a backend that is not there, two equal routes,
-        two defaults, a server address that is none.
+        two defaults, a server address that is none, a `passthrough` to a backend that is not there or would encrypt.
         """
         by_name: dict[str, Backend] = {}
         for backend in backends:
@@ -327,6 +353,8 @@ class Policy:
                 parse_server(server)
             by_name[backend.name] = backend
 
+        passed_on = {} if passthrough is None else dict(passthrough)
+        _check_passthrough(passed_on, by_name)
         hosts = NameTable()
         tables: list[RouteTable] = []
         everywhere = RouteTable()
@@ -359,10 +387,14 @@ class Policy:
             hosts=hosts,
             tables=tables,
             everywhere=everywhere,
+            passthrough=passed_on,
         )
 
     def identity_for(self, name: str) -> int:
-        """Index of the identity for a server name or host (lower case, no trailing dot), the default's if nobody has it."""
+        """Index of the identity for a server name or host (lower case, no trailing dot), the default's if nobody has it.
+
+        For a name that is passed on it is the index of no identity, so that no connection's is the same.
+        """
         found = self._names.get(name) if name else -1
         return self.default_identity if found < 0 else found
 
@@ -371,11 +403,18 @@ class Policy:
         if not self.protected:
             return False
         found = self.identity_for(name)
-        return found >= 0 and self.identities[found].client_auth is not None
+        return 0 <= found < len(self.identities) and self.identities[found].client_auth is not None
 
     def knows(self, name: str) -> bool:
-        """Whether an identity is for this very name."""
+        """Whether an identity is for this very name, or it is passed on."""
         return self._names.get(name) >= 0
+
+    def passthrough_for(self, name: str) -> str:
+        """The name in `passthrough` by which a client that asks for `name` is passed on; empty if it is not."""
+        if not self._passed_on or not name:
+            return ""
+        index = self._names.get(name) - len(self.identities)
+        return self._passed_on[index] if index >= 0 else ""
 
     def match(self, host: str, path: str) -> Route | None:
         """The route for a host (lower case, no port, no trailing dot) and a normalised path without query.

@@ -222,7 +222,7 @@ class Relay:
         self.record.first_byte_time = hub.now - self.started
         policy = self.policy
         response = forward_response(event, policy.forward) if policy.via else event
-        if hub.asks_hooks:
+        if hub.asks_response:
             try:
                 answer = hub.hooks.on_response(self.exchange, response)
             except Exception as error:

@@ -74,7 +74,7 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         exchange.route = found.route
         exchange.backend = found.backend
         relay.record.route = found.name
-    if hub.asks_hooks:
+    if hub.asks_request:
         try:
             answer_of_hook = hub.hooks.on_request(exchange)
         except Exception as error:

@@ -3,6 +3,7 @@ cimport cython
 from ..events cimport DataReceived
 from .engine cimport CEngine
 from .hello cimport ClientHello, ClientHelloReader
+from .info cimport TLSInfo
 
 cdef int _OK, _WANT, _CLOSED, _FAILED
 cdef int _HELLO, _DECISION, _HANDSHAKE, _ENDED, _BROKEN
@@ -12,18 +13,6 @@ cdef long long _ALLOWANCE, _PER_DATA
 cdef Py_ssize_t _MAX_READ, _EARLY_BYTES, _EARLY_RECORD, _RECORD
 cdef object NEED_DATA, PAUSED
 cdef object ClientHelloReceived, ConnectionClosed, HandshakeCompleted
-
-@cython.final
-cdef class TLSInfo:
-    cdef readonly str version
-    cdef readonly str cipher
-    cdef readonly str group
-    cdef readonly str sni
-    cdef readonly bytes alpn
-    cdef readonly bint resumed
-    cdef readonly object peer
-
-    cpdef tuple _values(self)
 
 cdef class TLSConnection:
     cdef readonly object role
@@ -42,6 +31,7 @@ cdef class TLSConnection:
     cdef Py_ssize_t _max_hello
     cdef long long _data_read
     cdef bytes _alpn
+    cdef object _records
     cdef bytes _held
     cdef bytes _output
     cdef str _reason
@@ -64,6 +54,7 @@ cdef class TLSConnection:
     # Decisions of the application
     cpdef use_context(self, context)
     cpdef refuse(self, alert)
+    cpdef bytes give_back(self)
     cpdef idled(self)
     cpdef rest(self)
     cpdef close(self)

@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 A server begins without an engine. It reads the ClientHello itself (`hello.py`) and hands it out as `ClientHelloReceived`;
 until `use_context` or `refuse` answers, `next_event` says `PAUSED`. Only then is there an engine (`engine.py`), which is fed
-the hello, and everything that came behind it, and does the rest. A client has its engine from the start, and its own hello
+the hello, and everything that came behind it, and does the rest. The third answer is `give_back`: what was received is not
+for us, and handed back as it came; there never is an engine. A client has its engine from the start, and its own hello
 waits in `data_to_send()` at once.
 
 From then on: `receive_data` puts ciphertext into the engine, `next_event` takes out what it amounts to; `send` puts plaintext
@@ -26,8 +27,6 @@ its keys a hundred times a second has to send about 100 KiB a second with it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import LocalProtocolError, TLSError
 from ..events import (
     NEED_DATA,
@@ -45,6 +44,7 @@ from .context import ClientContext, ServerContext
 from .engine import RECORD, Engine, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
+from .info import TLSInfo
 from .peer import PeerCertificate, is_pinned
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
@@ -91,41 +91,6 @@ _EARLY_RECORD = EARLY_RECORD
 _RECORD = RECORD
 
 
-class TLSInfo:
-    """What a handshake has agreed on. Names are OpenSSL's: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`, `X25519MLKEM768`.
-
-    `sni` is the name that the client sent, empty if none; `alpn` the protocol agreed on, empty if none. `peer` is the
-    peer's certificate if it gave one and the context wants to know (`wants_peer`); of all, it alone differs between the two
-    sides, and so does not count in comparisons.
-    """
-
-    __slots__ = ("alpn", "cipher", "group", "peer", "resumed", "sni", "version")
-
-    def __init__(self, *, version: str, cipher: str, group: str, sni: str, alpn: bytes, resumed: bool) -> None:
-        self.version = version
-        self.cipher = cipher
-        self.group = group
-        self.sni = sni
-        self.alpn = alpn
-        self.resumed = resumed
-        self.peer: PeerCertificate | None = None
-
-    def _values(self) -> tuple[Any, ...]:
-        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TLSInfo) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        return (
-            f"TLSInfo(version={self.version!r}, cipher={self.cipher!r}, group={self.group!r}, sni={self.sni!r}, "
-            f"alpn={self.alpn!r}, resumed={self.resumed!r}, peer={self.peer!r})"
-        )
-
-
 class TLSConnection:
     """TLS for one byte stream. See the module for how it works.
 
@@ -135,8 +100,8 @@ class TLSConnection:
 
     __slots__ = (
         "_alert", "_alert_received", "_alpn", "_data_read", "_early", "_engine", "_eof", "_held", "_max_hello", "_output",
-        "_pins", "_reader", "_reason", "_receiving", "_sending", "_state", "_wants_peer", "closed_by_peer", "hello", "info",
-        "plain_http", "role",
+        "_pins", "_reader", "_reason", "_receiving", "_records", "_sending", "_state", "_wants_peer", "closed_by_peer",
+        "hello", "info", "plain_http", "role",
     )  # fmt: skip
 
     def __init__(
@@ -155,7 +120,8 @@ class TLSConnection:
         self._alpn = b""
         self._engine: Engine | None = None
         self._reader: ClientHelloReader | None = None
-        self._held = b""
+        self._records: bytes | bytearray = b""  # what the hello was read from
+        self._held = b""  # what came behind it
         self._output = b""
         self._eof = False
         self._early = _EARLY_BYTES
@@ -252,6 +218,7 @@ class TLSConnection:
         if self._held:
             engine.feed(self._held)
             self._held = b""
+        self._records = b""
         self._engine = engine
         self._alpn = alpn
         self._wants_peer = context.wants_peer
@@ -262,6 +229,17 @@ class TLSConnection:
         if self._state != _DECISION:
             raise LocalProtocolError(f"there is nothing to refuse in state {self.state.value!r}")
         self._fail(alert_name(alert), alert)
+
+    def give_back(self) -> bytes:
+        """Answer the ClientHello with nothing at all: all that was received, byte for byte, for someone else to answer.
+
+        The connection is over then, and has nothing to send. An end of file that was told before is the caller's to pass on.
+        """
+        if self._state != _DECISION:
+            raise LocalProtocolError(f"there is nothing to give back in state {self.state.value!r}")
+        received = bytes(self._records) + self._held
+        self._move(_LOCAL_CLOSE)
+        return received
 
     def send(self, data: Bytes) -> None:
         """Encrypt `data`.
@@ -371,6 +349,7 @@ class TLSConnection:
         if hello is None:
             return self._peer_closed(False) if self._eof else NEED_DATA
         self.hello = hello
+        self._records = reader.records
         self._held = reader.stored
         self._reader = None
         self._move(_HELLO_READ)
@@ -460,6 +439,7 @@ class TLSConnection:
             self._engine.close()
             self._engine = None
         self._reader = None
+        self._records = b""
         self._held = b""
 
     def _fail(self, reason: str, alert: int | None) -> None:
