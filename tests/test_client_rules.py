@@ -12,10 +12,12 @@ from support_config import GOOD, found, load, one, write_pem
 from support_mtls import client_pem, clients, revocation_list, web
 from support_tls import authority, rsa_pem, server_pem
 
+from lockgate.certs.store import load_certificate
 from lockgate.core.commands import NeedCertificate
 from lockgate.core.proxy.client_rule import ClientRule
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Listener
+from lockgate.server.acme_certificates import acme_certificates
 from lockgate.server.certificates import CertificateKeeper
 from lockgate.server.cli import main
 from lockgate.server.client_rules import divide
@@ -341,3 +343,34 @@ def test_explain_says_what_clients_have_to_show(folder: Path, capsys: pytest.Cap
     for name, asked in (("localhost", True), ("example.test", False), ("nobody.test", False)):
         assert main(["explain", str(folder / "lockgate.toml"), "--host", name]) == 0
         assert ("clients are asked for a certificate: they need one" in capsys.readouterr().out) is asked
+
+
+ACME = 'acme = { directory = "https://ca.test/directory" }\n'
+
+
+@pytest.mark.parametrize("with_files", [True, False])
+def test_a_certificate_by_acme_has_its_rule(folder: Path, with_files: bool) -> None:
+    files = '[[certificate]]\ncert = "site.pem"\nkey = "site.key"\n'
+    text = host(names='"new.test"', config=GOOD if with_files else GOOD.replace(files, "")) + ACME
+    prepared = load(folder, f'state = "state"\n{text}')
+    policy = prepared.policy
+    assert policy.is_protected("new.test")
+    assert not policy.is_protected("localhost") or not with_files
+    identity = policy.identities[policy.identity_for("new.test")]
+    assert identity.context is None
+    assert policy.identities[-1] is identity, "and no file's certificate is served for it"
+    made = acme_certificates(prepared.config, [identity], prepared.tickets, prepared.rules)
+    assert made is not None
+    write_pem(folder, "new", authority().issue("new.test"))
+    certificate = load_certificate(folder / "new.pem", folder / "new.key")
+    loaded = made._make(prepared.config.host[0], ("new.test",), certificate)
+    assert loaded.context is not None
+    assert loaded.context.wants_peer
+
+
+def test_what_is_made_on_demand_cannot_ask(folder: Path) -> None:
+    on_demand = 'acme = { directory = "https://ca.test/directory", on_demand = true, allow = ["*.x.test"] }\n'
+    listed = found(folder, f'state = "state"\n{host(names="", config=GOOD)}{on_demand}')
+    assert [text for _, text in listed if "client_auth" in text and not text.startswith("warning")] == [
+        "client_auth is not possible beside on_demand; write the names in a host with acme, or with neither"
+    ]

@@ -225,7 +225,7 @@ def test_plain_listener_needs_no_certificate(tmp_path):
 
 TABLES = (
     config.Config, config.Listen, config.CertificateFiles, config.TLSSettings, config.Route, config.Backend,
-    config.BackendTLS, config.Host, config.ClientAuth, Limits, ForwardRules,
+    config.BackendTLS, config.Host, config.ClientAuth, config.Acme, Limits, ForwardRules,
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from support_certs import NOW, Signed, hierarchy, rsa_key, sign, write
 
 from lockgate.certs import entries as entries_module
 from lockgate.certs.directory import CertificateDirectory, Changes
-from lockgate.certs.entries import Choice, Entry, choose, index_file
+from lockgate.certs.entries import Choice, Entry, choose, index_file, issuer_of
 from lockgate.certs.files import CertificateError
 from lockgate.core.tls.choice import PREFERENCE
 
@@ -114,7 +114,7 @@ class TestScan:
         write(tmp_path, "deep.key", leaf.key_pem())
         (entry,) = scanned(tmp_path).entries
         assert entry.names == ("deep.test",)
-        assert entry.issuer == "Deep First"
+        assert issuer_of(entry) == "Deep First"
         assert "wrong order" in entry.load(NOW).warnings[0]
 
     def test_all_faults_at_once_and_the_rest_is_served(self, tmp_path):
@@ -224,7 +224,7 @@ class TestRescan:
         def refuse(*_: object) -> bytes:
             raise AssertionError("a file was read")
 
-        monkeypatch.setattr(entries_module, "read_file", refuse)
+        monkeypatch.setattr(entries_module, "_read", refuse)
         assert directory.rescan(NOW) == Changes()
         assert directory.entries == before
         assert len(directory.faults) == 1

@@ -288,6 +288,30 @@ def test_a_pair_of_certificates(folder: Path) -> None:
     assert "rsa.pem (RSA, until " in told
 
 
+def test_a_folder_of_certificates(tmp_path: Path) -> None:
+    (tmp_path / "certs").mkdir()
+    for name, names in CERTIFICATES.items():
+        write_pem(tmp_path / "certs", name, authority().issue(*names))
+    text = f"""
+[[listen]]
+address = "{SECURE}"
+[[certificate]]
+directory = "certs"
+[[route]]
+backend = "app"
+[backend.app]
+servers = ["127.0.0.1:9000"]
+"""
+    prepared = load(tmp_path, text)
+    for sni, file in (("a.test", "a"), ("y.a.test", "wild"), ("z.c.test", "c")):
+        case = make_case(prepared, Imagined(sni, b"GET", sni.encode(), b"/"))
+        ((says, _, line),) = statements(case, "certificate")
+        assert f"{tmp_path}/certs/{file}.pem (ECDSA, until " in says
+        assert "loaded when the first client needs it" in says
+        assert line == 5
+        assert verdict(case)["certificate"] == f"{tmp_path}/certs/{file}.pem"
+
+
 def test_misdirected(shop: Prepared) -> None:
     case = make_case(shop, ask("a.test", "b.test"))
     ((text, because, line),) = statements(case, "host")

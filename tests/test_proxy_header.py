@@ -508,6 +508,31 @@ def test_a_tunnel_begins_with_the_header() -> None:
     assert server.received.endswith(b"\0raw")
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("came", [b"", V2], ids=["", "behind a proxy"])
+def test_a_client_that_is_passed_on_undecrypted_has_a_header_too(version: str, came: bytes) -> None:
+    """Before its ClientHello, which is passed on as it came; the header that came before that is not."""
+    world = World(
+        policy=Policy.build(
+            backends=[Backend("app", ("10.0.0.1:443", "10.0.0.2:443"), proxy_protocol=version)],
+            routes=[],
+            passthrough={"a.test": "app"},
+        ),
+        accept_at_once=False,
+    )
+    client = world.client(SECURE, BALANCER if came else CLIENT, ("10.1.0.1", 8443) if came else ARRIVED)
+    hello = SSLPeer(ssl_client_context(), server_name="a.test").data_to_send()
+    client.send(came + hello)
+    world.servers[0].refuse()
+    world.servers[1].accept()
+    header, rest = header_of(world.servers[1])
+    assert (header.source, header.destination, rest) == (CLIENT, ARRIVED, hello)
+    assert header.get(AUTHORITY) == (b"a.test" if version == "v2" else None)
+    assert header.get(TLS) is None, "nobody here knows"
+    world.servers[1].send(b"server")
+    assert client.text == "server"
+
+
 def test_stopping_closes_what_is_kept_for_a_client() -> None:
     world = world_with("v1")
     client = world.client(Listener("plain", tls=False), CLIENT, ARRIVED)

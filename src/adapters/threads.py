@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
     from ..core.proxy.policy import Identity
 
-    FindCertificate = Callable[[NeedCertificate], Identity | None]
+    FindCertificate = Callable[[NeedCertificate], Identity | Future[Identity | None] | None]
 
 __all__ = ["Server", "Stop", "serve"]
 
@@ -75,7 +75,8 @@ def serve(
     is compiled.
 
     `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
-    none. It is called in threads of its own and may block; an exception refuses the client.
+    none. It is called in threads of its own and may block, or return a future of its answer, which takes no thread. An
+    exception refuses the client.
     """
     driver = _Driver(proxy, native_gear(gear) or SelectorGear(), certificates)
     try:
@@ -186,7 +187,9 @@ class _Driver(Driver):
 
         def done(future: Future[Any]) -> None:
             error = future.exception()
-            if error is None:
+            if error is None and isinstance(later := future.result(), Future):
+                later.add_done_callback(partial(self._wake, done))
+            elif error is None:
                 self.certificate_found(need, future.result())
             elif isinstance(error, Exception):
                 self.certificate_failed(need, error)

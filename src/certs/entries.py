@@ -43,11 +43,14 @@ class Entry:
     """As in `Certificate`: `"ECDSA P-256"`, `"RSA"`."""
     not_before: datetime
     not_after: datetime
-    issuer: str = ""
-    """Common name of who signed it, as it is there: not to be trusted to be printable."""
     password_file: str | None = None
     stamps: tuple[Stamp, Stamp] = field(default=(NO_FILE, NO_FILE), repr=False)
     """Of the certificate file and of the key file when the entry was made."""
+
+    @property
+    def key_type(self) -> str:
+        """As in `Certificate`: the kind without the curve."""
+        return self.key_kind.partition(" ")[0]
 
     def is_valid(self, now: datetime) -> bool:
         """Whether `now` is in its period of validity."""
@@ -94,7 +97,7 @@ def index_file(
     cert_path, key_path = str(cert_path), str(key_path)
     if stamps is None:
         stamps = stamps_of(cert_path, key_path)
-    data = _read(cert_path)
+    data = _read(cert_path, stamps[0])
     if BEGIN not in data and b"-----BEGIN " in data and key_path == cert_path:
         return None
     leaf, is_authority = _leaf(data, cert_path)
@@ -121,21 +124,27 @@ def index_file(
         key_kind=sys.intern(kind),
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
-        issuer=sys.intern(name_text(leaf.issuer)),
         password_file=None if password_file is None else str(password_file),
         stamps=stamps,
     )
 
 
-def _read(path: str) -> bytes:
-    """The content of a certificate file; `read_file` costs several times as much, and says what is wrong."""
+def issuer_of(entry: Entry) -> str:
+    """Common name of who signed the certificate, as it is there: not to be trusted to be printable. Empty if it is gone."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read(MAX_FILE + 1)
-            if data is not None and len(data) <= MAX_FILE:
-                return data
-    except (OSError, ValueError):
-        pass
+        return name_text(_leaf(_read(entry.cert_path, stamp_of(entry.cert_path)), entry.cert_path)[0].issuer)
+    except (CertificateError, ValueError):
+        return ""
+
+
+def _read(path: str, stamp: Stamp) -> bytes:
+    """The content of a certificate file; `read_file` costs several times as much, and says what is wrong."""
+    if 0 < stamp[1] <= MAX_FILE:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
+        except (OSError, ValueError):
+            pass
     return read_file(path, "certificate")
 
 

@@ -31,12 +31,14 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Identity
 from ..core.tls.context import Tickets
 from . import policy
+from .acme_certificates import acme_certificates
 from .check import TICKET_LIFE, Prepared, join_certificates, load_files
 from .check_certificates import folder_identities
 from .client_rules import divide
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
 from .stamps import Stamp, stamp
+from .waiting_room import Answer
 
 INTERVAL = 1.0
 """Seconds between two looks."""
@@ -96,7 +98,11 @@ class CertificateKeeper:
         self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
         self._expiry_due = self._chosen_at
         self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
-        self._served = list(zip(prepared.identities, prepared.policy.identities, strict=True))
+        own = len(prepared.identities)
+        self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
+        self._served = list(zip(prepared.identities, prepared.policy.identities[:own], strict=True))
+        self._by_acme = prepared.policy.identities[own:]
+        self._acme = acme_certificates(prepared.config, self._by_acme, self._tickets, self._rules)
         self._by_core = {id(core): identity for identity, core in self._served}
         self._loading = threading.Lock()
         self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
@@ -112,12 +118,14 @@ class CertificateKeeper:
         """Look at once. From any thread."""
         self._wake.set()
 
-    def find(self, need: NeedCertificate) -> Identity | None:
-        """The certificate for a handshake that waits for one, None if there is none. From any thread; may block.
+    def find(self, need: NeedCertificate) -> Answer | Identity | None:
+        """The certificate for a handshake that waits for one, now or later, None if there is none. From any thread; may block.
 
         Those of folders are loaded here, once. One that cannot be is not tried again at once: clients may ask often.
         """
         core = need.identity
+        if self._acme is not None and (core is None or core in self._by_acme):
+            return self._acme.find(need)
         if core is None:
             return None
         with self._loading:
@@ -162,6 +170,8 @@ class CertificateKeeper:
             changed = True
         if changed:
             self._put_in_service()
+        if self._acme is not None:
+            self._acme.refresh()
         self._tell_of_expiry(datetime.now(UTC), changed)
 
     def _look_into_folders(self, now: float) -> bool:
@@ -233,7 +243,7 @@ class CertificateKeeper:
         try:
             served = [
                 (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
-                for identity in divide(joined, self._rules)
+                for identity in divide(joined, self._rules, self._elsewhere)
             ]
         except ConfigError as error:
             for problem in error.problems:
@@ -246,7 +256,7 @@ class CertificateKeeper:
             self._by_core = {id(core): identity for identity, core in served}
             self._failed.clear()
         if before != after:
-            self._proxy.policy = self._proxy.policy.with_identities(after)
+            self._proxy.policy = self._proxy.policy.with_identities([*after, *self._by_acme])
 
     def _core_identity(self, identity: policy.Identity, known: tuple[policy.Identity, Identity] | None) -> Identity:
         """What the proxy serves for it: the object `known` for these names already, with a new certificate, or another."""

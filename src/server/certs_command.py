@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..certs.directory import CertificateDirectory
-from ..certs.entries import Entry, choose, index_file
+from ..certs.entries import Entry, choose, index_file, issuer_of
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
 from ..certs.local_ca import LocalCAError, state_folder
@@ -136,7 +136,7 @@ def _cells(row: Row, now: datetime) -> tuple[str, ...]:
     renewal = f"{row.renewal:%Y-%m-%d %H:%M}" if row.renewal else "-"
     if row.renewal_fault:
         renewal += " (failed)"
-    return _some(entry.names) or "-", entry.issuer[:60], entry.key_kind, days, used, renewal, entry.cert_path
+    return _some(entry.names) or "-", issuer_of(entry)[:60], entry.key_kind, days, used, renewal, entry.cert_path
 
 
 def _some(texts: Sequence[str]) -> str:
@@ -148,7 +148,7 @@ def as_json(row: Row, now: datetime) -> dict[str, Any]:
     entry = row.entry
     return {
         "names": entry.names,
-        "issuer": entry.issuer,
+        "issuer": issuer_of(entry),
         "key": entry.key_kind,
         "not_before": entry.not_before.isoformat(),
         "not_after": entry.not_after.isoformat(),

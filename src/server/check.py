@@ -22,11 +22,12 @@ from ..certs import store
 from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
+from .check_acme import acme_problems, names_by_acme, uses_acme
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
 from .client_rules import Rules, divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
-from .policy import Identity, build_policy, tls_options
+from .policy import Identity, acme_hosts, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
 from .stamps import Stamp, stamps
@@ -87,6 +88,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     identities = join_certificates(loaded, problems)
     folders = open_folders(config, problems, load=ports)
     identities += folder_identities(folders, identities, datetime.now(UTC))
+    problems += acme_problems(draft, {name for identity in identities for name in identity.names})
     problems += _tls_use(draft)
     authorities = dict(_authorities(config, problems))
     client_pairs = dict(_client_pairs(config, problems))
@@ -102,9 +104,9 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
-    divided = divide(identities, rules)
+    divided = divide(identities, rules, {name for host in acme_hosts(config) for name in host.names})
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
-    policy = build_policy(config, divided, authorities, tickets, client_pairs)
+    policy = build_policy(config, divided, authorities, tickets, client_pairs=client_pairs, rules=rules)
     return Prepared(
         config,
         policy,
@@ -166,7 +168,7 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
         for listen in config.listen
         if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
     ]
-    certificates = draft.written.get("certificate")
+    certificates = draft.written.get("certificate") or uses_acme(draft)
     # Who only passes clients on needs none.
     wanted = not passes_on(draft) or (bool(config.route) and not serves_plain(config))
     if speaking_tls and not certificates and wanted:
@@ -176,7 +178,7 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
             "give --cert FILE and --key FILE",
         )
         yield listen.place.problem(f"there is no certificate for the TLS listener {listen.address}", remedy)
-    if certificates and config.listen and not any(listen.is_tls for listen in config.listen):
+    if config.certificate and config.listen and not any(listen.is_tls for listen in config.listen):
         place = config.place.at("certificate", 0)
         yield place.problem("no listener speaks TLS, so no certificate is used", "remove it", warning=True)
 
@@ -386,7 +388,7 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)
     seen: dict[tuple[str, str], Place] = {}
-    names = {name for identity in identities for name in identity.names}
+    names = {name for identity in identities for name in identity.names} | names_by_acme(config)
     for route in config.route:
         if route.backend not in known:
             remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'

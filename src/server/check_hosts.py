@@ -48,12 +48,14 @@ def check_hosts(draft: Draft, identities: Sequence[Identity]) -> Iterator[Proble
 def _names(draft: Draft) -> Iterator[Problem]:
     seen: dict[str, Place] = {}
     for host in draft.config.host:
-        if not host.names and not draft.is_bad(host.place.at("names")):
+        on_demand = host.acme is not None and host.acme.on_demand
+        if not host.names and not on_demand and not draft.is_bad(host.place.at("names")):
             yield host.place.at("names").problem("this host has no names", 'write names = ["example.com"]')
-        unsure = draft.is_bad(host.place.at("passthrough")) or draft.is_bad(host.place.at("client_auth"))
-        if host.passthrough is None and host.client_auth is None and not unsure:
+        unsure = any(draft.is_bad(host.place.at(key)) for key in ("passthrough", "acme", "client_auth"))
+        if host.passthrough is None and host.acme is None and host.client_auth is None and not unsure:
             yield host.place.problem(
-                "this host has no rules", 'add passthrough = "NAME OF A BACKEND" or client_auth = { ... }, or remove it'
+                "this host has no rules",
+                'add acme = { ... }, client_auth = { ... } or passthrough = "NAME OF A BACKEND", or remove it',
             )
         if host.passthrough is not None and host.client_auth is not None:
             yield host.place.at("client_auth").problem(
@@ -62,7 +64,7 @@ def _names(draft: Draft) -> Iterator[Problem]:
             )
         for index, name in enumerate(host.names):
             place = host.place.at("names", index)
-            if _is_address(name):
+            if is_address(name):
                 yield place.problem(f"{shown(name)} is an address, and clients only name hosts", "write a host name")
             elif name in seen:
                 file, line = seen[name].source.find(seen[name].path)
@@ -121,7 +123,8 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
         )
         return
     certified = {name for identity in identities for name in identity.names}
-    certain = sum(len(identity.certificates) for identity in identities) == len(config.certificate)
+    wanted = sum(files.cert is not None for files in config.certificate)
+    certain = sum(len(identity.certificates) for identity in identities) == wanted
     for route in config.route:
         if route.host and certain and not serves_plain(config) and is_passed_on(route.host, passed, certified):
             yield route.place.at("host").problem(
@@ -130,6 +133,8 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
                 warning=True,
             )
     for identity in identities:
+        if identity.entries:  # a folder may hold what is not needed
+            continue
         if len(identities) > 1 and not identity.default and identity.names and passed.keys() >= set(identity.names):
             yield identity.place.at("cert").problem(
                 "this certificate is never used: clients that ask for its names are passed on undecrypted",
@@ -138,7 +143,8 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
             )
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether the name of a host is an IP address."""
     try:
         ip_address(name)
     except ValueError:

@@ -8,7 +8,7 @@ the wildcard above it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +63,12 @@ def _reach(draft: Draft, host: Host, identities: Sequence[Identity]) -> Iterator
                 "add redirect_https = true there",
                 warning=True,
             )
+    if host.acme is not None:
+        if host.acme.on_demand:
+            yield place.problem(
+                "client_auth is not possible beside on_demand", "write the names in a host with acme, or with neither"
+            )
+        return
     certified = {name for identity in identities for name in identity.names}
     for index, name in enumerate(host.names):
         if certified and _covering(name, certified) is None:
@@ -164,13 +170,16 @@ def _title(certificate: x509.Certificate) -> str:
     return ascii(certificate.subject.rfc4514_string()[:80])
 
 
-def divide(identities: Sequence[Identity], rules: Rules) -> tuple[Identity, ...]:
+def divide(
+    identities: Sequence[Identity], rules: Rules, elsewhere: Collection[str] = frozenset()
+) -> tuple[Identity, ...]:
     """One identity for each certificate and rule, and a name for each host that has none of its own yet.
 
     Names that no host is for come first, and keep being the default. Where a certificate has no such names, what it
-    is the default for falls under its first rule: nobody gets past a rule by naming nothing.
+    is the default for falls under its first rule: nobody gets past a rule by naming nothing. `elsewhere`: names that have
+    an identity of their own without any of these.
     """
-    if not any(rules.values()):
+    if not identities or not any(rules.values()):
         return tuple(identities)
     certified: dict[str, int] = {}
     for index, identity in enumerate(identities):
@@ -179,7 +188,11 @@ def divide(identities: Sequence[Identity], rules: Rules) -> tuple[Identity, ...]
     names: list[list[str]] = [list(identity.names) for identity in identities]
     default = next((i for i, identity in enumerate(identities) if identity.default), 0)
     for name, rule in rules.items():
-        if name not in certified and (rule is not None or rules.get(_above(name)) is not None):
+        if (
+            name not in certified
+            and name not in elsewhere
+            and (rule is not None or rules.get(_above(name)) is not None)
+        ):
             covering = _covering(name, certified)
             names[default if covering is None else certified[covering]].append(name)
     has_default = len(identities) == 1 or any(identity.default for identity in identities)
@@ -187,7 +200,7 @@ def divide(identities: Sequence[Identity], rules: Rules) -> tuple[Identity, ...]
     for index, identity in enumerate(identities):
         parts: dict[HostRule | None, list[str]] = {}
         for name in names[index]:
-            parts.setdefault(_rule_of(name, rules), []).append(name)
+            parts.setdefault(rule_of(name, rules), []).append(name)
         ordered = sorted(parts.items(), key=lambda part: part[0] is not None) or [(None, [])]
         for number, (held, part) in enumerate(ordered):
             is_default = has_default and index == default and number == 0
@@ -195,7 +208,8 @@ def divide(identities: Sequence[Identity], rules: Rules) -> tuple[Identity, ...]
     return tuple(divided)
 
 
-def _rule_of(name: str, rules: Rules) -> HostRule | None:
+def rule_of(name: str, rules: Rules) -> HostRule | None:
+    """The rule of a name: of the host that has it exactly, or else of the wildcard above it."""
     return rules[name] if name in rules else rules.get(_above(name))
 
 

@@ -22,7 +22,20 @@ from ..core.proxy.policy import ForwardRules
 from .problems import ConfigError, KeyPath, Place, Problem, Source
 from .tables import Reader
 from .toml_lines import key_lines
-from .values import Address, ForwardField, HostName, LogTarget, Network, PathPrefix, Pattern, Pin, ServerAddress
+from .values import (
+    Address,
+    Email,
+    ForwardField,
+    HostName,
+    HttpsURL,
+    LogTarget,
+    Network,
+    PathPrefix,
+    Pattern,
+    Pin,
+    ServerAddress,
+    WebURL,
+)
 
 Adapter = Literal["threads", "asyncio", "trio"]
 Gear = Literal["auto", "native", "portable"]
@@ -95,11 +108,35 @@ class ClientAuth(Table, frozen=True, kw_only=True):
     """What backends are told of the client."""
 
 
+class Acme(Table, frozen=True, kw_only=True):
+    """`acme = {...}` of a host: its certificate is got from a CA that speaks ACME (RFC 8555), and renewed."""
+
+    directory: HttpsURL
+    """Where the CA's service begins. Whoever writes it here agrees to the CA's terms of service."""
+    email: Email | None = None
+    """What the CA may write to."""
+    challenge: Literal["tls-alpn-01", "http-01"] | None = None
+    """How to prove that the names are ours. None: whichever the listeners and the CA allow for."""
+    ca: Path | None = None
+    """PEM file with the authorities to trust when speaking with the CA. None: those of the system."""
+    eab_key_id: str | None = None
+    """External Account Binding (RFC 8555 section 7.3.4): the key identifier that the CA gave out."""
+    eab_key_file: Path | None = None
+    """File with the key to it, in base64url as CAs give it out."""
+    on_demand: bool = False
+    """A certificate for each name when a client first asks for it, not one for all names at start."""
+    allow: tuple[HostName, ...] = ()
+    """With `on_demand`: the names that may be asked for."""
+    ask: WebURL | None = None
+    """With `on_demand`: a URL that is asked, as `?domain=NAME`, whether the name may have a certificate; 200 means yes."""
+
+
 class Host(Table, frozen=True, kw_only=True):
     """`[[host]]`: what holds for some names, in the handshake (SNI) and in requests (Host) alike."""
 
     names: tuple[HostName, ...]
     """Exact names, or `*.example.com` for one label below it."""
+    acme: Acme | None = None
     passthrough: str | None = None
     """The backend that clients are passed on to as they are, without being decrypted."""
     client_auth: ClientAuth | None = None
@@ -157,6 +194,8 @@ class Config(Table, frozen=True, kw_only=True):
     listen: tuple[Listen, ...] = ()
     certificate: tuple[CertificateFiles, ...] = ()
     host: tuple[Host, ...] = ()
+    state: Path | None = None
+    """Folder for what outlives the process: ACME accounts, issued certificates. None: `certs.local_ca.state_folder()`."""
     tls: TLSSettings = TLSSettings()
     route: tuple[Route, ...] = ()
     backend: dict[str, Backend] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from . import config
 from .check import Prepared, prepare
 from .explain_fields import field_changes
 from .explain_routes import route_statements
+from .policy import Identity, acme_hosts
 from .problems import ConfigError, Place, Problem, choose, shown
 from .rehearsal import Imagined, Rehearsal, rehearse
 from .statements import Statement, quoted
@@ -218,40 +219,66 @@ def _refused(case: Case, alert: int) -> Statement:
 
 def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     """Why a name leads to that identity, and where that is written."""
-    identity = case.prepared.identities[index]
+    identity = _identity(case, index)
     wildcard = f"*.{name.partition('.')[2]}"
     if name in identity.names:
-        return f"it is for {shown(name)} by that very name", identity.place.at("cert")
+        return f"it is for {shown(name)} by that very name", _place(identity)
     if name and wildcard in identity.names:
-        return f"{shown(name)} is one label below its {shown(wildcard)}", identity.place.at("cert")
+        return f"{shown(name)} is one label below its {shown(wildcard)}", _place(identity)
     who = f"no certificate is for {shown(name)}" if name else "the client names no server"
     marked = next((files.place for files in _files(case, index) if files.default), None)
     if identity.default and marked is not None:
         return f"{who}, and this one is marked default = true", marked.at("default")
-    if len(case.prepared.identities) == 1 or identity.default:
+    if len(case.prepared.policy.identities) == 1 or identity.default:
         return f"{who}, and it is the only certificate", identity.place
     return f"{who}, and it is the first", identity.place
 
 
 def _describe(case: Case, index: int) -> str:
     """A certificate, or a pair of them, in words."""
-    identity = case.prepared.identities[index]
+    identity = _identity(case, index)
     files = " and ".join(
-        f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
-        for files, one in zip(_files(case, index), identity.certificates, strict=True)
+        [
+            f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
+            for files, one in zip(_files(case, index), identity.certificates, strict=True)
+        ]
+        + [f"{one.cert_path} ({one.key_type}, until {one.not_after:%Y-%m-%d})" for one in identity.entries]
     )
+    if not files:
+        files = _certificate_name(case, index) or ""
     names = ", ".join(identity.names[:5]) + (" and others" if len(identity.names) > 5 else "")
     return f"{files} for {names}"
 
 
 def _files(case: Case, index: int) -> list[config.CertificateFiles]:
     """Where the certificates of an identity come from, in the same order."""
-    certificates = case.prepared.identities[index].certificates
+    certificates = _identity(case, index).certificates
     return [files for certificate in certificates for files, one in case.prepared.loaded if one is certificate]
 
 
+def _identity(case: Case, index: int) -> Identity:
+    """What an identity of the policy was made of; those that come by ACME are the last ones."""
+    own = case.prepared.identities
+    if index < len(own):
+        return own[index]
+    host = acme_hosts(case.prepared.config)[index - len(own)]
+    return Identity(tuple(host.names), (), False, host.place)
+
+
+def _place(identity: Identity) -> Place:
+    """Where an identity's certificate, or the folder that it is in, is named."""
+    if identity.entries:
+        return identity.place.at("directory")
+    return identity.place.at("cert" if identity.certificates else "acme")
+
+
 def _certificate_name(case: Case, index: int | None) -> str | None:
-    return None if index is None else str(_files(case, index)[0].cert)
+    if index is None:
+        return None
+    identity = _identity(case, index)
+    if identity.entries:
+        return identity.entries[0].cert_path
+    return str(_files(case, index)[0].cert) if identity.certificates else "a certificate by ACME"
 
 
 def _host(case: Case) -> Iterator[Statement]:

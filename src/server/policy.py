@@ -11,7 +11,7 @@ from ..core.proxy import policy
 from ..core.proxy.client_rule import ClientRule
 from ..core.tls.client_auth import ClientAuth
 from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
-from .config import Config
+from .config import Config, Host
 from .problems import ConfigError, Place
 
 
@@ -43,21 +43,36 @@ def build_policy(
     identities: Sequence[Identity],
     authorities: Mapping[str, bytes],
     tickets: Tickets,
-    client_pairs: Mapping[str, tuple[bytes, bytes]] | None = None,
+    *,
+    client_pairs: Mapping[str, tuple[bytes, bytes]],
+    rules: Mapping[str, HostRule | None],
 ) -> policy.Policy:
-    """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`.
+    """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`; `rules`: of hosts, by name.
 
     Raises `ConfigError` for what OpenSSL refuses.
     """
-    pairs = client_pairs or {}
     return policy.Policy.build(
-        backends=[_backend(config, name, authorities, pairs.get(name)) for name in config.backend],
+        backends=[_backend(config, name, authorities, client_pairs.get(name)) for name in config.backend],
         routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
-        identities=[make_identity(config, identity, tickets) for identity in identities],
+        identities=[
+            *(make_identity(config, identity, tickets) for identity in identities),
+            *(
+                make_identity(
+                    config, Identity(host.names, (), False, host.place, (), rules.get(host.names[0])), tickets
+                )
+                for host in acme_hosts(config)
+            ),
+        ],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
+        asks=any(host.acme is not None for host in config.host),
         passthrough={name: host.passthrough for host in config.host if host.passthrough for name in host.names},
     )
+
+
+def acme_hosts(config: Config) -> list[Host]:
+    """Those whose certificate comes by ACME. Their identities are the policy's last ones, in this order."""
+    return [host for host in config.host if host.acme is not None and not host.acme.on_demand]
 
 
 def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:

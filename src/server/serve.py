@@ -21,6 +21,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from socket import socket
 
 from ..adapters.gear import NOT_COMPILED, has_native_gear
+from ..certs.acme.state import AcmeState
 from ..core.proxy.hooks import Hooks
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
@@ -29,8 +30,10 @@ from . import sockets
 from .access_log import AccessLog, LoggingHooks, open_access_log
 from .certificates import CertificateKeeper
 from .check import Prepared, prepare
+from .check_acme import acme_state
 from .config import Config, Draft, Listen
 from .problems import ConfigError, Problem
+from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
 from .supervisor import Generation, Supervisor
 from .values import Address
@@ -121,8 +124,21 @@ class _Service:
             if log is not None:
                 log.close()
 
+        workers = config.workers or _cores()
+        acme = AcmeState(acme_state(config)) if uses_acme(config) else None
+
         def work(number: int, ready: Callable[[], None]) -> None:
-            proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(config, self._hooks, log))
+            if number == workers:
+                for _, sock in bindings:
+                    sock.close()
+                run_renewer(config, ready)
+                return
+            proxy = ReverseProxy(
+                prepared.policy,
+                limits=config.limits,
+                hooks=_hooks(config, self._hooks, log),
+                challenges=None if acme is None else acme.http_01_answer,
+            )
             certificates = CertificateKeeper(prepared, proxy, speaks=number == 0)
             try:
                 run_worker(
@@ -153,9 +169,9 @@ class _Service:
 
         if not self._opened:
             self._opened = own
-        return Generation(
-            work, config.workers or _cores(), config.limits.drain_timeout, in_service, over, prepared.renew_at
-        )
+        # One process more, which looks after certificates by ACME for all workers
+        processes = workers if acme is None else workers + 1
+        return Generation(work, processes, config.limits.drain_timeout, in_service, over, prepared.renew_at)
 
 
 def _close_others(own: Sequence[tuple[Address, socket]], kept: Sequence[socket]) -> None:

@@ -24,8 +24,8 @@ def stamp(path: Path) -> Stamp:
 
 
 def stamps(config: Config) -> dict[Path, Stamp]:
-    """The states of all files that a configuration names, but its certificates, which have their own keeper, and its log."""
-    return {path: stamp(path) for path in _paths(config) if path != config.access_log}
+    """The states of all files that a configuration names, but its log, its state and its certificates, which have a keeper."""
+    return {path: stamp(path) for path in _paths(config) if path not in (config.access_log, config.state)}
 
 
 def _paths(value: Any) -> Iterator[Path]:

@@ -42,6 +42,9 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     values.Pin: values.parse_pin,
     values.Pattern: values.parse_pattern,
     values.ForwardField: values.parse_forward,
+    values.HttpsURL: values.parse_https_url,
+    values.WebURL: values.parse_web_url,
+    values.Email: values.parse_email,
 }
 
 EXAMPLES = {
@@ -75,6 +78,14 @@ EXAMPLES = {
     "crl": 'crl = "crl.pem"',
     "forward": 'forward = ["client-cert"]',
     "pins": 'pins = ["sha256/BASE64"]',
+    "acme": 'acme = { email = "admin@example.com", directory = "https://acme-v02.api.letsencrypt.org/directory" }',
+    "acme.directory": 'directory = "https://acme-v02.api.letsencrypt.org/directory"',
+    "email": 'email = "admin@example.com"',
+    "state": 'state = "/var/lib/lockgate"',
+    "eab_key_id": 'eab_key_id = "kid-1"',
+    "eab_key_file": 'eab_key_file = "eab.key"',
+    "allow": 'allow = ["*.customers.example"]',
+    "ask": 'ask = "http://127.0.0.1:9000/allowed"',
 }
 """What a value looks like, by key, where its default does not show it."""
 
@@ -112,7 +123,7 @@ class Reader:
         for key, (_, default) in fields.items():
             if default is REQUIRED and made.setdefault(key, FAILED) is FAILED:
                 if not self.is_bad(place.at(key)):
-                    self._note(place, f"{title or 'the table'} has no {key}", f"add {EXAMPLES.get(key, key)}")
+                    self._note(place, f"{title or 'the table'} has no {key}", f"add {_example(place.at(key)) or key}")
                 return FAILED
         made = {key: value for key, value in made.items() if value is not FAILED}
         return kind(**made, **({"place": place} if _has_place(kind) else {}))
@@ -145,7 +156,7 @@ class Reader:
 
     def _text(self, kind: Any, raw: object, place: Place, key: str) -> Any:
         if not isinstance(raw, str):
-            return self._wrong(place, raw, KINDS[str], EXAMPLES.get(key, ""))
+            return self._wrong(place, raw, KINDS[str], _example(place))
         if kind in {Path, values.LogTarget}:
             if not raw or "\0" in raw:
                 return self._note(place, f"{key} = {shown(raw)} is no path", f"write {EXAMPLES[key]}")
@@ -200,6 +211,12 @@ def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
         if name != "place"
     }
     return found
+
+
+def _example(place: Place) -> str:
+    """What the value at a place looks like; a key may be in tables of several kinds."""
+    names = [part for part in place.path if isinstance(part, str)]
+    return EXAMPLES.get(".".join(names[-2:])) or EXAMPLES.get(names[-1] if names else "", "")
 
 
 def _has_place(kind: type[Any]) -> bool:

@@ -19,6 +19,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from socket import socket
@@ -32,6 +33,7 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Identity, Listener
 from . import memory
 from .certificates import CertificateKeeper
+from .waiting_room import Answer
 
 Bindings = Sequence[tuple[Listener, socket]]
 
@@ -93,7 +95,7 @@ class _Job(NamedTuple):
     gear: str
     proxy: ReverseProxy
     bindings: Bindings
-    find: Callable[[NeedCertificate], Identity | None]
+    find: Callable[[NeedCertificate], Answer | Identity | None]
     ready: Callable[[], None]
 
 
@@ -123,7 +125,8 @@ def _run_asyncio(job: _Job, started: Started) -> None:
                 loop.call_soon_threadsafe(stop.set)
 
         async def find(need: NeedCertificate) -> Identity | None:
-            return await asyncio.to_thread(job.find, need)
+            found = await asyncio.to_thread(job.find, need)
+            return await asyncio.wrap_future(found) if isinstance(found, Future) else found
 
         started(stop_soon)
         await adapter.serve(job.proxy, job.bindings, stop=stop, ready=job.ready, gear=job.gear, certificates=find)
@@ -155,7 +158,18 @@ def _run_trio(job: _Job, started: Started) -> None:
                 token.run_sync_soon(stop.set)
 
         async def find(need: NeedCertificate) -> Identity | None:
-            return await trio.to_thread.run_sync(job.find, need)
+            found = await trio.to_thread.run_sync(job.find, need)
+            if not isinstance(found, Future):
+                return found
+            answered = trio.Event()
+
+            def wake(_: Answer) -> None:
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(answered.set)
+
+            found.add_done_callback(wake)
+            await answered.wait()
+            return found.result()
 
         started(stop_soon)
         async with trio.open_nursery() as nursery:

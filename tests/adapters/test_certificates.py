@@ -7,10 +7,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import trio
+from support_e2e import wait_until
 from support_tls import authority, ssl_client_context
 
 from lockgate.adapters import asyncio as on_asyncio
@@ -23,7 +26,7 @@ from lockgate.core.proxy.policy import Backend, Identity, Listener, Policy, Rout
 from lockgate.core.tls.context import server_context
 
 ADAPTERS = ("asyncio", "threads", "trio")
-Find = Callable[[NeedCertificate], Identity | None]
+Find = Callable[[NeedCertificate], "Identity | Future[Identity | None] | None"]
 
 
 def identity(*names: str) -> Identity:
@@ -41,7 +44,7 @@ def serving(adapter: str, gear: str, find: Find, pause: threading.Event | None =
     ready = threading.Event()
     stop = on_threads.Stop()
 
-    def blocking(need: NeedCertificate) -> Identity | None:
+    def blocking(need: NeedCertificate) -> Any:
         if pause is not None:
             assert pause.wait(10)
         return find(need)
@@ -183,3 +186,34 @@ def test_stopping_while_one_waits(adapter: str, gear: str) -> None:
         with pytest.raises(ssl.SSLWantReadError):
             secure.do_handshake()
     secure.close()
+
+
+def test_threads_may_answer_later_without_a_thread(gear: str) -> None:
+    """More clients than there are helper threads wait for futures, and all are answered."""
+    futures: list[Future[Identity | None]] = []
+    answers: list[list[str]] = []
+
+    def find(need: NeedCertificate) -> Future[Identity | None]:
+        futures.append(Future())
+        return futures[-1]
+
+    with serving("threads", gear, find) as port:
+        clients = [threading.Thread(target=lambda: answers.append(shaken(port, "a.test"))) for _ in range(12)]
+        for thread in clients:
+            thread.start()
+        wait_until(lambda: len(futures) == len(clients), "all to be asked for")
+        for future in futures:
+            future.set_result(identity("a.test"))
+        for thread in clients:
+            thread.join(10)
+    assert answers == [["a.test"]] * len(clients)
+
+
+def test_a_future_that_fails_refuses_the_client(gear: str) -> None:
+    def find(need: NeedCertificate) -> Future[Identity | None]:
+        future: Future[Identity | None] = Future()
+        future.set_exception(RuntimeError("secret"))
+        return future
+
+    with serving("threads", gear, find) as port, pytest.raises(ssl.SSLError, match="internal error"):
+        shaken(port, "a.test")

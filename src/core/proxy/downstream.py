@@ -398,8 +398,9 @@ class Downstream(ClientChannel):
             return
         http = self.h1
         if http is None:
-            what = "TLS handshake" if self._header is None else "PROXY header"
-            self.log_end("client_timeout", f"no {what} in time")
+            if self.info is None:
+                what = "TLS handshake" if self._header is None else "PROXY header"
+                self.log_end("client_timeout", f"no {what} in time")
             self.abort()
         elif relay is not None:
             if not relay.response_started:
@@ -427,7 +428,7 @@ class Downstream(ClientChannel):
             self.streams.lost(end, detail)
         elif self.relay is not None:
             self.relay.client_gone(end, detail)
-        elif self.http is None:
+        elif self.http is None and self.info is None:
             self.log_end(end, f"{detail}, {self._stage()}")
 
     def _describe_end(self, record: AccessRecord) -> None:

@@ -20,6 +20,7 @@ cdef class ReverseProxy:
     cdef readonly object limits
     cdef readonly Bounds bounds
     cdef object _hooks
+    cdef readonly object challenges
     cdef readonly bint asks_hello
     cdef readonly bint asks_request
     cdef readonly bint asks_response

@@ -7,6 +7,8 @@ one heap of timers, and are settled together at the end of each call (see `chann
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..commands import Command
 from ..limits import Limits
 from .balance import ServerGroup
@@ -32,7 +34,14 @@ class ReverseProxy:
     one object for each loop or thread.
     """
 
-    def __init__(self, policy: Policy, *, limits: Limits | None = None, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        limits: Limits | None = None,
+        hooks: Hooks | None = None,
+        challenges: Callable[[str], bytes | None] | None = None,
+    ) -> None:
         self.policy = policy
         self.limits = Limits() if limits is None else limits
         self.bounds = Bounds(self.limits)
@@ -53,6 +62,9 @@ class ReverseProxy:
         self._grouped: dict[str, Backend] | None = None
         self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the backends that were last asked for
         self._hooks = Hooks() if hooks is None else hooks
+        self.challenges = challenges
+        """What a CA finds at `/.well-known/acme-challenge/TOKEN` on listeners without TLS (RFC 8555 section 8.3): is given the
+        token, as it came, and returns the body; None lets the request go on like any other."""
         # What does nothing is not worth a call.
         self.asks_hello = self._hooks.overrides("on_client_hello")
         self.asks_request = self._hooks.overrides("on_request")

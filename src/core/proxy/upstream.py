@@ -88,7 +88,8 @@ class Upstream(Channel):
         if self.phase == OPEN:
             backend = self.group.backend
             if self.owner is not None:
-                self.send_first(introduction(self.owner, backend.proxy_protocol))
+                name = "" if self.relay is None else self.relay.record.sni
+                self.send_first(introduction(self.owner, backend.proxy_protocol, name))
             if backend.tls is None:
                 self._ready()
             else:
