@@ -47,7 +47,7 @@ def build_policy(
     client_pairs: Mapping[str, tuple[bytes, bytes]],
     rules: Mapping[str, HostRule | None],
 ) -> policy.Policy:
-    """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`; `rules`: of hosts, by name.
+    """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`; `rules`: by host.
 
     Raises `ConfigError` for what OpenSSL refuses.
     """
