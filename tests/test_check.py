@@ -81,7 +81,8 @@ underscore_fields = "kepe"
     assert [entry for entry in listed if entry[0] == 23] == [
         (
             23,
-            'unknown key "sni" in [backend.auth.tls]; write one of "ca", "server_name", "insecure", "cert", "key", "pins"',
+            'unknown key "sni" in [backend.auth.tls]; write one of "ca", "server_name", "insecure", "min_version", "cert", '
+            '"key", "pins"',
         ),
         (23, f"{folder}/nope.pem: this certificate file does not exist; correct the path, or create it"),
     ]
@@ -206,7 +207,7 @@ def test_one_mistake(folder, replace, by, line, says):
         ('access_log = "/nowhere/log"', 1, "the folder /nowhere does not exist; create it"),
         ('access_log = "."', 1, "is a folder; give a file in it"),
         ("access_log = true", 1, 'access_log is true; write a string in quotes, such as access_log = "-"'),
-        ("admin = 1979-05-27", 1, 'unknown key "admin"; write one of "listen", "certificate"'),
+        ("zzzz = 1979-05-27", 1, 'unknown key "zzzz"; write one of "listen", "certificate"'),
         ('"\\n\\u0007" = 1', 1, 'unknown key "\\n\\x07"; write one of'),
     ],
 )

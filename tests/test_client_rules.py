@@ -21,7 +21,7 @@ from lockgate.server.acme_certificates import acme_certificates
 from lockgate.server.certificates import CertificateKeeper
 from lockgate.server.cli import main
 from lockgate.server.client_rules import divide
-from lockgate.server.policy import HostRule, Identity
+from lockgate.server.policy import HostRule, Identity, make_identity
 from lockgate.server.problems import Place
 
 AUTH = 'mode = "required", ca = "clients.pem"'
@@ -359,7 +359,9 @@ def test_a_certificate_by_acme_has_its_rule(folder: Path, with_files: bool) -> N
     identity = policy.identities[policy.identity_for("new.test")]
     assert identity.context is None
     assert policy.identities[-1] is identity, "and no file's certificate is served for it"
-    made = acme_certificates(prepared.config, [identity], prepared.tickets, prepared.rules)
+    made = acme_certificates(
+        prepared.config, [identity], lambda one: make_identity(prepared.config, one, prepared.tickets), prepared.rules
+    )
     assert made is not None
     write_pem(folder, "new", authority().issue("new.test"))
     certificate = load_certificate(folder / "new.pem", folder / "new.key")

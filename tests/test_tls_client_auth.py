@@ -27,6 +27,7 @@ from support_mtls import (
 )
 from support_tls import (
     Pem,
+    SSLPeer,
     authority,
     expired_pem,
     rsa_pem,
@@ -37,6 +38,8 @@ from support_tls import (
 from support_tls_pair import ENGINES, Pair, client_pair, established, only, server_pair
 
 from lockgate.core.errors import TLSError
+from lockgate.core.events import Role
+from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
 from lockgate.core.tls.engine import EngineKind, PyOpenSSLContext
 from lockgate.core.tls.peer import PeerCertificate, PeerError, name_text, spki_sha256
@@ -351,6 +354,22 @@ class TestPins:
     def test_a_pin_does_not_stand_in_for_verification(self, engine: EngineKind) -> None:
         with pytest.raises(TLSError, match="certificate_expired"):
             self.connect(engine, pin(expired_pem()), server=expired_pem()).exchange()
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_a_pinned_issuer_is_looked_for_each_time(self, engine: EngineKind, version: str) -> None:
+        """A resumed session has no chain: none is resumed, rather than refused or let through."""
+        context = client_context(ca=authority().pem, pins=[root_pin()], engine=engine)
+        server = ssl_server_context(**only(version))
+        first = established(client_pair(context, server))
+        assert isinstance(first.peer, SSLPeer)
+        first.peer.send(b"behind the tickets")
+        first.exchange()
+        session = first.ours.take_session()
+        assert session is not None
+        ours = TLSConnection(Role.CLIENT, context=context, server_name="localhost", session=session)
+        again = established(Pair(ours, SSLPeer(server, server_side=True)))
+        assert again.ours.info is not None
+        assert not again.ours.info.resumed
 
     def test_a_pin_has_32_bytes(self) -> None:
         with pytest.raises(ContextError, match="32 bytes"):

@@ -21,11 +21,11 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.events import Response
 from ..core.proxy.hooks import Answer, ClientHelloFacts, Exchange, Hooks, Refuse, ServeAs
@@ -140,13 +140,32 @@ class AccessLog:
             self._waiting -= len(piece)
 
 
+class Log(Protocol):
+    """Is told of each request that is over."""
+
+    def log(self, record: AccessRecord) -> None:
+        """Note it."""
+
+
+class Logs:
+    """Several in one."""
+
+    def __init__(self, logs: Sequence[Log]) -> None:
+        self._logs = logs
+
+    def log(self, record: AccessRecord) -> None:
+        """Each of them notes it."""
+        for one in self._logs:
+            one.log(record)
+
+
 class LoggingHooks(Hooks):
-    """Logs, and calls the hooks of the user (`inner`) for everything that they override.
+    """Logs (`log.log`), and calls the hooks of the user (`inner`) for everything that they override.
 
     `ja4`: have the fingerprint of the client in the log, whether they want it or not.
     """
 
-    def __init__(self, log: AccessLog, inner: Hooks | None = None, *, ja4: bool = False) -> None:
+    def __init__(self, log: Log, inner: Hooks | None = None, *, ja4: bool = False) -> None:
         self._log = log
         self._inner = Hooks() if inner is None else inner
         self.wants_ja4 = ja4 or self._inner.wants_ja4

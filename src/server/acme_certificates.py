@@ -23,7 +23,7 @@ from ..certs.acme.state import AcmeState, Stored
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
 from ..core.proxy.policy import Identity
-from ..core.tls.context import Tickets, TLSOptions, server_context
+from ..core.tls.context import TLSOptions, server_context
 from ..core.tls.hello import ACME_TLS
 from . import policy
 from .check_acme import acme_state
@@ -143,11 +143,14 @@ class AcmeCertificates:
 
 
 def acme_certificates(
-    config: Config, identities: Sequence[Identity], tickets: Tickets, rules: Rules
+    config: Config,
+    identities: Sequence[Identity],
+    make_identity: Callable[[policy.Identity], Identity],
+    rules: Rules,
 ) -> AcmeCertificates | None:
     """For the identities of `policy.acme_hosts`; None if nothing of the configuration is got by ACME.
 
-    `rules`: what the clients of each host have to show.
+    `make_identity` makes what is served. Raises `ConfigError`. `rules`: what the clients of each host have to show.
     """
     on_demand = [host for host in config.host if host.acme is not None and host.acme.on_demand]
     hosts = dict(zip(identities, policy.acme_hosts(config), strict=True))
@@ -156,8 +159,7 @@ def acme_certificates(
 
     def make(host: Host, names: Sequence[str], certificate: Certificate) -> Identity:
         rule = rule_of(names[0], rules)
-        identity = policy.Identity(tuple(names), (certificate,), False, host.place, (), rule)
-        return policy.make_identity(config, identity, tickets)
+        return make_identity(policy.Identity(tuple(names), (certificate,), False, host.place, (), rule))
 
     state = AcmeState(acme_state(config))
     room = WaitingRoom(state, max(0.0, config.limits.handshake_timeout - MARGIN))

@@ -38,12 +38,15 @@ from .client_rules import divide
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
 from .stamps import Stamp, stamp
+from .staples import Staples
 from .waiting_room import Answer
 
 INTERVAL = 1.0
 """Seconds between two looks."""
 SHARE = 100
 """A look takes at most this part of the time: with thousands of files there are fewer looks."""
+STAPLE_PATIENCE = 600.0
+"""Seconds for which a new certificate that demands an OCSP staple waits for one."""
 PATIENCE = 3.0
 """Seconds for which files may contradict each other before that is a fault."""
 RETRY = 10.0
@@ -80,6 +83,7 @@ class CertificateKeeper:
         self,
         prepared: Prepared,
         proxy: ReverseProxy,
+        staples: Staples | None = None,
         *,
         speaks: bool = True,
         clock: Callable[[], float] = time.monotonic,
@@ -102,16 +106,20 @@ class CertificateKeeper:
         self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
         self._served = list(zip(prepared.identities, prepared.policy.identities[:own], strict=True))
         self._by_acme = prepared.policy.identities[own:]
-        self._acme = acme_certificates(prepared.config, self._by_acme, self._tickets, self._rules)
+        self._acme = acme_certificates(prepared.config, self._by_acme, self._make, self._rules)
         self._by_core = {id(core): identity for identity, core in self._served}
         self._loading = threading.Lock()
         self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
         self._speaks = speaks
         self._clock = clock
         self._wake = threading.Event()
+        self._staples = staples
+        self._key_log = prepared.key_log
 
     def start(self) -> None:
         """Look after the certificates in a thread of its own until the process ends."""
+        for identity, core in self._served:
+            self._watch(identity, core)
         threading.Thread(target=self._run, name="lockgate-certificates", daemon=True).start()
 
     def look_soon(self) -> None:
@@ -153,6 +161,8 @@ class CertificateKeeper:
                 kept.bad_since = now
             problems: list[Problem] = []
             certificate = load_files(kept.files, problems)
+            if certificate is not None and self._waits_for_staple(kept, certificate, now):
+                continue
             if certificate is not None:
                 kept.stamps = stamps
                 kept.bad_since = None
@@ -222,7 +232,7 @@ class CertificateKeeper:
         """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made."""
         try:
             certificates = tuple(entry.load() for entry in identity.entries)
-            new = policy.make_identity(self._config, replace(identity, certificates=certificates), self._tickets)
+            new = self._make(replace(identity, certificates=certificates))
         except CertificateError as error:
             self._say(str(error))
             return False
@@ -234,6 +244,14 @@ class CertificateKeeper:
         core.http_1_context = new.http_1_context
         core.context = new.context
         return True
+
+    def _waits_for_staple(self, kept: _Kept, certificate: Certificate, now: float) -> bool:
+        """A new certificate that demands an OCSP staple waits for it while the old one is good, but not for ever."""
+        if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.chain_pem):
+            return False
+        since = now if kept.bad_since is None else kept.bad_since
+        is_good = kept.certificate.not_after > datetime.now(UTC) + timedelta(hours=1)
+        return is_good and now - since < STAPLE_PATIENCE
 
     def _put_in_service(self) -> None:
         joined = join_certificates([(kept.files, kept.certificate) for kept in self._kept], [])
@@ -261,16 +279,27 @@ class CertificateKeeper:
     def _core_identity(self, identity: policy.Identity, known: tuple[policy.Identity, Identity] | None) -> Identity:
         """What the proxy serves for it: the object `known` for these names already, with a new certificate, or another."""
         if known is None:
-            return policy.make_identity(self._config, identity, self._tickets)
+            return self._make(identity)
         served, core = known
         if identity.entries:
             # One that was never asked for is not loaded now either. The old one stays if the new one cannot be.
             if served.entries != identity.entries and core.context is not None:
                 self._load(identity, core)
         elif served.certificates != identity.certificates:
-            new = policy.make_identity(self._config, identity, self._tickets)
+            new = self._make(identity)
             core.context, core.http_1_context = new.context, new.http_1_context
         return core
+
+    def _make(self, identity: policy.Identity) -> Identity:
+        core = policy.make_identity(self._config, identity, self._tickets, self._key_log)
+        self._watch(identity, core)
+        return core
+
+    def _watch(self, identity: policy.Identity, core: Identity) -> None:
+        """Have OCSP answers stapled for its contexts, those that there are from now on."""
+        for context in (core.context, core.http_1_context):
+            if self._staples is not None and context is not None:
+                self._staples.watch(context, [certificate.chain_pem for certificate in identity.certificates])
 
     def _run(self) -> None:
         pause = INTERVAL

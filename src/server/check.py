@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,13 @@ from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
+from .check_backend_tls import authorities, backend_tls_problems, certificate_problem, client_pairs
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
+from .check_stapling import stapling_problems
 from .client_rules import Rules, divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
+from .key_log import KeyLogFile, key_log_problems
 from .policy import Identity, acme_hosts, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
@@ -67,6 +72,8 @@ class Prepared:
     """The states of the other files that it names."""
     folders: tuple[Folder, ...] = ()
     """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
+    key_log: KeyLogFile | None = None
+    """To be opened before there are connections."""
 
     @property
     def renew_at(self) -> float:
@@ -90,8 +97,8 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     identities += folder_identities(folders, identities, datetime.now(UTC))
     problems += acme_problems(draft, {name for identity in identities for name in identity.names})
     problems += _tls_use(draft)
-    authorities = dict(_authorities(config, problems))
-    client_pairs = dict(_client_pairs(config, problems))
+    trusted = dict(authorities(config, problems))
+    pairs = dict(client_pairs(config, problems))
     problems += _backends(draft)
     all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
     problems += _routes(draft, identities if all_loaded else ())
@@ -100,13 +107,17 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
+    problems += _admin(config)
+    problems += stapling_problems(config, loaded)
+    problems += key_log_problems(config.tls.key_log, config.place.at("tls", "key_log"))
     if ports:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
     divided = divide(identities, rules, {name for host in acme_hosts(config) for name in host.names})
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
-    policy = build_policy(config, divided, authorities, tickets, client_pairs=client_pairs, rules=rules)
+    key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
+    policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
     return Prepared(
         config,
         policy,
@@ -119,6 +130,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         draft.written,
         files,
         tuple(folders),
+        key_log,
     )
 
 
@@ -206,14 +218,14 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     try:
         chain = store.load_chain(files.cert)
     except store.CertificateError as error:
-        problems.append(_certificate_problem(files.place.at("cert"), error))
+        problems.append(certificate_problem(files.place.at("cert"), error))
     try:
         key = store.load_key(key_path, files.key_password_file)
     except store.CertificateError as error:
         if error.path == files.key_password_file:
-            problems.append(_certificate_problem(files.place.at("key_password_file"), error))
+            problems.append(certificate_problem(files.place.at("key_password_file"), error))
         elif files.key is not None or "no private key" not in error.fault:
-            problems.append(_certificate_problem(key_place, error))
+            problems.append(certificate_problem(key_place, error))
         elif chain is not None:
             remedy = key_place.either('add key = "FILE"', "give --key FILE")
             problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
@@ -223,7 +235,7 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
         certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
     except store.CertificateError as error:
         at = key_place if error.path == Path(key_path) else files.place.at("cert")
-        problems.append(_certificate_problem(at, error))
+        problems.append(certificate_problem(at, error))
         return None
     if files.key_password_file is not None and not is_encrypted(key_path):
         at = files.place.at("key_password_file")
@@ -231,10 +243,6 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     for warning in certificate.warnings:
         problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
     return certificate
-
-
-def _certificate_problem(place: Place, error: store.CertificateError) -> Problem:
-    return place.problem(f"{error.path}: {error.fault}", error.remedy)
 
 
 def join_certificates(
@@ -273,39 +281,6 @@ def join_certificates(
     return tuple(identities)
 
 
-def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
-    for name, backend in config.backend.items():
-        if backend.tls is None or backend.tls.ca is None:
-            continue
-        try:
-            store.load_chain(backend.tls.ca)
-            yield name, backend.tls.ca.read_bytes()
-        except store.CertificateError as error:
-            problems.append(_certificate_problem(backend.tls.place.at("ca"), error))
-
-
-def _client_pairs(config: Config, problems: list[Problem]) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
-    """The certificate that each backend is shown, and its key."""
-    for name, backend in config.backend.items():
-        tls = backend.tls
-        if tls is None or tls.cert is None:
-            if tls is not None and tls.key is not None:
-                problems.append(tls.place.at("key").problem("key has no effect without cert", 'add cert = "FILE"'))
-            continue
-        key = tls.cert if tls.key is None else tls.key
-        try:
-            certificate = store.load_certificate(tls.cert, key)
-        except store.CertificateError as error:
-            at = "cert" if error.path == Path(tls.cert) or tls.key is None else "key"
-            problems.append(_certificate_problem(tls.place.at(at), error))
-            continue
-        # That it has no host names is no fault in the certificate of a client.
-        for warning in certificate.warnings:
-            if "subjectAltName" not in warning:
-                problems.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
-        yield name, (certificate.chain_pem, certificate.key_pem)
-
-
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
     used = {route.backend for route in config.route} | {host.passthrough for host in config.host if host.passthrough}
@@ -322,7 +297,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                 )
         yield from _backend_protocol(name, backend)
         yield from _backend_proxy_protocol(name, backend)
-        yield from _backend_tls(name, backend)
+        yield from backend_tls_problems(name, backend)
         if name not in used and uses_are_known:
             yield backend.place.problem(
                 f"backend {shown(name)} is never used",
@@ -352,28 +327,6 @@ def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
             f'protocol = "{backend.protocol}", where clients share connections',
             'remove one of the two: protocol = "h1" goes with proxy_protocol',
         )
-
-
-def _backend_tls(name: str, backend: Backend) -> Iterator[Problem]:
-    tls = backend.tls
-    if tls is None:
-        return
-    if tls.server_name is not None and tls.server_name.startswith("*"):
-        yield tls.place.at("server_name").problem(
-            "server_name is a wildcard", "write the one name that is to be verified"
-        )
-    if tls.insecure:
-        if tls.ca is not None:
-            yield tls.place.at("ca").problem("ca has no effect beside insecure = true", "remove one of the two")
-        yield tls.place.at("insecure").problem(
-            f"the servers of {shown(name)} are verified by nothing but their keys (pins)"
-            if tls.pins
-            else f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
-            'write ca = "FILE" instead of insecure = true',
-            warning=True,
-        )
-    elif tls.server_name is None and any(server.startswith("unix:") for server in backend.servers):
-        yield tls.place.problem("the certificate on a Unix socket is for a name", "add server_name to tls")
 
 
 def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]:
@@ -463,6 +416,26 @@ def _forward(config: Config) -> Iterator[Problem]:
         )
 
 
+def _admin(config: Config) -> Iterator[Problem]:
+    address = config.admin
+    if address is None:
+        return
+    place = config.place.at("admin")
+    if find_spec("prometheus_client") is None:
+        yield place.problem(
+            "metrics need the package prometheus-client", "install it: pip install 'lockgate[metrics]', or remove admin"
+        )
+    fixed = bool(address.port or address.path)
+    if any((fixed and address == listen.address) or address.overlaps(listen.address) for listen in config.listen):
+        yield place.problem(f"{address} is where clients connect", "use another port")
+    if not address.path and not ip_address(address.host).is_loopback:
+        yield place.problem(
+            f"what {address} shows can be seen by everybody who reaches it",
+            "write 127.0.0.1 or unix:/PATH",
+            warning=True,
+        )
+
+
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
@@ -490,3 +463,7 @@ def _ports(config: Config) -> Iterator[Problem]:
         fault = try_address(listen.address)
         if fault is not None:
             yield listen.place.at("address").problem(*fault)
+    if config.admin is not None:
+        fault = try_address(config.admin)
+        if fault is not None:
+            yield config.place.at("admin").problem(*fault)

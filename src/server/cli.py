@@ -93,6 +93,7 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         "--gear", choices=get_args(config.Gear), help="how it reaches them (default auto: native where it is compiled)"
     )
     both.add_argument("--workers", type=_workers, metavar="N", help="number of processes (default one for each core)")
+    both.add_argument("--admin", metavar="ADDRESS", help="where to show metrics and certificates: 127.0.0.1:9901")
     both.add_argument("--access-log", metavar="FILE", help="access log: a file, or - for standard output")
     serve.set_defaults(run=_serve)
 

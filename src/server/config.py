@@ -24,6 +24,7 @@ from .tables import Reader
 from .toml_lines import key_lines
 from .values import (
     Address,
+    BadValue,
     Email,
     ForwardField,
     HostName,
@@ -35,6 +36,7 @@ from .values import (
     Pin,
     ServerAddress,
     WebURL,
+    parse_address,
 )
 
 Adapter = Literal["threads", "asyncio", "trio"]
@@ -148,6 +150,10 @@ class TLSSettings(Table, frozen=True, kw_only=True):
     min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     strict_sni: bool | None = None
     """Refuse clients that name an unknown server. None: do so unless there is a default certificate."""
+    stapling: bool = True
+    """Get OCSP responses for certificates that name a responder, and staple them."""
+    key_log: Path | None = None
+    """File for the keys of all connections, to decrypt captures of them with. None: they are not written anywhere."""
 
 
 class Route(Table, frozen=True, kw_only=True):
@@ -168,6 +174,8 @@ class BackendTLS(Table, frozen=True, kw_only=True):
     """The name its certificate must be for. None: the host name in `servers`."""
     insecure: bool = False
     """Do not verify: whoever is in the middle can read and change everything."""
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """A server that speaks only older versions is refused."""
     cert: Path | None = None
     """PEM file with our certificate for servers that ask for one, and its intermediates."""
     key: Path | None = None
@@ -206,6 +214,8 @@ class Config(Table, frozen=True, kw_only=True):
     """How the adapter reaches its sockets (docs/architecture.md, adapters). `auto`: native where it is compiled."""
     workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """Number of processes. None: one for each core."""
+    admin: Address | None = None
+    """Where metrics and certificates are shown to those who run the proxy (`admin.py`). None: nowhere."""
     access_log: LogTarget | None = None
     """`-` for standard output, or a file. None: no access log."""
     access_log_format: LogFormat = "json"
@@ -295,9 +305,17 @@ def read_flags(args: Namespace) -> Draft:
 
 
 def override(draft: Draft, args: Namespace) -> Draft:
-    """Put the flags that win over a file in: adapter, gear, workers, access_log (None: not given)."""
+    """Put the flags that win over a file in: adapter, gear, workers, access_log, admin (None: not given).
+
+    Raises `ConfigError` for an address that is none.
+    """
     names = ("adapter", "gear", "workers")
     given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name)}
+    if args.admin:
+        try:
+            given["admin"] = parse_address(args.admin)
+        except BadValue as error:
+            raise ConfigError([Problem(f"--admin {args.admin}", 0, error.message, error.remedy)]) from None
     if args.access_log:
         given["access_log"] = args.access_log if args.access_log == "-" else Path(args.access_log)
     return draft._replace(config=replace(draft.config, **given))

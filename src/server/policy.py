@@ -12,6 +12,7 @@ from ..core.proxy.client_rule import ClientRule
 from ..core.tls.client_auth import ClientAuth
 from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
 from .config import Config, Host
+from .key_log import KeyLogFile
 from .problems import ConfigError, Place
 
 
@@ -43,6 +44,7 @@ def build_policy(
     identities: Sequence[Identity],
     authorities: Mapping[str, bytes],
     tickets: Tickets,
+    key_log: KeyLogFile | None = None,
     *,
     client_pairs: Mapping[str, tuple[bytes, bytes]],
     rules: Mapping[str, HostRule | None],
@@ -52,13 +54,13 @@ def build_policy(
     Raises `ConfigError` for what OpenSSL refuses.
     """
     return policy.Policy.build(
-        backends=[_backend(config, name, authorities, client_pairs.get(name)) for name in config.backend],
+        backends=[_backend(config, name, authorities, client_pairs.get(name), key_log) for name in config.backend],
         routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
         identities=[
-            *(make_identity(config, identity, tickets) for identity in identities),
+            *(make_identity(config, identity, tickets, key_log) for identity in identities),
             *(
                 make_identity(
-                    config, Identity(host.names, (), False, host.place, (), rules.get(host.names[0])), tickets
+                    config, Identity(host.names, (), False, host.place, (), rules.get(host.names[0])), tickets, key_log
                 )
                 for host in acme_hosts(config)
             ),
@@ -80,7 +82,9 @@ def tls_options(config: Config, alpn: tuple[bytes, ...] = ()) -> TLSOptions:
     return TLSOptions(min_version=config.tls.min_version, alpn=alpn)
 
 
-def make_identity(config: Config, identity: Identity, tickets: Tickets) -> policy.Identity:
+def make_identity(
+    config: Config, identity: Identity, tickets: Tickets, key_log: KeyLogFile | None = None
+) -> policy.Identity:
     """An identity with its TLS contexts, if its certificates are loaded. Raises `ConfigError` for what OpenSSL refuses."""
     rule = None if identity.rule is None else identity.rule.rule
     if not identity.certificates:
@@ -88,16 +92,18 @@ def make_identity(config: Config, identity: Identity, tickets: Tickets) -> polic
     tls_listeners = [listen for listen in config.listen if listen.is_tls]
     http_1 = None
     try:
-        context = _context(config, identity, (b"h2", b"http/1.1"), tickets)
+        context = _context(config, identity, (b"h2", b"http/1.1"), tickets, key_log)
         if not all(listen.http2 for listen in tls_listeners):
-            http_1 = _context(config, identity, (b"http/1.1",), tickets)
+            http_1 = _context(config, identity, (b"http/1.1",), tickets, key_log)
     except ContextError as error:
         problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
         raise ConfigError([problem]) from None
     return policy.Identity(identity.names, context, identity.default, http_1, rule)
 
 
-def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...], tickets: Tickets) -> ServerContext:
+def _context(
+    config: Config, identity: Identity, alpn: tuple[bytes, ...], tickets: Tickets, key_log: KeyLogFile | None
+) -> ServerContext:
     return server_context(
         [(certificate.chain_pem, certificate.key_pem) for certificate in identity.certificates],
         options=tls_options(config, alpn),
@@ -105,11 +111,16 @@ def _context(config: Config, identity: Identity, alpn: tuple[bytes, ...], ticket
         session_id="\n".join(("names", *identity.names)).encode(),
         tickets=tickets,
         client_auth=None if identity.rule is None else identity.rule.auth,
+        key_log=key_log,
     )
 
 
 def _backend(
-    config: Config, name: str, authorities: Mapping[str, bytes], pair: tuple[bytes, bytes] | None
+    config: Config,
+    name: str,
+    authorities: Mapping[str, bytes],
+    pair: tuple[bytes, bytes] | None,
+    key_log: KeyLogFile | None,
 ) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
@@ -122,7 +133,7 @@ def _backend(
         )
     alpn = (b"h2", b"http/1.1") if backend.protocol == "h2" else (b"http/1.1",)
     try:
-        options = TLSOptions(alpn=alpn)
+        options = TLSOptions(min_version=backend.tls.min_version, alpn=alpn)
         context = client_context(
             ca=authorities.get(name),
             verify=not backend.tls.insecure,
@@ -130,6 +141,7 @@ def _backend(
             identity=pair,
             pins=backend.tls.pins,
             wants_peer=False,
+            key_log=key_log,
         )
     except ContextError as error:
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')

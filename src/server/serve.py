@@ -18,7 +18,9 @@ import resource
 import sys
 import time
 from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from socket import socket
+from typing import NamedTuple
 
 from ..adapters.gear import NOT_COMPILED, has_native_gear
 from ..certs.acme.state import AcmeState
@@ -27,14 +29,17 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
 from ..info import notice
 from . import sockets
-from .access_log import AccessLog, LoggingHooks, open_access_log
+from .access_log import AccessLog, Log, LoggingHooks, Logs, open_access_log
 from .certificates import CertificateKeeper
 from .check import Prepared, prepare
 from .check_acme import acme_state
+from .check_stapling import ocsp_folder
 from .config import Config, Draft, Listen
+from .counters import Counters, WorkerCounters
 from .problems import ConfigError, Problem
 from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
+from .staples import make_staples
 from .supervisor import Generation, Supervisor
 from .values import Address
 from .worker import Bindings, run_worker
@@ -62,6 +67,14 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], D
         service.remove_paths()
 
 
+class _Opened(NamedTuple):
+    """A listening socket, and what was asked for it by: for clients, or for those who run the proxy."""
+
+    address: Address
+    sock: socket
+    for_admin: bool = False
+
+
 class _Service:
     """What is served now: a configuration, its sockets and its log, and what becomes of them when it is replaced."""
 
@@ -69,7 +82,10 @@ class _Service:
         self._hooks = hooks
         self._again = again
         self._prepared = prepared
-        self._opened: list[tuple[Address, socket]] = []
+        self._opened: list[_Opened] = []
+        self._counters: Counters | None = None
+        self._generations = 0
+        self._started = time.time()
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
@@ -98,24 +114,30 @@ class _Service:
 
     def close_sockets(self) -> None:
         """Stop listening here; the workers have the sockets too, and clients are refused when the last one has closed them."""
-        for _, sock in self._opened:
-            sock.close()
+        for opened in self._opened:
+            opened.sock.close()
 
     def remove_paths(self) -> None:
         """Leave nothing behind."""
-        for address, _ in self._opened:
-            sockets.remove_path(address)
+        for opened in self._opened:
+            sockets.remove_path(opened.address)
 
     def _generation(self, prepared: Prepared) -> Generation:
         """Workers for a configuration, with those of the sockets that are open already. Raises `ConfigError`."""
         config = prepared.config
         if config.gear == "native" and not has_native_gear():
             raise ConfigError([config.place.at("gear").problem(NOT_COMPILED, "leave the gear out")])
-        bindings = open_bindings(config, os.environ, self._opened)
-        own = [(listen.address, sock) for listen, (_, sock) in zip(config.listen, bindings, strict=True)]
-        before = [sock for _, sock in self._opened]
+        for_clients = [(opened.address, opened.sock) for opened in self._opened if not opened.for_admin]
+        bindings = open_bindings(config, os.environ, for_clients)
+        own = [_Opened(listen.address, sock) for listen, (_, sock) in zip(config.listen, bindings, strict=True)]
+        before = [opened.sock for opened in self._opened]
         try:
             log = _open_log(config)
+            _open_key_log(prepared)
+            if config.admin is not None:
+                there = (one.sock for one in self._opened if one.for_admin and one.address == config.admin)
+                admin = next(there, None) or open_admin(config, config.admin)
+                own.append(_Opened(config.admin, admin, True))
         except ConfigError:
             _close_others(own, before)
             raise
@@ -124,22 +146,38 @@ class _Service:
             if log is not None:
                 log.close()
 
+        counters = self._counters
+        if config.admin is not None and counters is None:
+            counters = self._counters = Counters()
+        generation = self._generations
+        self._generations += 1
         workers = config.workers or _cores()
+        # Processes beside the workers
+        sides: list[Callable[[Callable[[], None]], None]] = []
         acme = AcmeState(acme_state(config)) if uses_acme(config) else None
 
+        if acme is not None:
+            sides.append(partial(run_renewer, config))
+        if config.admin is not None and counters is not None:
+            from .admin import Shown, run_admin  # needs prometheus_client, which nothing else does
+
+            sides.append(partial(run_admin, admin, Shown(config, counters, self._started)))
+
         def work(number: int, ready: Callable[[], None]) -> None:
-            if number == workers:
+            if number >= workers:
                 for _, sock in bindings:
                     sock.close()
-                run_renewer(config, ready)
+                sides[number - workers](ready)
                 return
+            row = None if counters is None else counters.worker(number, generation)
             proxy = ReverseProxy(
                 prepared.policy,
                 limits=config.limits,
-                hooks=_hooks(config, self._hooks, log),
+                hooks=_hooks(config, self._hooks, log, row),
                 challenges=None if acme is None else acme.http_01_answer,
             )
-            certificates = CertificateKeeper(prepared, proxy, speaks=number == 0)
+            staples = make_staples(ocsp_folder(config))
+            certificates = CertificateKeeper(prepared, proxy, staples, speaks=number == 0)
             try:
                 run_worker(
                     config.adapter,
@@ -148,6 +186,7 @@ class _Service:
                     bindings,
                     certificates=certificates,
                     ready=ready,
+                    connections=(lambda count: None) if row is None else row.set_connections,
                     cut_off=close_log,
                 )
             finally:
@@ -159,27 +198,45 @@ class _Service:
             for listener, sock in bindings:
                 if sock not in before:
                     print(f"listening on {describe(listener)}", file=sys.stderr, flush=True)
+            if config.admin is not None and admin not in before:
+                print(f"metrics on {admin_url(sockets.address_of(admin))}", file=sys.stderr, flush=True)
             self._opened = own
             self._prepared = prepared
 
         def over() -> None:
-            _close_others(own, [sock for _, sock in self._opened])
+            _close_others(own, [opened.sock for opened in self._opened])
             if log is not None:
                 log.release()
+            if prepared.key_log is not None:
+                prepared.key_log.close()
 
         if not self._opened:
             self._opened = own
-        # One process more, which looks after certificates by ACME for all workers
-        processes = workers if acme is None else workers + 1
-        return Generation(work, processes, config.limits.drain_timeout, in_service, over, prepared.renew_at)
+        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over, prepared.renew_at)
 
 
-def _close_others(own: Sequence[tuple[Address, socket]], kept: Sequence[socket]) -> None:
+def open_admin(config: Config, address: Address) -> socket:
+    """A listening socket for the admin address, a Unix socket for its owner only. Raises `ConfigError`."""
+    try:
+        sock = sockets.open_socket(address)
+    except sockets.ListenError as error:
+        raise ConfigError([config.place.at("admin").problem(error.fault, error.remedy)]) from None
+    if address.path:
+        os.chmod(address.path, 0o600)
+    return sock
+
+
+def admin_url(address: Address) -> str:
+    """Where the admin address is, as a URL where there is one for it."""
+    return f"{address} (http)" if address.path else f"http://{address}/"
+
+
+def _close_others(own: Sequence[_Opened], kept: Sequence[socket]) -> None:
     """Close those sockets that are not among the ones to be kept."""
-    for address, sock in own:
-        if sock not in kept:
-            sock.close()
-            sockets.remove_path(address)
+    for opened in own:
+        if opened.sock not in kept:
+            opened.sock.close()
+            sockets.remove_path(opened.address)
 
 
 def open_bindings(
@@ -242,8 +299,11 @@ def _say(text: str) -> None:
     print(f"lockgate: {text}", file=sys.stderr, flush=True)
 
 
-def _hooks(config: Config, hooks: Hooks | None, log: AccessLog | None) -> Hooks | None:
-    return hooks if log is None else LoggingHooks(log, hooks, ja4=config.access_log_ja4)
+def _hooks(config: Config, hooks: Hooks | None, log: AccessLog | None, row: WorkerCounters | None) -> Hooks | None:
+    logs: list[Log] = [one for one in (row, log) if one is not None]
+    if not logs:
+        return hooks
+    return LoggingHooks(logs[0] if len(logs) == 1 else Logs(logs), hooks, ja4=config.access_log_ja4)
 
 
 def _open_log(config: Config) -> AccessLog | None:
@@ -255,6 +315,18 @@ def _open_log(config: Config) -> AccessLog | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "there is no standard output"
         problem = config.place.at("access_log").problem(f"{target} cannot be written ({reason})", "give another file")
+        raise ConfigError([problem]) from None
+
+
+def _open_key_log(prepared: Prepared) -> None:
+    if prepared.key_log is None:
+        return
+    try:
+        prepared.key_log.open()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        place = prepared.config.place.at("tls", "key_log")
+        problem = place.problem(f"{prepared.key_log.path} cannot be written ({reason})", "give another file")
         raise ConfigError([problem]) from None
 
 

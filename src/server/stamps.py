@@ -24,8 +24,9 @@ def stamp(path: Path) -> Stamp:
 
 
 def stamps(config: Config) -> dict[Path, Stamp]:
-    """The states of all files that a configuration names, but its log, its state and its certificates, which have a keeper."""
-    return {path: stamp(path) for path in _paths(config) if path not in (config.access_log, config.state)}
+    """The states of all files that a configuration names, but its logs, its state and its certificates, which have a keeper."""
+    written = (config.access_log, config.tls.key_log, config.state)
+    return {path: stamp(path) for path in _paths(config) if path not in written}
 
 
 def _paths(value: Any) -> Iterator[Path]:

@@ -49,14 +49,22 @@ def run_worker(
     bindings: Bindings,
     *,
     certificates: CertificateKeeper,
+    connections: Callable[[int], None],
     ready: Callable[[], None],
     cut_off: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM, then until drained.
 
-    `gear` is one of `adapters.gear.GEARS`. `ready` is called once; `cut_off` before the process ends by SIGQUIT.
+    `gear` is one of `adapters.gear.GEARS`. `connections` is told every now and then how many are open.
+    `ready` is called once; `cut_off` before the process ends by SIGQUIT.
     """
-    memory.start(lambda: len(proxy.channels))
+
+    def count() -> int:
+        open_now = len(proxy.channels)
+        connections(open_now)
+        return open_now
+
+    memory.start(count)
     certificates.start()
     run = {"threads": _run_threads, "asyncio": _run_asyncio, "trio": _run_trio}[adapter]
     signals = partial(_start_signal_thread, cut_off=cut_off, look=certificates.look_soon)

@@ -16,6 +16,7 @@ cdef class Server:
     cdef public bint only_http_1
     cdef public Py_ssize_t stream_limit
     cdef public double down_until
+    cdef public object sessions
 
 
 cdef class ServerGroup:

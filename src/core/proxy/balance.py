@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .bounds import Bounds
 from .policy import Backend, parse_server
+from .sessions import Sessions
 
 if TYPE_CHECKING:
     from .client import ClientChannel
@@ -24,7 +25,7 @@ FIRST_STREAMS = 100
 class Server:
     """One server of a backend, with the idle connections to it, the latest used last."""
 
-    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "shared", "stream_limit")
+    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "sessions", "shared", "stream_limit")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -39,6 +40,8 @@ class Server:
         self.only_http_1 = False
         """It has been offered HTTP/2 and did not want it."""
         self.down_until = 0.0
+        self.sessions = Sessions()
+        """TLS sessions that the next connections can resume."""
 
 
 class ServerGroup:

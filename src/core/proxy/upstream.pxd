@@ -16,6 +16,7 @@ from .upstream_h2 cimport ServerStreams
 
 cdef double NEVER
 cdef int CLOSED, OPEN
+cdef int _SESSION_CHANCES
 cdef object NEED_DATA, PAUSED
 
 
@@ -33,6 +34,8 @@ cdef class Upstream(Channel):
     cdef double _opened
     cdef double _request_sent
     cdef bint _responding
+    cdef int _session_chances
+    cdef double _verified_at
 
     # What the relay calls
     cpdef belong_to(self, client)
@@ -43,6 +46,7 @@ cdef class Upstream(Channel):
     cpdef take(self, Relay relay)
     @cython.locals(http=H1Connection)
     cpdef finished(self, bint request_ended)
+    cpdef keep_session(self)
 
     # Events
     cdef bint _stands(self) except -1

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from .relay import Relay
 
 
+SESSION_CHANCES = 4
+"""How often a connection is asked for a session before it is taken to have none."""
+_SESSION_CHANCES = SESSION_CHANCES
+
+
 class Upstream(Channel):
     """Made by a relay; `OpenUpstream` tells the adapter to connect it."""
 
@@ -45,6 +50,8 @@ class Upstream(Channel):
         "_opened",
         "_request_sent",
         "_responding",
+        "_session_chances",
+        "_verified_at",
         "answered",
         "asked",
         "group",
@@ -77,6 +84,8 @@ class Upstream(Channel):
         self._opened = hub.now
         self._request_sent = NEVER
         self._responding = False
+        self._session_chances = 0
+        self._verified_at = hub.now
         hub.channels.add(self)
         self.touch()
 
@@ -94,7 +103,10 @@ class Upstream(Channel):
                 self._ready()
             else:
                 name = backend.server_name or (self.server.address[0] if isinstance(self.server.address, tuple) else "")
-                self.tls = TLSConnection(Role.CLIENT, context=backend.tls, server_name=name, limits=self.hub.limits)
+                session, self._verified_at = self.server.sessions.take(now)
+                self.tls = TLSConnection(
+                    Role.CLIENT, context=backend.tls, server_name=name, session=session, limits=self.hub.limits
+                )
                 self.advance()
         self.hub.settle()
 
@@ -150,6 +162,7 @@ class Upstream(Channel):
 
     def tunnel_left(self) -> None:
         """Both directions of the tunnel have ended."""
+        self.keep_session()
         self.relay = None
         self.close()
 
@@ -176,6 +189,8 @@ class Upstream(Channel):
     def finished(self, request_ended: bool) -> None:
         """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
         self.relay = None
+        if self._session_chances:
+            self.keep_session()
         http = self.h1
         assert http is not None
         if (
@@ -197,6 +212,15 @@ class Upstream(Channel):
                 return
         self.close()
 
+    def keep_session(self) -> None:
+        """An answer is complete, so the server's tickets have come: have the next connection resume the session."""
+        if self._session_chances and self.tls is not None:
+            self._session_chances -= 1
+            session = self.tls.take_session()
+            if session is not None:
+                self._session_chances = 0
+                self.server.sessions.keep(session, self._verified_at)
+
     def drain(self) -> None:
         """The proxy stops: an idle connection closes."""
         if self.streams is not None:
@@ -210,6 +234,9 @@ class Upstream(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is HandshakeCompleted:
+            if not event.info.resumed:
+                self._verified_at = self.hub.now
+            self._session_chances = _SESSION_CHANCES
             self._ready()
 
     def _ready(self) -> None:
@@ -291,6 +318,7 @@ class Upstream(Channel):
         return self.http is not None if self.streams is None else self.streams.is_open
 
     def _tls_failed(self, error: TLSError) -> None:
+        self.server.sessions.drop()
         if not self._stands():
             self.http = None
             self.close()
@@ -371,6 +399,7 @@ class Upstream(Channel):
     # -- own -------------------------------------------------------------------------------------------------------
 
     def _fail_connect(self, detail: str, timed_out: bool) -> None:
+        self.server.sessions.drop()
         streams = self.streams
         if streams is not None:
             self.group.forget(self)

@@ -57,6 +57,7 @@ cdef class TLSConnection:
     cpdef bytes give_back(self)
     cpdef idled(self)
     cpdef rest(self)
+    cpdef take_session(self)
     cpdef close(self)
 
     cdef _store(self, bytes data)

@@ -41,7 +41,7 @@ from ..events import (
 )
 from ..limits import Limits
 from .context import ClientContext, ServerContext
-from .engine import RECORD, Engine, Status
+from .engine import RECORD, Engine, Session, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
 from .info import TLSInfo
@@ -52,10 +52,7 @@ Bytes = bytes | bytearray | memoryview
 """What can be sent. A memoryview has to be one of bytes, in one piece."""
 
 # Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
-_OK = int(Status.OK)
-_WANT = int(Status.WANT)
-_CLOSED = int(Status.CLOSED)
-_FAILED = int(Status.FAILED)
+_OK, _WANT, _CLOSED, _FAILED = (int(status) for status in (Status.OK, Status.WANT, Status.CLOSED, Status.FAILED))
 
 # States and inputs too are numbers in here: their places in the Enum.
 _STATES = tuple(State)
@@ -71,8 +68,7 @@ _MAY_SEND = tuple(state in SENDING for state in _STATES)
 
 CONTROL_ALLOWANCE = 512
 CONTROL_DATA = 256
-_ALLOWANCE = CONTROL_ALLOWANCE
-_PER_DATA = CONTROL_DATA
+_ALLOWANCE, _PER_DATA = CONTROL_ALLOWANCE, CONTROL_DATA
 
 POISON = b"\x16\x03\x03\xff\xff" + bytes(MAX_FRAGMENT + 2048)
 """No valid record at any point of a stream: on a boundary its header is wrong, inside a record the tag will be."""
@@ -86,8 +82,7 @@ DEFAULT_LIMITS = Limits()
 EARLY_BYTES = 65536
 EARLY_RECORD = 4096
 """Records of three packets, until about four times the usual first window has been sent."""
-_EARLY_BYTES = EARLY_BYTES
-_EARLY_RECORD = EARLY_RECORD
+_EARLY_BYTES, _EARLY_RECORD = EARLY_BYTES, EARLY_RECORD
 _RECORD = RECORD
 
 
@@ -105,11 +100,18 @@ class TLSConnection:
     )  # fmt: skip
 
     def __init__(
-        self, role: Role, *, context: ClientContext | None = None, server_name: str = "", limits: Limits | None = None
+        self,
+        role: Role,
+        *,
+        context: ClientContext | None = None,
+        server_name: str = "",
+        session: Session | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """A client needs its context, and the server's name or address to verify; a server gets its context later.
 
-        Raises ContextError for a `server_name` that cannot be verified.
+        `session`: from `take_session` of a client with the same context and server name; `info.resumed` tells its fate.
+        Raises ContextError for a `server_name` that cannot be verified, or a session that belongs elsewhere.
         """
         self.role = role
         self.hello: ClientHello | None = None
@@ -146,7 +148,7 @@ class TLSConnection:
             self._state = _HANDSHAKE
             self._wants_peer = context.wants_peer
             self._pins = context.pins or None
-            self._engine = context.engine(server_name)
+            self._engine = context.engine(server_name, session)
             self._engine.handshake()
 
     def __repr__(self) -> str:
@@ -294,6 +296,10 @@ class TLSConnection:
         """Nothing is expected soon, say between two requests: large buffers that are empty are given back."""
         if self._engine is not None:
             self._engine.rest()
+
+    def take_session(self) -> Session | None:
+        """Client: a session for the next connection, once; None if there is none, or none yet (`Engine.session`)."""
+        return None if self._engine is None else self._engine.session()
 
     def close(self) -> None:
         """Queue close_notify. Receiving goes on.

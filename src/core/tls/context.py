@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from OpenSSL import SSL, crypto
 
@@ -30,7 +30,7 @@ from ..errors import LockgateError
 from . import binding
 from .choice import best_key_type, key_kind
 from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
-from .engine import ENGINE, Engine, EngineContext, EngineKind
+from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
 from .hello import ClientHello
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
@@ -51,6 +51,9 @@ SESSION_LIFETIME = 7200
 """Seconds that a session can be resumed: what a stolen ticket key is good for."""
 
 PIN_LENGTH = 32
+
+MAX_STAPLE = 16384
+"""Bytes of an OCSP response that is worth sending in each handshake; usual are 500 to 2000."""
 
 SESSION_ID_LENGTH = 32
 """Longest session id context that OpenSSL takes."""
@@ -77,7 +80,7 @@ class TLSOptions:
     """Server: sessions can be resumed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ServerContext:
     """Settings and certificates for connections from clients; made by `server_context`."""
 
@@ -87,8 +90,31 @@ class ServerContext:
     tickets: Tickets | None = field(default=None, repr=False)
     by_key: dict[str, EngineContext] = field(default_factory=dict, repr=False)
     """Where there are several certificates: the engines of each by its kind of key (`choice.key_kind`)."""
+    by_leaf: dict[bytes, EngineContext] = field(default_factory=dict, repr=False)
+    """The engines of each certificate by the SHA-256 of that."""
+    staples: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    """The OCSP responses that are stapled, by the SHA-256 of their certificate; see `staple`."""
     wants_peer: bool = False
     """Clients are asked for a certificate."""
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        """SHA-256 of each certificate that is ours, not of their issuers."""
+        return tuple(self.by_leaf)
+
+    def staple(self, leaf: bytes, response: bytes) -> None:
+        """Staple an OCSP response (DER) for clients that ask for one, from the next handshake on.
+
+        `leaf`: which of `leaves` it is for. Empty: none any more. May be called from any thread, but by one at a time.
+        Raises ContextError for a certificate that is not here, or a response of more than `MAX_STAPLE` bytes.
+        """
+        if leaf not in self.by_leaf or len(response) > MAX_STAPLE:
+            raise ContextError("an OCSP response for another certificate, or one that is too large")
+        if response:
+            self.staples[leaf] = response
+        else:
+            self.staples.pop(leaf, None)
+        self.by_leaf[leaf].staple(response)
 
     def engines_for(self, hello: ClientHello) -> EngineContext:
         """The engines with the certificate that is best for this client."""
@@ -119,15 +145,25 @@ class ClientContext:
     """A connection is refused unless a certificate of the verified chain has one of these keys (`spki_sha256`); unverified, the
     server's own."""
 
-    def engine(self, server_name: str) -> Engine:
+    def engine(self, server_name: str, session: Session | None = None) -> Engine:
         """An engine that verifies the certificate for `server_name`, a DNS name or an IP address, if this context verifies.
 
-        Raises ContextError for a name that cannot be verified.
+        It offers to resume `session`: then the server need not show its certificate again, since it was verified when the
+        session was made, by this context and for this name. Raises ContextError for a name that cannot be verified, or
+        a session of another context or name.
         """
         name, address = _split_name(server_name)
         if self.verify and not name and not address:
             raise ContextError("a server name is needed to verify the server's certificate")
-        engine = self.engines.engine(name, address)
+        if session is not None and (
+            session.owner is not self.engines or session.name != name or session.address != address
+        ):
+            raise ContextError(
+                "a session can be resumed with the context and the server name that it was made with only"
+            )
+        if self.pins:
+            session = None  # a resumed one has no chain in which a pinned issuer could be found
+        engine = self.engines.engine(name, address, session)
         if engine is None:
             raise ContextError(f"{server_name!r} cannot be used as a server name")
         return engine
@@ -153,6 +189,7 @@ def server_context(
     session_id: bytes = b"lockgate",
     tickets: Tickets | None = None,
     client_auth: ClientAuth | None = None,
+    key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ServerContext:
     """A context for the server side.
@@ -162,7 +199,8 @@ def server_context(
     `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
     seal the tickets; None for the context's own. With `client_auth` clients are asked for a certificate, and no session is
     resumed at all, so `tickets` is of no use then; nor may it be used, since how a connection verifies does not come along
-    when OpenSSL moves it to another context. `engine` is what the process has chosen unless a test wants another.
+    when OpenSSL moves it to another context. `key_log` is given the secrets of all connections, line by line; it may be
+    called from any thread and must not raise. `engine` is what the process has chosen unless a test wants another.
 
     Raises ContextError.
     """
@@ -172,9 +210,10 @@ def server_context(
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
     by_key: dict[str, EngineContext] = {}
+    by_leaf: dict[bytes, EngineContext] = {}
     for chain_pem, key_pem in pairs:
         context = _new_server_context(options, session_id)
-        kind, rest = _use_pair(context, chain_pem, key_pem)
+        kind, leaf, rest = _use_pair(context, chain_pem, key_pem)
         if kind in by_key:
             raise ContextError(f"there are two certificates with the same kind of key ({kind})")
         for certificate in dict.fromkeys(rest):
@@ -186,10 +225,12 @@ def server_context(
                 verify = ask_for_certificates(context, client_auth)
             except ClientAuthError as error:
                 raise ContextError(f"clients cannot be verified: {error}") from None
-        by_key[kind] = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets)
+        engines = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets, key_log=key_log)
+        by_key[kind] = by_leaf[leaf.fingerprint(hashes.SHA256())] = engines
         _close_for_changes(context)
-    engines = next(iter(by_key.values()))
-    return ServerContext(options, engines, tickets, by_key if len(by_key) > 1 else {}, client_auth is not None)
+    first = next(iter(by_key.values()))
+    several = by_key if len(by_key) > 1 else {}
+    return ServerContext(options, first, tickets, several, by_leaf, wants_peer=client_auth is not None)
 
 
 class Tickets:
@@ -239,13 +280,14 @@ def client_context(
     identity: tuple[bytes, bytes] | None = None,
     pins: Iterable[bytes] = (),
     wants_peer: bool = True,
+    key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ClientContext:
     """A context for the client side.
 
     `ca`: the trusted certificates, PEM; None for those of the system. `verify=False` accepts any certificate.
     `identity`: (certificate chain, private key) to present if the server asks for one. `pins`, `wants_peer`: see
-    `ClientContext`. Pins hold with `verify=False` too.
+    `ClientContext`. Pins hold with `verify=False` too. `key_log`: as in `server_context`.
 
     Raises ContextError.
     """
@@ -269,11 +311,12 @@ def client_context(
         for certificate in _certificates(ca, "the CA file"):
             store.add_cert(crypto.X509.from_cryptography(certificate))
     if identity is not None:
-        for certificate in _use_pair(context, *identity)[1]:
+        for certificate in _use_pair(context, *identity)[2]:
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
-    engines = engine(context, server=False, alpn=options.alpn, verify=SSL.VERIFY_PEER if verify else 0)
+    verified = SSL.VERIFY_PEER if verify else 0
+    engines = engine(context, server=False, alpn=options.alpn, verify=verified, key_log=key_log)
     _close_for_changes(context)
     return ClientContext(options, verify, engines, wants_peer or bool(pinned), pinned)
 
@@ -341,8 +384,10 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
         raise ContextError(f"{what} contains no certificate in PEM form, or a damaged one") from None
 
 
-def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> tuple[str, list[x509.Certificate]]:
-    """Give the context a certificate with its key. Returns (the kind of key, the rest of the chain)."""
+def _use_pair(
+    context: SSL.Context, chain_pem: bytes, key_pem: bytes
+) -> tuple[str, x509.Certificate, list[x509.Certificate]]:
+    """Give the context a certificate with its key. Returns (the kind of key, the certificate, the rest of the chain)."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
     if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
@@ -352,7 +397,7 @@ def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> tuple[s
         context.use_privatekey(key)
     except (SSL.Error, crypto.Error, TypeError, ValueError):
         raise ContextError("OpenSSL does not accept this certificate or its private key") from None
-    return key_kind(key), rest
+    return key_kind(key), leaf, rest
 
 
 PrivateKey = (
