@@ -63,6 +63,8 @@ def test_json():
         "alpn": "http/1.1",
         "resumed": True,
         "handshake_time": 0.0015,
+        "client_subject": "",
+        "client_sha256": "",
         "ja4": "t13d1516h2_8daaf6152771_02713d6af862",
         "method": "GET",
         "authority": "example.com",

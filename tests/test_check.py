@@ -79,7 +79,11 @@ underscore_fields = "kepe"
     }
     listed = found(folder, text)
     assert [entry for entry in listed if entry[0] == 23] == [
-        (23, 'unknown key "sni" in [backend.auth.tls]; write one of "ca", "server_name", "insecure", "min_version"'),
+        (
+            23,
+            'unknown key "sni" in [backend.auth.tls]; write one of "ca", "server_name", "insecure", "min_version", "cert", '
+            '"key", "pins"',
+        ),
         (23, f"{folder}/nope.pem: this certificate file does not exist; correct the path, or create it"),
     ]
     without = {line: text for line, text in listed if line != 23}

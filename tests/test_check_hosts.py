@@ -71,7 +71,7 @@ def test_but_for_requests_over_tls(folder: Path) -> None:
         ('passthrough = "secret"', [(1, '[[host]] has no names; add names = ["example.com", "*.example.com"]')]),
         (
             'names = ["a.test"]',
-            [(1, 'this host has no rules; add acme = { ... } or passthrough = "NAME OF A BACKEND", or remove it')],
+            [(1, 'this host has no rules; add acme = { ... }, client_auth = { ... } or passthrough = "NAME OF A')],
         ),
         (
             'names = ["a.test",\n"10.0.0.1",\n"::1"]\npassthrough = "secret"',

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support_config import GOOD, found, load, write_pem
+from support_mtls import clients, pem_of, revocation_list, web
 from support_tls import SSLPeer, authority, rsa_pem, server_pem, ssl_client_context
 
 from lockgate.core.events import NEED_DATA, PAUSED, ClientHelloReceived, Role
@@ -224,7 +225,7 @@ def test_plain_listener_needs_no_certificate(tmp_path):
 
 TABLES = (
     config.Config, config.Listen, config.CertificateFiles, config.TLSSettings, config.Route, config.Backend,
-    config.BackendTLS, config.Host, config.Acme, Limits, ForwardRules,
+    config.BackendTLS, config.Host, config.ClientAuth, config.Acme, Limits, ForwardRules,
 )  # fmt: skip
 
 
@@ -245,6 +246,9 @@ def test_reference_names_the_defaults():
 
 def test_examples_in_the_reference(folder):
     (folder / "internal-ca.pem").write_bytes(authority().pem)
+    (folder / "clients-ca.pem").write_bytes(pem_of(clients().root))
+    (folder / "clients-crl.pem").write_bytes(revocation_list(of_root=True))
+    write_pem(folder, "lockgate", web())
     (folder / "customers").mkdir()
     for name in ("example.com", "example.com-rsa", "other"):
         pem = (

@@ -17,6 +17,7 @@ cdef class Engine:
     # Handshake
     cpdef int handshake(self) except -1
     cpdef tuple info(self)
+    cpdef tuple peer_chain(self)
     cpdef session(self)
 
     # Incoming

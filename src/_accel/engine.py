@@ -103,6 +103,14 @@ class Engine:
         """Version, cipher, group, server name, ALPN protocol, resumed. Only after the handshake."""
         return ("", "", "", "", b"", False)
 
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """The peer's certificate as DER, empty if it gave none. Only after the handshake.
+
+        Behind it, where the context verifies certificates and the session is no resumed one, the rest of the chain that was
+        verified, up to the one that is trusted. What the peer merely sent is never among it.
+        """
+        return ()
+
     def session(self) -> Session | None:
         """Client: a session that can be resumed and was not handed out before; None if there is none (yet).
 

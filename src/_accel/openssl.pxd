@@ -59,6 +59,12 @@ cdef struct Functions:
     void (*ERR_clear_error)() noexcept nogil
     unsigned long (*ERR_peek_error)() noexcept nogil
     int (*ERR_GET_REASON)(unsigned long) noexcept nogil
+    void *(*SSL_get_peer_certificate)(void *) noexcept nogil
+    void *(*SSL_get0_verified_chain)(void *) noexcept nogil
+    void (*X509_free)(void *) noexcept nogil
+    int (*i2d_X509_bio)(void *, void *) noexcept nogil
+    int (*sk_X509_num)(void *) noexcept nogil
+    void *(*sk_X509_value)(void *, int) noexcept nogil
 
 cdef enum:
     # Status, as in engine.py

@@ -36,6 +36,7 @@ from libc.string cimport strcmp
 
 from .engine cimport Engine, Session
 from .openssl_names cimport Names, text
+from .openssl_peer cimport chain_of
 
 from .openssl_table import SIGNATURES
 
@@ -454,6 +455,10 @@ cdef class NativeEngine(Engine):
             (<const char *>alpn)[:alpn_size] if alpn_size else b"",
             ssl.SSL_session_reused(self.ssl) == 1,
         )
+
+    cpdef tuple peer_chain(self):
+        """See `Engine`."""
+        return chain_of(&ssl, self.ssl, self.verify) if self.usable() else ()
 
     cdef void know(self) noexcept nogil:
         """The session that there is now is not worth handing out: it has no ticket yet, or was handed out.

@@ -15,7 +15,7 @@ class NativeContext:
         *,
         server: bool,
         alpn: tuple[bytes, ...],
-        verify: bool,
+        verify: int,
         tickets: object = None,
         key_log: Callable[[bytes], object] | None = None,
     ) -> None: ...

@@ -53,4 +53,10 @@ SIGNATURES = {
     "ERR_clear_error": "void(*)()",
     "ERR_peek_error": "unsigned long(*)()",
     "ERR_GET_REASON": "int(*)(unsigned long)",
+    "SSL_get_peer_certificate": "X509 *(*)(SSL *)",
+    "SSL_get0_verified_chain": "Cryptography_STACK_OF_X509 *(*)(SSL *)",
+    "X509_free": "void(*)(X509 *)",
+    "i2d_X509_bio": "int(*)(BIO *, X509 *)",
+    "sk_X509_num": "int(*)(Cryptography_STACK_OF_X509 *)",
+    "sk_X509_value": "X509 *(*)(Cryptography_STACK_OF_X509 *, int)",
 }

@@ -213,6 +213,7 @@ def json_line(record: AccessRecord, began: float) -> str:
         f'"client_port":{r.client_port},"tls_version":{quoted(r.tls_version)},"cipher":{quoted(r.cipher)},'
         f'"group":{quoted(r.group)},"sni":{quoted(r.sni)},"alpn":{quoted(r.alpn)},'
         f'"resumed":{"true" if r.resumed else "false"},"handshake_time":{_seconds(r.handshake_time)}{ja4},'
+        f'"client_subject":{quoted(r.client_subject)},"client_sha256":{quoted(r.client_sha256)},'
         f'"method":{quoted(r.method.decode("latin-1"))},"authority":{quoted(r.authority.decode("latin-1"))},'
         f'"target":{quoted(r.target.decode("latin-1"))},"version":{quoted(r.version.decode("latin-1"))},'
         f'"referer":{quoted(r.referer.decode("latin-1"))},"user_agent":{quoted(r.user_agent.decode("latin-1"))},'

@@ -27,6 +27,7 @@ from ..core.tls.context import TLSOptions, server_context
 from ..core.tls.hello import ACME_TLS
 from . import policy
 from .check_acme import acme_state
+from .client_rules import Rules, rule_of
 from .config import Config, Host
 from .problems import ConfigError
 from .waiting_room import Answer, WaitingRoom
@@ -142,11 +143,14 @@ class AcmeCertificates:
 
 
 def acme_certificates(
-    config: Config, identities: Sequence[Identity], make_identity: Callable[[policy.Identity], Identity]
+    config: Config,
+    identities: Sequence[Identity],
+    make_identity: Callable[[policy.Identity], Identity],
+    rules: Rules,
 ) -> AcmeCertificates | None:
     """For the identities of `policy.acme_hosts`; None if nothing of the configuration is got by ACME.
 
-    `make_identity` makes what is served. Raises `ConfigError`.
+    `make_identity` makes what is served. Raises `ConfigError`. `rules`: what the clients of each host have to show.
     """
     on_demand = [host for host in config.host if host.acme is not None and host.acme.on_demand]
     hosts = dict(zip(identities, policy.acme_hosts(config), strict=True))
@@ -154,7 +158,8 @@ def acme_certificates(
         return None
 
     def make(host: Host, names: Sequence[str], certificate: Certificate) -> Identity:
-        return make_identity(policy.Identity(tuple(names), (certificate,), False, host.place))
+        rule = rule_of(names[0], rules)
+        return make_identity(policy.Identity(tuple(names), (certificate,), False, host.place, (), rule))
 
     state = AcmeState(acme_state(config))
     room = WaitingRoom(state, max(0.0, config.limits.handshake_timeout - MARGIN))

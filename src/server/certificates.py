@@ -34,6 +34,7 @@ from . import policy
 from .acme_certificates import acme_certificates
 from .check import TICKET_LIFE, Prepared, join_certificates, load_files
 from .check_certificates import folder_identities
+from .client_rules import divide
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
 from .stamps import Stamp, stamp
@@ -92,6 +93,7 @@ class CertificateKeeper:
         self._tickets = prepared.tickets
         self._tickets_since = prepared.made
         self._kept = [_Kept(files, certificate) for files, certificate in prepared.loaded]
+        self._rules = prepared.rules
         self._folders = prepared.folders
         self._folders_due = 0.0
         self._folders_took = 0.0
@@ -101,9 +103,10 @@ class CertificateKeeper:
         self._expiry_due = self._chosen_at
         self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
         own = len(prepared.identities)
+        self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
         self._served = list(zip(prepared.identities, prepared.policy.identities[:own], strict=True))
         self._by_acme = prepared.policy.identities[own:]
-        self._acme = acme_certificates(prepared.config, self._by_acme, self._make)
+        self._acme = acme_certificates(prepared.config, self._by_acme, self._make, self._rules)
         self._by_core = {id(core): identity for identity, core in self._served}
         self._loading = threading.Lock()
         self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
@@ -254,11 +257,11 @@ class CertificateKeeper:
         joined = join_certificates([(kept.files, kept.certificate) for kept in self._kept], [])
         self._chosen_at = datetime.now(UTC)
         joined += folder_identities(self._folders, joined, self._chosen_at)
-        known = {(served.names, served.default): (served, core) for served, core in self._served}
+        known = {(one.names, one.default, one.rule): (one, core) for one, core in self._served}
         try:
             served = [
-                (identity, self._core_identity(identity, known.get((identity.names, identity.default))))
-                for identity in joined
+                (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
+                for identity in divide(joined, self._rules, self._elsewhere)
             ]
         except ConfigError as error:
             for problem in error.problems:

@@ -25,12 +25,14 @@ from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
+from .check_backend_tls import authorities, backend_tls_problems, certificate_problem, client_pairs
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
 from .check_stapling import stapling_problems
+from .client_rules import Rules, divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
 from .key_log import KeyLogFile, key_log_problems
-from .policy import Identity, build_policy, tls_options
+from .policy import Identity, acme_hosts, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
 from .stamps import Stamp, stamps
@@ -53,8 +55,8 @@ class Prepared:
     """A configuration without mistakes, and the policy made of it and of the files it names.
 
     `loaded`: the certificates as they are in the files; `identities`: what the policy's identities were made of, in the same
-    order. `tickets`: the keys of session tickets, and `made` when that was (`time.monotonic`). `written`: the plain values,
-    to tell whether a file has changed.
+    order; `rules`: what their clients have to show. `tickets`: the keys of session tickets, and `made` when that was
+    (`time.monotonic`). `written`: the plain values, to tell whether a file has changed.
     """
 
     config: Config
@@ -62,6 +64,7 @@ class Prepared:
     warnings: tuple[Problem, ...]
     loaded: tuple[tuple[CertificateFiles, store.Certificate], ...]
     identities: tuple[Identity, ...]
+    rules: Rules
     tickets: Tickets
     made: float
     written: dict[str, Any]
@@ -94,11 +97,13 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     identities += folder_identities(folders, identities, datetime.now(UTC))
     problems += acme_problems(draft, {name for identity in identities for name in identity.names})
     problems += _tls_use(draft)
-    authorities = dict(_authorities(config, problems))
+    trusted = dict(authorities(config, problems))
+    pairs = dict(client_pairs(config, problems))
     problems += _backends(draft)
     all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
     problems += _routes(draft, identities if all_loaded else ())
     problems += check_hosts(draft, identities)
+    rules = load_rules(draft, identities if all_loaded else (), problems)
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
@@ -109,15 +114,17 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
+    divided = divide(identities, rules, {name for host in acme_hosts(config) for name in host.names})
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
-    policy = build_policy(config, identities, authorities, tickets, key_log)
+    policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
     return Prepared(
         config,
         policy,
         tuple(problems),
         tuple(loaded),
-        identities,
+        divided,
+        rules,
         tickets,
         time.monotonic(),
         draft.written,
@@ -211,14 +218,14 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     try:
         chain = store.load_chain(files.cert)
     except store.CertificateError as error:
-        problems.append(_certificate_problem(files.place.at("cert"), error))
+        problems.append(certificate_problem(files.place.at("cert"), error))
     try:
         key = store.load_key(key_path, files.key_password_file)
     except store.CertificateError as error:
         if error.path == files.key_password_file:
-            problems.append(_certificate_problem(files.place.at("key_password_file"), error))
+            problems.append(certificate_problem(files.place.at("key_password_file"), error))
         elif files.key is not None or "no private key" not in error.fault:
-            problems.append(_certificate_problem(key_place, error))
+            problems.append(certificate_problem(key_place, error))
         elif chain is not None:
             remedy = key_place.either('add key = "FILE"', "give --key FILE")
             problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
@@ -228,7 +235,7 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
         certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
     except store.CertificateError as error:
         at = key_place if error.path == Path(key_path) else files.place.at("cert")
-        problems.append(_certificate_problem(at, error))
+        problems.append(certificate_problem(at, error))
         return None
     if files.key_password_file is not None and not is_encrypted(key_path):
         at = files.place.at("key_password_file")
@@ -236,10 +243,6 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     for warning in certificate.warnings:
         problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
     return certificate
-
-
-def _certificate_problem(place: Place, error: store.CertificateError) -> Problem:
-    return place.problem(f"{error.path}: {error.fault}", error.remedy)
 
 
 def join_certificates(
@@ -278,17 +281,6 @@ def join_certificates(
     return tuple(identities)
 
 
-def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
-    for name, backend in config.backend.items():
-        if backend.tls is None or backend.tls.ca is None:
-            continue
-        try:
-            store.load_chain(backend.tls.ca)
-            yield name, backend.tls.ca.read_bytes()
-        except store.CertificateError as error:
-            problems.append(_certificate_problem(backend.tls.place.at("ca"), error))
-
-
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
     used = {route.backend for route in config.route} | {host.passthrough for host in config.host if host.passthrough}
@@ -305,7 +297,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                 )
         yield from _backend_protocol(name, backend)
         yield from _backend_proxy_protocol(name, backend)
-        yield from _backend_tls(name, backend)
+        yield from backend_tls_problems(name, backend)
         if name not in used and uses_are_known:
             yield backend.place.problem(
                 f"backend {shown(name)} is never used",
@@ -335,26 +327,6 @@ def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
             f'protocol = "{backend.protocol}", where clients share connections',
             'remove one of the two: protocol = "h1" goes with proxy_protocol',
         )
-
-
-def _backend_tls(name: str, backend: Backend) -> Iterator[Problem]:
-    tls = backend.tls
-    if tls is None:
-        return
-    if tls.server_name is not None and tls.server_name.startswith("*"):
-        yield tls.place.at("server_name").problem(
-            "server_name is a wildcard", "write the one name that is to be verified"
-        )
-    if tls.insecure:
-        if tls.ca is not None:
-            yield tls.place.at("ca").problem("ca has no effect beside insecure = true", "remove one of the two")
-        yield tls.place.at("insecure").problem(
-            f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
-            'write ca = "FILE" instead of insecure = true',
-            warning=True,
-        )
-    elif tls.server_name is None and any(server.startswith("unix:") for server in backend.servers):
-        yield tls.place.problem("the certificate on a Unix socket is for a name", "add server_name to tls")
 
 
 def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]:

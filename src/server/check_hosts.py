@@ -51,10 +51,16 @@ def _names(draft: Draft) -> Iterator[Problem]:
         on_demand = host.acme is not None and host.acme.on_demand
         if not host.names and not on_demand and not draft.is_bad(host.place.at("names")):
             yield host.place.at("names").problem("this host has no names", 'write names = ["example.com"]')
-        written = not draft.is_bad(host.place.at("passthrough")) and not draft.is_bad(host.place.at("acme"))
-        if host.passthrough is None and host.acme is None and written:
+        unsure = any(draft.is_bad(host.place.at(key)) for key in ("passthrough", "acme", "client_auth"))
+        if host.passthrough is None and host.acme is None and host.client_auth is None and not unsure:
             yield host.place.problem(
-                "this host has no rules", 'add acme = { ... } or passthrough = "NAME OF A BACKEND", or remove it'
+                "this host has no rules",
+                'add acme = { ... }, client_auth = { ... } or passthrough = "NAME OF A BACKEND", or remove it',
+            )
+        if host.passthrough is not None and host.client_auth is not None:
+            yield host.place.at("client_auth").problem(
+                "clients of this host are passed on undecrypted, so they show their certificate to the server behind",
+                "remove client_auth or passthrough",
             )
         for index, name in enumerate(host.names):
             place = host.place.at("names", index)

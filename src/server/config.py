@@ -26,11 +26,14 @@ from .values import (
     Address,
     BadValue,
     Email,
+    ForwardField,
     HostName,
     HttpsURL,
     LogTarget,
     Network,
     PathPrefix,
+    Pattern,
+    Pin,
     ServerAddress,
     WebURL,
     parse_address,
@@ -89,6 +92,24 @@ class CertificateFiles(Table, frozen=True, kw_only=True):
     """Serve it although it has expired or is not valid yet."""
 
 
+class ClientAuth(Table, frozen=True, kw_only=True):
+    """`client_auth = {...}` of a host: clients show a certificate."""
+
+    mode: Literal["off", "optional", "required"]
+    """`optional`: who has no certificate may come in too, who has one that is not good may not. `off`: nobody is asked, for a
+    name below a wildcard that asks."""
+    ca: Path | None = None
+    """Required unless `off`: PEM file with the authorities that may vouch for clients, and no others."""
+    crl: Path | None = None
+    """PEM file with a revocation list of each of these authorities. None: revocation is not checked."""
+    depth: Annotated[int, Meta(ge=0, le=10)] = 2
+    """Most intermediate certificates between a client's and a root."""
+    allow: tuple[Pattern, ...] = ()
+    """Which of these clients may come in. Empty: all."""
+    forward: tuple[ForwardField, ...] = ()
+    """What backends are told of the client."""
+
+
 class Acme(Table, frozen=True, kw_only=True):
     """`acme = {...}` of a host: its certificate is got from a CA that speaks ACME (RFC 8555), and renewed."""
 
@@ -120,6 +141,7 @@ class Host(Table, frozen=True, kw_only=True):
     acme: Acme | None = None
     passthrough: str | None = None
     """The backend that clients are passed on to as they are, without being decrypted."""
+    client_auth: ClientAuth | None = None
 
 
 class TLSSettings(Table, frozen=True, kw_only=True):
@@ -154,6 +176,12 @@ class BackendTLS(Table, frozen=True, kw_only=True):
     """Do not verify: whoever is in the middle can read and change everything."""
     min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     """A server that speaks only older versions is refused."""
+    cert: Path | None = None
+    """PEM file with our certificate for servers that ask for one, and its intermediates."""
+    key: Path | None = None
+    """None: the key is in the file `cert`."""
+    pins: tuple[Pin, ...] = ()
+    """Public keys, one of which has to be in the verified chain; with `insecure` the server's own."""
 
 
 class Backend(Table, frozen=True, kw_only=True):

@@ -249,10 +249,10 @@ def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     if name and wildcard in identity.names:
         return f"{shown(name)} is one label below its {shown(wildcard)}", _place(identity)
     who = f"no certificate is for {shown(name)}" if name else "the client names no server"
-    if identity.default:
-        place = next(files.place for files in _files(case, index) if files.default)
-        return f"{who}, and this one is marked default = true", place.at("default")
-    if len(case.prepared.policy.identities) == 1:
+    marked = next((files.place for files in _files(case, index) if files.default), None)
+    if identity.default and marked is not None:
+        return f"{who}, and this one is marked default = true", marked.at("default")
+    if len(case.prepared.policy.identities) == 1 or identity.default:
         return f"{who}, and it is the only certificate", identity.place
     return f"{who}, and it is the first", identity.place
 
@@ -324,6 +324,20 @@ def _host(case: Case) -> Iterator[Statement]:
         )
     elif done.group is not None or done.end == "no_route":
         yield Statement("host", f"{shown(host)} belongs to the connection's certificate", because, place)
+
+
+def _clients(case: Case) -> Iterator[Statement]:
+    """What the client has to show."""
+    index = case.done.identity
+    rule = None if index is None else case.prepared.identities[index].rule
+    if rule is None:
+        return
+    may = "may have none" if rule.rule.mode == "optional" else "need one"
+    allowed = "one that the authorities vouch for" if not rule.rule.allow else "one that fits a pattern of allow"
+    text = f"clients are asked for a certificate: they {may}, and it has to be {allowed}"
+    yield Statement(
+        "client", text, "client_auth of the host; what follows is for a client that may come in", rule.place
+    )
 
 
 def _path(case: Case) -> Iterator[Statement]:
@@ -403,7 +417,7 @@ def _fields(case: Case) -> Iterator[Statement]:
 
 
 TOPICS: tuple[Callable[[Case], Iterator[Statement]], ...] = (
-    _listener, _certificate, _host, _path, _routes, _backend, _backend_tls, _fields, _answer,
+    _listener, _certificate, _host, _clients, _path, _routes, _backend, _backend_tls, _fields, _answer,
 )  # fmt: skip
 
 BALANCE = {

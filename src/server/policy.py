@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ..certs.entries import Entry
 from ..certs.store import Certificate
 from ..core.proxy import policy
+from ..core.proxy.client_rule import ClientRule
+from ..core.tls.client_auth import ClientAuth
 from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
 from .config import Config, Host
 from .key_log import KeyLogFile
@@ -24,6 +26,17 @@ class Identity:
     place: Place
     entries: tuple[Entry, ...] = ()
     """Instead of `certificates`: those of a folder, to be loaded when a client asks for one of the names."""
+    rule: HostRule | None = None
+    """What clients have to show."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HostRule:
+    """`client_auth` of a host, with its files loaded."""
+
+    auth: ClientAuth
+    rule: ClientRule
+    place: Place
 
 
 def build_policy(
@@ -32,14 +45,25 @@ def build_policy(
     authorities: Mapping[str, bytes],
     tickets: Tickets,
     key_log: KeyLogFile | None = None,
+    *,
+    client_pairs: Mapping[str, tuple[bytes, bytes]],
+    rules: Mapping[str, HostRule | None],
 ) -> policy.Policy:
-    """`authorities`: the PEM file `ca` of each backend that has one. Raises `ConfigError` for what OpenSSL refuses."""
+    """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`; `rules`: by host.
+
+    Raises `ConfigError` for what OpenSSL refuses.
+    """
     return policy.Policy.build(
-        backends=[_backend(config, name, authorities, key_log) for name in config.backend],
+        backends=[_backend(config, name, authorities, client_pairs.get(name), key_log) for name in config.backend],
         routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
         identities=[
             *(make_identity(config, identity, tickets, key_log) for identity in identities),
-            *(policy.Identity(host.names, None) for host in acme_hosts(config)),
+            *(
+                make_identity(
+                    config, Identity(host.names, (), False, host.place, (), rules.get(host.names[0])), tickets, key_log
+                )
+                for host in acme_hosts(config)
+            ),
         ],
         forward=config.forward,
         strict_sni=config.tls.strict_sni,
@@ -62,8 +86,9 @@ def make_identity(
     config: Config, identity: Identity, tickets: Tickets, key_log: KeyLogFile | None = None
 ) -> policy.Identity:
     """An identity with its TLS contexts, if its certificates are loaded. Raises `ConfigError` for what OpenSSL refuses."""
+    rule = None if identity.rule is None else identity.rule.rule
     if not identity.certificates:
-        return policy.Identity(identity.names, None, identity.default)
+        return policy.Identity(identity.names, None, identity.default, None, rule)
     tls_listeners = [listen for listen in config.listen if listen.is_tls]
     http_1 = None
     try:
@@ -73,7 +98,7 @@ def make_identity(
     except ContextError as error:
         problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
         raise ConfigError([problem]) from None
-    return policy.Identity(identity.names, context, identity.default, http_1)
+    return policy.Identity(identity.names, context, identity.default, http_1, rule)
 
 
 def _context(
@@ -85,11 +110,18 @@ def _context(
         # A session belongs to the names that it was made for; a renewal of their certificate does not end it.
         session_id="\n".join(("names", *identity.names)).encode(),
         tickets=tickets,
+        client_auth=None if identity.rule is None else identity.rule.auth,
         key_log=key_log,
     )
 
 
-def _backend(config: Config, name: str, authorities: Mapping[str, bytes], key_log: KeyLogFile | None) -> policy.Backend:
+def _backend(
+    config: Config,
+    name: str,
+    authorities: Mapping[str, bytes],
+    pair: tuple[bytes, bytes] | None,
+    key_log: KeyLogFile | None,
+) -> policy.Backend:
     backend = config.backend[name]
     if backend.tls is None:
         return policy.Backend(
@@ -103,7 +135,13 @@ def _backend(config: Config, name: str, authorities: Mapping[str, bytes], key_lo
     try:
         options = TLSOptions(min_version=backend.tls.min_version, alpn=alpn)
         context = client_context(
-            ca=authorities.get(name), verify=not backend.tls.insecure, options=options, key_log=key_log
+            ca=authorities.get(name),
+            verify=not backend.tls.insecure,
+            options=options,
+            identity=pair,
+            pins=backend.tls.pins,
+            wants_peer=False,
+            key_log=key_log,
         )
     except ContextError as error:
         problem = backend.tls.place.problem(f"TLS to {name} is not possible: {error}", 'add ca = "FILE"')

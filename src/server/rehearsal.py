@@ -22,8 +22,9 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.passthrough import Passthrough
 from ..core.proxy.policy import Listener, Policy, Route
 from ..core.proxy.routing import Refusal, route
-from ..core.tls.connection import TLSConnection, TLSInfo
+from ..core.tls.connection import TLSConnection
 from ..core.tls.context import TLSOptions, client_context
+from ..core.tls.info import TLSInfo
 
 CLIENT_PORT = 40000
 OFFERED = (b"h2", b"http/1.1")

@@ -6,6 +6,8 @@ instead.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Literal, NewType
 from urllib.parse import urlsplit
 
+from ..core.proxy import client_rule, statements
 from .problems import shown
 
 HostName = NewType("HostName", str)
@@ -21,6 +24,11 @@ PathPrefix = NewType("PathPrefix", str)
 """A normal path: begins with `/`, no dot segments, no empty segments."""
 ServerAddress = NewType("ServerAddress", str)
 """Where a backend listens: `host:port`, `[v6]:port` or `unix:/path`."""
+Pin = NewType("Pin", bytes)
+"""SHA-256 of a public key (SubjectPublicKeyInfo)."""
+ForwardField = NewType("ForwardField", str)
+"""What a backend is told of a client's certificate (`core/proxy/statements.py`)."""
+Pattern = client_rule.Pattern
 HttpsURL = NewType("HttpsURL", str)
 """`https://host[:port]/path`."""
 WebURL = NewType("WebURL", str)
@@ -176,6 +184,39 @@ def parse_network(text: str) -> Network:
     raise BadValue(
         f"network {shown(text)} has bits set after its prefix", f'write "{network}", or one address without /'
     )
+
+
+def parse_pin(text: str) -> Pin:
+    """A pin in the form of RFC 7469 and curl: `sha256/` and the hash in base64."""
+    kind, slash, encoded = text.partition("/")
+    try:
+        pin = base64.b64decode(encoded, validate=True) if slash and kind == "sha256" else b""
+    except (binascii.Error, ValueError):
+        pin = b""
+    if len(pin) != 32:
+        raise BadValue(
+            f"pin {shown(text)} is not sha256/ and a SHA-256 in base64",
+            "get it by: openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform DER | "
+            "openssl dgst -sha256 -binary | base64",
+        )
+    return Pin(pin)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Which clients are allowed: `spiffe://`, `uri:`, `dns:`, `email:` or `sha256:`."""
+    try:
+        return client_rule.parse_pattern(text)
+    except ValueError as error:
+        raise BadValue(str(error), 'write such as "spiffe://prod/*", "dns:*.example.com" or "sha256:HEX"') from None
+
+
+def parse_forward(text: str) -> ForwardField:
+    """What backends are told of a client's certificate: `client-cert`, `xfcc`, `xfcc-cert`, or `subject:NAME` and the like."""
+    try:
+        statements.check_forward((text,))
+    except ValueError as error:
+        raise BadValue(str(error), 'write such as "client-cert", "xfcc" or "subject:X-Client-Subject"') from None
+    return ForwardField(text)
 
 
 def parse_https_url(text: str) -> HttpsURL:

@@ -25,6 +25,8 @@ cdef class ClientChannel(Channel):
     cdef public Policy policy
     cdef public ClientInfo client
     cdef public Py_ssize_t identity
+    cdef public str denied
+    cdef object _rule
     cdef public object info
     cdef public tuple destination
     cdef public set own_servers
@@ -42,6 +44,7 @@ cdef class ClientChannel(Channel):
     cdef list _unlogged
     cdef list _marks
 
+    cdef _comes_from(self, tuple place)
     cpdef refuse(self)
 
     # The PROXY header
@@ -68,6 +71,7 @@ cdef class ClientChannel(Channel):
     cdef _refuse_handshake(self, int alert)
     cdef _use_context(self, identity)
     cdef _take_from_elsewhere(self, identity)
+    cdef _judge(self, info)
     cdef _pass_on(self, ClientHello hello, str name)
     cdef _speak(self, bytes protocol)
 

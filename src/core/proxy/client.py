@@ -16,15 +16,16 @@ from ..errors import RemoteProtocolError
 from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, StreamReset
 from ..proxy_protocol.format import NOWHERE, Endpoint
 from ..proxy_protocol.reader import ProxyHeaderReader
-from ..tls.connection import TLSInfo
 from ..tls.failure import Alert, alert_name
 from ..tls.hello import ACME_TLS, ClientHello
+from ..tls.info import TLSInfo
 from ..tls.ja4 import ja4
 from .balance import ServerGroup
 from .channel import Channel
+from .client_rule import ClientRule
 from .exchange import new_exchange
 from .facts import ClientHelloFacts
-from .forward import ClientInfo, client_address, is_trusted
+from .forward import ClientInfo, client_address, is_trusted, managed_names
 from .hooks import Refuse, ServeAs
 from .phase import OPEN
 from .policy import Identity, Listener, NameTable, Policy
@@ -49,7 +50,8 @@ class ClientChannel(Channel):
 
     __slots__ = (
         "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_refusal",
-        "_unlogged", "_wanted", "client", "destination", "identity", "info", "ja4", "listener", "own_servers",
+        "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4", "listener",
+        "own_servers",
         "plain_on_tls", "policy",
     )  # fmt: skip
 
@@ -57,7 +59,7 @@ class ClientChannel(Channel):
         super().__init__(hub)
         self.listener = listener
         self.policy: Policy = hub.policy
-        self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
+        self._comes_from(peer)
         self.destination = NOWHERE
         """Where the client has connected to, as far as is known; `("", 0)`: it is not."""
         self.own_servers: set[ServerGroup] | None = None
@@ -67,6 +69,9 @@ class ClientChannel(Channel):
         self._asked = False  # for a certificate, and for this identity's, or for one that the policy does not have
         self._wanted: Identity | None = None
         self._names: NameTable | None = None  # of an identity from elsewhere
+        self._rule: ClientRule | None = None  # of the identity
+        self.denied = ""
+        """Why all its requests are refused, by the rule of its identity; empty if they are not."""
         self.info: TLSInfo | None = None
         self.plain_on_tls = False
         """A client that speaks plain HTTP where TLS is spoken, and is told so."""
@@ -83,6 +88,12 @@ class ClientChannel(Channel):
         self._marks: list[int] | None = None  # for each of them what `taken` has to reach, over HTTP/2
         hub.channels.add(self)
         self.touch()
+
+    def _comes_from(self, place: tuple[str, int]) -> None:
+        """The client's address is known, for the first time or better."""
+        self.client = ClientInfo(place[0], place[1], self.listener.tls, self.listener.trusted)
+        if self.policy.own_names:
+            self.client.managed = managed_names(self.policy.own_names)
 
     def refuse(self) -> None:
         """The proxy is full, or stops."""
@@ -114,7 +125,7 @@ class ClientChannel(Channel):
             return
         self._header = None
         if header.source is not None:
-            self.client = ClientInfo(*header.source, self.listener.tls, self.listener.trusted)
+            self._comes_from(header.source)
             self.destination = header.destination or NOWHERE
         elif not header.local:
             # The client is unknown. The proxy's address stands for it, but what it says is not what that proxy says.
@@ -160,6 +171,8 @@ class ClientChannel(Channel):
             self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
+            if self._rule is not None:
+                self._judge(event.info)
             self._speak(event.info.alpn)
 
     def _consult_hook(self, hello: ClientHello) -> None:
@@ -283,6 +296,7 @@ class ClientChannel(Channel):
         if not self.listener.http2 and identity.http_1_context is not None:
             context = identity.http_1_context
         assert context is not None
+        self._rule = identity.client_auth
         self.tls.use_context(context)
 
     def _take_from_elsewhere(self, identity: Identity) -> None:
@@ -295,6 +309,17 @@ class ClientChannel(Channel):
         self._names = NameTable()
         for name in identity.names:
             self._names.add(name, 0)
+
+    def _judge(self, info: TLSInfo) -> None:
+        """Whether this client may come in, and what backends are told of it. Whatever goes wrong here keeps it out."""
+        self.denied = "the client was not judged"
+        try:
+            assert self._rule is not None
+            denied, statements = self._rule.judge(info.peer)
+            self.client.tell(statements)
+        except Exception as error:
+            denied = f"the client could not be judged ({type(error).__name__})"
+        self.denied = denied
 
     def _pass_on(self, hello: ClientHello, name: str) -> None:
         """Pass this client on undecrypted, as one that has asked for `name`, which is in `Policy.passthrough`."""
@@ -401,6 +426,9 @@ class ClientChannel(Channel):
                 facts.alpn = info.alpn.decode("ascii", "replace")
                 facts.resumed = info.resumed
                 facts.handshake_time = self._handshake_time
+                if info.peer is not None:
+                    facts.client_subject = info.peer.subject_text()
+                    facts.client_sha256 = info.peer.sha256
             facts.ja4 = self.ja4
         return facts.begin(self.hub.now)
 

@@ -303,7 +303,7 @@ class Downstream(ClientChannel):
         """Whether the connection can be used again after this answer."""
         hub = self.hub
         bounds = hub.bounds
-        if hub.draining or self.plain_on_tls:
+        if hub.draining or self.plain_on_tls or self.denied:
             return False
         if self._requests >= bounds.max_requests or self.is_old():
             return False

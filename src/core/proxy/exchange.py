@@ -8,7 +8,7 @@ from ..events import Request
 from .record import AccessRecord
 
 if TYPE_CHECKING:
-    from ..tls.connection import TLSInfo
+    from ..tls.info import TLSInfo
     from .policy import Route
 
 

@@ -36,6 +36,8 @@ cdef class Policy:
     cdef readonly bint allow_encoded_slash
     cdef readonly bint only_adds
     cdef readonly bint via
+    cdef readonly bint protected
+    cdef readonly frozenset own_names
     cdef readonly bint introduces
     cdef readonly bint strict_sni
     cdef readonly bint asks
@@ -51,6 +53,8 @@ cdef class Policy:
     cdef _set_identities(self, tuple identities)
     @cython.locals(found=Py_ssize_t)
     cpdef Py_ssize_t identity_for(self, str name) except -2
+    @cython.locals(found=Py_ssize_t)
+    cpdef bint is_protected(self, str name) except -1
     cpdef bint knows(self, str name) except -1
     @cython.locals(index=Py_ssize_t)
     cpdef str passthrough_for(self, str name)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from ..tls.context import ClientContext, ServerContext
+from .client_rule import ClientRule
 
 BALANCES = ("round_robin", "least_conn")
 PROTOCOLS = ("h1", "h2", "h2c")
@@ -60,6 +61,9 @@ class Identity:
     default: bool = False
     http_1_context: ServerContext | None = None
     """For listeners without HTTP/2: the same, but offering HTTP/1.1 only. None: `context`."""
+    client_auth: ClientRule | None = None
+    """What clients have to show; the contexts ask for it (`server_context(client_auth=...)`). None: nothing. Names with
+    different rules belong to different identities, although they may have one certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,8 @@ class Policy:
 
     __slots__ = (
         "_everywhere", "_hosts", "_names", "_passed_on", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
-        "default_identity", "forward", "identities", "introduces", "only_adds", "passthrough", "routes", "strict_sni", "via",
+        "default_identity", "forward", "identities", "introduces", "only_adds", "own_names", "passthrough", "protected",
+        "routes", "strict_sni", "via",
     )  # fmt: skip
 
     def __init__(
@@ -267,6 +272,11 @@ class Policy:
         self.default_identity = marked[0] if marked else (0 if identities else -1)
         self.strict_sni = not has_default if self._strict is None else self._strict
         self._names = names
+        rules = [identity.client_auth for identity in identities if identity.client_auth is not None]
+        self.protected = bool(rules)
+        """Some host asks its clients for a certificate."""
+        self.own_names: frozenset[bytes] = frozenset().union(*(rule.own_names for rule in rules))
+        """Own names of fields that tell backends who the client is. On no host may a client send these: backends are shared."""
 
     def with_identities(self, identities: Sequence[Identity]) -> Policy:
         """The same policy for other certificates: backends, routes and rules are shared.
@@ -387,6 +397,13 @@ class Policy:
         """
         found = self._names.get(name) if name else -1
         return self.default_identity if found < 0 else found
+
+    def is_protected(self, name: str) -> bool:
+        """Whether clients have to show a certificate for a host, in the form that `identity_for` takes."""
+        if not self.protected:
+            return False
+        found = self.identity_for(name)
+        return 0 <= found < len(self.identities) and self.identities[found].client_auth is not None
 
     def knows(self, name: str) -> bool:
         """Whether an identity is for this very name, or it is passed on."""

@@ -21,6 +21,7 @@ class AccessRecord:
     * `tls_version`, `cipher`, `group`, `sni`, `alpn`, `resumed`, `handshake_time`: of the client's connection. If it was passed
       on undecrypted: `sni` and `alpn` are what the client asked for, the others are empty. `ja4`: the fingerprint of its
       program, if somebody wants it.
+    * `client_subject`, `client_sha256`: of the certificate that the client has shown, empty without one.
     * `method`, `authority`, `target`, `version`, `referer`, `user_agent`: of the request.
     * `route`, `backend`, `server`: where it went; `attempts`: connections that were tried for it.
     * `status`: what the client was told; 499 if it left before, 0 if nothing was said.
@@ -32,9 +33,9 @@ class AccessRecord:
 
     __slots__ = (
         "_extra", "_received", "_referer", "_user_agent", "alpn", "attempts", "authority", "backend", "bytes_in",
-        "bytes_out", "cipher", "client", "client_port", "connect_time", "detail", "end", "first_byte_time", "group",
-        "handshake_time", "ja4", "listener", "method", "resumed", "route", "server", "sni", "started", "status", "target",
-        "tls_version", "total_time", "version",
+        "bytes_out", "cipher", "client", "client_port", "client_sha256", "client_subject", "connect_time", "detail", "end",
+        "first_byte_time", "group", "handshake_time", "ja4", "listener", "method", "resumed", "route", "server", "sni",
+        "started", "status", "target", "tls_version", "total_time", "version",
     )  # fmt: skip
 
     def __init__(self, **values: Any) -> None:
@@ -50,6 +51,8 @@ class AccessRecord:
         self.alpn = ""
         self.resumed = False
         self.handshake_time: float | None = None
+        self.client_subject = ""
+        self.client_sha256 = ""
         self.ja4 = ""
         self._blank()
         for name, value in values.items():
@@ -71,6 +74,8 @@ class AccessRecord:
         record.alpn = self.alpn
         record.resumed = self.resumed
         record.handshake_time = self.handshake_time
+        record.client_subject = self.client_subject
+        record.client_sha256 = self.client_sha256
         record.ja4 = self.ja4
         record._blank()
         return record
@@ -159,7 +164,8 @@ _NOTHING = b""
 
 FIELDS = (
     "listener", "client", "client_port", "started", "tls_version", "cipher", "group", "sni", "alpn", "resumed",
-    "handshake_time", "ja4", "method", "authority", "target", "version", "referer", "user_agent", "route", "backend", "server",
+    "handshake_time", "client_subject", "client_sha256", "ja4",
+    "method", "authority", "target", "version", "referer", "user_agent", "route", "backend", "server",
     "attempts", "status", "bytes_in", "bytes_out", "connect_time", "first_byte_time", "total_time", "end", "detail", "extra",
 )  # fmt: skip
 """The names of all values of a record."""
@@ -173,6 +179,7 @@ END_REASONS = {
     "client_timeout": "the client was too slow to send or to take",
     "client_gone": "the client left before the answer was complete",
     "no_route": "no route for this host and path",
+    "client_refused": "the client's certificate, or that there is none, does not let it in",
     "misdirected": "the host belongs to another policy than this connection",
     "upstream_connect": "no server of the backend could be reached",
     "upstream_timeout": "the backend was too slow",

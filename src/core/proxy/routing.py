@@ -60,6 +60,10 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         host = host or client.info.sni
         if policy.identity_for(host) != client.identity and not client.serves(host):
             return Refusal(Answer(421), "misdirected", "the host belongs to another certificate than this connection")
+        if client.denied:
+            return Refusal(Answer(403), "client_refused", client.denied)
+    elif policy.is_protected(host):
+        return Refusal(Answer(403), "client_refused", "the host asks for client certificates, and here is no TLS")
 
     exchange = relay.exchange
     hub = client.hub

@@ -27,8 +27,6 @@ its keys a hundred times a second has to send about 100 KiB a second with it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import LocalProtocolError, TLSError
 from ..events import (
     NEED_DATA,
@@ -46,6 +44,8 @@ from .context import ClientContext, ServerContext
 from .engine import RECORD, Engine, Session, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
+from .info import TLSInfo
+from .peer import PeerCertificate, is_pinned
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
 Bytes = bytes | bytearray | memoryview
@@ -86,38 +86,6 @@ _EARLY_BYTES, _EARLY_RECORD = EARLY_BYTES, EARLY_RECORD
 _RECORD = RECORD
 
 
-class TLSInfo:
-    """What a handshake has agreed on. Names are OpenSSL's: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`, `X25519MLKEM768`.
-
-    `sni` is the name that the client sent, empty if none; `alpn` the protocol agreed on, empty if none.
-    """
-
-    __slots__ = ("alpn", "cipher", "group", "resumed", "sni", "version")
-
-    def __init__(self, *, version: str, cipher: str, group: str, sni: str, alpn: bytes, resumed: bool) -> None:
-        self.version = version
-        self.cipher = cipher
-        self.group = group
-        self.sni = sni
-        self.alpn = alpn
-        self.resumed = resumed
-
-    def _values(self) -> tuple[Any, ...]:
-        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TLSInfo) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        return (
-            f"TLSInfo(version={self.version!r}, cipher={self.cipher!r}, group={self.group!r}, sni={self.sni!r}, "
-            f"alpn={self.alpn!r}, resumed={self.resumed!r})"
-        )
-
-
 class TLSConnection:
     """TLS for one byte stream. See the module for how it works.
 
@@ -127,8 +95,8 @@ class TLSConnection:
 
     __slots__ = (
         "_alert", "_alert_received", "_alpn", "_data_read", "_early", "_engine", "_eof", "_held", "_max_hello", "_output",
-        "_reader", "_reason", "_receiving", "_records", "_sending", "_state", "closed_by_peer", "hello", "info", "plain_http",
-        "role",
+        "_pins", "_reader", "_reason", "_receiving", "_records", "_sending", "_state", "_wants_peer", "closed_by_peer",
+        "hello", "info", "plain_http", "role",
     )  # fmt: skip
 
     def __init__(
@@ -165,6 +133,8 @@ class TLSConnection:
         self._alert_received = False
         self._receiving = False
         self._sending = False
+        self._wants_peer = False
+        self._pins: frozenset[bytes] | None = None
         if role is Role.SERVER:
             if context is not None:
                 raise LocalProtocolError(
@@ -176,6 +146,8 @@ class TLSConnection:
             if context is None:
                 raise LocalProtocolError("a client needs a context")
             self._state = _HANDSHAKE
+            self._wants_peer = context.wants_peer
+            self._pins = context.pins or None
             self._engine = context.engine(server_name, session)
             self._engine.handshake()
 
@@ -251,6 +223,7 @@ class TLSConnection:
         self._records = b""
         self._engine = engine
         self._alpn = alpn
+        self._wants_peer = context.wants_peer
         self._move(_CONTEXT_CHOSEN)
 
     def refuse(self, alert: int) -> None:
@@ -412,11 +385,22 @@ class TLSConnection:
                 self._abort("server_name_changed")
             if alpn != self._alpn:
                 self._abort("alpn_changed")
+        if self._wants_peer:
+            self._look_at_peer(info)
         self.info = info
         # Whoever needs the hello longer has it from the event; for an idle connection it would be a tenth of its memory.
         self.hello = None
         self._move(_HANDSHAKE_DONE)
         return HandshakeCompleted(info)
+
+    def _look_at_peer(self, info: TLSInfo) -> None:
+        """Note who the peer is. A server without a pinned key fails here, before it was sent a byte of what it is not for."""
+        assert self._engine is not None
+        chain = self._engine.peer_chain()
+        if chain:
+            info.peer = PeerCertificate(chain)
+        if self._pins is not None and not is_pinned(chain, self._pins):
+            self._abort("certificate_not_pinned")
 
     def _next_data(self) -> TLSEvent | Signal:
         """Decrypt."""

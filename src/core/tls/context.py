@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography import x509
@@ -29,6 +29,7 @@ from OpenSSL import SSL, crypto
 from ..errors import LockgateError
 from . import binding
 from .choice import best_key_type, key_kind
+from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
 from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
 from .hello import ClientHello
 
@@ -48,6 +49,8 @@ NO_AUTO_CHAIN = 0x8
 
 SESSION_LIFETIME = 7200
 """Seconds that a session can be resumed: what a stolen ticket key is good for."""
+
+PIN_LENGTH = 32
 
 MAX_STAPLE = 16384
 """Bytes of an OCSP response that is worth sending in each handshake; usual are 500 to 2000."""
@@ -91,6 +94,8 @@ class ServerContext:
     """The engines of each certificate by the SHA-256 of that."""
     staples: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     """The OCSP responses that are stapled, by the SHA-256 of their certificate; see `staple`."""
+    wants_peer: bool = False
+    """Clients are asked for a certificate."""
 
     @property
     def leaves(self) -> tuple[bytes, ...]:
@@ -134,6 +139,11 @@ class ClientContext:
     options: TLSOptions
     verify: bool
     engines: EngineContext = field(repr=False)
+    wants_peer: bool = True
+    """Tell who the server is (`TLSInfo.peer`); without, a handshake is a little cheaper."""
+    pins: frozenset[bytes] = frozenset()
+    """A connection is refused unless a certificate of the verified chain has one of these keys (`spki_sha256`); unverified, the
+    server's own."""
 
     def engine(self, server_name: str, session: Session | None = None) -> Engine:
         """An engine that verifies the certificate for `server_name`, a DNS name or an IP address, if this context verifies.
@@ -151,6 +161,8 @@ class ClientContext:
             raise ContextError(
                 "a session can be resumed with the context and the server name that it was made with only"
             )
+        if self.pins:
+            session = None  # a resumed one has no chain in which a pinned issuer could be found
         engine = self.engines.engine(name, address, session)
         if engine is None:
             raise ContextError(f"{server_name!r} cannot be used as a server name")
@@ -176,6 +188,7 @@ def server_context(
     options: TLSOptions | None = None,
     session_id: bytes = b"lockgate",
     tickets: Tickets | None = None,
+    client_auth: ClientAuth | None = None,
     key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ServerContext:
@@ -184,7 +197,9 @@ def server_context(
     `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each kind of key (ECDSA and RSA), of
     which each client gets the one that suits it best, with that one's chain.
     `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
-    seal the tickets; None for the context's own. `key_log` is given the secrets of all connections, line by line; it may be
+    seal the tickets; None for the context's own. With `client_auth` clients are asked for a certificate, and no session is
+    resumed at all, so `tickets` is of no use then; nor may it be used, since how a connection verifies does not come along
+    when OpenSSL moves it to another context. `key_log` is given the secrets of all connections, line by line; it may be
     called from any thread and must not raise. `engine` is what the process has chosen unless a test wants another.
 
     Raises ContextError.
@@ -203,11 +218,19 @@ def server_context(
             raise ContextError(f"there are two certificates with the same kind of key ({kind})")
         for certificate in dict.fromkeys(rest):
             context.add_extra_chain_cert(certificate)
-        engines = engine(context, server=True, alpn=options.alpn, verify=False, tickets=tickets, key_log=key_log)
+        verify = 0
+        if client_auth is not None:
+            tickets = None
+            try:
+                verify = ask_for_certificates(context, client_auth)
+            except ClientAuthError as error:
+                raise ContextError(f"clients cannot be verified: {error}") from None
+        engines = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets, key_log=key_log)
         by_key[kind] = by_leaf[leaf.fingerprint(hashes.SHA256())] = engines
         _close_for_changes(context)
     first = next(iter(by_key.values()))
-    return ServerContext(options, first, tickets, by_key if len(by_key) > 1 else {}, by_leaf)
+    several = by_key if len(by_key) > 1 else {}
+    return ServerContext(options, first, tickets, several, by_leaf, wants_peer=client_auth is not None)
 
 
 class Tickets:
@@ -224,7 +247,7 @@ class Tickets:
         self._contexts = []
         for _ in range(sets):
             context = _new_server_context(options, b"")
-            self._contexts.append(engine(context, server=True, alpn=(), verify=False))
+            self._contexts.append(engine(context, server=True, alpn=(), verify=0))
             _close_for_changes(context)
         self.place = 0
         """Which set is in use, from 0."""
@@ -255,17 +278,23 @@ def client_context(
     verify: bool = True,
     options: TLSOptions | None = None,
     identity: tuple[bytes, bytes] | None = None,
+    pins: Iterable[bytes] = (),
+    wants_peer: bool = True,
     key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ClientContext:
     """A context for the client side.
 
     `ca`: the trusted certificates, PEM; None for those of the system. `verify=False` accepts any certificate.
-    `identity`: (certificate chain, private key) to present if the server asks for one. `key_log`: as in `server_context`.
+    `identity`: (certificate chain, private key) to present if the server asks for one. `pins`, `wants_peer`: see
+    `ClientContext`. Pins hold with `verify=False` too. `key_log`: as in `server_context`.
 
     Raises ContextError.
     """
     options = TLSOptions() if options is None else options
+    pinned = frozenset(pins)
+    if any(len(pin) != PIN_LENGTH for pin in pinned):
+        raise ContextError(f"a pin is a SHA-256 of {PIN_LENGTH} bytes")
     if verify:
         try:
             binding.addresses(binding.NAME_CHECK)
@@ -286,9 +315,10 @@ def client_context(
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
-    engines = engine(context, server=False, alpn=options.alpn, verify=verify, key_log=key_log)
+    verified = SSL.VERIFY_PEER if verify else 0
+    engines = engine(context, server=False, alpn=options.alpn, verify=verified, key_log=key_log)
     _close_for_changes(context)
-    return ClientContext(options, verify, engines)
+    return ClientContext(options, verify, engines, wants_peer or bool(pinned), pinned)
 
 
 def _new_context(method: int, options: TLSOptions) -> SSL.Context:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from ..._accel.engine import RECORD, TO_THE_END, Engine, Session, Status
 from .. import backend
@@ -119,7 +119,7 @@ class PyOpenSSLContext:
         *,
         server: bool,
         alpn: tuple[bytes, ...],
-        verify: bool,
+        verify: int,
         tickets: TicketSource | None = None,
         key_log: KeyLog | None = None,
     ) -> None:
@@ -135,8 +135,8 @@ class PyOpenSSLContext:
             if alpn:
                 context.set_alpn_select_callback(_alpn_callback(alpn))
             context.set_ocsp_server_callback(_status_callback(self._staple))
-        elif verify:
-            context.set_verify(SSL.VERIFY_PEER, _on_verify)
+        if verify:
+            context.set_verify(verify, _on_verify)
         if key_log is not None:
             context.set_keylog_callback(_key_log_callback(key_log))
 
@@ -152,7 +152,7 @@ class PyOpenSSLContext:
             if server_name:
                 connection.set_tlsext_host_name(server_name.encode("ascii"))
             connection.set_connect_state()
-        engine = PyOpenSSLEngine(connection)
+        engine = PyOpenSSLEngine(connection, verify=bool(self._verify))
         if not self._server:
             engine.is_client_of(self, server_name, address, session)
         return engine
@@ -218,10 +218,11 @@ class PyOpenSSLEngine(Engine):
     pyOpenSSL reports by exception, which costs; so nothing is asked of it where the answer is known to be "nothing".
     """
 
-    __slots__ = ("_connection", "_known", "_later", "_notes", "_server", "_unread", "_untaken")
+    __slots__ = ("_connection", "_known", "_later", "_notes", "_server", "_unread", "_untaken", "_verify")
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    def __init__(self, connection: SSL.Connection, *, verify: bool) -> None:
         super().__init__()
+        self._verify = verify
         self._connection: SSL.Connection | None = connection
         self._notes: Notes = connection.get_app_data()
         self._later = Status.OK
@@ -359,6 +360,18 @@ class PyOpenSSLEngine(Engine):
             resumed,
         )
 
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """See `Engine`."""
+        connection = self._connection
+        if connection is None:
+            return Engine.peer_chain(self)
+        leaf = connection.get_peer_certificate()
+        if leaf is None:
+            return ()
+        # By way of OpenSSL's own objects: cryptography's parser may refuse what OpenSSL has accepted.
+        chain = connection.get_verified_chain() if self._verify and not self._notes.verify_result else None
+        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in (leaf, *(chain or ())[1:]))
+
     def session(self) -> Session | None:
         """See `Engine`."""
         if self._connection is None or self._server is None or not self._notes.established:
@@ -397,7 +410,10 @@ def _status(error: SSL.Error) -> Status:
 
 
 class EngineKind(Protocol):
-    """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it."""
+    """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it.
+
+    `verify`: how the peer's certificate is verified (SSL.VERIFY_*), 0 for not at all.
+    """
 
     def __call__(
         self,
@@ -405,7 +421,7 @@ class EngineKind(Protocol):
         *,
         server: bool,
         alpn: tuple[bytes, ...],
-        verify: bool,
+        verify: int,
         tickets: TicketSource | None = None,
         key_log: KeyLog | None = None,
     ) -> EngineContext:
@@ -430,12 +446,12 @@ def _native() -> tuple[EngineKind | None, str]:
         *,
         server: bool,
         alpn: tuple[bytes, ...],
-        verify: bool,
+        verify: int,
         tickets: TicketSource | None = None,
         key_log: KeyLog | None = None,
     ) -> EngineContext:
         if verify:
-            context.set_verify(SSL.VERIFY_PEER)
+            context.set_verify(verify)
         made: EngineContext = openssl_context.NativeContext(
             context,
             binding.context_pointer(context),
