@@ -285,7 +285,7 @@ def _identity(case: Case, index: int) -> Identity:
     if index < len(own):
         return own[index]
     host = acme_hosts(case.prepared.config)[index - len(own)]
-    return Identity(tuple(host.names), (), False, host.place)
+    return Identity(tuple(host.names), (), False, host.place, (), case.prepared.rules.get(host.names[0]))
 
 
 def _place(identity: Identity) -> Place:
@@ -329,7 +329,7 @@ def _host(case: Case) -> Iterator[Statement]:
 def _clients(case: Case) -> Iterator[Statement]:
     """What the client has to show."""
     index = case.done.identity
-    rule = None if index is None else case.prepared.identities[index].rule
+    rule = None if index is None else _identity(case, index).rule
     if rule is None:
         return
     may = "may have none" if rule.rule.mode == "optional" else "need one"
