@@ -15,7 +15,7 @@ if _TYPE_CHECKING:
     from .certs.store import CertificateError
     from .core.errors import LockgateError
     from .core.limits import Limits
-    from .core.proxy.hooks import Answer, Exchange, Hooks
+    from .core.proxy.hooks import Alert, Answer, ClientHelloFacts, Exchange, Hooks, Refuse, ServeAs
     from .core.proxy.hub import ReverseProxy
     from .core.proxy.policy import Backend, ForwardRules, Identity, Listener, Policy, Route
     from .core.proxy.record import AccessRecord
@@ -26,9 +26,9 @@ _backend.choose()
 __version__ = "0.1.0"
 
 __all__ = [
-    "AccessRecord", "Answer", "Backend", "BackendInfo", "CertificateError", "Exchange", "ForwardRules", "Hooks", "Identity",
-    "Limits", "Listener", "LockgateError", "Policy", "ReverseProxy", "Route", "TLSOptions", "__version__", "backend_info",
-    "client_context", "load_identity", "server_context",
+    "AccessRecord", "Alert", "Answer", "Backend", "BackendInfo", "CertificateError", "ClientHelloFacts", "Exchange",
+    "ForwardRules", "Hooks", "Identity", "Limits", "Listener", "LockgateError", "Policy", "Refuse", "ReverseProxy", "Route",
+    "ServeAs", "TLSOptions", "__version__", "backend_info", "client_context", "load_identity", "server_context",
 ]  # fmt: skip
 
 _HOMES = {
@@ -36,7 +36,7 @@ _HOMES = {
     "certs.store": ("CertificateError",),
     "core.errors": ("LockgateError",),
     "core.limits": ("Limits",),
-    "core.proxy.hooks": ("Answer", "Exchange", "Hooks"),
+    "core.proxy.hooks": ("Alert", "Answer", "ClientHelloFacts", "Exchange", "Hooks", "Refuse", "ServeAs"),
     "core.proxy.hub": ("ReverseProxy",),
     "core.proxy.policy": ("Backend", "ForwardRules", "Identity", "Listener", "Policy", "Route"),
     "core.proxy.record": ("AccessRecord",),

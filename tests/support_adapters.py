@@ -50,6 +50,7 @@ class EchoChannel(Channel):
         super().__init__(hub)
         self.output = bytearray()
         self.behaviour = behaviour
+        self.local: tuple[str, int] | None = None
         self.partner: EchoChannel = self
         self.ended = False
         self.closing = False  # the end is queued
@@ -147,6 +148,14 @@ class EchoChannel(Channel):
         else:
             self.write(data)
 
+    def arrived_at(self, local: tuple[str, int]) -> None:
+        self.local = local
+
+    def do_local(self, data: bytes, now: float) -> None:
+        """Says where the client has arrived."""
+        self.write(b"unknown" if self.local is None else "{} {}".format(*self.local).encode())
+        self.end(Close.BOTH)
+
     def do_half(self, data: bytes, now: float) -> None:
         if self.received == len(data):
             self.write(b"that was all")
@@ -218,6 +227,7 @@ class EchoHub(ReverseProxy):
         self.calls: list[tuple[str, str]] = []
         self.violations: list[str] = []
         self.reported: list[int] = []
+        self.asks_local = False
         self.most_output = 0
         self.was_cut_off = False
 
@@ -236,6 +246,9 @@ class EchoHub(ReverseProxy):
             if listener.name == "impatient":
                 self.at(now + 0.05, lambda later: self.give_up(channel, upstream))
         return channel
+
+    def wants_local(self) -> bool:
+        return self.asks_local
 
     def open_upstream(self, channel: EchoChannel, behaviour: str) -> Any:
         upstream: Any = EchoChannel(self, behaviour)

@@ -237,6 +237,7 @@ http {{
         location /uploads/ {{ dav_methods PUT; create_full_put_path on; }}
         location = /connection {{ return 200 "$connection\\n"; }}
         location = /protocol {{ return 200 "$server_protocol $connection\\n"; }}
+        location = /resumed {{ keepalive_timeout 0; return 200 "$ssl_protocol $ssl_session_reused\n"; }}
         location = /204 {{ return 204; }}
         location = /304 {{ return 304; }}
         location = /seen {{
@@ -281,7 +282,10 @@ def nginx(folder: Path, certificate: tuple[Path, Path] | None = None) -> Iterato
     tls = ""
     if certificate is not None:
         chain, key = certificate
-        tls = f"listen 127.0.0.1:{h2_port} ssl http2; ssl_certificate {chain}; ssl_certificate_key {key};"
+        tls = (
+            f"listen 127.0.0.1:{h2_port} ssl http2; ssl_certificate {chain}; ssl_certificate_key {key}; "
+            "ssl_protocols TLSv1.2 TLSv1.3;"
+        )
     configuration.write_text(user + NGINX.format(folder=folder, port=port, h2c_port=h2c_port, tls=tls))
     with started([program("nginx"), "-e", "stderr", "-c", str(configuration)], folder / "nginx.log") as service:
         wait_until(lambda: listens(port), f"nginx on port {port}")

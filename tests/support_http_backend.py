@@ -137,13 +137,20 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def http_backend(certificate: tuple[Path, Path] | None = None) -> Iterator[int]:
-    """Run it; yields its port. `certificate`: chain and key, to speak TLS, with http/1.1 by ALPN."""
+def http_backend(certificate: tuple[Path, Path] | None = None, clients: Path | None = None) -> Iterator[int]:
+    """Run it; yields its port.
+
+    `certificate`: chain and key, to speak TLS, with http/1.1 by ALPN. `clients`: the authority for certificates that clients
+    then have to show.
+    """
     with Server(("127.0.0.1", 0), Handler) as server:
         if certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*certificate)
             context.set_alpn_protocols(["http/1.1"])
+            if clients is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(clients)
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()

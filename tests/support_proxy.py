@@ -102,8 +102,14 @@ class World:
         assert isinstance(self.hooks, Recorder)
         return self.hooks.records
 
-    def client(self, listener: Listener = PLAIN, peer: tuple[str, int] = ("192.0.2.7", 4711)) -> End:
+    def client(
+        self,
+        listener: Listener = PLAIN,
+        peer: tuple[str, int] = ("192.0.2.7", 4711),
+        local: tuple[str, int] = ("", 0),
+    ) -> End:
         channel = self.proxy.accept(listener, peer, self.now)
+        channel.arrived_at(local)
         end = self.ends[channel] = End(self, channel)
         self.run()
         return end

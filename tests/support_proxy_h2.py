@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from functools import cache
 
 import h2.config
@@ -133,10 +134,11 @@ class Client(H2End):
         credit: bool = True,
         settings: dict[int, int] | None = None,
         silent: bool = False,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(True, credit, settings)
         self.end = world.client(listener)
-        self.tls = SSLPeer(ssl_client_context(alpn=("h2", "http/1.1")), server_name=name)
+        self.tls = SSLPeer(context or ssl_client_context(alpn=("h2", "http/1.1")), server_name=name)
         self.name = name
         self.silent = silent
         """It says nothing after the handshake."""

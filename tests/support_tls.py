@@ -90,16 +90,24 @@ class Authority:
         )
 
     def issue(
-        self, *names: str, key: PrivateKey | None = None, first_day: int = -1, last_day: int = 365, client: bool = False
+        self,
+        *names: str,
+        key: PrivateKey | None = None,
+        first_day: int = -1,
+        last_day: int = 365,
+        client: bool = False,
+        more: tuple[x509.ExtensionType, ...] = (),
     ) -> Pem:
-        """A leaf certificate for `names`, valid from `first_day` to `last_day` counted from today."""
+        """A leaf certificate for `names`, valid from `first_day` to `last_day` counted from today. `more`: extensions."""
         if key is None:
             key = ec.generate_private_key(ec.SECP256R1())
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lockgate test")])
+        builder = _builder(subject, self.signing.subject, key, first_day, last_day)
+        for one in more:
+            builder = builder.add_extension(one, critical=False)
         leaf = (
-            _builder(subject, self.signing.subject, key, first_day, last_day)
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+            builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(_key_usage(digital_signature=True), critical=True)

@@ -36,7 +36,8 @@ def record(**values: object) -> AccessRecord:
     made = AccessRecord(
         listener="127.0.0.1:8443", client="192.0.2.7", client_port=4711, tls_version="TLSv1.3",
         cipher="TLS_AES_128_GCM_SHA256", group="X25519MLKEM768", sni="example.com", alpn="http/1.1", resumed=True,
-        handshake_time=0.0015, method=b"GET", authority=b"example.com", target=b"/a?q=1", version=b"1.1",
+        handshake_time=0.0015, ja4="t13d1516h2_8daaf6152771_02713d6af862", method=b"GET", authority=b"example.com",
+        target=b"/a?q=1", version=b"1.1",
         referer=b"https://example.com/", user_agent=b'curl "7"', route="example.com/", backend="app",
         server="127.0.0.1:9000", attempts=1, status=200, bytes_in=0, bytes_out=1234, first_byte_time=0.25,
         total_time=0.5, extra={"tenant": "blue"},
@@ -62,6 +63,9 @@ def test_json():
         "alpn": "http/1.1",
         "resumed": True,
         "handshake_time": 0.0015,
+        "client_subject": "",
+        "client_sha256": "",
+        "ja4": "t13d1516h2_8daaf6152771_02713d6af862",
         "method": "GET",
         "authority": "example.com",
         "target": "/a?q=1",
@@ -82,6 +86,10 @@ def test_json():
         "detail": "",
         "extra": {"tenant": "blue"},
     }
+
+
+def test_json_has_a_fingerprint_only_where_there_is_one():
+    assert "ja4" not in json_line(record(ja4=""), NINE)
 
 
 def test_json_has_every_field_of_the_record():

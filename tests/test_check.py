@@ -79,7 +79,11 @@ underscore_fields = "kepe"
     }
     listed = found(folder, text)
     assert [entry for entry in listed if entry[0] == 23] == [
-        (23, 'unknown key "sni" in [backend.auth.tls]; write one of "ca", "server_name", "insecure"'),
+        (
+            23,
+            'unknown key "sni" in [backend.auth.tls]; write one of "ca", "server_name", "insecure", "min_version", "cert", '
+            '"key", "pins"',
+        ),
         (23, f"{folder}/nope.pem: this certificate file does not exist; correct the path, or create it"),
     ]
     without = {line: text for line, text in listed if line != 23}
@@ -90,7 +94,7 @@ underscore_fields = "kepe"
 def test_problem_as_text(folder):
     (problem,) = problems(folder, GOOD + "adapter = 1\n")
     assert str(problem) == f'{folder}/lockgate.toml:11: unknown key "adapter" in [backend.app]; write one of ' + (
-        '"servers", "balance", "protocol", "tls"'
+        '"servers", "balance", "protocol", "proxy_protocol", "tls"'
     )
 
 
@@ -118,6 +122,9 @@ def test_problem_as_text(folder):
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = "10.0.0.0/8"', 4, "write a list, such as trusted = ["),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = ["10.0.0.1/8"]', 4, 'bits set after its prefix; write "10.0.0'),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = [\n"x"]', 5, '"x" is not an IP address or network'),
+        ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nproxy_protocol = "v2"', 4, "write a list, such as proxy_protocol = ["),
+        ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nproxy_protocol = ["::/x"]', 4, "is not an IP address or network"),
+        ('"127.0.0.1:8443"', '"unix:/s"\nproxy_protocol = ["::1"]', 4, "on a Unix socket have no address, so none of them"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\n[[listen]]\naddress = "127.0.0.1:8443"', 5, "is there twice; remove"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\n[[listen]]\naddress = "0.0.0.0:8443"', 5, "overlap; keep one of them"),
         ('"127.0.0.1:9000"', '"127.0.0.1"', 10, 'has no port; write "127.0.0.1:9000"'),
@@ -131,6 +138,9 @@ def test_problem_as_text(folder):
         ('["127.0.0.1:9000"]', '"127.0.0.1:9000"', 10, "write a list, such as servers = ["),
         ('servers = ["127.0.0.1:9000"]', "", 9, "[backend.app] has no servers; add servers = ["),
         ('"127.0.0.1:9000"]', '"a:1"]\nbalance = 3', 11, 'balance = "3" is not possible; write one of "round_robin"'),
+        ('"127.0.0.1:9000"]', '"a:1"]\nproxy_protocol = "v3"', 11, 'proxy_protocol = "v3" is not possible; write one of "v1"'),
+        ('"127.0.0.1:9000"]', '"a:1"]\nproxy_protocol = ["::1"]', 11, "is not possible; write one of"),
+        ('"127.0.0.1:9000"]', '"a:1"]\nprotocol = "h2c"\nproxy_protocol = "v1"', 12, "clients share connections; remove one"),
         ('"127.0.0.1:9000"]', '"a:1"]\ntls = true', 11, 'tls is true; write a table, such as tls = { ca = "internal'),
         ('"127.0.0.1:9000"]', '"a:1"]\ntls = { server_name = "*.a" }', 11, "server_name is a wildcard"),
         ('"127.0.0.1:9000"]', '"unix:/a"]\ntls = {}', 11, "the certificate on a Unix socket is for a name; add server_"),
@@ -188,10 +198,16 @@ def test_one_mistake(folder, replace, by, line, says):
         ("limits.high_water = 100", 1, "low_water (32768) is not below high_water (100)"),
         ("limits.low_water = 900000", 1, "low_water (900000) is not below high_water"),
         ('access_log_format = "common"', 1, "access_log_format has no effect without access_log"),
+        ("access_log_ja4 = true", 1, "access_log_ja4 has no effect without an access log of JSON lines"),
+        (
+            'access_log = "-"\naccess_log_format = "common"\naccess_log_ja4 = true',
+            3,
+            'access_log_ja4 has no effect without an access log of JSON lines; write access_log_format = "json", or remove it',
+        ),
         ('access_log = "/nowhere/log"', 1, "the folder /nowhere does not exist; create it"),
         ('access_log = "."', 1, "is a folder; give a file in it"),
         ("access_log = true", 1, 'access_log is true; write a string in quotes, such as access_log = "-"'),
-        ("admin = 1979-05-27", 1, 'unknown key "admin"; write one of "listen", "certificate"'),
+        ("zzzz = 1979-05-27", 1, 'unknown key "zzzz"; write one of "listen", "certificate"'),
         ('"\\n\\u0007" = 1', 1, 'unknown key "\\n\\x07"; write one of'),
     ],
 )
@@ -238,6 +254,13 @@ def test_no_route(folder):
 def test_unused_certificate_is_a_warning(folder):
     (warning,) = load(folder, GOOD.replace('8443"', '8443"\ntls = false')).warnings
     assert "no listener speaks TLS" in warning.message
+
+
+def test_everyone_as_a_source_of_proxy_headers_is_a_warning(folder):
+    text = GOOD.replace('8443"', '8443"\nproxy_protocol = ["10.0.0.0/8", "::/0"]')
+    (warning,) = load(folder, text).warnings
+    assert (warning.line, warning.warning) == (4, True)
+    assert "::/0 is every address: whoever connects chooses the address that it comes from" in warning.message
 
 
 def test_insecure_is_a_warning(folder):
@@ -434,7 +457,20 @@ json = st.recursive(
 )
 TABLES = ["listen", "certificate", "tls", "route", "backend", "forward", "limits"]
 KEYS = [*TABLES, "workers", "adapter", "gear", "access_log"]
-INNER = ["address", "cert", "key", "host", "path", "servers", "ca", "backend", "min_version", "idle_timeout", "trusted"]
+INNER = [
+    "address",
+    "cert",
+    "key",
+    "host",
+    "path",
+    "servers",
+    "ca",
+    "backend",
+    "min_version",
+    "idle_timeout",
+    "trusted",
+    "proxy_protocol",
+]
 
 
 @given(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support_tls import server_pem
 import lockgate
 from lockgate.server import cli, demo, serve
 from lockgate.server.check import Prepared
+from lockgate.server.config import Draft
 
 
 @pytest.fixture
@@ -28,8 +30,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Prepared]:
     """What `lockgate serve` would have served."""
     prepared: list[Prepared] = []
 
-    def run(what: Prepared) -> int:
+    def run(what: Prepared, *, again: Callable[[], Draft]) -> int:
         prepared.append(what)
+        assert again().written == what.written, "what SIGHUP would find"
         return 0
 
     monkeypatch.setattr(serve, "run", run)

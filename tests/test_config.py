@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support_config import GOOD, found, load, write_pem
+from support_mtls import clients, pem_of, revocation_list, web
 from support_tls import SSLPeer, authority, rsa_pem, server_pem, ssl_client_context
 
 from lockgate.core.events import NEED_DATA, PAUSED, ClientHelloReceived, Role
@@ -124,6 +125,7 @@ def test_everything_that_can_be_set(folder):
         redirect_https = true
         https_port = 443
         trusted = ["10.0.0.0/8", "2001:db8::1"]
+        proxy_protocol = ["10.1.0.0/16"]
         [[listen]]
         address = "unix:/run/lockgate.sock"
         tls = false
@@ -138,6 +140,7 @@ def test_everything_that_can_be_set(folder):
         [backend.app]
         servers = ["unix:/run/app.sock", "[2001:DB8::1]:80", "App.internal:8080"]
         balance = "round_robin"
+        proxy_protocol = "v2"
         tls = { ca = "ca.pem", server_name = "app.internal" }
         """,
     ).config
@@ -150,6 +153,8 @@ def test_everything_that_can_be_set(folder):
     first, second = read.listen
     assert (first.address, first.is_tls, first.https_port) == (Address("::1", 8443), True, 443)
     assert first.trusted == (ip_network("10.0.0.0/8"), ip_network("2001:db8::1/128"))
+    assert (first.proxy_protocol, second.proxy_protocol) == ((ip_network("10.1.0.0/16"),), ())
+    assert read.backend["app"].proxy_protocol == "v2"
     assert (str(second.address), second.is_tls) == ("unix:/run/lockgate.sock", False)
     assert (read.route[0].host, read.route[0].path) == ("*.example.test", "/shop/")
     assert read.backend["app"].servers == ("unix:/run/app.sock", "[2001:db8::1]:80", "app.internal:8080")
@@ -220,7 +225,7 @@ def test_plain_listener_needs_no_certificate(tmp_path):
 
 TABLES = (
     config.Config, config.Listen, config.CertificateFiles, config.TLSSettings, config.Route, config.Backend,
-    config.BackendTLS, Limits, ForwardRules,
+    config.BackendTLS, config.Host, config.ClientAuth, config.Acme, Limits, ForwardRules,
 )  # fmt: skip
 
 
@@ -241,6 +246,10 @@ def test_reference_names_the_defaults():
 
 def test_examples_in_the_reference(folder):
     (folder / "internal-ca.pem").write_bytes(authority().pem)
+    (folder / "clients-ca.pem").write_bytes(pem_of(clients().root))
+    (folder / "clients-crl.pem").write_bytes(revocation_list(of_root=True))
+    write_pem(folder, "lockgate", web())
+    (folder / "customers").mkdir()
     for name in ("example.com", "example.com-rsa", "other"):
         pem = (
             authority().issue("other.test") if name == "other" else authority().issue("example.com", "www.example.com")

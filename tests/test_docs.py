@@ -126,6 +126,7 @@ def test_every_block_is_tried_below() -> None:
         "make test",
         "lockgate serve",
         "lockgate check",
+        "lockgate explain",
         "lockgate serve",
     ]
 
@@ -156,7 +157,17 @@ def test_check_and_serve_the_file(world: World) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    with world.running(lockgate(world, COMMANDS[4])) as process:
+    explained = subprocess.run(
+        lockgate(world, COMMANDS[4]),
+        cwd=world.folder,
+        env=environment(),
+        timeout=30,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert explained.stdout.startswith('GET https://example.com/login/new: goes to backend "auth"\n')
+    with world.running(lockgate(world, COMMANDS[5])) as process:
         assert "lockgate-demo-auth" in world.get("example.com", "/login")
         for _ in range(2):
             assert "lockgate-demo-products" in world.get("example.com", "/products/rope")

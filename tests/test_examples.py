@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,7 +21,9 @@ import trustme
 import lockgate
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-PROXIES = ("asyncio_proxy", "custom_proxy", "driver_proxy", "selectors_proxy", "threads_proxy", "trio_proxy")
+PROXIES = (
+    "asyncio_proxy", "custom_proxy", "driver_proxy", "ja4_proxy", "selectors_proxy", "threads_proxy", "trio_proxy",
+)  # fmt: skip
 GRACEFUL = ("asyncio_proxy", "threads_proxy", "trio_proxy")
 MAX_LINES = 30
 
@@ -72,13 +75,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
 
 
 @contextmanager
-def running(name: str, files: tuple[str, str, str], backend: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def running(
+    name: str, files: tuple[str, str, str], backend: str, *more: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The example as a process of its own, and the port it listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     package = Path(lockgate.__path__[0]).absolute().parent
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *files[1:], backend, str(port)],
+        [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *files[1:], backend, str(port), *more],
         env={**os.environ, "PYTHONPATH": str(package)},
         stderr=subprocess.PIPE,
         text=True,
@@ -146,6 +151,32 @@ def test_custom_proxy(files: tuple[str, str, str], backend: str) -> None:
             assert curl(files, port, path, *status) == "403"
         assert curl(files, port, "/privateer", *status) == "200"
         assert curl(files, port, "/health") == "fine\n"
+
+
+def test_ja4_proxy(files: tuple[str, str, str], backend: str) -> None:
+    """curl is no browser; a client that shows a browser's cipher suites is taken for one, which is all that JA4 can tell."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as robots:  # answers 501 to all
+        thread = threading.Thread(target=robots.serve_forever, args=(0.05,))
+        thread.start()
+        with running("ja4_proxy", files, backend, f"127.0.0.1:{robots.server_port}") as (_, port):
+            status = ("-o", "/dev/null", "-w", "%{http_code}")
+            assert curl(files, port, "/", *status) == "501"
+            suites = (
+                "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:AES128-SHA:"
+            )
+            suites += (
+                "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:AES256-SHA:"
+            )
+            suites += "ECDHE-RSA-AES128-SHA:ECDHE-RSA-AES256-SHA:AES128-GCM-SHA256:AES256-GCM-SHA384"
+            answer = curl(files, port, "/", "-H", "x-ja4: me", "--ciphers", suites)
+            assert re.search(r"^x-ja4: t13d1[56]\d\dh2_[0-9a-f]{12}_[0-9a-f]{12}$", answer, re.MULTILINE)
+            refused = subprocess.run(
+                ["curl", "-sSk", "--max-time", "10", "--tls-max", "1.2", f"https://localhost:{port}/"],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert "access denied" in refused.stderr
+        robots.shutdown()
+        thread.join()
 
 
 def test_bare_core() -> None:

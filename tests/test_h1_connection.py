@@ -560,6 +560,30 @@ def test_tunnel_through_both_roles() -> None:
     assert not client.reusable
 
 
+def test_a_tunnel_from_the_first_byte() -> None:
+    client, server = H1Connection(Role.CLIENT), H1Connection(Role.SERVER)
+    client.begin_tunnel()
+    server.begin_tunnel()
+    for one, other in ((client, server), (server, client)):
+        other.receive_data(sent(one, Data(b"GET / HTTP/1.1\r\n\r\n")))
+        assert events(other) == [Data(b"GET / HTTP/1.1\r\n\r\n")]
+        with pytest.raises(LocalProtocolError):
+            one.send(Request(b"GET", b"/", b"a") if one is client else Response(200))
+    server.receive_eof()
+    assert server.next_event() == END
+    client.receive_data(sent(server, Data(b"x"), END))
+    assert events(client) == [Data(b"x")]
+    assert (server.our_state, server.their_state) == (State.CLOSED, State.CLOSED)
+
+
+def test_no_tunnel_once_http_has_begun() -> None:
+    begun, asked = serving(b"GET"), H1Connection(Role.CLIENT)
+    sent(asked, Request(b"GET", b"/", b"a"))
+    for connection in (begun, asked):
+        with pytest.raises(LocalProtocolError):
+            connection.begin_tunnel()
+
+
 def test_nothing_after_an_offer_is_parsed_before_the_answer() -> None:
     server = serving(UPGRADE + b"\x81\x00not http")
     assert server.next_event() is PAUSED

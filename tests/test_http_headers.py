@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lockgate.core.events import Request
 from lockgate.core.http.headers import NO_LENGTH, Headers, of_block
-from lockgate.core.proxy.forward import MANAGED, ClientInfo, forward_plain, forward_request
+from lockgate.core.proxy.forward import MANAGED, ClientInfo, forward_plain, forward_request, managed_names
 from lockgate.core.proxy.policy import ForwardRules
 
 NAMES = st.one_of(
@@ -60,6 +60,22 @@ def test_what_is_no_name_is_not_found(name: bytes) -> None:
     headers = block_of([(b"a", b"1"), (b"b", b"2"), (b"x", b"y:z")])
     assert headers.get(name) is None
     assert name not in headers
+
+
+@given(PAIRS, st.booleans())
+def test_plain_forwarding_tells_who_the_client_is_too(pairs: list[tuple[bytes, bytes]], own: bool) -> None:
+    client = ClientInfo("192.0.2.7", 4711, True, ())
+    if own:
+        client.managed = managed_names(frozenset([b"x-client-subject"]))
+        pairs = [*pairs, (b"x-client-subject", b"forged")] if len(pairs) % 2 else pairs
+    client.tell(((b"client-cert", b":AA==:"), (b"x-client-subject", b"CN=a")))
+    quick = Request(b"GET", b"/", b"a.test", block_of(pairs))
+    slow = forward_request(Request(b"GET", b"/", b"a.test", Headers(pairs)), client, ForwardRules()).headers
+    assert not own or slow.get_all(b"x-client-subject") == [b"CN=a"]
+    if forward_plain(quick, client):
+        assert quick.headers == slow
+    else:
+        assert list(quick.headers) == pairs
 
 
 @given(

@@ -11,7 +11,7 @@ from support_proxy import GET, OK, PLAIN, Recorder, World, head
 from lockgate.core.commands import Close
 from lockgate.core.events import Response
 from lockgate.core.limits import Limits
-from lockgate.core.proxy.hooks import Answer, Exchange
+from lockgate.core.proxy.hooks import Answer, Exchange, Hooks
 from lockgate.core.proxy.policy import Backend, ForwardRules, Listener, Route
 
 POST = head("POST /x HTTP/1.1\nHost: a.test\nContent-Length: 10")
@@ -986,13 +986,28 @@ def test_a_hook_that_takes_something_away_fails_closed(part: str) -> None:
     assert world.records[0].end == "hook_failed"
 
 
-def test_a_hook_that_is_put_in_place_later_is_asked() -> None:
+def test_a_hook_cannot_be_put_in_place_later() -> None:
+    """What is not overridden when the proxy is made is never asked, so it must not look as if it were."""
     hooks = Recorder()
-    world = World(hooks=hooks)
-    hooks.on_request = lambda exchange: Answer(403)  # type: ignore[method-assign]
-    client = world.client()
-    client.send(GET)
-    assert client.text.startswith("HTTP/1.1 403 ")
+    with pytest.raises(AttributeError, match="on_request can be overridden in a class only"):
+        hooks.on_request = lambda exchange: Answer(403)  # type: ignore[method-assign]
+
+
+def test_only_hooks_that_are_overridden_are_asked() -> None:
+    class Base(Hooks):
+        def on_request(self, exchange: Exchange) -> Answer | None:
+            return super().on_request(exchange)
+
+    class Derived(Base):
+        pass
+
+    proxy = World(hooks=Derived()).proxy
+    assert (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log) == (False, True, False, False)
+    proxy = World(hooks=Recorder()).proxy
+    assert (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log) == (False, False, False, True)
+    proxy = World(hooks=Hooks()).proxy
+    asked = (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log, proxy.wants_ja4)
+    assert not any(asked)
 
 
 @pytest.mark.parametrize("count", [-1, 65537, 10**9])

@@ -305,12 +305,13 @@ def test_workers_end_when_their_supervisor_is_killed(folder, backend, start):
 
 SUPERVISE = """
 import os, sys, time
-from lockgate.server.supervisor import Supervisor
+from lockgate.server.supervisor import Generation, Supervisor
 
-def work(ready):
+def work(number, ready):
     {work}
 
-print("exit", Supervisor(work, workers=2, ready=lambda: print("ready"), stopping=int, drain_timeout=1).run())
+first = Generation(work, 2, 1.0, lambda: print("ready"), int)
+print("exit", Supervisor(first).run())
 """
 
 
@@ -350,10 +351,10 @@ def test_a_worker_that_does_not_stop_is_killed():
 
     ignore = "import signal; ready(); [time.sleep(0.1) for _ in iter(int, 1)]"
     code = SUPERVISE.format(work=ignore).replace(
-        "print(", "import lockgate.server.supervisor as s; s.LATE = 0.2\nprint(", 1
+        "first =", "import lockgate.server.supervisor as s; s.LATE = 0.2\nfirst =", 1
     )
     assert supervisor.LATE > 0.2
-    command = [sys.executable, "-c", code.replace("drain_timeout=1", "drain_timeout=0.1")]
+    command = [sys.executable, "-c", code.replace("2, 1.0,", "2, 0.1,")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -521,6 +522,35 @@ def test_routes_certificates_and_encrypted_backends(folder, start):
     lines = (folder / "log.txt").read_text().splitlines()
     assert lines[0].split('"')[1] == "GET /x HTTP/2.0"
     assert len(lines) == 6
+
+
+def test_the_access_log_has_the_fingerprint_of_clients_if_it_is_wanted(folder, start, backend):
+    """The one that curl has, whatever its key share: the same for each of its connections, another one for HTTP/1.1."""
+    for wanted in ("true", "false"):
+        service = start(
+            text=f"""
+            workers = 1
+            access_log = "-"
+            access_log_ja4 = {wanted}
+            listen = [{{ address = "127.0.0.1:0" }}, {{ address = "127.0.0.1:0", tls = false }}]
+            certificate = [{{ cert = "site.pem", key = "site.key" }}]
+            route = [{{ backend = "app" }}]
+            backend.app.servers = ["{backend.address}"]
+            """
+        )
+        plain = re.findall(r"^listening on (http://\S+)$", service.output(), re.MULTILINE)[0]
+        for arguments in ([url(service)], [url(service)], ["--http1.1", url(service)], [plain]):
+            assert curl(folder, *arguments).startswith("app / ")
+        assert service.terminate() == 0
+        found = [entry.get("ja4") for entry in logged(service)]
+        if wanted == "false":
+            assert found == [None] * 4
+            continue
+        first, second, older, without = found
+        assert first == second != older
+        assert re.fullmatch(r"t13[di]\d{4}h2_[0-9a-f]{12}_[0-9a-f]{12}", str(first))
+        assert re.fullmatch(r"t13[di]\d{4}h1_[0-9a-f]{12}_[0-9a-f]{12}", str(older))
+        assert without is None
 
 
 def test_hooks_of_a_program(folder, backend):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import datetime
 import os
+import traceback
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,8 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support_certs import rsa_key, sign, write
 from support_tls import authority, client_pem, expired_pem, rsa_pem, self_signed_pem, server_pem
 
+from lockgate.certs.entries import index_file
 from lockgate.certs.store import CertificateError, load_certificate, load_chain, load_key, pair
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -208,27 +216,33 @@ def test_ed25519_key_is_a_key(tmp_path):
 def test_certificate_is_not_first(tmp_path):
     pem = server_pem()
     leaf, issuer = blocks(pem.chain)
-    with pytest.raises(CertificateError, match="belongs to the certificate in place 2"):
-        load_certificate(*files(tmp_path, issuer + leaf, pem.key))
+    certificate = load_certificate(*files(tmp_path, issuer + leaf, pem.key))
+    assert certificate.chain_pem == pem.chain
+    assert "wrong order; they are sent as 'localhost, example.test" in certificate.warnings[0]
 
 
 def test_chain_out_of_order(tmp_path):
     pem = server_pem()
     leaf, issuer = blocks(pem.chain)
-    with pytest.raises(CertificateError, match=r"certificate 1, .* was not signed by certificate 2") as caught:
-        load_certificate(*files(tmp_path, leaf + authority().pem + issuer, pem.key))
-    assert "out of order" in caught.value.fault
+    certificate = load_certificate(*files(tmp_path, leaf + authority().pem + issuer, pem.key))
+    assert certificate.chain_pem == pem.chain
+    assert certificate.warnings == ()  # what is sent was in order: the root is not
 
 
 def test_foreign_certificate_in_chain(tmp_path):
     pem = server_pem()
-    with pytest.raises(CertificateError, match=r"certificate 2, .* was not signed by certificate 3"):
-        load_certificate(*files(tmp_path, pem.chain + blocks(client_pem().chain)[0], pem.key))
+    certificate = load_certificate(*files(tmp_path, pem.chain + blocks(client_pem().chain)[0], pem.key))
+    assert certificate.chain_pem == pem.chain
+    assert certificate.warnings == (
+        "has certificates that do not belong to its chain, which are not sent: 'lockgate test'; remove them",
+    )
 
 
 def test_root_at_the_end_is_fine(tmp_path):
     pem = server_pem()
-    assert load_certificate(*files(tmp_path, pem.chain + authority().pem, pem.key)).names
+    certificate = load_certificate(*files(tmp_path, pem.chain + authority().pem, pem.key))
+    assert certificate.chain_pem == pem.chain
+    assert certificate.warnings == ()
 
 
 def test_expired(tmp_path):
@@ -279,8 +293,166 @@ def test_self_signed(tmp_path):
     assert "localhost" in load_certificate(*files(tmp_path, pem.chain, pem.key)).names
 
 
+# Encrypted keys
+
+PASSWORD = b"correct horse \xc3\xa4"
+
+
+@pytest.mark.parametrize("traditional", [False, True], ids=["PKCS#8", "traditional"])
+@pytest.mark.parametrize("kind", ["ECDSA", "RSA"])
+@pytest.mark.parametrize("line", [PASSWORD, PASSWORD + b"\n", PASSWORD + b"\r\nsecond line\n"])
+def test_encrypted_key(tmp_path, traditional, kind, line):
+    signed = sign("a", names=["a.test"], key=rsa_key() if kind == "RSA" else None, now=NOW)
+    cert_path, key_path = files(tmp_path, signed.pem, signed.key_pem(PASSWORD, traditional=traditional))
+    assert b"ENCRYPTED" in key_path.read_bytes()
+    certificate = load_certificate(cert_path, key_path, password_file=write(tmp_path, "a.pass", line))
+    assert certificate.key_pem == signed.key_pem()
+    assert certificate.key_type == kind
+
+
+@pytest.mark.parametrize("traditional", [False, True], ids=["PKCS#8", "traditional"])
+def test_wrong_password(tmp_path, traditional):
+    signed = sign("a", names=["a.test"], now=NOW)
+    paths = files(tmp_path, signed.pem, signed.key_pem(PASSWORD, traditional=traditional))
+    password_file = write(tmp_path, "a.pass", b"open sesame\n")
+    with pytest.raises(CertificateError) as caught:
+        load_certificate(*paths, password_file=password_file)
+    assert caught.value.fault == f"cannot be decrypted with the password in {password_file}"
+    assert caught.value.path == paths[1]
+    trace = "".join(traceback.format_exception(caught.value))
+    assert "sesame" not in trace + repr(caught.value) + caught.value.remedy
+
+
+@pytest.mark.parametrize("traditional", [False, True], ids=["PKCS#8", "traditional"])
+def test_no_password(tmp_path, traditional):
+    signed = sign("a", names=["a.test"], now=NOW)
+    paths = files(tmp_path, signed.pem, signed.key_pem(PASSWORD, traditional=traditional))
+    with pytest.raises(CertificateError, match="is encrypted, and no password is given") as caught:
+        load_certificate(*paths)
+    assert 'key_password_file = "FILE"' in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "this password file does not exist"),
+        (b"", "has no password in its first line"),
+        (b"\nsecret", "has no password in its first line"),
+    ],
+)
+def test_bad_password_file(tmp_path, content, fault):
+    signed = sign("a", names=["a.test"], now=NOW)
+    paths = files(tmp_path, signed.pem, signed.key_pem(PASSWORD))
+    password_file = tmp_path / "a.pass"
+    if content is not None:
+        write(tmp_path, "a.pass", content)
+    with pytest.raises(CertificateError) as caught:
+        load_certificate(*paths, password_file=password_file)
+    assert caught.value.fault == fault
+    assert caught.value.path == password_file
+
+
+def test_password_of_a_key_that_is_not_encrypted_is_not_read(tmp_path):
+    signed = sign("a", names=["a.test"], now=NOW)
+    paths = files(tmp_path, signed.pem, signed.key_pem())
+    assert load_certificate(*paths, password_file=tmp_path / "absent").key_pem == signed.key_pem()
+
+
+def test_encryption_that_is_not_known(tmp_path):
+    signed = sign("a", names=["a.test"], now=NOW)
+    odd = signed.key_pem(PASSWORD, traditional=True).replace(b"AES-256-CBC", b"ARIA-256-CBC")
+    paths = files(tmp_path, signed.pem, odd)
+    with pytest.raises(CertificateError, match="cannot be decrypted") as caught:
+        load_certificate(*paths, password_file=write(tmp_path, "a.pass", PASSWORD))
+    assert "openssl pkcs8 -topk8" in caught.value.remedy
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "*.*.a.test", "a*.a.test", "*a.a.test", "www.*.test", "*", "*.", "a\0b.test", "b\u00fccher.test", "10.0.0.1",
+        "a b.test", "", ".", "a..test", "https://a.test", "a" * 300 + ".test", "user@a.test",
+    ],
+)  # fmt: skip
+def test_names_that_tls_does_not_know_are_ignored(tmp_path, bad):
+    signed = sign("a", names=["good.test", bad, "*.good.test"], now=NOW)
+    certificate = load_certificate(*files(tmp_path, signed.pem, signed.key_pem()))
+    assert certificate.names == ("good.test", "*.good.test")
+    (warning,) = certificate.warnings
+    assert warning.startswith("has names that TLS does not know, which are ignored: ")
+    assert warning.isprintable()
+    assert len(warning) < 200
+
+
+def test_only_names_that_tls_does_not_know(tmp_path):
+    signed = sign("cn.test", names=["*.*.test"], now=NOW)
+    assert load_certificate(*files(tmp_path, signed.pem, signed.key_pem())).names == ()
+
+
+@pytest.mark.parametrize("bad", ["a\0b.test", "b\u00fccher.test", "a*.test", "Example Company Ltd"])
+def test_common_names_that_are_no_names(tmp_path, bad):
+    signed = sign(bad, now=NOW)
+    certificate = load_certificate(*files(tmp_path, signed.pem, signed.key_pem()))
+    assert certificate.names == ()
+    assert "has no subjectAltName" in certificate.warnings[0]
+
+
+def test_a_labels_underscores_and_single_labels_are_names(tmp_path):
+    names = ["xn--bcher-kva.test", "_dmarc.a.test", "intranet", "*.a.test", "ip:192.0.2.1", "ip:2001:db8::1"]
+    signed = sign("a", names=names, now=NOW)
+    certificate = load_certificate(*files(tmp_path, signed.pem, signed.key_pem()))
+    assert certificate.names == (*names[:4], "192.0.2.1", "2001:db8::1")
+    assert certificate.warnings == ()
+
+
+def test_kind_of_key_names_the_curve(tmp_path):
+    for key, kind in ((ec.generate_private_key(ec.SECP384R1()), "ECDSA P-384"), (rsa_key(), "RSA")):
+        signed = sign("a", names=["a.test"], key=key, now=NOW)
+        assert load_certificate(*files(tmp_path, signed.pem, signed.key_pem())).key_kind == kind
+
+
+def test_too_large(tmp_path):
+    path = tmp_path / "disk.img"
+    with path.open("wb") as file:
+        file.truncate(10**9)
+    with pytest.raises(CertificateError, match="is too large for a certificate file"):
+        load_chain(path)
+
+
 def test_key_that_everyone_can_read(tmp_path):
     pem = server_pem()
     paths = files(tmp_path, pem.chain, pem.key)
     os.chmod(paths[1], 0o644)
     assert "can be read by every user" in load_certificate(*paths).warnings[0]
+
+
+# Damaged certificates
+
+SITE = sign(
+    "site", sign("Issuer", ca=True, now=NOW), names=["a.test", "*.a.test", "ip:192.0.2.1"], aia="http://a/", now=NOW
+)
+SITE_DER = SITE.certificate.public_bytes(serialization.Encoding.DER)
+
+
+def as_pem(der: bytes) -> bytes:
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(changes=st.lists(st.tuples(st.integers(0, len(SITE_DER) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+def test_damage_is_an_error_of_ours_or_none(tmp_path, changes):
+    der = bytearray(SITE_DER)
+    for place, value in changes:
+        der[place] = value
+    paths = files(tmp_path, as_pem(bytes(der)), SITE.key_pem())
+    for load in (
+        lambda: load_certificate(*paths),
+        lambda: index_file(*paths),
+        lambda: load_certificate(*paths, now=NOW),
+    ):
+        with contextlib.suppress(CertificateError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cryptography, about serial numbers
+            load()

@@ -36,7 +36,15 @@ from lockgate.core.events import (
 )
 from lockgate.core.limits import Limits
 from lockgate.core.tls.connection import CONTROL_ALLOWANCE, CONTROL_DATA, TLSConnection
-from lockgate.core.tls.context import ClientContext, ServerContext, TLSOptions, client_context, server_context
+from lockgate.core.tls.context import (
+    ClientContext,
+    ContextError,
+    ServerContext,
+    Tickets,
+    TLSOptions,
+    client_context,
+    server_context,
+)
 from lockgate.core.tls.engine import EngineKind
 from lockgate.core.tls.states import State
 
@@ -385,6 +393,33 @@ class TestDecision:
         error = failure(pair)
         assert (error.reason, error.alert, error.received) == ("unrecognized_name", 112, False)
         assert told(pair) == "TLSV1_UNRECOGNIZED_NAME"
+
+    def test_given_back(self, context: ServerContext) -> None:
+        said = records(hello_message(), 10) + b"behind"
+        ours = TLSConnection(Role.SERVER)
+        seen = []
+        for piece in pieces(said, 1):
+            ours.receive_data(piece)
+            seen.append(ours.next_event())
+        assert [type(event) for event in seen if event is not NEED_DATA and event is not PAUSED] == [
+            ClientHelloReceived
+        ]
+        assert ours.give_back() == said
+        assert (ours.state, ours.next_event(), ours.data_to_send()) == (State.CLOSED, NEED_DATA, b"")
+        for call in (ours.give_back, lambda: ours.use_context(context), lambda: ours.refuse(112)):
+            with pytest.raises(LocalProtocolError):
+                call()
+
+    def test_nothing_is_given_back_before_the_hello_or_after_an_answer(self, context: ServerContext) -> None:
+        with pytest.raises(LocalProtocolError):
+            TLSConnection(Role.SERVER).give_back()
+        pair = server_pair(context)
+        pair.ours.receive_data(pair.peer.data_to_send())
+        pair.ours.next_event()
+        pair.ours.use_context(context)
+        with pytest.raises(LocalProtocolError):
+            pair.ours.give_back()
+        assert merged(pair.exchange()) == ["TLSv1.3"]
 
     def test_what_comes_meanwhile_is_bounded(self) -> None:
         ours = TLSConnection(Role.SERVER, limits=Limits(max_client_hello=1000))
@@ -737,6 +772,63 @@ class TestResumption:
         options = TLSOptions(tickets=False)
         ours = server_context([support_tls.server_pem().pair], options=options, engine=engine)
         assert not self.resume(ours, ours, version)
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_a_new_certificate_with_the_same_tickets(self, engine: EngineKind, version: str) -> None:
+        """What a renewal does: another certificate of the same policy, in another worker too."""
+        tickets = Tickets(TLSOptions(), engine=engine)
+        old, new = (
+            server_context([pem.pair], session_id=b"policy", tickets=tickets, engine=engine)
+            for pem in (support_tls.server_pem(), support_tls.rsa_pem())
+        )
+        assert self.resume(old, new, version)
+        assert self.resume(new, old, version)
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_another_policy_with_the_same_tickets(self, engine: EngineKind, version: str) -> None:
+        tickets = Tickets(TLSOptions(), engine=engine)
+        ours, other = (
+            server_context([support_tls.server_pem().pair], session_id=policy, tickets=tickets, engine=engine)
+            for policy in (b"one", b"other")
+        )
+        assert not self.resume(ours, other, version)
+        assert self.resume(other, other, version)
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_rotated_tickets(self, engine: EngineKind, version: str) -> None:
+        """Old tickets are not resumed, and lead to nothing worse than a full handshake; new ones are."""
+        tickets = Tickets(TLSOptions(), sets=2, engine=engine)
+        ours = server_context([support_tls.server_pem().pair], tickets=tickets, engine=engine)
+        client = ssl_client_context(**only(version))
+        pair = established(server_pair(ours, client))
+        assert isinstance(pair.peer, SSLPeer)
+        session = pair.peer.ssl.session
+        assert tickets.left == 1
+        assert tickets.rotate()
+        pair = established(server_pair(ours, client, session=session))
+        assert pair.ours.info is not None
+        assert not pair.ours.info.resumed
+        assert self.resume(ours, ours, version)
+        assert (tickets.left, tickets.rotate()) == (0, False)
+        assert self.resume(ours, ours, version)
+
+    def test_the_certificate_is_that_of_its_context(self, engine: EngineKind) -> None:
+        """Not of the one that the tickets belong to: certificate, protocols and name are the context's."""
+        tickets = Tickets(TLSOptions(), engine=engine)
+        options = TLSOptions(alpn=(b"http/1.1",))
+        ours = server_context([support_tls.server_pem().pair], options=options, tickets=tickets, engine=engine)
+        pair = established(server_pair(ours, ssl_client_context(alpn=("http/1.1",)), "localhost"))
+        assert pair.ours.info is not None
+        assert (pair.ours.info.sni, pair.ours.info.alpn) == ("localhost", b"http/1.1")
+
+    def test_tickets_for_other_options(self, engine: EngineKind) -> None:
+        with pytest.raises(ContextError, match="other options"):
+            server_context(
+                [support_tls.server_pem().pair],
+                options=TLSOptions(min_version="TLSv1.3"),
+                tickets=Tickets(TLSOptions(), engine=engine),
+                engine=engine,
+            )
 
     def test_another_name(self, context: ServerContext) -> None:
         """The same policy: TLS 1.3 lets a client resume under another of its names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from types import ModuleType
 
 import pytest
@@ -120,6 +121,20 @@ class TestGoodHellos:
         reader.receive_data(records(GOOD, 50) + following)
         assert reader.next_hello() is not None
         assert reader.stored == following
+        assert reader.records == records(GOOD, 50)
+
+    @given(st.integers(1, 300), st.lists(st.integers(0, 600)), st.binary(max_size=40))
+    def test_the_records_are_kept_as_they_came(self, size: int, cuts: list[int], behind: bytes) -> None:
+        data = records(GOOD, size) + behind
+        edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+        reader = ClientHelloReader(LIMIT)
+        hello = None
+        for start, end in pairwise(edges):
+            reader.receive_data(data[start:end])
+            hello = hello or reader.next_hello()
+        assert hello is not None
+        assert bytes(reader.records) == records(GOOD, size)
+        assert reader.stored == behind
 
     @pytest.mark.parametrize("name", [b"a", b"EXAMPLE.Test", b"xn--nxasmq6b.test", b"_acme.a-b.test", b"1.2.3.4.test"])
     def test_names(self, name: bytes) -> None:

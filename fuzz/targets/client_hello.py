@@ -15,6 +15,7 @@ from lockgate.core.limits import Limits
 from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.hello import ClientHello as Hello
 from lockgate.core.tls.hello import ClientHelloReader, hello_records, plain_name
+from lockgate.core.tls.ja4 import ja4, ja4_raw
 
 UNRECOGNIZED_NAME = 112
 TIGHT = Limits(max_client_hello=300)
@@ -35,6 +36,7 @@ class ClientHello(Target):
         reader.receive_data(data)
         hello = reader.next_hello()
         assert hello is not None
+        require(bytes(reader.records) + reader.stored == data, "what was read is not what came")
         again = ClientHelloReader(65536)
         again.receive_data(hello_records(hello))
         copy = again.next_hello()
@@ -62,5 +64,5 @@ def _read(pieces: Sequence[bytes], limits: Limits) -> Trace:
 def _fields(hello: Hello) -> tuple[Any, ...]:
     return (
         hello.raw, hello.legacy_version, hello.versions, hello.cipher_suites, hello.sni, hello.alpn, hello.groups,
-        hello.signature_algorithms, hello.extensions,
+        hello.signature_algorithms, hello.extensions, ja4(hello), ja4_raw(hello),
     )  # fmt: skip

@@ -1,5 +1,11 @@
 cdef int _FAILED
 
+cdef class Session:
+    cdef readonly object owner
+    cdef readonly str name
+    cdef readonly bytes address
+    cdef readonly bint single_use
+
 cdef class Engine:
     cdef public int status
     cdef public int alert
@@ -11,6 +17,8 @@ cdef class Engine:
     # Handshake
     cpdef int handshake(self) except -1
     cpdef tuple info(self)
+    cpdef tuple peer_chain(self)
+    cpdef session(self)
 
     # Incoming
     cpdef feed(self, data)

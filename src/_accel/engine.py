@@ -29,6 +29,22 @@ class Status(IntEnum):
 _FAILED = int(Status.FAILED)  # a look-up in an Enum costs as much as a method call (Python 3.11)
 
 
+class Session:
+    """What a client keeps of a connection so that the next one to the same server can resume it. It is secret, and opaque.
+
+    `owner`: the context that made it; `name` and `address`: what its connection was verified for. It is of use for these
+    only. `single_use`: a ticket of TLS 1.3, which is to be offered once (RFC 8446 appendix C.4).
+    """
+
+    __slots__ = ("address", "name", "owner", "single_use")
+
+    def __init__(self, owner: object, name: str, address: bytes, single_use: bool) -> None:
+        self.owner = owner
+        self.name = name
+        self.address = address
+        self.single_use = single_use
+
+
 class Engine:
     """One TLS connection's cryptography. Not for use by two threads at once.
 
@@ -86,6 +102,22 @@ class Engine:
     def info(self) -> tuple[str, str, str, str, bytes, bool]:
         """Version, cipher, group, server name, ALPN protocol, resumed. Only after the handshake."""
         return ("", "", "", "", b"", False)
+
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """The peer's certificate as DER, empty if it gave none. Only after the handshake.
+
+        Behind it, where the context verifies certificates and the session is no resumed one, the rest of the chain that was
+        verified, up to the one that is trusted. What the peer merely sent is never among it.
+        """
+        return ()
+
+    def session(self) -> Session | None:
+        """Client: a session that can be resumed and was not handed out before; None if there is none (yet).
+
+        After the handshake; with TLS 1.3 not before the server has sent a ticket (RFC 8446 section 4.6.1), which is read
+        with the data. A connection that then ends without our close_notify makes it useless (OpenSSL's rule).
+        """
+        return None
 
     def close(self) -> None:
         """Free everything."""

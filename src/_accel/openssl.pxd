@@ -1,16 +1,20 @@
 from cpython.ref cimport PyObject
 
-from .engine cimport Engine
+from .engine cimport Engine, Session
+from .openssl_names cimport Names
 
 ctypedef void (*InfoCallback)(void *, int, int) noexcept nogil
 ctypedef int (*ALPNCallback)(
     void *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *) noexcept nogil
 ctypedef int (*NameCallback)(void *, int *, void *) noexcept nogil
+ctypedef int (*StatusCallback)(void *, void *) noexcept nogil
+ctypedef void (*KeyLogCallback)(void *, const char *) noexcept
 
 
 cdef struct Functions:
     void *(*SSL_new)(void *) noexcept nogil
     void (*SSL_free)(void *) noexcept nogil
+    void *(*SSL_set_SSL_CTX)(void *, void *) noexcept nogil
     long (*SSL_set_mode)(void *, long) noexcept nogil
     void (*SSL_set_bio)(void *, void *, void *) noexcept nogil
     void (*SSL_set_accept_state)(void *) noexcept nogil
@@ -26,6 +30,9 @@ cdef struct Functions:
     const char *(*SSL_CIPHER_get_name)(void *) noexcept nogil
     const char *(*SSL_get0_group_name)(void *) noexcept nogil
     void *(*SSL_get_session)(void *) noexcept nogil
+    void *(*SSL_get1_session)(void *) noexcept nogil
+    int (*SSL_set_session)(void *, void *) noexcept nogil
+    void (*SSL_SESSION_free)(void *) noexcept nogil
     const char *(*SSL_get_servername)(void *, int) noexcept nogil
     void (*SSL_get0_alpn_selected)(void *, const unsigned char **, unsigned int *) noexcept nogil
     int (*SSL_session_reused)(void *) noexcept nogil
@@ -33,6 +40,11 @@ cdef struct Functions:
     void (*SSL_CTX_set_info_callback)(void *, InfoCallback) noexcept nogil
     void (*SSL_CTX_set_alpn_select_cb)(void *, ALPNCallback, void *) noexcept nogil
     void (*SSL_CTX_set_tlsext_servername_callback)(void *, NameCallback) noexcept nogil
+    long (*SSL_CTX_set_tlsext_status_cb)(void *, StatusCallback) noexcept nogil
+    long (*SSL_CTX_set_tlsext_status_arg)(void *, void *) noexcept nogil
+    long (*SSL_set_tlsext_status_ocsp_resp)(void *, unsigned char *, int) noexcept nogil
+    void *(*OPENSSL_malloc)(size_t) noexcept nogil
+    void (*SSL_CTX_set_keylog_callback)(void *, KeyLogCallback) noexcept nogil
     void (*SSL_set_tlsext_host_name)(void *, const char *) noexcept nogil
     void *(*SSL_get0_param)(void *) noexcept nogil
     int (*X509_VERIFY_PARAM_set1_host)(void *, const char *, size_t) noexcept nogil
@@ -47,6 +59,12 @@ cdef struct Functions:
     void (*ERR_clear_error)() noexcept nogil
     unsigned long (*ERR_peek_error)() noexcept nogil
     int (*ERR_GET_REASON)(unsigned long) noexcept nogil
+    void *(*SSL_get_peer_certificate)(void *) noexcept nogil
+    void *(*SSL_get0_verified_chain)(void *) noexcept nogil
+    void (*X509_free)(void *) noexcept nogil
+    int (*i2d_X509_bio)(void *, void *) noexcept nogil
+    int (*sk_X509_num)(void *) noexcept nogil
+    void *(*sk_X509_value)(void *, int) noexcept nogil
 
 cdef enum:
     # Status, as in engine.py
@@ -90,6 +108,7 @@ cdef extern from *:
         int reason;         /* OpenSSL's reason code when it was sent */
         int established;
         long messages;      /* since the handshake was done */
+        void *key_log;      /* Python's, borrowed from the context; NULL for none */
     } lockgate_notes;
     """
     ctypedef struct Notes "lockgate_notes":
@@ -98,23 +117,20 @@ cdef extern from *:
         int reason
         int established
         long messages
+        void *key_log
 
+cdef Notes *current_notes() noexcept nogil
 cdef void on_info(void *connection, int where, int value) noexcept nogil
 
-cdef class _Name:
-    cdef const char *last
-    cdef str text
-
-    cdef str of(self, const char *value)
-
-cdef class _Names:
-    cdef _Name version
-    cdef _Name cipher
-    cdef _Name group
+cdef class NativeSession(Session):
+    cdef void *value
 
 cdef class NativeEngine(Engine):
     cdef object context
-    cdef _Names names
+    cdef str name  # client: of the server
+    cdef bytes address
+    cdef void *known  # client: the session that is not worth handing out; or NULL
+    cdef Names names
     cdef bint verify
     cdef void *ssl
     cdef void *input
@@ -130,6 +146,8 @@ cdef class NativeEngine(Engine):
     cdef Py_ssize_t ready_size
     cdef Py_ssize_t ready_room
     cdef Py_ssize_t partial  # bytes of an incomplete record that OpenSSL has taken over
+
+    cdef void know(self) noexcept nogil
 
     # Before and after a call
     cdef bint usable(self) except -1

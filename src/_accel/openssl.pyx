@@ -16,7 +16,7 @@ The GIL
 Lifetime
     An engine owns its SSL, which owns both buffers; `close`, or the end of the object, frees it once. It keeps its
     `NativeContext` (`openssl_context.pyx`), which keeps the pyOpenSSL `Context` and what the ALPN callback points to.
-    After `close` no method touches OpenSSL.
+    After `close` no method touches OpenSSL. A `NativeSession` owns one reference to its SSL_SESSION.
 
 Memory
     OpenSSL's memory buffers never shrink, and growing one means a new allocation and a copy. So they are replaced by new
@@ -32,8 +32,11 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, PyObject
 from libc.stdint cimport uintptr_t
+from libc.string cimport strcmp
 
-from .engine cimport Engine
+from .engine cimport Engine, Session
+from .openssl_names cimport Names, text
+from .openssl_peer cimport chain_of
 
 from .openssl_table import SIGNATURES
 
@@ -69,6 +72,11 @@ def load(dict addresses):
     loaded = True
 
 
+cdef Notes *current_notes() noexcept nogil:
+    """The notes of the connection whose call into OpenSSL is running on this thread, or NULL."""
+    return current
+
+
 cdef void on_info(void *connection, int where, int value) noexcept nogil:
     """Note alerts, and what happens after the handshake."""
     cdef Notes *notes = current
@@ -87,32 +95,14 @@ cdef void on_info(void *connection, int where, int value) noexcept nogil:
         notes.messages += 1
 
 
-cdef str text(const char *value):
-    """A C string, empty for NULL."""
-    return "" if value is NULL else (<bytes>value).decode("latin-1")
-
-
 @cython.final
-cdef class _Name:
-    """The str of a C string that is the same for most connections, and lives as long as the SSL_CTX."""
+cdef class NativeSession(Session):
+    """An SSL_SESSION."""
 
-    cdef str of(self, const char *value):
-        if value is NULL:
-            return ""
-        if <const void *>value != <const void *>self.last:
-            self.text = text(value)
-            self.last = value
-        return self.text
-
-
-@cython.final
-cdef class _Names:
-    """What the last connection of a context has agreed on."""
-
-    def __cinit__(self):
-        self.version = _Name.__new__(_Name)
-        self.cipher = _Name.__new__(_Name)
-        self.group = _Name.__new__(_Name)
+    def __dealloc__(self):
+        if self.value is not NULL:
+            ssl.SSL_SESSION_free(self.value)
+            self.value = NULL
 
 
 @cython.final
@@ -130,6 +120,9 @@ cdef class NativeEngine(Engine):
         if self.ssl is not NULL:
             ssl.SSL_free(self.ssl)
             self.ssl = NULL
+        if self.known is not NULL:
+            ssl.SSL_SESSION_free(self.known)
+            self.known = NULL
         if self.ready is not NULL:
             Py_DECREF(<object>self.ready)
             self.ready = NULL
@@ -217,6 +210,8 @@ cdef class NativeEngine(Engine):
             self.notes.established = 1
             self.renew_input = True
             self.renew_output = True
+            if self.name is not None and strcmp(ssl.SSL_get_version(self.ssl), "TLSv1.3") == 0:
+                self.know()
         return status
 
     cpdef bytes read(self, Py_ssize_t limit):
@@ -460,6 +455,35 @@ cdef class NativeEngine(Engine):
             (<const char *>alpn)[:alpn_size] if alpn_size else b"",
             ssl.SSL_session_reused(self.ssl) == 1,
         )
+
+    cpdef tuple peer_chain(self):
+        """See `Engine`."""
+        return chain_of(&ssl, self.ssl, self.verify) if self.usable() else ()
+
+    cdef void know(self) noexcept nogil:
+        """The session that there is now is not worth handing out: it has no ticket yet, or was handed out.
+
+        It is kept, so that a new one cannot have the same address.
+        """
+        if self.known is not NULL:
+            ssl.SSL_SESSION_free(self.known)
+        self.known = ssl.SSL_get1_session(self.ssl)
+
+    cpdef session(self):
+        """See `Engine`."""
+        cdef NativeSession found
+        if not self.usable() or self.name is None or not self.notes.established:
+            return None
+        if ssl.SSL_get_session(self.ssl) == self.known:
+            return None
+        found = NativeSession.__new__(NativeSession)
+        found.owner = self.context
+        found.name = self.name
+        found.address = self.address
+        found.single_use = strcmp(ssl.SSL_get_version(self.ssl), "TLSv1.3") == 0
+        found.value = ssl.SSL_get1_session(self.ssl)
+        self.know()
+        return found
 
     cpdef close(self):
         """See `Engine`."""

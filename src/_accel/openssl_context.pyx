@@ -1,5 +1,8 @@
 # cython: language_level=3str, boundscheck=False, wraparound=False
-"""What the native engine is made from: a pyOpenSSL context, prepared once, with callbacks that need no Python."""
+"""What the native engine is made from: a pyOpenSSL context, prepared once, with callbacks that need no Python.
+
+But for the key log, which is for finding faults: its callback takes the GIL and calls what the context was given.
+"""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -7,13 +10,26 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport memcmp
 
 from .openssl cimport (
-    HOST_FLAGS, SSL_MODE_AUTO_RETRY, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, NativeEngine, _Names, loaded, on_info, ssl,
+    HOST_FLAGS, SSL_MODE_AUTO_RETRY, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, NativeEngine, NativeSession, Notes,
+    current_notes, loaded, on_info, ssl,
 )
+from .openssl_names cimport Names
+from .openssl_staple cimport Staple, on_status
+
+KEPT_STAPLES = 4
+"""How many responses a context keeps: those before the last may still be copied from, for microseconds."""
 
 
 cdef int on_server_name(void *connection, int *alert, void *argument) noexcept nogil:
     """Acknowledge the name: the context was chosen for it."""
     return SSL_TLSEXT_ERR_OK
+
+
+cdef void on_key_log(void *connection, const char *line) noexcept with gil:
+    """Pass a line of the key log on, with the end of line that it lacks."""
+    cdef Notes *notes = current_notes()
+    if notes is not NULL and notes.key_log is not NULL:
+        (<object>notes.key_log)(<bytes>line + b"\n")
 
 
 cdef struct Protocols:
@@ -55,18 +71,26 @@ cdef class NativeContext:
     cdef Protocols protocols
     cdef bint server
     cdef bint verify
-    cdef _Names names
+    cdef Names names
+    cdef object tickets
+    cdef object key_log
+    cdef void *staple_now
+    cdef list kept_staples
 
-    def __init__(self, context, uintptr_t pointer, *, bint server, tuple alpn, bint verify):
+    def __init__(
+        self, context, uintptr_t pointer, *, bint server, tuple alpn, bint verify, tickets=None, key_log=None
+    ):
         if not loaded:
             raise RuntimeError("the native engine is not loaded")
         if self.pointer is not NULL:
             raise RuntimeError("this context is made already")
         self.keep = context
-        self.names = _Names.__new__(_Names)
+        self.names = Names.__new__(Names)
         self.pointer = <void *>pointer
         self.server = server
         self.verify = verify
+        self.tickets = tickets
+        self.key_log = key_log
         self.wire = b"".join([bytes((len(name),)) + name for name in alpn])
         self.protocols.wire = <const unsigned char *>PyBytes_AS_STRING(self.wire)
         self.protocols.size = len(self.wire)
@@ -75,17 +99,41 @@ cdef class NativeContext:
             ssl.SSL_CTX_set_tlsext_servername_callback(self.pointer, on_server_name)
             if alpn:
                 ssl.SSL_CTX_set_alpn_select_cb(self.pointer, on_alpn, &self.protocols)
+            ssl.SSL_CTX_set_tlsext_status_cb(self.pointer, on_status)
+            ssl.SSL_CTX_set_tlsext_status_arg(self.pointer, &self.staple_now)
+        if key_log is not None:
+            ssl.SSL_CTX_set_keylog_callback(self.pointer, on_key_log)
 
-    def engine(self, str server_name, bytes address):
+    def staple(self, bytes response):
+        """See `EngineContext`."""
+        cdef Staple staple = Staple(response)
+        if self.kept_staples is None:
+            self.kept_staples = []
+        self.kept_staples.append(staple)
+        staple.publish(&self.staple_now)
+        if len(self.kept_staples) > KEPT_STAPLES:
+            del self.kept_staples[0]
+
+    def engine(self, str server_name, bytes address, NativeSession session=None):
         """See `EngineContext`."""
         cdef NativeEngine engine = NativeEngine.__new__(NativeEngine)
         cdef bytes name = server_name.encode("ascii")
+        cdef NativeContext base
         if self.pointer is NULL:
             raise RuntimeError("this context was never made")
         engine.context = self
         engine.names = self.names
         engine.verify = self.verify
-        engine.ssl = ssl.SSL_new(self.pointer)
+        engine.notes.key_log = NULL if self.key_log is None else <void *>self.key_log
+        if self.tickets is None:
+            engine.ssl = ssl.SSL_new(self.pointer)
+        else:
+            # The keys of tickets stay those of the context that a connection was made from.
+            base = self.tickets.current
+            engine.ssl = ssl.SSL_new(base.pointer)
+            if engine.ssl is not NULL and ssl.SSL_set_SSL_CTX(engine.ssl, self.pointer) is NULL:
+                ssl.SSL_free(engine.ssl)
+                engine.ssl = NULL
         engine.input = ssl.BIO_new(ssl.BIO_s_mem())
         engine.output = ssl.BIO_new(ssl.BIO_s_mem())
         if engine.ssl is NULL or engine.input is NULL or engine.output is NULL:
@@ -103,6 +151,10 @@ cdef class NativeContext:
             return None
         if name:
             ssl.SSL_set_tlsext_host_name(engine.ssl, PyBytes_AS_STRING(name))
+        engine.name = server_name
+        engine.address = address
+        if session is not None and ssl.SSL_set_session(engine.ssl, session.value) == 1:
+            engine.know()
         ssl.SSL_set_connect_state(engine.ssl)
         return engine
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from .driver import Bindings, Callback, Driver
 from .gear import native_gear
@@ -18,7 +18,11 @@ from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from .._accel.poll import Poller
+    from ..core.commands import NeedCertificate
     from ..core.proxy.hub import ReverseProxy
+    from ..core.proxy.policy import Identity
+
+    FindCertificate = Callable[[NeedCertificate], Awaitable[Identity | None]]
 
 __all__ = ["serve"]
 
@@ -30,6 +34,7 @@ async def serve(
     stop: asyncio.Event | None = None,
     ready: Callable[[], None] | None = None,
     gear: str = "auto",
+    certificates: FindCertificate | None = None,
 ) -> None:
     """Run `proxy` on the running loop.
 
@@ -39,8 +44,11 @@ async def serve(
 
     `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` lets the loop watch each;
     `auto` takes the native one where it is compiled.
+
+    `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
+    none. It may take its time; an exception refuses the client.
     """
-    driver = _Driver(proxy, asyncio.get_running_loop(), native_gear(gear))
+    driver = _Driver(proxy, asyncio.get_running_loop(), native_gear(gear), certificates)
     try:
         driver.listen(bindings)
         if ready is not None:
@@ -53,7 +61,13 @@ async def serve(
 
 
 class _Driver(Driver):
-    def __init__(self, proxy: ReverseProxy, loop: asyncio.AbstractEventLoop, poller: Poller | None) -> None:
+    def __init__(
+        self,
+        proxy: ReverseProxy,
+        loop: asyncio.AbstractEventLoop,
+        poller: Poller | None,
+        certificates: FindCertificate | None,
+    ) -> None:
         # libuv (uvloop) stops watching a socket at its first error, though there may be data before it. asyncio's own loop
         # goes on, which saves a system call for each read.
         own = isinstance(loop, asyncio.SelectorEventLoop)
@@ -64,7 +78,8 @@ class _Driver(Driver):
         self._read: set[int] = set()
         self._written: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._certificates = certificates
+        self._tasks: set[asyncio.Task[None]] = set()
         if poller is not None:
             loop.add_reader(poller.fileno(), poller.turn, 0.0)
 
@@ -78,9 +93,7 @@ class _Driver(Driver):
         self._timer = self._loop.call_later(delay, self.on_timer)
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
-        task = self._loop.create_task(self._resolve(link, host, port))
-        self._lookups.add(task)
-        task.add_done_callback(self._lookups.discard)
+        self._start(self._resolve(link, host, port))
 
     async def _resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         try:
@@ -91,6 +104,25 @@ class _Driver(Driver):
             link.connect(found_addresses(infos))
         self.settle()
 
+    def find_certificate(self, need: NeedCertificate) -> None:
+        if self._certificates is None:
+            super().find_certificate(need)
+        else:
+            self._start(self._find(self._certificates, need))
+
+    async def _find(self, certificates: FindCertificate, need: NeedCertificate) -> None:
+        try:
+            identity = await certificates(need)
+        except Exception as error:
+            self.certificate_failed(need, error)
+        else:
+            self.certificate_found(need, identity)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def on_drained(self) -> None:
         self.drained.set()
 
@@ -99,7 +131,7 @@ class _Driver(Driver):
         if self._poller is not None:
             self._loop.remove_reader(self._poller.fileno())
             self._poller.close()
-        for task in self._lookups:
+        for task in self._tasks:
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()

@@ -8,7 +8,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from .._accel.gear import AGAIN, Watched
+from .._accel.gear import AGAIN, Watched, peer_name
+from ..core.proxy_protocol.format import NOWHERE
 from .link import Link
 
 if TYPE_CHECKING:
@@ -19,6 +20,19 @@ log = logging.getLogger("lockgate.adapters")
 
 ACCEPT_BATCH = 64
 """Connections accepted before others get their turn."""
+
+
+def local_name(fd: int, accepted: socket.socket | None) -> tuple[str, int]:
+    """Address (without zone) and port at which a connection has come in; `("", 0)` on a Unix socket. `accepted`: its socket
+    object, None where the gear has none."""
+    sock = socket.socket(fileno=fd) if accepted is None else accepted
+    try:
+        return peer_name(sock.getsockname())
+    except OSError:  # gone already: the first read will say so
+        return NOWHERE
+    finally:
+        if accepted is None:
+            sock.detach()
 
 
 class Door(Watched):
@@ -49,6 +63,8 @@ class Door(Watched):
                 break
             try:
                 channel = driver.proxy.accept(self.listener, gear.peer, gear.now())
+                if driver.proxy.wants_local():
+                    channel.arrived_at(local_name(fd, gear.accepted))
             except BaseException as error:
                 gear.drop(Watched(fd, gear.accepted), False)
                 if not isinstance(error, Exception):

@@ -23,7 +23,7 @@ cdef class Driver:
 
     @cython.locals(send=SendData, link=Link, when=double)
     cdef carry_on(self)
-    cpdef report(self, error)
+    cpdef report(self, error, where=*)
     cpdef rest(self)
     cpdef on_timer(self)
     cdef _carry_out(self, command)

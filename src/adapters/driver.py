@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .._accel.gear import Gear, no_delay
-from ..core.commands import Close, CloseConnection, OpenUpstream, PauseReading, SendData
+from ..core.commands import Close, CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
 from ..core.proxy.timers import NEVER
 from .door import Door
 from .link import Link, reason_of
@@ -24,8 +24,9 @@ from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.commands import Command
+    from ..core.proxy.channel import Channel
     from ..core.proxy.hub import ReverseProxy
-    from ..core.proxy.policy import Listener
+    from ..core.proxy.policy import Identity, Listener
 
 log = logging.getLogger("lockgate.adapters")
 
@@ -84,6 +85,10 @@ class Driver:
             link.connect_failed(reason_of(error))
         else:
             link.connect(found_addresses(infos))
+
+    def find_certificate(self, need: NeedCertificate) -> None:
+        """Find a certificate for a handshake that waits for one, then call `certificate_found` or `certificate_failed`."""
+        self.certificate_found(need, None)
 
     def on_drained(self) -> None:
         """Draining has come to its end. May be called more than once."""
@@ -173,10 +178,27 @@ class Driver:
         for link in list(self.links):  # none, unless something in the core is broken
             link.close(Close.ABORT)
 
-    def report(self, error: Exception) -> None:
+    def certificate_found(self, need: NeedCertificate, identity: Identity | None) -> None:
+        """The answer to `find_certificate`, now or later; None if there is none."""
+        try:
+            need.channel.use_identity(identity, self.gear.now())
+        except Exception as error:
+            self._fail(need.channel, error)
+        self.settle()
+
+    def certificate_failed(self, need: NeedCertificate, error: Exception) -> None:
+        """Looking for it raised an error: the client is refused."""
+        self.report(error, "a program's certificate function")
+        try:
+            need.channel.certificate_failed(self.gear.now())
+        except Exception as bug:
+            self._fail(need.channel, bug)
+        self.settle()
+
+    def report(self, error: Exception, where: str = "the proxy core") -> None:
         """Log a bug: its type and where it was raised."""
-        where = "".join(traceback.format_tb(error.__traceback__))
-        log.error("bug in the proxy core: %s\n%s", type(error).__name__, where)
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        log.error("bug in %s: %s\n%s", where, type(error).__name__, trace)
 
     def _carry_out(self, command: Command) -> None:
         channel = command.channel
@@ -184,6 +206,8 @@ class Driver:
         try:
             if isinstance(command, OpenUpstream):
                 OutgoingLink(self, channel).open(command.address)
+            elif isinstance(command, NeedCertificate):
+                self.find_certificate(command)
             elif link is None:
                 pass  # lost before the core's wish came
             elif isinstance(command, CloseConnection):
@@ -193,11 +217,15 @@ class Driver:
             else:
                 link.resume()
         except Exception as error:
-            link = channel.transport
-            if link is not None:
-                link.fail(error)
-            else:
-                self.report(error)
+            self._fail(channel, error)
+
+    def _fail(self, channel: Channel, error: Exception) -> None:
+        """The core raised `error` while it dealt with this channel."""
+        link: Link | None = channel.transport
+        if link is not None:
+            link.fail(error)
+        else:
+            self.report(error)
 
     def rest(self) -> None:
         """Accept nothing for a while."""

@@ -22,12 +22,16 @@ from .selector import SelectorGear
 
 if TYPE_CHECKING:
     from .._accel.poll import Poller
+    from ..core.commands import NeedCertificate
     from ..core.proxy.hub import ReverseProxy
+    from ..core.proxy.policy import Identity
+
+    FindCertificate = Callable[[NeedCertificate], Identity | Future[Identity | None] | None]
 
 __all__ = ["Server", "Stop", "serve"]
 
-LOOKUP_THREADS = 4
-"""Names resolved at the same time by one loop: `getaddrinfo` blocks."""
+HELPER_THREADS = 4
+"""Names resolved and certificates looked for at the same time by one loop: both block."""
 
 
 class Stop:
@@ -59,6 +63,7 @@ def serve(
     stop: Stop | None = None,
     ready: Callable[[], None] | None = None,
     gear: str = "auto",
+    certificates: FindCertificate | None = None,
 ) -> None:
     """Run `proxy` in this thread until `stop` is set.
 
@@ -68,8 +73,12 @@ def serve(
 
     `gear`: `native` blocks in an epoll set of its own, `portable` in a `selectors` one; `auto` takes the native one where it
     is compiled.
+
+    `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
+    none. It is called in threads of its own and may block, or return a future of its answer, which takes no thread. An
+    exception refuses the client.
     """
-    driver = _Driver(proxy, native_gear(gear) or SelectorGear())
+    driver = _Driver(proxy, native_gear(gear) or SelectorGear(), certificates)
     try:
         driver.listen(bindings)
         if stop is not None:
@@ -85,10 +94,14 @@ def serve(
 class Server:
     """Several proxies that serve the same listening sockets, each in its own thread.
 
-    All are made from the same policy, one for each thread. The sockets belong to the server from now on.
+    All are made from the same policy, one for each thread. The sockets belong to the server from now on. `certificates` as
+    in `serve`.
     """
 
-    def __init__(self, proxies: Sequence[ReverseProxy], bindings: Bindings) -> None:
+    def __init__(
+        self, proxies: Sequence[ReverseProxy], bindings: Bindings, *, certificates: FindCertificate | None = None
+    ) -> None:
+        self._certificates = certificates
         self._stop = Stop()
         self._errors: list[BaseException] = []
         # Each loop gets file descriptors of its own; the listening ends when the last one is closed.
@@ -119,23 +132,26 @@ class Server:
 
     def _run(self, proxy: ReverseProxy, bindings: Bindings) -> None:
         try:
-            serve(proxy, bindings, stop=self._stop)
+            serve(proxy, bindings, stop=self._stop, certificates=self._certificates)
         except BaseException as error:
             self._errors.append(error)
             self.stop()
 
 
 class _Driver(Driver):
-    def __init__(self, proxy: ReverseProxy, sockets: Poller | SelectorGear) -> None:
+    def __init__(
+        self, proxy: ReverseProxy, sockets: Poller | SelectorGear, certificates: FindCertificate | None
+    ) -> None:
         super().__init__(proxy, sockets)
+        self._certificates = certificates
         self.drained = False
         self._sockets = sockets
         self._waker, self._woken = socket.socketpair()
         self._waker.setblocking(False)
         self._woken.setblocking(False)
         self.gear.watch(Callbacks(self._woken.fileno(), self._on_woken), True, False)
-        self._lookups: ThreadPoolExecutor | None = None
-        self._found: deque[tuple[OutgoingLink, Future[Any]]] = deque()
+        self._helpers: ThreadPoolExecutor | None = None
+        self._done: deque[tuple[Callable[[Future[Any]], None], Future[Any]]] = deque()
 
     def turn(self) -> None:
         """Wait for something to happen and deal with it."""
@@ -154,28 +170,52 @@ class _Driver(Driver):
         self.gear.watch(asked, True, False)
 
     def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
-        if self._lookups is None:
-            self._lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lockgate-lookup")
-        future = self._lookups.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        future.add_done_callback(partial(self._resolved, link))
-
-    def _resolved(self, link: OutgoingLink, future: Future[Any]) -> None:
-        """Called in a thread of the pool."""
-        self._found.append((link, future))
-        with suppress(OSError):  # full: it will wake up anyway; closed: nobody waits any more
-            self._waker.send(b"\0")
-
-    def _on_woken(self) -> None:
-        with suppress(BlockingIOError):
-            self._woken.recv(4096)
-        while self._found:
-            link, future = self._found.popleft()
+        def done(future: Future[Any]) -> None:
             try:
                 infos = future.result()
             except LOOKUP_ERRORS as error:
                 link.connect_failed(reason_of(error))
             else:
                 link.connect(found_addresses(infos))
+
+        self._help(done, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
+
+    def find_certificate(self, need: NeedCertificate) -> None:
+        if self._certificates is None:
+            super().find_certificate(need)
+            return
+
+        def done(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is None and isinstance(later := future.result(), Future):
+                later.add_done_callback(partial(self._wake, done))
+            elif error is None:
+                self.certificate_found(need, future.result())
+            elif isinstance(error, Exception):
+                self.certificate_failed(need, error)
+            else:
+                raise error
+
+        self._help(done, partial(self._certificates, need))
+
+    def _help(self, done: Callable[[Future[Any]], None], work: Callable[[], object]) -> None:
+        """Have `work` done in another thread, and `done` called in this one."""
+        if self._helpers is None:
+            self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="lockgate-helper")
+        self._helpers.submit(work).add_done_callback(partial(self._wake, done))
+
+    def _wake(self, done: Callable[[Future[Any]], None], future: Future[Any]) -> None:
+        """Called in a thread of the pool."""
+        self._done.append((done, future))
+        with suppress(OSError):  # full: it will wake up anyway; closed: nobody waits any more
+            self._waker.send(b"\0")
+
+    def _on_woken(self) -> None:
+        with suppress(BlockingIOError):
+            self._woken.recv(4096)
+        while self._done:
+            done, future = self._done.popleft()
+            done(future)
         self.settle()
 
     def on_drained(self) -> None:
@@ -183,8 +223,8 @@ class _Driver(Driver):
 
     def close(self) -> None:
         super().close()
-        if self._lookups is not None:
-            self._lookups.shutdown(wait=False, cancel_futures=True)
+        if self._helpers is not None:
+            self._helpers.shutdown(wait=False, cancel_futures=True)
         self._sockets.close()
         self._waker.close()
         self._woken.close()

@@ -8,6 +8,7 @@ is ready is plain synchronous code (`link.py`), so a cancellation can never cut 
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,7 +23,11 @@ from .selector import SelectorGear
 if TYPE_CHECKING:
     from .._accel.gear import Gear
     from .._accel.poll import Poller
+    from ..core.commands import NeedCertificate
     from ..core.proxy.hub import ReverseProxy
+    from ..core.proxy.policy import Identity
+
+    FindCertificate = Callable[[NeedCertificate], Awaitable[Identity | None]]
 
 __all__ = ["serve"]
 
@@ -35,6 +40,7 @@ async def serve(
     *,
     stop: trio.Event | None = None,
     gear: str = "auto",
+    certificates: FindCertificate | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run `proxy` in the current trio run.
@@ -45,10 +51,13 @@ async def serve(
 
     `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` into a selector of the
     `selectors` module; `auto` takes the native one where it is compiled.
+
+    `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
+    none. It may take its time; an exception refuses the client.
     """
     async with trio.open_nursery() as nursery:
         sockets = native_gear(gear) or (SelectorGear() if selector.NESTED else None)
-        driver = _Driver(proxy, nursery, sockets)
+        driver = _Driver(proxy, nursery, sockets, certificates)
         try:
             driver.listen(bindings)
             nursery.start_soon(driver.run_timer)
@@ -74,8 +83,11 @@ async def turn(sockets: Poller | SelectorGear) -> None:
 
 
 class _Driver(Driver):
-    def __init__(self, proxy: ReverseProxy, nursery: trio.Nursery, gear: Gear | None) -> None:
+    def __init__(
+        self, proxy: ReverseProxy, nursery: trio.Nursery, gear: Gear | None, certificates: FindCertificate | None
+    ) -> None:
         super().__init__(proxy, gear)
+        self._certificates = certificates
         self.drained = trio.Event()
         self._nursery = nursery
         self._timer = trio.CancelScope()
@@ -130,6 +142,20 @@ class _Driver(Driver):
         else:
             link.connect(found_addresses(infos))
         self.settle()
+
+    def find_certificate(self, need: NeedCertificate) -> None:
+        if self._certificates is None:
+            super().find_certificate(need)
+        else:
+            self._nursery.start_soon(self._find, self._certificates, need)
+
+    async def _find(self, certificates: FindCertificate, need: NeedCertificate) -> None:
+        try:
+            identity = await certificates(need)
+        except Exception as error:
+            self.certificate_failed(need, error)
+        else:
+            self.certificate_found(need, identity)
 
     def on_drained(self) -> None:
         self.drained.set()

@@ -14,3 +14,10 @@ cdef class PauseReading:
 
 cdef class ResumeReading:
     cdef public object channel
+
+cdef class NeedCertificate:
+    cdef public object channel
+    cdef public object hello
+    cdef public object identity
+    cdef public object listener
+    cdef public tuple peer

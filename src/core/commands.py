@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .proxy.channel import Channel
+    from .proxy.client import ClientChannel
+    from .proxy.policy import Identity, Listener
+    from .tls.hello import ClientHello
 
 
 class Close(Enum):
@@ -70,4 +73,30 @@ class ResumeReading:
         self.channel = channel
 
 
-Command = SendData | OpenUpstream | CloseConnection | PauseReading | ResumeReading
+class NeedCertificate:
+    """A client waits in its handshake for a certificate. Answer with `channel.use_identity`, now or later.
+
+    `hello` is what the client offers, server name and protocols among it; `identity` is the policy's that has to get its
+    context, None if the policy has none for this client. `listener` and `peer` (address, port) say where it came, and from
+    where. Whoever has no certificate to give answers `use_identity(None, now)`; who failed to find out,
+    `certificate_failed(now)`. The handshake's deadline goes on meanwhile.
+    """
+
+    __slots__ = ("channel", "hello", "identity", "listener", "peer")
+
+    def __init__(
+        self,
+        channel: ClientChannel,
+        hello: ClientHello,
+        identity: Identity | None,
+        listener: Listener,
+        peer: tuple[str, int],
+    ) -> None:
+        self.channel = channel
+        self.hello = hello
+        self.identity = identity
+        self.listener = listener
+        self.peer = peer
+
+
+Command = SendData | OpenUpstream | CloseConnection | PauseReading | ResumeReading | NeedCertificate

@@ -21,14 +21,14 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.events import Response
-from ..core.proxy.hooks import Answer, Exchange, Hooks
+from ..core.proxy.hooks import Answer, ClientHelloFacts, Exchange, Hooks, Refuse, ServeAs
 from ..core.proxy.record import FIELDS, AccessRecord
 
 DELAY = 0.1
@@ -89,6 +89,11 @@ class AccessLog:
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT)
 
+    def release(self) -> None:
+        """Nobody in this process will log any more."""
+        self.close()
+        os.close(self._fd)
+
     def _line(self, record: AccessRecord, began: float) -> bytes:
         line = self._render(record, began) + "\n"
         if self._is_pipe and len(line) > PIPE_BUF:
@@ -135,12 +140,43 @@ class AccessLog:
             self._waiting -= len(piece)
 
 
-class LoggingHooks(Hooks):
-    """Logs, and calls the hooks of the user (`inner`) for everything."""
+class Log(Protocol):
+    """Is told of each request that is over."""
 
-    def __init__(self, log: AccessLog, inner: Hooks | None = None) -> None:
+    def log(self, record: AccessRecord) -> None:
+        """Note it."""
+
+
+class Logs:
+    """Several in one."""
+
+    def __init__(self, logs: Sequence[Log]) -> None:
+        self._logs = logs
+
+    def log(self, record: AccessRecord) -> None:
+        """Each of them notes it."""
+        for one in self._logs:
+            one.log(record)
+
+
+class LoggingHooks(Hooks):
+    """Logs (`log.log`), and calls the hooks of the user (`inner`) for everything that they override.
+
+    `ja4`: have the fingerprint of the client in the log, whether they want it or not.
+    """
+
+    def __init__(self, log: Log, inner: Hooks | None = None, *, ja4: bool = False) -> None:
         self._log = log
         self._inner = Hooks() if inner is None else inner
+        self.wants_ja4 = ja4 or self._inner.wants_ja4
+
+    def overrides(self, name: str) -> bool:
+        """Logging is always done, all else if `inner` does it."""
+        return name == "on_log" or self._inner.overrides(name)
+
+    def on_client_hello(self, hello: ClientHelloFacts) -> Refuse | ServeAs | None:
+        """As `inner` does."""
+        return self._inner.on_client_hello(hello)
 
     def on_request(self, exchange: Exchange) -> Answer | None:
         """As `inner` does."""
@@ -168,14 +204,16 @@ def open_access_log(target: str | Path, log_format: str) -> AccessLog:
 
 
 def json_line(record: AccessRecord, began: float) -> str:
-    """Every field of the record; `time` is when the request began, durations are seconds."""
+    """Every field of the record; `time` is when the request began, durations are seconds. `ja4` only where it is known."""
     r = record
+    ja4 = f',"ja4":{quoted(r.ja4)}' if r.ja4 else ""
     extra = ",".join(f"{quoted(key)}:{quoted(value)}" for key, value in r.extra.items()) if r.extra else ""
     line = (
         f'{{"time":"{_iso(began)}","listener":{quoted(r.listener)},"client":{quoted(r.client)},'
         f'"client_port":{r.client_port},"tls_version":{quoted(r.tls_version)},"cipher":{quoted(r.cipher)},'
         f'"group":{quoted(r.group)},"sni":{quoted(r.sni)},"alpn":{quoted(r.alpn)},'
-        f'"resumed":{"true" if r.resumed else "false"},"handshake_time":{_seconds(r.handshake_time)},'
+        f'"resumed":{"true" if r.resumed else "false"},"handshake_time":{_seconds(r.handshake_time)}{ja4},'
+        f'"client_subject":{quoted(r.client_subject)},"client_sha256":{quoted(r.client_sha256)},'
         f'"method":{quoted(r.method.decode("latin-1"))},"authority":{quoted(r.authority.decode("latin-1"))},'
         f'"target":{quoted(r.target.decode("latin-1"))},"version":{quoted(r.version.decode("latin-1"))},'
         f'"referer":{quoted(r.referer.decode("latin-1"))},"user_agent":{quoted(r.user_agent.decode("latin-1"))},'

@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
 from ..certs import store
+from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
+from ..core.tls.context import Tickets
+from .check_acme import acme_problems, names_by_acme, uses_acme
+from .check_backend_tls import authorities, backend_tls_problems, certificate_problem, client_pairs
+from .check_certificates import Folder, check_tables, folder_identities, open_folders
+from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
+from .check_stapling import stapling_problems
+from .client_rules import Rules, divide, load_rules
 from .config import Backend, CertificateFiles, Config, Draft, Listen
-from .policy import Identity, build_policy
+from .key_log import KeyLogFile, key_log_problems
+from .policy import Identity, acme_hosts, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
+from .stamps import Stamp, stamps
 
 ZERO_IS_FINE = {
     "max_interim_responses", "max_leading_blank_lines", "max_body", "max_chunk_extension", "min_body_rate",
@@ -29,13 +44,41 @@ ZERO_IS_FINE = {
 """Limits that may be 0; the others must be above."""
 
 
+TICKET_LIFE = 12 * 3600.0
+"""Seconds after which session tickets are sealed with new keys."""
+TICKET_SETS = 16
+"""Sets of ticket keys made at the start, for all workers: enough for a week; then new workers are started with new ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A configuration without mistakes, and the policy made of it and of the files it names."""
+    """A configuration without mistakes, and the policy made of it and of the files it names.
+
+    `loaded`: the certificates as they are in the files; `identities`: what the policy's identities were made of, in the same
+    order; `rules`: what their clients have to show. `tickets`: the keys of session tickets, and `made` when that was
+    (`time.monotonic`). `written`: the plain values, to tell whether a file has changed.
+    """
 
     config: Config
     policy: Policy
     warnings: tuple[Problem, ...]
+    loaded: tuple[tuple[CertificateFiles, store.Certificate], ...]
+    identities: tuple[Identity, ...]
+    rules: Rules
+    tickets: Tickets
+    made: float
+    written: dict[str, Any]
+    stamps: dict[Path, Stamp]
+    """The states of the other files that it names."""
+    folders: tuple[Folder, ...] = ()
+    """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
+    key_log: KeyLogFile | None = None
+    """To be opened before there are connections."""
+
+    @property
+    def renew_at(self) -> float:
+        """When the last set of ticket keys comes into use (`time.monotonic`): new ones are needed."""
+        return self.made + (TICKET_SETS - 1) * TICKET_LIFE
 
 
 def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
@@ -45,21 +88,50 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     """
     problems = list(draft.problems)
     config = draft.config
+    files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
+    problems += check_tables(draft)
     loaded = list(_certificates(config, problems))
-    identities = _identities(loaded, problems)
+    identities = join_certificates(loaded, problems)
+    folders = open_folders(config, problems, load=ports)
+    identities += folder_identities(folders, identities, datetime.now(UTC))
+    problems += acme_problems(draft, {name for identity in identities for name in identity.names})
     problems += _tls_use(draft)
-    authorities = dict(_authorities(config, problems))
+    trusted = dict(authorities(config, problems))
+    pairs = dict(client_pairs(config, problems))
     problems += _backends(draft)
-    problems += _routes(draft, identities)
+    all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
+    problems += _routes(draft, identities if all_loaded else ())
+    problems += check_hosts(draft, identities)
+    rules = load_rules(draft, identities if all_loaded else (), problems)
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
+    problems += _admin(config)
+    problems += stapling_problems(config, loaded)
+    problems += key_log_problems(config.tls.key_log, config.place.at("tls", "key_log"))
     if ports:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
         raise ConfigError(problems)
-    return Prepared(config, build_policy(config, identities, authorities), tuple(problems))
+    divided = divide(identities, rules, {name for host in acme_hosts(config) for name in host.names})
+    tickets = Tickets(tls_options(config), sets=TICKET_SETS)
+    key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
+    policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
+    return Prepared(
+        config,
+        policy,
+        tuple(problems),
+        tuple(loaded),
+        divided,
+        rules,
+        tickets,
+        time.monotonic(),
+        draft.written,
+        files,
+        tuple(folders),
+        key_log,
+    )
 
 
 def _listeners(draft: Draft) -> Iterator[Problem]:
@@ -82,6 +154,23 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
             yield listen.place.at("https_port").problem(
                 "https_port has no effect here", "add redirect_https = true, or remove it"
             )
+        yield from _proxy_sources(listen)
+
+
+def _proxy_sources(listen: Listen) -> Iterator[Problem]:
+    place = listen.place.at("proxy_protocol")
+    if listen.proxy_protocol and listen.address.path:
+        yield place.problem(
+            "peers on a Unix socket have no address, so none of them is in proxy_protocol",
+            "listen on an IP address, or remove proxy_protocol",
+        )
+    for index, network in enumerate(listen.proxy_protocol):
+        if network.prefixlen == 0:
+            yield place.at(index).problem(
+                f"{network} is every address: whoever connects chooses the address that it comes from",
+                "write the addresses of the proxies in front of lockgate",
+                warning=True,
+            )
 
 
 def _tls_use(draft: Draft) -> Iterator[Problem]:
@@ -91,15 +180,17 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
         for listen in config.listen
         if listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https")
     ]
-    certificates = draft.written.get("certificate")
-    if speaking_tls and not certificates:
+    certificates = draft.written.get("certificate") or uses_acme(draft)
+    # Who only passes clients on needs none.
+    wanted = not passes_on(draft) or (bool(config.route) and not serves_plain(config))
+    if speaking_tls and not certificates and wanted:
         listen = speaking_tls[0]
         remedy = listen.place.either(
             'add [[certificate]] with cert = "FILE" and key = "FILE", or tls = false here to listen without TLS',
             "give --cert FILE and --key FILE",
         )
         yield listen.place.problem(f"there is no certificate for the TLS listener {listen.address}", remedy)
-    if certificates and config.listen and not any(listen.is_tls for listen in config.listen):
+    if config.certificate and config.listen and not any(listen.is_tls for listen in config.listen):
         place = config.place.at("certificate", 0)
         yield place.problem("no listener speaks TLS, so no certificate is used", "remove it", warning=True)
 
@@ -110,50 +201,59 @@ def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
 
 
 def _certificates(config: Config, problems: list[Problem]) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
-    """Load each certificate; both files are looked at even when one is bad."""
+    """Load each certificate."""
     for files in config.certificate:
-        key_path = files.cert if files.key is None else files.key
-        key_place = files.place.at("cert" if files.key is None else "key")
-        chain: list[x509.Certificate] | None = None
-        key: store.PrivateKey | None = None
-        try:
-            chain = store.load_chain(files.cert)
-        except store.CertificateError as error:
-            problems.append(_certificate_problem(files.place.at("cert"), error))
-        try:
-            key = store.load_key(key_path)
-        except store.CertificateError as error:
-            if files.key is not None or "no private key" not in error.fault:
-                problems.append(_certificate_problem(key_place, error))
-            elif chain is not None:
-                remedy = key_place.either('add key = "FILE"', "give --key FILE")
-                problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
-        if chain is None or key is None:
-            continue
-        try:
-            certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
-        except store.CertificateError as error:
-            at = key_place if error.path == Path(key_path) else files.place.at("cert")
-            problems.append(_certificate_problem(at, error))
-            continue
-        for warning in certificate.warnings:
-            problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
-        yield files, certificate
+        certificate = None if files.cert is None else load_files(files, problems)
+        if certificate is not None:
+            yield files, certificate
 
 
-def _certificate_problem(place: Place, error: store.CertificateError) -> Problem:
-    return place.problem(f"{error.path}: {error.fault}", error.remedy)
+def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:
+    """The certificate in these files; both are looked at even when one is bad. None if there are problems."""
+    assert files.cert is not None
+    key_path = files.cert if files.key is None else files.key
+    key_place = files.place.at("cert" if files.key is None else "key")
+    chain: list[x509.Certificate] | None = None
+    key: store.PrivateKey | None = None
+    try:
+        chain = store.load_chain(files.cert)
+    except store.CertificateError as error:
+        problems.append(certificate_problem(files.place.at("cert"), error))
+    try:
+        key = store.load_key(key_path, files.key_password_file)
+    except store.CertificateError as error:
+        if error.path == files.key_password_file:
+            problems.append(certificate_problem(files.place.at("key_password_file"), error))
+        elif files.key is not None or "no private key" not in error.fault:
+            problems.append(certificate_problem(key_place, error))
+        elif chain is not None:
+            remedy = key_place.either('add key = "FILE"', "give --key FILE")
+            problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
+    if chain is None or key is None:
+        return None
+    try:
+        certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
+    except store.CertificateError as error:
+        at = key_place if error.path == Path(key_path) else files.place.at("cert")
+        problems.append(certificate_problem(at, error))
+        return None
+    if files.key_password_file is not None and not is_encrypted(key_path):
+        at = files.place.at("key_password_file")
+        problems.append(at.problem(f"{key_path} is not encrypted", "remove key_password_file", warning=True))
+    for warning in certificate.warnings:
+        problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
+    return certificate
 
 
-def _identities(
-    loaded: list[tuple[CertificateFiles, store.Certificate]], problems: list[Problem]
+def join_certificates(
+    loaded: Sequence[tuple[CertificateFiles, store.Certificate]], problems: list[Problem]
 ) -> tuple[Identity, ...]:
     """Join certificates of different key types with the same names; a name that is left twice belongs to the first."""
     groups: list[list[tuple[CertificateFiles, store.Certificate]]] = []
     for files, certificate in loaded:
         for group in groups:
             same_names = set(group[0][1].names) == set(certificate.names)
-            if same_names and certificate.key_type not in {other.key_type for _, other in group}:
+            if same_names and certificate.key_kind not in {other.key_kind for _, other in group}:
                 group.append((files, certificate))
                 break
         else:
@@ -181,21 +281,10 @@ def _identities(
     return tuple(identities)
 
 
-def _authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
-    for name, backend in config.backend.items():
-        if backend.tls is None or backend.tls.ca is None:
-            continue
-        try:
-            store.load_chain(backend.tls.ca)
-            yield name, backend.tls.ca.read_bytes()
-        except store.CertificateError as error:
-            problems.append(_certificate_problem(backend.tls.place.at("ca"), error))
-
-
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
-    used = {route.backend for route in config.route}
-    routes_are_known = used <= config.backend.keys() and not draft.is_bad(config.place.at("route"))
+    used = {route.backend for route in config.route} | {host.passthrough for host in config.host if host.passthrough}
+    uses_are_known = used <= config.backend.keys() and not _unsure(draft, config.place, "route", "host")
     for name, backend in config.backend.items():
         if not backend.servers and not _unsure(draft, backend.place, "servers"):
             yield backend.place.at("servers").problem(
@@ -207,8 +296,9 @@ def _backends(draft: Draft) -> Iterator[Problem]:
                     f"server {server} is there twice", "remove one of them"
                 )
         yield from _backend_protocol(name, backend)
-        yield from _backend_tls(name, backend)
-        if name not in used and routes_are_known:
+        yield from _backend_proxy_protocol(name, backend)
+        yield from backend_tls_problems(name, backend)
+        if name not in used and uses_are_known:
             yield backend.place.problem(
                 f"backend {shown(name)} is never used",
                 f"add [[route]] with backend = {shown(name)}, or remove it",
@@ -230,37 +320,28 @@ def _backend_protocol(name: str, backend: Backend) -> Iterator[Problem]:
         )
 
 
-def _backend_tls(name: str, backend: Backend) -> Iterator[Problem]:
-    tls = backend.tls
-    if tls is None:
-        return
-    if tls.server_name is not None and tls.server_name.startswith("*"):
-        yield tls.place.at("server_name").problem(
-            "server_name is a wildcard", "write the one name that is to be verified"
+def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
+    if backend.proxy_protocol is not None and backend.protocol != "h1":
+        yield backend.place.at("proxy_protocol").problem(
+            f"backend {shown(name)} has proxy_protocol, which names one client for each connection, and "
+            f'protocol = "{backend.protocol}", where clients share connections',
+            'remove one of the two: protocol = "h1" goes with proxy_protocol',
         )
-    if tls.insecure:
-        if tls.ca is not None:
-            yield tls.place.at("ca").problem("ca has no effect beside insecure = true", "remove one of the two")
-        yield tls.place.at("insecure").problem(
-            f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
-            'write ca = "FILE" instead of insecure = true',
-            warning=True,
-        )
-    elif tls.server_name is None and any(server.startswith("unix:") for server in backend.servers):
-        yield tls.place.problem("the certificate on a Unix socket is for a name", "add server_name to tls")
 
 
 def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]:
     config = draft.config
     written = draft.written.get("backend")
     known = list(written) if isinstance(written, dict) else []
-    serving = [listen for listen in config.listen if listen.is_tls or not listen.redirect_https]
+    decrypting = bool(draft.written.get("certificate")) or not passes_on(draft)
+    serving = [listen for listen in config.listen if (decrypting if listen.is_tls else not listen.redirect_https)]
     certain = not any(_unsure(draft, listen.place, "tls", "redirect_https") for listen in serving)
     if serving and certain and not draft.written.get("route"):
         example = f"backend = {shown(known[0])}" if known else "a backend"
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)
     seen: dict[tuple[str, str], Place] = {}
+    names = {name for identity in identities for name in identity.names} | names_by_acme(config)
     for route in config.route:
         if route.backend not in known:
             remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
@@ -277,15 +358,18 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
             )
         else:
             seen[match] = route.place
-        if route.host and identities and len(identities) == len(config.certificate):
-            yield from _host_of_route(config, route.host, route.place.at("host"), identities)
+        if route.host and identities:
+            yield from _host_of_route(config, route.host, route.place.at("host"), identities, names)
 
 
-def _host_of_route(config: Config, host: str, place: Place, identities: tuple[Identity, ...]) -> Iterator[Problem]:
+def _host_of_route(
+    config: Config, host: str, place: Place, identities: tuple[Identity, ...], names: set[str]
+) -> Iterator[Problem]:
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
-    if any(not listen.is_tls and not listen.redirect_https for listen in config.listen):
+    if serves_plain(config):
         return
-    names = {name for identity in identities for name in identity.names}
+    if is_passed_on(host, passed_on(config), names):  # said in `check_hosts`
+        return
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return
     if host.startswith("*.") and any(name.partition(".")[2] == host[2:] for name in names):
@@ -332,9 +416,34 @@ def _forward(config: Config) -> Iterator[Problem]:
         )
 
 
+def _admin(config: Config) -> Iterator[Problem]:
+    address = config.admin
+    if address is None:
+        return
+    place = config.place.at("admin")
+    if find_spec("prometheus_client") is None:
+        yield place.problem(
+            "metrics need the package prometheus-client", "install it: pip install 'lockgate[metrics]', or remove admin"
+        )
+    fixed = bool(address.port or address.path)
+    if any((fixed and address == listen.address) or address.overlaps(listen.address) for listen in config.listen):
+        yield place.problem(f"{address} is where clients connect", "use another port")
+    if not address.path and not ip_address(address.host).is_loopback:
+        yield place.problem(
+            f"what {address} shows can be seen by everybody who reaches it",
+            "write 127.0.0.1 or unix:/PATH",
+            warning=True,
+        )
+
+
 def _access_log(config: Config) -> Iterator[Problem]:
     target = config.access_log
     place = config.place.at("access_log")
+    if config.access_log_ja4 and (target is None or config.access_log_format != "json"):
+        missing = 'add access_log = "-"' if target is None else 'write access_log_format = "json"'
+        yield config.place.at("access_log_ja4").problem(
+            "access_log_ja4 has no effect without an access log of JSON lines", f"{missing}, or remove it"
+        )
     if target is None:
         if config.access_log_format != "json":
             yield config.place.at("access_log_format").problem(
@@ -354,3 +463,7 @@ def _ports(config: Config) -> Iterator[Problem]:
         fault = try_address(listen.address)
         if fault is not None:
             yield listen.place.at("address").problem(*fault)
+    if config.admin is not None:
+        fault = try_address(config.admin)
+        if fault is not None:
+            yield config.place.at("admin").problem(*fault)

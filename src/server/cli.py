@@ -1,4 +1,4 @@
-"""The command line: `lockgate serve`, `lockgate check`, `lockgate demo`.
+"""The command line: `lockgate serve`, `lockgate check`, `lockgate certs`, `lockgate explain`, `lockgate demo`.
 
 Exit codes: 0 after an orderly end, 1 when something failed while running, 2 for a mistake in the configuration or in the
 flags, 130 after an interrupt where nothing was running yet.
@@ -52,7 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path, metavar="FILE", help="TOML file")
     check.set_defaults(run=_check)
 
-    from . import demo
+    from . import certs_command
+
+    certs = commands.add_parser("certs", help="list certificates, the next to expire first", allow_abbrev=False)
+    certs_command.add_arguments(certs, DEFAULT_FILE)
+
+    from . import demo, explain
+
+    explain_parser = commands.add_parser("explain", help="say what becomes of a request, and why", allow_abbrev=False)
+    explain.add_arguments(explain_parser)
 
     demo_parser = commands.add_parser("demo", help="show everything on this machine, with two small backends")
     demo.add_arguments(demo_parser)
@@ -85,6 +93,7 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
         "--gear", choices=get_args(config.Gear), help="how it reaches them (default auto: native where it is compiled)"
     )
     both.add_argument("--workers", type=_workers, metavar="N", help="number of processes (default one for each core)")
+    both.add_argument("--admin", metavar="ADDRESS", help="where to show metrics and certificates: 127.0.0.1:9901")
     both.add_argument("--access-log", metavar="FILE", help="access log: a file, or - for standard output")
     serve.set_defaults(run=_serve)
 
@@ -108,9 +117,12 @@ def _serve(args: argparse.Namespace) -> int:
         return 1
     from .serve import run
 
-    prepared = prepare(config.override(_read(args), args))
+    def read() -> config.Draft:
+        return config.override(_read(args), args)
+
+    prepared = prepare(read())
     _tell(prepared.warnings)
-    return run(prepared)
+    return run(prepared, again=read)
 
 
 def _read(args: argparse.Namespace) -> config.Draft:

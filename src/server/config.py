@@ -22,7 +22,22 @@ from ..core.proxy.policy import ForwardRules
 from .problems import ConfigError, KeyPath, Place, Problem, Source
 from .tables import Reader
 from .toml_lines import key_lines
-from .values import Address, HostName, LogTarget, Network, PathPrefix, ServerAddress
+from .values import (
+    Address,
+    BadValue,
+    Email,
+    ForwardField,
+    HostName,
+    HttpsURL,
+    LogTarget,
+    Network,
+    PathPrefix,
+    Pattern,
+    Pin,
+    ServerAddress,
+    WebURL,
+    parse_address,
+)
 
 Adapter = Literal["threads", "asyncio", "trio"]
 Gear = Literal["auto", "native", "portable"]
@@ -50,6 +65,9 @@ class Listen(Table, frozen=True, kw_only=True):
     """Speak HTTP/2 with clients that offer it."""
     trusted: tuple[Network, ...] = ()
     """Peers (proxies in front of lockgate) whose X-Forwarded-* and Forwarded fields are believed."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Peers that begin each connection with a PROXY header, which names the client: required from these, never read from
+    others."""
 
     @property
     def is_tls(self) -> bool:
@@ -58,15 +76,72 @@ class Listen(Table, frozen=True, kw_only=True):
 
 
 class CertificateFiles(Table, frozen=True, kw_only=True):
-    """`[[certificate]]`: a certificate with its intermediates, and its key."""
+    """`[[certificate]]`: a certificate with its intermediates, and its key; or a folder of them."""
 
-    cert: Path
+    cert: Path | None = None
+    """None: there is `directory`."""
     key: Path | None = None
     """None: the key is in the file `cert`."""
+    key_password_file: Path | None = None
+    """File whose first line is the password of the key, or of all keys in `directory` that are encrypted."""
+    directory: Path | None = None
+    """Folder with any number of certificates (`certs/directory.py` says in which form), loaded when first asked for."""
     default: bool = False
     """For clients that name no server, or one that no certificate is for."""
     allow_expired: bool = False
     """Serve it although it has expired or is not valid yet."""
+
+
+class ClientAuth(Table, frozen=True, kw_only=True):
+    """`client_auth = {...}` of a host: clients show a certificate."""
+
+    mode: Literal["off", "optional", "required"]
+    """`optional`: who has no certificate may come in too, who has one that is not good may not. `off`: nobody is asked, for a
+    name below a wildcard that asks."""
+    ca: Path | None = None
+    """Required unless `off`: PEM file with the authorities that may vouch for clients, and no others."""
+    crl: Path | None = None
+    """PEM file with a revocation list of each of these authorities. None: revocation is not checked."""
+    depth: Annotated[int, Meta(ge=0, le=10)] = 2
+    """Most intermediate certificates between a client's and a root."""
+    allow: tuple[Pattern, ...] = ()
+    """Which of these clients may come in. Empty: all."""
+    forward: tuple[ForwardField, ...] = ()
+    """What backends are told of the client."""
+
+
+class Acme(Table, frozen=True, kw_only=True):
+    """`acme = {...}` of a host: its certificate is got from a CA that speaks ACME (RFC 8555), and renewed."""
+
+    directory: HttpsURL
+    """Where the CA's service begins. Whoever writes it here agrees to the CA's terms of service."""
+    email: Email | None = None
+    """What the CA may write to."""
+    challenge: Literal["tls-alpn-01", "http-01"] | None = None
+    """How to prove that the names are ours. None: whichever the listeners and the CA allow for."""
+    ca: Path | None = None
+    """PEM file with the authorities to trust when speaking with the CA. None: those of the system."""
+    eab_key_id: str | None = None
+    """External Account Binding (RFC 8555 section 7.3.4): the key identifier that the CA gave out."""
+    eab_key_file: Path | None = None
+    """File with the key to it, in base64url as CAs give it out."""
+    on_demand: bool = False
+    """A certificate for each name when a client first asks for it, not one for all names at start."""
+    allow: tuple[HostName, ...] = ()
+    """With `on_demand`: the names that may be asked for."""
+    ask: WebURL | None = None
+    """With `on_demand`: a URL that is asked, as `?domain=NAME`, whether the name may have a certificate; 200 means yes."""
+
+
+class Host(Table, frozen=True, kw_only=True):
+    """`[[host]]`: what holds for some names, in the handshake (SNI) and in requests (Host) alike."""
+
+    names: tuple[HostName, ...]
+    """Exact names, or `*.example.com` for one label below it."""
+    acme: Acme | None = None
+    passthrough: str | None = None
+    """The backend that clients are passed on to as they are, without being decrypted."""
+    client_auth: ClientAuth | None = None
 
 
 class TLSSettings(Table, frozen=True, kw_only=True):
@@ -75,6 +150,10 @@ class TLSSettings(Table, frozen=True, kw_only=True):
     min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     strict_sni: bool | None = None
     """Refuse clients that name an unknown server. None: do so unless there is a default certificate."""
+    stapling: bool = True
+    """Get OCSP responses for certificates that name a responder, and staple them."""
+    key_log: Path | None = None
+    """File for the keys of all connections, to decrypt captures of them with. None: they are not written anywhere."""
 
 
 class Route(Table, frozen=True, kw_only=True):
@@ -95,6 +174,14 @@ class BackendTLS(Table, frozen=True, kw_only=True):
     """The name its certificate must be for. None: the host name in `servers`."""
     insecure: bool = False
     """Do not verify: whoever is in the middle can read and change everything."""
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """A server that speaks only older versions is refused."""
+    cert: Path | None = None
+    """PEM file with our certificate for servers that ask for one, and its intermediates."""
+    key: Path | None = None
+    """None: the key is in the file `cert`."""
+    pins: tuple[Pin, ...] = ()
+    """Public keys, one of which has to be in the verified chain; with `insecure` the server's own."""
 
 
 class Backend(Table, frozen=True, kw_only=True):
@@ -104,6 +191,8 @@ class Backend(Table, frozen=True, kw_only=True):
     balance: Literal["round_robin", "least_conn"] = "round_robin"
     protocol: Literal["h1", "h2", "h2c"] = "h1"
     """`h2`: HTTP/2 over TLS, or HTTP/1.1 where a server does not agree to it. `h2c`: HTTP/2 without TLS."""
+    proxy_protocol: Literal["v1", "v2"] | None = None
+    """Begin each connection with a PROXY header of this version, before TLS."""
     tls: BackendTLS | None = None
 
 
@@ -112,6 +201,9 @@ class Config(Table, frozen=True, kw_only=True):
 
     listen: tuple[Listen, ...] = ()
     certificate: tuple[CertificateFiles, ...] = ()
+    host: tuple[Host, ...] = ()
+    state: Path | None = None
+    """Folder for what outlives the process: ACME accounts, issued certificates. None: `certs.local_ca.state_folder()`."""
     tls: TLSSettings = TLSSettings()
     route: tuple[Route, ...] = ()
     backend: dict[str, Backend] = field(default_factory=dict)
@@ -122,9 +214,13 @@ class Config(Table, frozen=True, kw_only=True):
     """How the adapter reaches its sockets (docs/architecture.md, adapters). `auto`: native where it is compiled."""
     workers: Annotated[int, Meta(ge=1, le=1024)] | None = None
     """Number of processes. None: one for each core."""
+    admin: Address | None = None
+    """Where metrics and certificates are shown to those who run the proxy (`admin.py`). None: nowhere."""
     access_log: LogTarget | None = None
     """`-` for standard output, or a file. None: no access log."""
     access_log_format: LogFormat = "json"
+    access_log_ja4: bool = False
+    """Have the fingerprint of each TLS client (JA4) in the access log."""
 
 
 class Draft(NamedTuple):
@@ -209,9 +305,17 @@ def read_flags(args: Namespace) -> Draft:
 
 
 def override(draft: Draft, args: Namespace) -> Draft:
-    """Put the flags that win over a file in: adapter, gear, workers, access_log (None: not given)."""
+    """Put the flags that win over a file in: adapter, gear, workers, access_log, admin (None: not given).
+
+    Raises `ConfigError` for an address that is none.
+    """
     names = ("adapter", "gear", "workers")
     given: dict[str, Any] = {name: getattr(args, name) for name in names if getattr(args, name)}
+    if args.admin:
+        try:
+            given["admin"] = parse_address(args.admin)
+        except BadValue as error:
+            raise ConfigError([Problem(f"--admin {args.admin}", 0, error.message, error.remedy)]) from None
     if args.access_log:
         given["access_log"] = args.access_log if args.access_log == "-" else Path(args.access_log)
     return draft._replace(config=replace(draft.config, **given))

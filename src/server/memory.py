@@ -35,11 +35,12 @@ class Trimmer:
 
 
 def start(count: Callable[[], int]) -> None:
-    """Look after the memory of this process in a thread of its own; where there is no `malloc_trim`, do nothing."""
+    """Look after the memory of this process in a thread of its own, `count` being its connections; to the system it is given
+    back only where there is a `malloc_trim`."""
     try:
-        malloc_trim = ctypes.CDLL(None).malloc_trim
+        malloc_trim: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
-        return
+        malloc_trim = bool
     trimmer = Trimmer(count, lambda: malloc_trim(0))
     pause = threading.Event()
 

@@ -1,8 +1,12 @@
-"""From a checked configuration to a running proxy: sockets, access log, workers.
+"""From a checked configuration to a running proxy: sockets, access log, workers; and from one configuration to the next.
 
 Order matters. TLS contexts are made (`check.prepare`), sockets and the log opened before the first worker is forked: a
 mistake is reported once and by the process that was started, a session ticket of one worker is understood by all, and no
 connection is lost while a worker is replaced.
+
+SIGHUP reads the configuration again. If it says what it said before, the workers look at the certificates' files; their
+connections stay. If not, everything of the new one is made and opened, then a new generation of workers takes over, with the
+sockets that both have; the old one finishes what it has begun. If anything fails, nothing is changed.
 """
 
 from __future__ import annotations
@@ -12,101 +16,262 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, MutableMapping
+import time
+from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from socket import socket
+from typing import NamedTuple
 
 from ..adapters.gear import NOT_COMPILED, has_native_gear
+from ..certs.acme.state import AcmeState
 from ..core.proxy.hooks import Hooks
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
 from ..info import notice
 from . import sockets
-from .access_log import AccessLog, LoggingHooks, open_access_log
-from .check import Prepared
-from .config import Config, Listen
+from .access_log import AccessLog, Log, LoggingHooks, Logs, open_access_log
+from .certificates import CertificateKeeper
+from .check import Prepared, prepare
+from .check_acme import acme_state
+from .check_stapling import ocsp_folder
+from .config import Config, Draft, Listen
+from .counters import Counters, WorkerCounters
 from .problems import ConfigError, Problem
-from .supervisor import Supervisor
+from .renewer_process import run_renewer, uses_acme
+from .stamps import stamps
+from .staples import make_staples
+from .supervisor import Generation, Supervisor
+from .values import Address
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
 
 
-def run(prepared: Prepared, *, hooks: Hooks | None = None) -> int:
+def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], Draft] | None = None) -> int:
     """Serve until told to stop, and return the exit code.
 
-    `hooks` are the program's own; they run in every worker. Raises `ConfigError` when an address or the access log
-    cannot be opened, or the gear is not there.
+    `hooks` are the program's own; they run in every worker. `again` reads the configuration again, for SIGHUP; without it
+    only the files that it names are looked at. Raises `ConfigError` when an address or the access log cannot be opened, or the
+    gear is not there.
     """
-    config = prepared.config
-    if config.gear == "native" and not has_native_gear():
-        raise ConfigError([config.place.at("gear").problem(NOT_COMPILED, "leave the gear out")])
     logging.basicConfig(format="lockgate: %(message)s", level=logging.WARNING, stream=sys.stderr)
     if slow := notice():
         print(slow, file=sys.stderr, flush=True)
     _raise_file_limit()
-    bindings = open_bindings(config, os.environ)
-    log = _open_log(config)
-
-    def close_log() -> None:
-        if log is not None:
-            log.close()
-
-    def work(ready: Callable[[], None]) -> None:
-        proxy = ReverseProxy(prepared.policy, limits=config.limits, hooks=_hooks(hooks, log))
-        try:
-            run_worker(config.adapter, config.gear, proxy, bindings, ready=ready, cut_off=close_log)
-        finally:
-            close_log()
-
-    def ready() -> None:
-        for listener, _ in bindings:
-            print(f"listening on {describe(listener)}", file=sys.stderr, flush=True)
-
-    def stopping() -> None:
-        # The workers have the sockets too: only when the last one has closed them, clients are refused
-        for _, sock in bindings:
-            sock.close()
-
+    service = _Service(prepared, hooks, again)
     gc.freeze()  # so that collections in the workers do not copy the memory that they share
     try:
-        supervisor = Supervisor(
-            work,
-            workers=config.workers or _cores(),
-            ready=ready,
-            stopping=stopping,
-            drain_timeout=config.limits.drain_timeout,
-        )
-        return supervisor.run()
+        return Supervisor(service.first, reload=service.reload, stopping=service.close_sockets).run()
     finally:
-        stopping()
-        for listen in config.listen:
-            sockets.remove_path(listen.address)
+        service.close_sockets()
+        service.remove_paths()
 
 
-def open_bindings(config: Config, environ: MutableMapping[str, str]) -> Bindings:
-    """A listening socket for each `[[listen]]`: one that systemd passed, or a new one. Raises `ConfigError`."""
+class _Opened(NamedTuple):
+    """A listening socket, and what was asked for it by: for clients, or for those who run the proxy."""
+
+    address: Address
+    sock: socket
+    for_admin: bool = False
+
+
+class _Service:
+    """What is served now: a configuration, its sockets and its log, and what becomes of them when it is replaced."""
+
+    def __init__(self, prepared: Prepared, hooks: Hooks | None, again: Callable[[], Draft] | None) -> None:
+        self._hooks = hooks
+        self._again = again
+        self._prepared = prepared
+        self._opened: list[_Opened] = []
+        self._counters: Counters | None = None
+        self._generations = 0
+        self._started = time.time()
+        self.first = self._generation(prepared)
+
+    def reload(self) -> Generation | None:
+        """For SIGHUP. None: the configuration is the one in service, so the workers look at its files."""
+        if self._again is None:
+            return None
+        try:
+            draft = self._again()
+            if self._is_in_service(draft):
+                return None
+            prepared = prepare(draft)
+            _tell(prepared.warnings)
+            return self._generation(prepared)
+        except ConfigError as error:
+            _tell(error.problems)
+        except Exception as error:
+            _say(f"the configuration could not be read: {type(error).__name__}: {error}")
+        _say("nothing is changed: the old configuration stays in service")
+        return None
+
+    def _is_in_service(self, draft: Draft) -> bool:
+        """Whether it says what is served, with the same files but for certificates, and with ticket keys left."""
+        old = self._prepared
+        same = draft.written == old.written and stamps(draft.config) == old.stamps
+        return same and time.monotonic() < old.renew_at
+
+    def close_sockets(self) -> None:
+        """Stop listening here; the workers have the sockets too, and clients are refused when the last one has closed them."""
+        for opened in self._opened:
+            opened.sock.close()
+
+    def remove_paths(self) -> None:
+        """Leave nothing behind."""
+        for opened in self._opened:
+            sockets.remove_path(opened.address)
+
+    def _generation(self, prepared: Prepared) -> Generation:
+        """Workers for a configuration, with those of the sockets that are open already. Raises `ConfigError`."""
+        config = prepared.config
+        if config.gear == "native" and not has_native_gear():
+            raise ConfigError([config.place.at("gear").problem(NOT_COMPILED, "leave the gear out")])
+        for_clients = [(opened.address, opened.sock) for opened in self._opened if not opened.for_admin]
+        bindings = open_bindings(config, os.environ, for_clients)
+        own = [_Opened(listen.address, sock) for listen, (_, sock) in zip(config.listen, bindings, strict=True)]
+        before = [opened.sock for opened in self._opened]
+        try:
+            log = _open_log(config)
+            _open_key_log(prepared)
+            if config.admin is not None:
+                there = (one.sock for one in self._opened if one.for_admin and one.address == config.admin)
+                admin = next(there, None) or open_admin(config, config.admin)
+                own.append(_Opened(config.admin, admin, True))
+        except ConfigError:
+            _close_others(own, before)
+            raise
+
+        def close_log() -> None:
+            if log is not None:
+                log.close()
+
+        counters = self._counters
+        if config.admin is not None and counters is None:
+            counters = self._counters = Counters()
+        generation = self._generations
+        self._generations += 1
+        workers = config.workers or _cores()
+        # Processes beside the workers
+        sides: list[Callable[[Callable[[], None]], None]] = []
+        acme = AcmeState(acme_state(config)) if uses_acme(config) else None
+
+        if acme is not None:
+            sides.append(partial(run_renewer, config))
+        if config.admin is not None and counters is not None:
+            from .admin import Shown, run_admin  # needs prometheus_client, which nothing else does
+
+            sides.append(partial(run_admin, admin, Shown(config, counters, self._started)))
+
+        def work(number: int, ready: Callable[[], None]) -> None:
+            if number >= workers:
+                for _, sock in bindings:
+                    sock.close()
+                sides[number - workers](ready)
+                return
+            row = None if counters is None else counters.worker(number, generation)
+            proxy = ReverseProxy(
+                prepared.policy,
+                limits=config.limits,
+                hooks=_hooks(config, self._hooks, log, row),
+                challenges=None if acme is None else acme.http_01_answer,
+            )
+            staples = make_staples(ocsp_folder(config))
+            certificates = CertificateKeeper(prepared, proxy, staples, speaks=number == 0)
+            try:
+                run_worker(
+                    config.adapter,
+                    config.gear,
+                    proxy,
+                    bindings,
+                    certificates=certificates,
+                    ready=ready,
+                    connections=(lambda count: None) if row is None else row.set_connections,
+                    cut_off=close_log,
+                )
+            finally:
+                close_log()
+
+        def in_service() -> None:
+            if before:
+                _say("the new configuration is in service")
+            for listener, sock in bindings:
+                if sock not in before:
+                    print(f"listening on {describe(listener)}", file=sys.stderr, flush=True)
+            if config.admin is not None and admin not in before:
+                print(f"metrics on {admin_url(sockets.address_of(admin))}", file=sys.stderr, flush=True)
+            self._opened = own
+            self._prepared = prepared
+
+        def over() -> None:
+            _close_others(own, [opened.sock for opened in self._opened])
+            if log is not None:
+                log.release()
+            if prepared.key_log is not None:
+                prepared.key_log.close()
+
+        if not self._opened:
+            self._opened = own
+        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over, prepared.renew_at)
+
+
+def open_admin(config: Config, address: Address) -> socket:
+    """A listening socket for the admin address, a Unix socket for its owner only. Raises `ConfigError`."""
+    try:
+        sock = sockets.open_socket(address)
+    except sockets.ListenError as error:
+        raise ConfigError([config.place.at("admin").problem(error.fault, error.remedy)]) from None
+    if address.path:
+        os.chmod(address.path, 0o600)
+    return sock
+
+
+def admin_url(address: Address) -> str:
+    """Where the admin address is, as a URL where there is one for it."""
+    return f"{address} (http)" if address.path else f"http://{address}/"
+
+
+def _close_others(own: Sequence[_Opened], kept: Sequence[socket]) -> None:
+    """Close those sockets that are not among the ones to be kept."""
+    for opened in own:
+        if opened.sock not in kept:
+            opened.sock.close()
+            sockets.remove_path(opened.address)
+
+
+def open_bindings(
+    config: Config, environ: MutableMapping[str, str], opened: Sequence[tuple[Address, socket]] = ()
+) -> Bindings:
+    """A listening socket for each `[[listen]]`: one of those that are open, one that systemd passed, or a new one.
+
+    Raises `ConfigError`.
+    """
     passed = sockets.passed_sockets(environ)
-    opened: list[tuple[Listen, socket]] = []
+    found: list[tuple[Listen, socket]] = []
+    new: list[socket] = []
     problems: list[Problem] = []
     for listen in config.listen:
-        try:
-            sock = sockets.find_passed(passed, listen.address) or sockets.open_socket(listen.address)
-        except sockets.ListenError as error:
-            problems.append(listen.place.at("address").problem(error.fault, error.remedy))
-        else:
-            opened.append((listen, sock))
+        sock = next((sock for address, sock in opened if address == listen.address), None)
+        if sock is None:
+            try:
+                sock = sockets.find_passed(passed, listen.address) or sockets.open_socket(listen.address)
+            except sockets.ListenError as error:
+                problems.append(listen.place.at("address").problem(error.fault, error.remedy))
+                continue
+            new.append(sock)
+        found.append((listen, sock))
     if problems:
-        for _, sock in opened:
+        for sock in new:
             sock.close()
         raise ConfigError(problems)
     for sock in passed:
         print(f"lockgate: no [[listen]] is for the passed socket {sockets.address_of(sock)}", file=sys.stderr)
-    first_tls = next((sockets.address_of(sock).port for listen, sock in opened if listen.is_tls), 0)
-    return [(_listener(listen, sock, first_tls), sock) for listen, sock in opened]
+    first_tls = next((sockets.address_of(sock).port for listen, sock in found if listen.is_tls), 0)
+    return [(make_listener(listen, sockets.address_of(sock), first_tls), sock) for listen, sock in found]
 
 
-def _listener(listen: Listen, sock: socket, first_tls: int) -> Listener:
-    address = sockets.address_of(sock)
+def make_listener(listen: Listen, address: Address, first_tls: int) -> Listener:
+    """What the core is told of a `[[listen]]`. `first_tls`: port of the first that speaks TLS, 0 for none."""
     own = address.port if listen.is_tls else first_tls
     return Listener(
         name=str(address),
@@ -115,6 +280,7 @@ def _listener(listen: Listen, sock: socket, first_tls: int) -> Listener:
         https_port=listen.https_port or own or HTTPS_PORT,
         http2=listen.http2,
         trusted=listen.trusted,
+        proxy_sources=listen.proxy_protocol,
     )
 
 
@@ -124,8 +290,20 @@ def describe(listener: Listener) -> str:
     return f"{scheme}://{listener.name}" if not listener.name.startswith("unix:") else f"{listener.name} ({scheme})"
 
 
-def _hooks(hooks: Hooks | None, log: AccessLog | None) -> Hooks | None:
-    return hooks if log is None else LoggingHooks(log, hooks)
+def _tell(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        print(problem, file=sys.stderr, flush=True)
+
+
+def _say(text: str) -> None:
+    print(f"lockgate: {text}", file=sys.stderr, flush=True)
+
+
+def _hooks(config: Config, hooks: Hooks | None, log: AccessLog | None, row: WorkerCounters | None) -> Hooks | None:
+    logs: list[Log] = [one for one in (row, log) if one is not None]
+    if not logs:
+        return hooks
+    return LoggingHooks(logs[0] if len(logs) == 1 else Logs(logs), hooks, ja4=config.access_log_ja4)
 
 
 def _open_log(config: Config) -> AccessLog | None:
@@ -137,6 +315,18 @@ def _open_log(config: Config) -> AccessLog | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "there is no standard output"
         problem = config.place.at("access_log").problem(f"{target} cannot be written ({reason})", "give another file")
+        raise ConfigError([problem]) from None
+
+
+def _open_key_log(prepared: Prepared) -> None:
+    if prepared.key_log is None:
+        return
+    try:
+        prepared.key_log.open()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        place = prepared.config.place.at("tls", "key_log")
+        problem = place.problem(f"{prepared.key_log.path} cannot be written ({reason})", "give another file")
         raise ConfigError([problem]) from None
 
 

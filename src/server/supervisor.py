@@ -1,4 +1,4 @@
-"""The process that was started: forks the workers, replaces one that dies, and passes the wish to stop on.
+"""The process that was started: forks the workers, replaces one that dies, and passes on the wish to stop or to reload.
 
 It does nothing else, so there is little in it that could fail. There is always at least one worker beside it.
 
@@ -6,6 +6,9 @@ It does nothing else, so there is little in it that could fail. There is always 
   that kills every worker does not keep the machine busy. If the first ones die before any was ready, it gives up.
 * SIGTERM or SIGINT: workers get SIGTERM, finish what runs, and at `drain_timeout` cut off what is left. A second one, or
   SIGQUIT: workers end at once. Two within `SAME_SIGNAL` count as one (`timeout` and some shells send two).
+* SIGHUP: `reload` is asked. Either the workers get SIGHUP (they look after their files), or a new *generation* of workers is
+  started beside them; once all of it is ready, the old one gets SIGTERM. The sockets stay open all the while, so nobody is
+  refused. A generation that does not come up is given up, and the old one stays.
 * A worker that does not end although it should is killed.
 
 Signals arrive through a wakeup socket that `select` waits for (`signal.set_wakeup_fd`): nothing is done in a handler and
@@ -14,6 +17,7 @@ none is lost. They are blocked around `fork`, so that none reaches a child that 
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -28,6 +32,7 @@ from types import FrameType
 from . import worker
 
 OWN_SIGNALS = (*worker.SIGNALS, signal.SIGCHLD)
+NEVER = math.inf
 SAME_SIGNAL = 0.1
 """Seconds."""
 YOUNG = 1.0
@@ -36,6 +41,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 LATE = 5.0
 """Seconds after the drain deadline at which a worker that is still there is killed."""
+RENEW_AGAIN = 3600.0
+"""Seconds until `reload` is called again after it has brought nothing new when it should have."""
 LATE_CUT_OFF = 3.0
 """The same after SIGQUIT: it has its access log to finish."""
 
@@ -43,43 +50,63 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 
 
-@dataclass(frozen=True, slots=True)
+Work = Callable[[int, Callable[[], None]], None]
+"""What a worker does: is given its number, from 0, and what to call when it is ready."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """Workers that do the same."""
+
+    work: Work
+    workers: int
+    drain_timeout: float
+    in_service: Callable[[], None]
+    """Called here once all of its workers are ready."""
+    over: Callable[[], None]
+    """Called here when another one has taken its place, or when it has not come up: what only it needs can be closed."""
+    renew_at: float = NEVER
+    """When (`time.monotonic`) `reload` is called although nobody has asked for it."""
+
+
+@dataclass(slots=True, eq=False)
 class Child:
-    """A running worker."""
+    """A running worker. `kill_at`: when it is killed unless it has ended."""
 
     pid: int
+    number: int
+    generation: Generation
     started: float
+    ready: bool = False
+    kill_at: float = NEVER
 
 
 class Supervisor:
-    """Runs `work(ready)` in `workers` processes.
+    """Runs the workers of one generation, and on SIGHUP those of the next.
 
-    In this process, `ready` is called once each of them has called its `ready`, and `stopping` as soon as no worker will
-    be started any more: what was kept open for them can be closed.
+    `reload` is called on SIGHUP: it returns a new generation, or None to have SIGHUP sent to the workers that there are. It
+    must not raise. `stopping` is called here as soon as no worker will be started any more.
     """
 
     def __init__(
         self,
-        work: Callable[[Callable[[], None]], None],
+        first: Generation,
         *,
-        workers: int,
-        ready: Callable[[], None],
-        stopping: Callable[[], None],
-        drain_timeout: float,
+        reload: Callable[[], Generation | None] = lambda: None,
+        stopping: Callable[[], None] = lambda: None,
     ) -> None:
-        self._work = work
-        self._wanted = workers
-        self._on_ready = ready
+        self._current = first
         self._on_stopping = stopping
-        self._drain_timeout = drain_timeout
+        self._renew_at = first.renew_at
+        self._next: Generation | None = None
+        self._reload = reload
+        self._reload_wanted = False
         self._children: dict[int, Child] = {}
-        self._ready: set[int] = set()
         self._was_ready = False
         self._early_deaths = 0
         self._restart_at = 0.0
         self._stopping = False
         self._stopped_at = 0.0
-        self._kill_at = 0.0
         self._failed = False
 
     def run(self) -> int:
@@ -102,6 +129,11 @@ class Supervisor:
                     self._on_ready_bytes(os.read(self._ready_reader, 4096))
                 self._reap()
                 self._kill_late()
+                if time.monotonic() >= self._renew_at:
+                    self._renew_at = time.monotonic() + RENEW_AGAIN
+                    self._reload_wanted = True
+                if self._reload_wanted and self._next is None and self._was_ready and not self._stopping:
+                    self._begin_reload()
         finally:
             for child in self._children.values():  # only after an error of our own
                 _send(child.pid, signal.SIGKILL)
@@ -119,19 +151,32 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """How long nothing has to be done if no signal comes."""
-        now = time.monotonic()
-        if self._stopping:
-            return max(0.0, self._kill_at - now)
-        return max(0.0, self._restart_at - now) if len(self._children) < self._wanted else None
+        due = min([self._renew_at, *(child.kill_at for child in self._children.values())])
+        if not self._stopping and any(self._missing(generation) for generation in self._generations()):
+            due = min(due, self._restart_at)
+        return None if due == NEVER else max(0.0, due - time.monotonic())
+
+    def _generations(self) -> list[Generation]:
+        """Those of which all workers should be there."""
+        return [self._current] if self._next is None else [self._current, self._next]
+
+    def _of(self, generation: Generation) -> list[Child]:
+        return [child for child in self._children.values() if child.generation is generation]
+
+    def _missing(self, generation: Generation) -> list[int]:
+        """The numbers of the workers that are not there."""
+        there = {child.number for child in self._of(generation)}
+        return [number for number in range(generation.workers) if number not in there]
 
     def _start_missing(self) -> None:
         if self._stopping or time.monotonic() < self._restart_at:
             return
-        while len(self._children) < self._wanted:
-            pid = self._fork()
-            self._children[pid] = Child(pid, time.monotonic())
+        for generation in self._generations():
+            for number in self._missing(generation):
+                pid = self._fork(generation, number)
+                self._children[pid] = Child(pid, number, generation, time.monotonic())
 
-    def _fork(self) -> int:
+    def _fork(self, generation: Generation, number: int) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
@@ -144,7 +189,7 @@ class Supervisor:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
                 os.close(self._life_writer)
                 worker.watch_parent(self._life_reader)
-                self._work(self._tell_ready)
+                generation.work(number, self._tell_ready)
                 code = EXIT_OK
             except Exception as error:
                 print(f"lockgate: a worker failed: {type(error).__name__}: {error}", file=sys.stderr)
@@ -161,17 +206,55 @@ class Supervisor:
         os.write(self._ready_writer, os.getpid().to_bytes(4, "big"))
 
     def _on_ready_bytes(self, data: bytes) -> None:
-        self._ready |= {int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 4)}
-        if not self._was_ready and self._children.keys() <= self._ready and not self._stopping:
+        for at in range(0, len(data), 4):
+            child = self._children.get(int.from_bytes(data[at : at + 4], "big"))
+            if child is not None:
+                child.ready = True
+        if self._stopping:
+            return
+        if not self._was_ready and self._all_ready(self._current):
             self._was_ready = True
-            self._on_ready()
+            self._current.in_service()
+        if self._next is not None and self._all_ready(self._next):
+            self._take_over(self._next)
+
+    def _all_ready(self, generation: Generation) -> bool:
+        return not self._missing(generation) and all(child.ready for child in self._of(generation))
+
+    def _begin_reload(self) -> None:
+        self._reload_wanted = False
+        generation = self._reload()
+        if generation is None:
+            self._send_all(signal.SIGHUP)
+        else:
+            self._next = generation
+            self._restart_at = 0.0
+
+    def _take_over(self, generation: Generation) -> None:
+        """The new generation is ready: the old one finishes what it has begun."""
+        old = self._current
+        self._current = generation
+        self._next = None
+        self._renew_at = generation.renew_at
+        generation.in_service()
+        self._retire(old)
+
+    def _retire(self, generation: Generation) -> None:
+        kill_at = time.monotonic() + generation.drain_timeout + LATE
+        for child in self._of(generation):
+            child.kill_at = kill_at
+            _send(child.pid, signal.SIGTERM)
+        generation.over()
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
             now = time.monotonic()
-            if number in {signal.SIGTERM, signal.SIGINT} and not self._stopping:
+            if number == signal.SIGHUP:
+                self._reload_wanted = True
+            elif number in {signal.SIGTERM, signal.SIGINT} and not self._stopping:
                 self._stopped_at = now
-                self._stop(signal.SIGTERM, now + self._drain_timeout + LATE)
+                longest = max(generation.drain_timeout for generation in self._generations())
+                self._stop(signal.SIGTERM, now + longest + LATE)
             elif number == signal.SIGQUIT or (
                 number in {signal.SIGTERM, signal.SIGINT} and now - self._stopped_at > SAME_SIGNAL
             ):
@@ -187,7 +270,7 @@ class Supervisor:
             if pid == 0:
                 return
             child = self._children.pop(pid, None)
-            if child is not None and not self._stopping:
+            if child is not None and not self._stopping and child.generation in self._generations():
                 self._on_death(child, status)
 
     def _on_death(self, child: Child, status: int) -> None:
@@ -195,12 +278,16 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         now = time.monotonic()
-        if child.pid not in self._ready and not self._was_ready:
-            print(f"lockgate: worker {child.pid} {how} before it was ready; giving up", file=sys.stderr, flush=True)
+        if not child.ready and child.generation is self._next:
+            _say(f"worker {child.pid} {how} before it was ready; the old configuration stays in service")
+            self._next = None
+            self._retire(child.generation)
+            return
+        if not child.ready and not self._was_ready:
+            _say(f"worker {child.pid} {how} before it was ready; giving up")
             self._failed = True
             self._stop(signal.SIGTERM, now + LATE)
             return
-        self._ready.discard(child.pid)
         pause = 0.0
         if now - child.started < YOUNG:
             pause = min(FIRST_PAUSE * 2**self._early_deaths, LONGEST_PAUSE)
@@ -209,24 +296,32 @@ class Supervisor:
             self._early_deaths = 0
         self._restart_at = max(self._restart_at, now + pause)
         when = f"in {pause:.1f} s" if pause else "now"
-        print(f"lockgate: worker {child.pid} {how}; it is replaced {when}", file=sys.stderr, flush=True)
+        _say(f"worker {child.pid} {how}; it is replaced {when}")
 
     def _stop(self, number: int, kill_at: float) -> None:
         """Start no worker any more, and send those that there are a signal."""
-        self._kill_at = kill_at
+        for child in self._children.values():
+            child.kill_at = kill_at
         if not self._stopping:
             self._stopping = True
+            self._renew_at = NEVER
             self._on_stopping()
         self._send_all(number)
 
     def _kill_late(self) -> None:
-        if self._stopping and time.monotonic() >= self._kill_at:
-            self._kill_at = time.monotonic() + LATE
-            self._send_all(signal.SIGKILL)
+        now = time.monotonic()
+        for child in self._children.values():
+            if now >= child.kill_at:
+                child.kill_at = now + LATE
+                _send(child.pid, signal.SIGKILL)
 
     def _send_all(self, number: int) -> None:
         for pid in self._children:
             _send(pid, number)
+
+
+def _say(text: str) -> None:
+    print(f"lockgate: {text}", file=sys.stderr, flush=True)
 
 
 def _send(pid: int, number: int) -> None:

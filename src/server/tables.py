@@ -39,18 +39,30 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     values.HostName: values.parse_host,
     values.PathPrefix: values.parse_path,
     values.Network: values.parse_network,
+    values.Pin: values.parse_pin,
+    values.Pattern: values.parse_pattern,
+    values.ForwardField: values.parse_forward,
+    values.HttpsURL: values.parse_https_url,
+    values.WebURL: values.parse_web_url,
+    values.Email: values.parse_email,
 }
 
 EXAMPLES = {
-    "listen": '[[listen]] with address = "127.0.0.1:8443"',
+    "[[listen]]": '[[listen]] with address = "127.0.0.1:8443"',
     "address": 'address = "127.0.0.1:8443"',
     "trusted": 'trusted = ["10.0.0.0/8"]',
-    "certificate": '[[certificate]] with cert = "example.com.pem"',
+    "proxy_protocol": 'proxy_protocol = ["10.0.0.0/8"]',
+    "[[certificate]]": '[[certificate]] with cert = "example.com.pem"',
     "cert": 'cert = "example.com.pem"',
     "key": 'key = "example.com.key"',
+    "key_password_file": 'key_password_file = "example.com.pass"',
+    "directory": 'directory = "certs/"',
     "ca": 'ca = "internal-ca.pem"',
-    "route": '[[route]] with path = "/" and backend = "name"',
+    "[[route]]": '[[route]] with path = "/" and backend = "name"',
     "backend": 'backend = "name of a [backend.name] table"',
+    "[[host]]": '[[host]] with names = ["example.com"] and passthrough = "name of a [backend.name] table"',
+    "names": 'names = ["example.com", "*.example.com"]',
+    "passthrough": 'passthrough = "name of a [backend.name] table"',
     "host": 'host = "example.com"',
     "path": 'path = "/login"',
     "servers": 'servers = ["127.0.0.1:9000"]',
@@ -61,6 +73,19 @@ EXAMPLES = {
     "https_port": "https_port = 443",
     "max_body": "max_body = 1000000",
     "strict_sni": "strict_sni = true",
+    "client_auth": 'client_auth = { mode = "required", ca = "clients.pem" }',
+    "mode": 'mode = "required"',
+    "crl": 'crl = "crl.pem"',
+    "forward": 'forward = ["client-cert"]',
+    "pins": 'pins = ["sha256/BASE64"]',
+    "acme": 'acme = { email = "admin@example.com", directory = "https://acme-v02.api.letsencrypt.org/directory" }',
+    "acme.directory": 'directory = "https://acme-v02.api.letsencrypt.org/directory"',
+    "email": 'email = "admin@example.com"',
+    "state": 'state = "/var/lib/lockgate"',
+    "eab_key_id": 'eab_key_id = "kid-1"',
+    "eab_key_file": 'eab_key_file = "eab.key"',
+    "allow": 'allow = ["*.customers.example"]',
+    "ask": 'ask = "http://127.0.0.1:9000/allowed"',
 }
 """What a value looks like, by key, where its default does not show it."""
 
@@ -98,7 +123,7 @@ class Reader:
         for key, (_, default) in fields.items():
             if default is REQUIRED and made.setdefault(key, FAILED) is FAILED:
                 if not self.is_bad(place.at(key)):
-                    self._note(place, f"{title or 'the table'} has no {key}", f"add {EXAMPLES.get(key, key)}")
+                    self._note(place, f"{title or 'the table'} has no {key}", f"add {_example(place.at(key)) or key}")
                 return FAILED
         made = {key: value for key, value in made.items() if value is not FAILED}
         return kind(**made, **({"place": place} if _has_place(kind) else {}))
@@ -112,7 +137,7 @@ class Reader:
         origin, parts = get_origin(kind), get_args(kind)
         if origin is tuple:
             if not isinstance(raw, list):
-                return self._wrong(place, raw, "a list", EXAMPLES.get(key, ""))
+                return self._wrong(place, raw, "a list", EXAMPLES.get(f"[[{key}]]" if _is_table(parts[0]) else key, ""))
             items = [self.value(parts[0], item, place.at(index)) for index, item in enumerate(raw)]
             return tuple(item for item in items if item is not FAILED)
         if origin is dict:
@@ -131,7 +156,7 @@ class Reader:
 
     def _text(self, kind: Any, raw: object, place: Place, key: str) -> Any:
         if not isinstance(raw, str):
-            return self._wrong(place, raw, KINDS[str], EXAMPLES.get(key, ""))
+            return self._wrong(place, raw, KINDS[str], _example(place))
         if kind in {Path, values.LogTarget}:
             if not raw or "\0" in raw:
                 return self._note(place, f"{key} = {shown(raw)} is no path", f"write {EXAMPLES[key]}")
@@ -186,6 +211,12 @@ def fields_of(kind: type[Any]) -> dict[str, tuple[Any, object]]:
         if name != "place"
     }
     return found
+
+
+def _example(place: Place) -> str:
+    """What the value at a place looks like; a key may be in tables of several kinds."""
+    names = [part for part in place.path if isinstance(part, str)]
+    return EXAMPLES.get(".".join(names[-2:])) or EXAMPLES.get(names[-1] if names else "", "")
 
 
 def _has_place(kind: type[Any]) -> bool:

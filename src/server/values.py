@@ -1,4 +1,4 @@
-"""The kinds of text in a configuration: addresses, host names, path prefixes, networks.
+"""The kinds of text in a configuration: addresses, host names, path prefixes, networks, URLs, mail addresses.
 
 Each `parse_*` takes what was written and returns the value, or raises `BadValue` with what is wrong and what to write
 instead.
@@ -6,12 +6,16 @@ instead.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal, NewType
+from urllib.parse import urlsplit
 
+from ..core.proxy import client_rule, statements
 from .problems import shown
 
 HostName = NewType("HostName", str)
@@ -20,6 +24,17 @@ PathPrefix = NewType("PathPrefix", str)
 """A normal path: begins with `/`, no dot segments, no empty segments."""
 ServerAddress = NewType("ServerAddress", str)
 """Where a backend listens: `host:port`, `[v6]:port` or `unix:/path`."""
+Pin = NewType("Pin", bytes)
+"""SHA-256 of a public key (SubjectPublicKeyInfo)."""
+ForwardField = NewType("ForwardField", str)
+"""What a backend is told of a client's certificate (`core/proxy/statements.py`)."""
+Pattern = client_rule.Pattern
+HttpsURL = NewType("HttpsURL", str)
+"""`https://host[:port]/path`."""
+WebURL = NewType("WebURL", str)
+"""The same, or with `http://`."""
+Email = NewType("Email", str)
+"""One address, `local@domain`."""
 Network = IPv4Network | IPv6Network
 LogTarget = Path | Literal["-"]
 """A file, or standard output."""
@@ -29,6 +44,10 @@ LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 """One label of a DNS name. The underscore is no host name character, but internal names have it."""
 PATH_CHARACTERS = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")
 """RFC 3986 section 3.3."""
+URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/?\[\]-]{1,2000}")
+"""RFC 3986 section 2, without `#`."""
+EMAIL_LOCAL = re.compile(r"[A-Za-z0-9.!#$&'*+/=^_`{|}~-]{1,64}")
+"""RFC 5321 section 4.1.2, without quoted strings; `%` and `?` have a meaning of their own in `mailto:`."""
 
 
 class BadValue(ValueError):
@@ -165,6 +184,76 @@ def parse_network(text: str) -> Network:
     raise BadValue(
         f"network {shown(text)} has bits set after its prefix", f'write "{network}", or one address without /'
     )
+
+
+def parse_pin(text: str) -> Pin:
+    """A pin in the form of RFC 7469 and curl: `sha256/` and the hash in base64."""
+    kind, slash, encoded = text.partition("/")
+    try:
+        pin = base64.b64decode(encoded, validate=True) if slash and kind == "sha256" else b""
+    except (binascii.Error, ValueError):
+        pin = b""
+    if len(pin) != 32:
+        raise BadValue(
+            f"pin {shown(text)} is not sha256/ and a SHA-256 in base64",
+            "get it by: openssl x509 -in CERT -pubkey -noout | openssl pkey -pubin -outform DER | "
+            "openssl dgst -sha256 -binary | base64",
+        )
+    return Pin(pin)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """Which clients are allowed: `spiffe://`, `uri:`, `dns:`, `email:` or `sha256:`."""
+    try:
+        return client_rule.parse_pattern(text)
+    except ValueError as error:
+        raise BadValue(str(error), 'write such as "spiffe://prod/*", "dns:*.example.com" or "sha256:HEX"') from None
+
+
+def parse_forward(text: str) -> ForwardField:
+    """What backends are told of a client's certificate: `client-cert`, `xfcc`, `xfcc-cert`, or `subject:NAME` and the like."""
+    try:
+        statements.check_forward((text,))
+    except ValueError as error:
+        raise BadValue(str(error), 'write such as "client-cert", "xfcc" or "subject:X-Client-Subject"') from None
+    return ForwardField(text)
+
+
+def parse_https_url(text: str) -> HttpsURL:
+    """The address of a service that is spoken to over TLS."""
+    if text.startswith("http://"):
+        raise BadValue(f"{shown(text)} is not encrypted", f"write {shown('https://' + text[7:])}")
+    return HttpsURL(_url(text, "https"))
+
+
+def parse_web_url(text: str) -> WebURL:
+    """The address of a service that may be spoken to without TLS."""
+    return WebURL(_url(text, "http" if text.startswith("http://") else "https"))
+
+
+def parse_email(text: str) -> Email:
+    """One address for mail (RFC 8555 section 7.3 takes no lists and no header fields)."""
+    local, at, domain = text.removeprefix("mailto:").rpartition("@")
+    if not at or not EMAIL_LOCAL.fullmatch(local) or not all(LABEL.fullmatch(x) for x in domain.lower().split(".")):
+        raise BadValue(f"{shown(text)} is not an e-mail address", 'write one such as "admin@example.com"')
+    return Email(f"{local}@{domain}")
+
+
+def _url(text: str, scheme: str) -> str:
+    """`text` if it is a URL of that scheme with a host, and nothing in it that could be taken for something else."""
+    example = f'write one such as "{scheme}://example.com/path"'
+    if not text.startswith(f"{scheme}://") or not URL_CHARACTERS.fullmatch(text):
+        raise BadValue(f"{shown(text)} is not a URL with {scheme}://", example)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise BadValue(f"{shown(text)} is not a URL", example) from None
+    if not parts.hostname or parts.username is not None or parts.fragment or port == 0:
+        raise BadValue(f"{shown(text)} has no host, or more than host, port, path and query", example)
+    if ":" not in parts.hostname:
+        parse_host(parts.hostname)
+    return text
 
 
 def _socket_path(text: str) -> str:

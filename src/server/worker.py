@@ -7,6 +7,7 @@ runs in the middle of something, a signal that comes before the loop is up waits
 * SIGTERM: drain, which may be said any number of times (a service manager signals all processes of a service, and so
   does the supervisor);
 * SIGQUIT: end at once;
+* SIGHUP: look at the certificates' files now;
 * SIGINT is ignored: Ctrl-C reaches all processes of a terminal, and the supervisor says what is to be done.
 
 A worker whose supervisor is gone (killed, so that it could not say anything) drains: the far end of a pipe closes.
@@ -18,21 +19,25 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from socket import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+from ..core.commands import NeedCertificate
 from ..core.proxy.hub import ReverseProxy
-from ..core.proxy.policy import Listener
+from ..core.proxy.policy import Identity, Listener
 from . import memory
+from .certificates import CertificateKeeper
+from .waiting_room import Answer
 
 Bindings = Sequence[tuple[Listener, socket]]
 
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 CUT_OFF = 70
 """Exit code of a worker that was ended at once."""
 
@@ -43,16 +48,27 @@ def run_worker(
     proxy: ReverseProxy,
     bindings: Bindings,
     *,
+    certificates: CertificateKeeper,
+    connections: Callable[[int], None],
     ready: Callable[[], None],
     cut_off: Callable[[], None],
 ) -> None:
     """Serve until SIGTERM, then until drained.
 
-    `gear` is one of `adapters.gear.GEARS`. `ready` is called once; `cut_off` before the process ends by SIGQUIT.
+    `gear` is one of `adapters.gear.GEARS`. `connections` is told every now and then how many are open.
+    `ready` is called once; `cut_off` before the process ends by SIGQUIT.
     """
-    memory.start(lambda: len(proxy.channels))
+
+    def count() -> int:
+        open_now = len(proxy.channels)
+        connections(open_now)
+        return open_now
+
+    memory.start(count)
+    certificates.start()
     run = {"threads": _run_threads, "asyncio": _run_asyncio, "trio": _run_trio}[adapter]
-    run(gear, proxy, bindings, ready, lambda stop: _start_signal_thread(stop, cut_off))
+    signals = partial(_start_signal_thread, cut_off=cut_off, look=certificates.look_soon)
+    run(_Job(gear, proxy, bindings, certificates.find, ready), signals)
 
 
 def watch_parent(fd: int) -> None:
@@ -66,7 +82,7 @@ def watch_parent(fd: int) -> None:
     threading.Thread(target=wait, name="lockgate-parent", daemon=True).start()
 
 
-def _start_signal_thread(stop: Callable[[], None], cut_off: Callable[[], None]) -> None:
+def _start_signal_thread(stop: Callable[[], None], cut_off: Callable[[], None], look: Callable[[], None]) -> None:
     def wait() -> None:
         while True:
             number = signal.sigwait(SIGNALS)
@@ -75,27 +91,35 @@ def _start_signal_thread(stop: Callable[[], None], cut_off: Callable[[], None]) 
                 os._exit(CUT_OFF)
             if number == signal.SIGTERM:
                 stop()
+            if number == signal.SIGHUP:
+                look()
 
     threading.Thread(target=wait, name="lockgate-signals", daemon=True).start()
+
+
+class _Job(NamedTuple):
+    """What an adapter is given."""
+
+    gear: str
+    proxy: ReverseProxy
+    bindings: Bindings
+    find: Callable[[NeedCertificate], Answer | Identity | None]
+    ready: Callable[[], None]
 
 
 Started = Callable[[Callable[[], None]], None]
 """Is given what stops the loop, callable from any thread, once there is a loop."""
 
 
-def _run_threads(
-    gear: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started
-) -> None:
+def _run_threads(job: _Job, started: Started) -> None:
     from ..adapters import threads
 
     stop = threads.Stop()
     started(stop.set)
-    threads.serve(proxy, bindings, stop=stop, ready=ready, gear=gear)
+    threads.serve(job.proxy, job.bindings, stop=stop, ready=job.ready, gear=job.gear, certificates=job.find)
 
 
-def _run_asyncio(
-    gear: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started
-) -> None:
+def _run_asyncio(job: _Job, started: Started) -> None:
     import asyncio
 
     from ..adapters import asyncio as adapter
@@ -108,8 +132,12 @@ def _run_asyncio(
             with suppress(RuntimeError):  # the loop has ended already
                 loop.call_soon_threadsafe(stop.set)
 
+        async def find(need: NeedCertificate) -> Identity | None:
+            found = await asyncio.to_thread(job.find, need)
+            return await asyncio.wrap_future(found) if isinstance(found, Future) else found
+
         started(stop_soon)
-        await adapter.serve(proxy, bindings, stop=stop, ready=ready, gear=gear)
+        await adapter.serve(job.proxy, job.bindings, stop=stop, ready=job.ready, gear=job.gear, certificates=find)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
@@ -124,7 +152,7 @@ def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _run_trio(gear: str, proxy: ReverseProxy, bindings: Bindings, ready: Callable[[], None], started: Started) -> None:
+def _run_trio(job: _Job, started: Started) -> None:
     import trio
 
     from ..adapters import trio as adapter
@@ -137,9 +165,24 @@ def _run_trio(gear: str, proxy: ReverseProxy, bindings: Bindings, ready: Callabl
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(stop.set)
 
+        async def find(need: NeedCertificate) -> Identity | None:
+            found = await trio.to_thread.run_sync(job.find, need)
+            if not isinstance(found, Future):
+                return found
+            answered = trio.Event()
+
+            def wake(_: Answer) -> None:
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(answered.set)
+
+            found.add_done_callback(wake)
+            await answered.wait()
+            return found.result()
+
         started(stop_soon)
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(adapter.serve, proxy, bindings, stop=stop, gear=gear))
-            ready()
+            serve = partial(adapter.serve, job.proxy, job.bindings, stop=stop, gear=job.gear, certificates=find)
+            await nursery.start(serve)
+            job.ready()
 
     trio.run(main)

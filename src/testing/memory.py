@@ -19,13 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..core.commands import Close, OpenUpstream, PauseReading, ResumeReading, SendData
+from ..core.commands import Close, NeedCertificate, OpenUpstream, PauseReading, ResumeReading, SendData
 from .clock import VirtualClock
 
 if TYPE_CHECKING:
     from ..core.proxy.channel import Channel
     from ..core.proxy.hub import ReverseProxy
-    from ..core.proxy.policy import Listener
+    from ..core.proxy.policy import Identity, Listener
 
 MAX_LATE = 1000
 """How often a timer may be due at once before we call it stuck."""
@@ -157,7 +157,7 @@ class MemoryDriver:
 
     `servers` are the far ends of all connections that the proxy has opened, in order; `peers` all far ends that are open.
     `on_connect` is called for each new one: it may `accept`, `refuse`, or do nothing, and then the attempt hangs; without
-    it all are accepted.
+    it all are accepted. `certificates` are the handshakes that wait for one: answer by `answer_certificate`.
     """
 
     def __init__(
@@ -172,6 +172,7 @@ class MemoryDriver:
         self.on_connect = on_connect
         self.servers: list[Peer] = []
         self.peers: dict[Peer, None] = {}  # a set that keeps the order
+        self.certificates: list[NeedCertificate] = []
         self._clients = 0
 
     def connect(self, listener: Listener, address: tuple[str, int] | None = None) -> Peer:
@@ -196,6 +197,12 @@ class MemoryDriver:
             self.settle()
         self.clock.advance_to(end)
 
+    def answer_certificate(self, need: NeedCertificate, identity: Identity | None) -> None:
+        """Let a handshake go on: with this certificate, or None for there is none."""
+        self.certificates.remove(need)
+        need.channel.use_identity(identity, self.clock.now)
+        self.settle()
+
     def drain(self) -> None:
         """Ask the proxy to stop; `proxy.drained` says when it has."""
         self.proxy.drain(self.clock.now)
@@ -219,6 +226,9 @@ class MemoryDriver:
                 peer = Peer(self, command.channel, command.address, connected=False)
                 self.servers.append(peer)
                 self.on_connect(peer)
+                continue
+            if isinstance(command, NeedCertificate):
+                self.certificates.append(command)
                 continue
             peer = command.channel.transport
             if peer.lost:

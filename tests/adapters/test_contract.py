@@ -19,7 +19,18 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support_adapters import ADAPTERS, HIGH_WATER, PEER_TEXT, Running, connect, echo_hub, listen, read_all, read_exactly
+from support_adapters import (
+    ADAPTERS,
+    HIGH_WATER,
+    PEER_TEXT,
+    EchoHub,
+    Running,
+    connect,
+    echo_hub,
+    listen,
+    read_all,
+    read_exactly,
+)
 
 import lockgate
 
@@ -97,6 +108,21 @@ def test_peer_of_each_family(adapter: str, tmp_path: Path) -> None:
         connect(address) as client,
     ):
         assert read_all(client) == b" 0"
+
+
+def test_where_a_client_has_arrived_is_said_if_it_is_asked(adapter: str, tmp_path: Path) -> None:
+    def told(hub: EchoHub, address: object, asks: bool) -> str:
+        hub.asks_local = asks
+        with connect(address) as client:
+            client.sendall(b".")
+            return read_all(client).decode()
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with echo_hub(adapter, "local", family=family) as (hub, address, _):
+            assert told(hub, address, False) == "unknown"
+            assert told(hub, address, True) == "{} {}".format(*address[:2])
+    with echo_hub(adapter, "local", family=socket.AF_UNIX, path=str(tmp_path / "s")) as (hub, address, _):
+        assert told(hub, address, True) == " 0"
 
 
 def test_nagle_is_off_in_both_directions(adapter: str, echo_backend: tuple[str, int]) -> None:

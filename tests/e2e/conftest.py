@@ -56,10 +56,13 @@ def _serving(folder: Path, certificates: Certificates) -> Iterator[Serve]:
 def _serving_toml(folder: Path, certificates: Certificates) -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def start(configuration: str, adapter: str = "threads") -> Lockgate:
+        def start(
+            configuration: str, adapter: str = "threads", gear: str = "auto", state: Path | None = None
+        ) -> Lockgate:
             port = free_port()
             path = folder / f"lockgate-{port}.toml"
-            path.write_text(f'adapter = "{adapter}"\nworkers = 1\naccess_log = "-"\n\n'
+            more = f'state = "{state}"\n' if state is not None else ""
+            path.write_text(f'adapter = "{adapter}"\ngear = "{gear}"\nworkers = 1\naccess_log = "-"\n{more}\n'
                             f'[[listen]]\naddress = "127.0.0.1:{port}"\n\n{configuration}')  # fmt: skip
             return stack.enter_context(lockgate(folder, certificates.ca, "-c", path, port=port))
 

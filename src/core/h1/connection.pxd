@@ -58,6 +58,7 @@ cdef class H1Connection(HTTPConnection):
     cdef int _interim
 
     cdef _start_exchange(self)
+    cpdef begin_tunnel(self)
 
     # What there is to know
     cpdef bint is_reusable(self) except -1

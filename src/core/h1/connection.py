@@ -99,6 +99,16 @@ class H1Connection(HTTPConnection):
         self._awaits_continue = False
         self._interim = 0
 
+    def begin_tunnel(self) -> None:
+        """There will be no HTTP at all: both directions are a tunnel from the first byte, as after a switch of protocols.
+
+        For bytes that are passed on as they are. `LocalProtocolError` once HTTP has begun.
+        """
+        if self._state_in != _IDLE or self._state_out != _IDLE or self.has_head_begun():
+            raise LocalProtocolError("HTTP has begun")
+        self._state_in = self._state_out = _TUNNEL
+        self._switch()
+
     # What there is to know
 
     @property

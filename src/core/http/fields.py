@@ -77,8 +77,8 @@ _NOT_IN_TRAILERS = frozenset(KINDS) | frozenset(
 
 
 def folded(name: bytes) -> bytes:
-    """The name as CGI and WSGI see it: they cannot tell `_` from `-`."""
-    return name.replace(b"_", b"-")
+    """The name as CGI and WSGI see it: they cannot tell `_` from `-`, nor some PHP `.`."""
+    return name.replace(b"_", b"-").replace(b".", b"-")
 
 
 def kept(name: bytes) -> bool:

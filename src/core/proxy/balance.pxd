@@ -16,6 +16,7 @@ cdef class Server:
     cdef public bint only_http_1
     cdef public Py_ssize_t stream_limit
     cdef public double down_until
+    cdef public object sessions
 
 
 cdef class ServerGroup:
@@ -23,6 +24,7 @@ cdef class ServerGroup:
     cdef public str name
     cdef public list servers
     cdef public bint multiplexed
+    cdef public bint introduces
     cdef Bounds _bounds
     cdef bint _least_conn
     cdef Py_ssize_t _next
@@ -33,6 +35,10 @@ cdef class ServerGroup:
     cpdef failed(self, Server server, double now)
     @cython.locals(idle=list, upstream=Upstream)
     cpdef Upstream take_idle(self, Server server, double since)
+    @cython.locals(upstream=Upstream)
+    cpdef Upstream take_own(self, Server server, double since, client)
+    @cython.locals(server=Server, upstream=Upstream)
+    cpdef close_own(self, client)
     @cython.locals(upstream=Upstream)
     cpdef Upstream find_shared(self, Server server)
     @cython.locals(server=Server)

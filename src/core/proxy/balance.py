@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from .bounds import Bounds
 from .policy import Backend, parse_server
+from .sessions import Sessions
 
 if TYPE_CHECKING:
+    from .client import ClientChannel
     from .upstream import Upstream
 
 
@@ -23,7 +25,7 @@ FIRST_STREAMS = 100
 class Server:
     """One server of a backend, with the idle connections to it, the latest used last."""
 
-    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "shared", "stream_limit")
+    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "sessions", "shared", "stream_limit")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -38,12 +40,14 @@ class Server:
         self.only_http_1 = False
         """It has been offered HTTP/2 and did not want it."""
         self.down_until = 0.0
+        self.sessions = Sessions()
+        """TLS sessions that the next connections can resume."""
 
 
 class ServerGroup:
     """The servers of one backend."""
 
-    __slots__ = ("_bounds", "_idle", "_least_conn", "_next", "backend", "multiplexed", "name", "servers")
+    __slots__ = ("_bounds", "_idle", "_least_conn", "_next", "backend", "introduces", "multiplexed", "name", "servers")
 
     def __init__(self, backend: Backend, bounds: Bounds) -> None:
         self.backend = backend
@@ -51,6 +55,8 @@ class ServerGroup:
         self.servers = [Server(name) for name in backend.servers]
         self.multiplexed = backend.protocol != "h1"
         """Requests share connections, where the server agrees."""
+        self.introduces = backend.proxy_protocol != ""
+        """Connections begin with a PROXY header, so each is for one client."""
         self._bounds = bounds
         self._least_conn = backend.balance == "least_conn"
         self._next = 0
@@ -95,6 +101,22 @@ class ServerGroup:
         self._idle -= 1
         return idle.pop()
 
+    def take_own(self, server: Server, since: float, client: ClientChannel) -> Upstream | None:
+        """The same among the connections that are for this client."""
+        for upstream in reversed(server.idle):
+            if upstream.owner is client and upstream.idle_since >= since:
+                server.idle.remove(upstream)
+                self._idle -= 1
+                return upstream
+        return None
+
+    def close_own(self, client: ClientChannel) -> None:
+        """The client has left: nobody else may use what was kept for it."""
+        for server in self.servers:
+            for upstream in [upstream for upstream in server.idle if upstream.owner is client]:
+                self.forget(upstream)
+                upstream.close()
+
     def find_shared(self, server: Server) -> Upstream | None:
         """A connection to the server that can carry one request more."""
         for upstream in server.shared:
@@ -105,6 +127,8 @@ class ServerGroup:
     def keep(self, upstream: Upstream) -> bool:
         """Take back a connection that can be used again; False if there are enough already."""
         if self._idle >= self._bounds.pool_size:
+            return False
+        if upstream.owner is not None and upstream.owner.closed:
             return False
         self._idle += 1
         server = upstream.server

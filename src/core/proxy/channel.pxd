@@ -44,6 +44,7 @@ cdef class Channel(Side):
     cdef bint _again
 
     # What the adapter calls
+    cpdef arrived_at(self, tuple local)
     cpdef get_buffer(self)
     cpdef buffer_updated(self, Py_ssize_t nbytes, double now)
     cpdef receive_data(self, bytes data, double now)
@@ -67,6 +68,7 @@ cdef class Channel(Side):
     cpdef resume(self)
     @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection, pieces=list)
     cpdef flush(self)
+    cpdef send_first(self, bytes data)
     cpdef close(self)
     cpdef finish_sending(self)
     cpdef abort(self)
@@ -83,6 +85,7 @@ cdef class Channel(Side):
     cdef _stream_ended(self, bint clean)
     cdef _lost(self, str reason)
     cdef _received(self, Py_ssize_t nbytes)
+    cdef _received_first(self, bytes data)
     cdef _flushed(self)
     cdef _settle(self)
     cdef double _read_deadline(self) except -1

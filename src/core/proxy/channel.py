@@ -86,6 +86,10 @@ class Channel(Side):
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
+    def arrived_at(self, local: tuple[str, int]) -> None:
+        """Where a client has connected to: address without zone, port; `("", 0)` on a Unix socket. Right after `accept`, and
+        only if the proxy `wants_local()`."""
+
     def get_buffer(self) -> memoryview:
         """Where to read into: shared by all channels of the proxy, so valid until the next call only."""
         return self.hub.read_buffer
@@ -114,6 +118,8 @@ class Channel(Side):
                 self.tls.receive_data(data)
             elif self.http is not None:
                 self.http.receive_data(data)
+            else:
+                self._received_first(data)
             self.advance()
         elif self.phase != CLOSED:
             self._drop(len(data))
@@ -286,6 +292,12 @@ class Channel(Side):
                 self._send = SendData(self)
             self.hub.command(self._send)
 
+    def send_first(self, data: bytes) -> None:
+        """Queue bytes in front of everything that the layers will send."""
+        self._more = [data]
+        self.unsent = len(data)
+        self._progress = self.hub.now
+
     def close(self) -> None:
         """Send what is queued, say goodbye, half close, and linger until the peer has closed too."""
         if self.phase == OPEN:
@@ -372,6 +384,9 @@ class Channel(Side):
 
     def _received(self, nbytes: int) -> None:
         """Bytes came, still encrypted if there is TLS."""
+
+    def _received_first(self, data: bytes) -> None:
+        """Bytes came, and it is not known yet what is spoken."""
 
     def _flushed(self) -> None:
         """Nothing waits to be sent."""

@@ -9,13 +9,15 @@ from .balance cimport ServerGroup
 from .exchange cimport new_exchange
 from .forward cimport ClientInfo
 from .hub cimport ReverseProxy
-from .policy cimport Policy
+from ..tls.hello cimport ClientHello
+from .policy cimport NameTable, Policy
 from .record cimport AccessRecord
 from .relay cimport Relay
 from .side cimport Side
 
 
 cdef double _IDLE_RESTART
+cdef Py_ssize_t _ELSEWHERE
 
 
 cdef class ClientChannel(Channel):
@@ -23,19 +25,54 @@ cdef class ClientChannel(Channel):
     cdef public Policy policy
     cdef public ClientInfo client
     cdef public Py_ssize_t identity
+    cdef public str denied
+    cdef object _rule
     cdef public object info
+    cdef public tuple destination
+    cdef public set own_servers
+    cdef object _header
     cdef public bint plain_on_tls
+    cdef public str ja4
+    cdef tuple _refusal
     cdef object _handshake_time
     cdef AccessRecord _facts
+    cdef bint _asked
+    cdef object _wanted
+    cdef NameTable _names
     cdef double _accepted
     cdef double _idle_since
     cdef list _unlogged
     cdef list _marks
 
+    cdef _comes_from(self, tuple place)
     cpdef refuse(self)
 
+    # The PROXY header
+    @cython.locals(groups=set, group=ServerGroup)
+    cdef _closed(self, how)
+    cdef _received_first(self, bytes data)
+    cdef _begin(self)
+    cdef str _stage(self)
+
     # TLS
-    cdef _choose_identity(self, str name)
+    cpdef use_identity(self, identity, double now)
+    cpdef certificate_failed(self, double now)
+    @cython.locals(names=NameTable)
+    cpdef bint serves(self, str host) except -1
+    @cython.locals(index=Py_ssize_t, alert=int, passed_as=str)
+    cdef _consult_hook(self, ClientHello hello)
+    @cython.locals(policy=Policy, name=str, passed_as=str)
+    cdef _choose_identity(self, ClientHello hello)
+    @cython.locals(hello=ClientHello, policy=Policy, name=str, index=Py_ssize_t)
+    cdef _use_known(self)
+    cdef _use_index(self, ClientHello hello, Py_ssize_t index)
+    cdef _ask(self, ClientHello hello, wanted)
+    cdef bint _waits(self) except -1
+    cdef _refuse_handshake(self, int alert)
+    cdef _use_context(self, identity)
+    cdef _take_from_elsewhere(self, identity)
+    cdef _judge(self, info)
+    cdef _pass_on(self, ClientHello hello, str name)
     cdef _speak(self, bytes protocol)
 
     # Requests

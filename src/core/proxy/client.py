@@ -1,4 +1,7 @@
-"""A client's connection, whatever it speaks: its listener, TLS and identity, and its access records.
+"""A client's connection, whatever it speaks: its listener, PROXY header, TLS and identity, and its access records.
+
+Where it comes from one of the listener's `proxy_sources`, a PROXY header stands before everything else: until that is read
+there is neither TLS nor HTTP here (`Channel._received_first`), and then the client is whom the header names.
 
 The connection belongs to the policy that was in force when it was accepted. The identity chosen in the handshake is
 compared with the host of every request (`routing.py`). `Downstream` is the class that is made; it adds what is HTTP.
@@ -8,14 +11,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..commands import Close, NeedCertificate
+from ..errors import RemoteProtocolError
 from ..events import ClientHelloReceived, Event, HandshakeCompleted, Request, StreamReset
-from ..tls.connection import TLSInfo
-from ..tls.failure import Alert
+from ..proxy_protocol.format import NOWHERE, Endpoint
+from ..proxy_protocol.reader import ProxyHeaderReader
+from ..tls.failure import Alert, alert_name
+from ..tls.hello import ACME_TLS, ClientHello
+from ..tls.info import TLSInfo
+from ..tls.ja4 import ja4
 from .balance import ServerGroup
 from .channel import Channel
+from .client_rule import ClientRule
 from .exchange import new_exchange
-from .forward import ClientInfo, client_address
-from .policy import Listener, Policy
+from .facts import ClientHelloFacts
+from .forward import ClientInfo, client_address, is_trusted, managed_names
+from .hooks import Refuse, ServeAs
+from .phase import OPEN
+from .policy import Identity, Listener, NameTable, Policy
 from .record import AccessRecord
 from .relay import Relay
 from .routing import Refusal, route
@@ -23,6 +36,10 @@ from .side import Side
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
+
+ELSEWHERE = -2
+"""In place of the index of an identity: it came from elsewhere, and is not one of the policy's."""
+_ELSEWHERE = ELSEWHERE
 
 _IDLE_RESTART = 1.0
 """Seconds after which TCP begins with a small window again, as RFC 5681 section 4.1 asks, and so do we with small records."""
@@ -32,57 +49,280 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_facts", "_handshake_time", "_idle_since", "_marks", "_unlogged", "client", "identity", "info",
-        "listener", "plain_on_tls", "policy",
+        "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_refusal",
+        "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4", "listener",
+        "own_servers",
+        "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
         super().__init__(hub)
         self.listener = listener
         self.policy: Policy = hub.policy
-        self.client = ClientInfo(peer[0], peer[1], listener.tls, listener.trusted)
+        self._comes_from(peer)
+        self.destination = NOWHERE
+        """Where the client has connected to, as far as is known; `("", 0)`: it is not."""
+        self.own_servers: set[ServerGroup] | None = None
+        """Backends to which connections are kept that are for this client only."""
         self.identity = -1
+        """Index of the policy's identity, or `ELSEWHERE`."""
+        self._asked = False  # for a certificate, and for this identity's, or for one that the policy does not have
+        self._wanted: Identity | None = None
+        self._names: NameTable | None = None  # of an identity from elsewhere
+        self._rule: ClientRule | None = None  # of the identity
+        self.denied = ""
+        """Why all its requests are refused, by the rule of its identity; empty if they are not."""
         self.info: TLSInfo | None = None
         self.plain_on_tls = False
         """A client that speaks plain HTTP where TLS is spoken, and is told so."""
+        self.ja4 = ""
+        """The fingerprint of the client program, if somebody wants it."""
+        self._refusal: tuple[str, str] | None = None  # (end, detail) for the log: a hook has ended the handshake
         self._handshake_time: float | None = None
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
+        sources = listener.proxy_sources
+        self._header = ProxyHeaderReader() if sources and is_trusted(peer[0], sources) else None
+        """The PROXY header that has to come first, until it has come."""
         self._accepted = self._idle_since = hub.now
         self._unlogged: list[Relay] | None = None  # answered, but not yet sent
         self._marks: list[int] | None = None  # for each of them what `taken` has to reach, over HTTP/2
         hub.channels.add(self)
         self.touch()
 
+    def _comes_from(self, place: tuple[str, int]) -> None:
+        """The client's address is known, for the first time or better."""
+        self.client = ClientInfo(place[0], place[1], self.listener.tls, self.listener.trusted)
+        if self.policy.own_names:
+            self.client.managed = managed_names(self.policy.own_names)
+
     def refuse(self) -> None:
         """The proxy is full, or stops."""
         self.log_end("overload", "too many connections")
         self.abort()
 
+    def arrived_at(self, local: Endpoint) -> None:
+        """Where the client has connected to."""
+        self.destination = local
+
+    def connection(self) -> ClientChannel:
+        """The client's connection."""
+        return self
+
+    # -- the PROXY header ------------------------------------------------------------------------------------------
+
+    def _received_first(self, data: bytes) -> None:
+        reader = self._header
+        if reader is None:
+            return
+        reader.receive_data(data)
+        try:
+            header = reader.next_header()
+        except RemoteProtocolError as error:
+            self.log_end("bad_proxy_header", str(error))
+            self.abort()
+            return
+        if header is None:
+            return
+        self._header = None
+        if header.source is not None:
+            self._comes_from(header.source)
+            self.destination = header.destination or NOWHERE
+        elif not header.local:
+            # The client is unknown. The proxy's address stands for it, but what it says is not what that proxy says.
+            self.client.trusted = False
+        self._facts = None
+        self._idle_since = self.hub.now
+        self._begin()
+        rest = reader.trailing_data
+        if not rest:
+            return
+        if self.tls is not None:
+            self.tls.receive_data(rest)
+        elif self.http is not None:
+            self.http.receive_data(rest)
+
+    def _begin(self) -> None:
+        """Speak what the listener speaks."""
+
+    def _stage(self) -> str:
+        """What a connection that does not speak HTTP yet is at."""
+        return "during the TLS handshake" if self._header is None else "before the PROXY header was complete"
+
+    def _closed(self, how: Close | None) -> None:
+        Channel._closed(self, how)  # a compiled class has no super()
+        groups = self.own_servers
+        self.own_servers = None
+        if groups is not None:
+            for group in groups:
+                group.close_own(self)
+
     # -- TLS -------------------------------------------------------------------------------------------------------
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is ClientHelloReceived:
-            self._choose_identity(event.hello.sni or "")
+            if self.hub.asks_hello:
+                self._consult_hook(event.hello)
+            else:
+                if self.hub.wants_ja4:
+                    self.ja4 = ja4(event.hello)
+                self._choose_identity(event.hello)
         elif type(event) is HandshakeCompleted:
             self.info = event.info
             self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
+            if self._rule is not None:
+                self._judge(event.info)
             self._speak(event.info.alpn)
 
-    def _choose_identity(self, name: str) -> None:
-        """Answer the ClientHello that names this server."""
-        assert self.tls is not None
-        policy = self.policy
-        if policy.strict_sni and name and not policy.knows(name):
-            self.tls.refuse(Alert.UNRECOGNIZED_NAME)
-        elif policy.default_identity < 0:
-            self.tls.refuse(Alert.INTERNAL_ERROR)
+    def _consult_hook(self, hello: ClientHello) -> None:
+        """Answer the ClientHello as `on_client_hello` says; a hook that fails has refused it."""
+        facts = ClientHelloFacts(self.listener.name, self.client.text, self.client.port, hello)
+        index = -1
+        alert = 0
+        detail = ""
+        passed_as = ""
+        try:
+            verdict = self.hub.hooks.on_client_hello(facts)
+            if isinstance(verdict, ServeAs):
+                passed_as = self.policy.passthrough_for(verdict.name)
+                if self.policy.knows(verdict.name):
+                    index = self.policy.identity_for(verdict.name)
+                else:
+                    detail = "on_client_hello chose a name that no certificate is for"
+            elif isinstance(verdict, Refuse) and 0 < verdict.alert < 256:
+                alert = verdict.alert
+            elif verdict is not None:
+                detail = "on_client_hello returned what it may not return"
+        except Exception as error:
+            detail = f"on_client_hello raised {type(error).__name__}"
+        self.ja4 = ja4(hello) if self.hub.wants_ja4 else facts.asked_ja4
+        if detail:
+            self._refusal = ("hook_failed", detail)
+            self._refuse_handshake(Alert.INTERNAL_ERROR)
+        elif alert:
+            self._refusal = ("tls_failed", f"{alert_name(alert)}, by on_client_hello")
+            self._refuse_handshake(alert)
+        elif passed_as:
+            self._pass_on(hello, passed_as)
+        elif index >= 0:
+            self._use_index(hello, index)
         else:
-            self.identity = policy.identity_for(name)
-            identity = policy.identities[self.identity]
-            http_1 = identity.http_1_context
-            self.tls.use_context(identity.context if self.listener.http2 or http_1 is None else http_1)
+            self._choose_identity(hello)
+
+    def use_identity(self, identity: Identity | None, now: float) -> None:
+        """Answer to `NeedCertificate`: go on with this certificate. None: there is none."""
+        self.hub.now = now
+        if self._waits():
+            wanted = self._wanted
+            if identity is not None and identity.context is not None:
+                if identity is not wanted:
+                    self._take_from_elsewhere(identity)
+                self._use_context(identity)
+            elif wanted is None:
+                self._use_known()
+            else:
+                self._refuse_handshake(Alert.INTERNAL_ERROR)
+            self.advance()
+        self.hub.settle()
+
+    def certificate_failed(self, now: float) -> None:
+        """The other answer to `NeedCertificate`: it could not be found out. The client is refused."""
+        self.hub.now = now
+        if self._waits():
+            self._refuse_handshake(Alert.INTERNAL_ERROR)
+            self.advance()
+        self.hub.settle()
+
+    def serves(self, host: str) -> bool:
+        """Whether a host is one that this connection's certificate, which came from elsewhere, is for."""
+        names = self._names
+        return names is not None and names.get(host) >= 0 and not self.policy.knows(host)
+
+    def _choose_identity(self, hello: ClientHello) -> None:
+        """Answer the ClientHello, now or later."""
+        policy = self.policy
+        name = hello.sni
+        passed_as = policy.passthrough_for(name)
+        if passed_as:
+            self._pass_on(hello, passed_as)
+        elif policy.asks and (ACME_TLS in hello.alpn or (name and not policy.knows(name))):
+            self._ask(hello, None)
+        else:
+            self._use_known()
+
+    def _use_known(self) -> None:
+        """Answer it with what the policy has."""
+        assert self.tls is not None
+        hello = self.tls.hello
+        assert hello is not None
+        policy = self.policy
+        name = hello.sni
+        index = policy.identity_for(name)
+        if index < 0 or (policy.strict_sni and name and not policy.knows(name)):
+            self._refuse_handshake(Alert.UNRECOGNIZED_NAME)
+            return
+        self._use_index(hello, index)
+
+    def _use_index(self, hello: ClientHello, index: int) -> None:
+        """Answer it with this identity of the policy."""
+        self.identity = index
+        identity = self.policy.identities[index]
+        if identity.context is None:
+            self._ask(hello, identity)
+        else:
+            self._use_context(identity)
+
+    def _ask(self, hello: ClientHello, wanted: Identity | None) -> None:
+        self._asked = True
+        self._wanted = wanted
+        peer = (self.client.text, self.client.port)
+        self.hub.command(NeedCertificate(self, hello, wanted, self.listener, peer))
+
+    def _waits(self) -> bool:
+        """Whether an answer is waited for; it comes once."""
+        waits = self._asked and self.phase == OPEN
+        self._asked = False
+        return waits
+
+    def _refuse_handshake(self, alert: int) -> None:
+        assert self.tls is not None
+        self.tls.refuse(alert)
+
+    def _use_context(self, identity: Identity) -> None:
+        """Go on with the handshake."""
+        assert self.tls is not None
+        context = identity.context
+        if not self.listener.http2 and identity.http_1_context is not None:
+            context = identity.http_1_context
+        assert context is not None
+        self._rule = identity.client_auth
+        self.tls.use_context(context)
+
+    def _take_from_elsewhere(self, identity: Identity) -> None:
+        """The certificate is not one that the policy has for this name, but it may have it for another one."""
+        for index, one in enumerate(self.policy.identities):
+            if one is identity:
+                self.identity = index
+                return
+        self.identity = _ELSEWHERE
+        self._names = NameTable()
+        for name in identity.names:
+            self._names.add(name, 0)
+
+    def _judge(self, info: TLSInfo) -> None:
+        """Whether this client may come in, and what backends are told of it. Whatever goes wrong here keeps it out."""
+        self.denied = "the client was not judged"
+        try:
+            assert self._rule is not None
+            denied, statements = self._rule.judge(info.peer)
+            self.client.tell(statements)
+        except Exception as error:
+            denied = f"the client could not be judged ({type(error).__name__})"
+        self.denied = denied
+
+    def _pass_on(self, hello: ClientHello, name: str) -> None:
+        """Pass this client on undecrypted, as one that has asked for `name`, which is in `Policy.passthrough`."""
 
     def _speak(self, protocol: bytes) -> None:
         """The handshake is done; `protocol` is what ALPN agreed on, if anything."""
@@ -105,7 +345,7 @@ class ClientChannel(Channel):
         if self.client.trusted:
             record.client = client_address(request, self.client, self.listener.trusted)
         relay = Relay.__new__(Relay)
-        relay.begin(self.hub, self.policy, side, new_exchange(request, record))
+        relay.begin(self.hub, self.policy, side, new_exchange(request, record, self.info))
         return relay
 
     def send_on(self, relay: Relay, request: Request) -> None:
@@ -186,14 +426,17 @@ class ClientChannel(Channel):
                 facts.alpn = info.alpn.decode("ascii", "replace")
                 facts.resumed = info.resumed
                 facts.handshake_time = self._handshake_time
+                if info.peer is not None:
+                    facts.client_subject = info.peer.subject_text()
+                    facts.client_sha256 = info.peer.sha256
+            facts.ja4 = self.ja4
         return facts.begin(self.hub.now)
 
     def log_end(self, end: str, detail: str, status: int = 0) -> None:
         """Log the end of a connection that has no request to show for it."""
         record = self._record()
         record.started = self._accepted
-        record.end = end
-        record.detail = detail
+        record.end, record.detail = (end, detail) if self._refusal is None else self._refusal
         record.status = status
         self._describe_end(record)
         if self.tls is not None and self.tls.hello is not None:

@@ -1,8 +1,8 @@
 """What a client says over HTTP, and what it is told.
 
 HTTP/1.1 is here: requests one after the other, their answers, and how the connection ends. If the handshake agrees on HTTP/2,
-`streams` has the requests (`downstream_h2.py`), and what is HTTP's business is handed over to it. The connection itself is
-`client.py`'s.
+`streams` has the requests (`downstream_h2.py`), and what is HTTP's business is handed over to it. A client that is passed on
+undecrypted is one tunnel from its first byte (`passthrough.py`). The connection itself is `client.py`'s.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from ..events import NEED_DATA, PAUSED, Data, EndOfMessage, Event, Informational
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
+from ..tls.hello import ACME_TLS, ClientHello
 from .answers import own_response
 from .channel import Channel
 from .client import ClientChannel
 from .downstream_h2 import ClientStreams
 from .hooks import Answer
+from .passthrough import Passthrough
 from .phase import OPEN
 from .policy import Listener
 from .record import AccessRecord
@@ -49,10 +51,14 @@ class Downstream(ClientChannel):
         self._keep_body = False  # an unwanted body is read to its end, to keep the connection
         self._cycle_waits = False  # the next request waits for the output to drain
         self._requests = 0
-        if listener.tls:
-            self.tls = TLSConnection(Role.SERVER, limits=hub.limits)
+        if self._header is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.listener.tls:
+            self.tls = TLSConnection(Role.SERVER, limits=self.hub.limits)
         else:
-            self.http = self.h1 = H1Connection(Role.SERVER, limits=hub.limits, scheme=b"http")
+            self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
@@ -187,8 +193,24 @@ class Downstream(ClientChannel):
 
     # -- TLS -------------------------------------------------------------------------------------------------------
 
+    def _pass_on(self, hello: ClientHello, name: str) -> None:
+        assert self.tls is not None
+        received = self.tls.give_back()
+        self.tls = None
+        self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits)
+        self.h1.begin_tunnel()
+        self.h1.receive_data(received)
+        if self.eof:
+            self.h1.receive_eof()
+        passed_on = Passthrough(self, self._record(), hello, name)
+        self.relay = passed_on
+        passed_on.begin_to_pass()
+
     def _speak(self, protocol: bytes) -> None:
-        if protocol == b"h2":
+        if protocol == ACME_TLS:
+            self.log_end("answered", "a CA has checked that this name leads here")
+            self.close()
+        elif protocol == b"h2":
             self.streams = ClientStreams(self, H2Connection(Role.SERVER, limits=self.hub.limits))
             self.http = self.streams.h2
             self.multiplexed = True
@@ -220,7 +242,7 @@ class Downstream(ClientChannel):
     def _stream_ended(self, clean: bool) -> None:
         self.eof = True
         if self.http is None:
-            self.log_end("client_gone", "during the TLS handshake")
+            self.log_end("client_gone", self._stage())
             self.close()
         elif not clean and self.relay is not None and (self.relay.tunnel or not self.relay.request_ended):
             self.relay.client_gone("client_gone", "TLS stream cut off without close_notify")
@@ -281,7 +303,7 @@ class Downstream(ClientChannel):
         """Whether the connection can be used again after this answer."""
         hub = self.hub
         bounds = hub.bounds
-        if hub.draining or self.plain_on_tls:
+        if hub.draining or self.plain_on_tls or self.denied:
             return False
         if self._requests >= bounds.max_requests or self.is_old():
             return False
@@ -376,7 +398,9 @@ class Downstream(ClientChannel):
             return
         http = self.h1
         if http is None:
-            self.log_end("client_timeout", "no TLS handshake in time")
+            if self.info is None:
+                what = "TLS handshake" if self._header is None else "PROXY header"
+                self.log_end("client_timeout", f"no {what} in time")
             self.abort()
         elif relay is not None:
             if not relay.response_started:
@@ -404,8 +428,8 @@ class Downstream(ClientChannel):
             self.streams.lost(end, detail)
         elif self.relay is not None:
             self.relay.client_gone(end, detail)
-        elif self.http is None:
-            self.log_end(end, f"{detail}, during the TLS handshake")
+        elif self.http is None and self.info is None:
+            self.log_end(end, f"{detail}, {self._stage()}")
 
     def _describe_end(self, record: AccessRecord) -> None:
         http = self.h1

@@ -99,6 +99,12 @@ class ClientStream(Stream):
         """Begin the answer."""
         self.send(response)
 
+    def connection(self) -> ClientChannel:
+        """The connection that the stream is on."""
+        streams = self.streams
+        assert isinstance(streams, ClientStreams)
+        return streams.client
+
     def response_sent(self) -> None:
         """The answer is complete."""
         streams = self.streams
@@ -228,7 +234,7 @@ class ClientStreams(Streams):
         if request.body_length != 0:
             bounds = self.hub.bounds
             self.check_by(self.hub.now + min(bounds.min_body_rate_grace, bounds.body_timeout))
-        if client.is_old() or self.hub.draining:
+        if client.is_old() or self.hub.draining or client.denied:
             self.stop()
         relay = stream.relay = client.new_relay(stream, request)
         client.send_on(relay, request)

@@ -9,7 +9,8 @@ cdef class Exchange:
     cdef public object route
     cdef public str backend
     cdef public AccessRecord record
+    cdef public object tls
 
 
 @cython.locals(exchange=Exchange)
-cpdef Exchange new_exchange(Request request, AccessRecord record)
+cpdef Exchange new_exchange(Request request, AccessRecord record, tls)

@@ -4,9 +4,14 @@ from ..events cimport Request, Response
 from ..http.headers cimport Headers
 
 
-cdef bytes _SUSPECTS
+cdef ManagedNames _MANAGED
 cdef int _LONGEST
 cdef Py_ssize_t MOST_KNOWN
+
+
+cdef class ManagedNames:
+    cdef readonly frozenset names
+    cdef readonly bytes suspects
 
 
 cdef class ClientInfo:
@@ -19,9 +24,13 @@ cdef class ClientInfo:
     cdef public bytes proto
     cdef public bint trusted
     cdef public bytes element
+    cdef public ManagedNames managed
+    cdef public tuple statements
+
+    cpdef tell(self, tuple statements)
 
 @cython.locals(
-    kept=list, chain=dict, name=bytes, pair=tuple, headers=Headers, element=bytes, values=list
+    kept=list, chain=dict, name=bytes, pair=tuple, headers=Headers, element=bytes, values=list, managed=frozenset
 )
 cpdef Request forward_request(Request request, ClientInfo client, rules)
 
@@ -31,7 +40,7 @@ cpdef bint forward_plain(Request request, ClientInfo client) except -1
 @cython.locals(
     p="const unsigned char *", suspects="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t, start=Py_ssize_t, length=Py_ssize_t
 )
-cpdef bint is_plain(bytes block) except -1
+cpdef bint is_plain(bytes block, ManagedNames managed) except -1
 
 cpdef Response forward_response(Response response, rules)
 

@@ -7,6 +7,7 @@ sends can remove, precede or imitate what lockgate says.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from ..errors import Fault, RemoteProtocolError
@@ -29,6 +30,7 @@ TLS_STATEMENTS = frozenset(
     ]
 )  # fmt: skip
 MANAGED = CHAIN | TLS_STATEMENTS
+"""Beside these, what a policy tells of clients under names of its own (`ManagedNames`)."""
 
 # A backend that folds names (CGI: upper case, `-` to `_`; some PHP: `.` to `_`) sees these characters as one.
 _FOLD = bytes.maketrans(b"_.", b"--")
@@ -41,21 +43,32 @@ _TOLD_HTTP: dict[bytes, bytes] = {}
 """The rest of the lines of a `ClientInfo` for the last authorities: clients say the same one again and again."""
 
 
-def _suspects() -> bytes:
-    """Which length and first letter (as length * 32 + letter) a name of `MANAGED` has: most names have none of these."""
-    table = bytearray(32 * (_LONGEST + 1))
-    for name in MANAGED:
-        table[len(name) * 32 + (name[0] & 31)] = 1
-    return bytes(table)
+class ManagedNames:
+    """The names of fields that a client may not send, prepared for looking them up."""
+
+    __slots__ = ("names", "suspects")
+
+    def __init__(self, own: frozenset[bytes]) -> None:
+        """`MANAGED` and `own`, all in lower case and of at most 63 bytes."""
+        self.names = MANAGED | own
+        # Which length and first letter (as length * 32 + letter) one of the names has: most names have none of these.
+        table = bytearray(32 * (_LONGEST + 1))
+        for name in self.names:
+            table[len(name) * 32 + (name[0] & 31)] = 1
+        self.suspects = bytes(table)
 
 
-_SUSPECTS = _suspects()
+managed_names = lru_cache(16)(ManagedNames)
+"""The one `ManagedNames` for these own names."""
+_MANAGED = ManagedNames(frozenset())
 
 
 class ClientInfo:
     """What is known of a connection's client, prepared once for all its requests."""
 
-    __slots__ = ("address", "element", "https", "lines", "port", "proto", "text", "told", "trusted")
+    __slots__ = (
+        "address", "element", "https", "lines", "managed", "port", "proto", "statements", "text", "told", "trusted",
+    )  # fmt: skip
 
     def __init__(
         self, address: str, port: int, https: bool, trusted_nets: tuple[IPv4Network | IPv6Network, ...]
@@ -72,6 +85,13 @@ class ClientInfo:
         self.lines = b"%sx-forwarded-proto: %s\r\nx-forwarded-host: " % (told, self.proto)
         # RFC 7239 section 6: IPv6 in brackets and quotes; a peer without address is "unknown".
         self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
+        self.managed = _MANAGED
+        self.statements: tuple[tuple[bytes, bytes], ...] = ()
+
+    def tell(self, statements: tuple[tuple[bytes, bytes], ...]) -> None:
+        """Add fields that tell every request's backend who the client is. Their names are to be managed ones. Once only."""
+        self.statements = statements
+        self.lines = b"".join([b"%s: %s\r\n" % pair for pair in statements]) + self.lines
 
 
 def is_trusted(address: str, nets: tuple[IPv4Network | IPv6Network, ...]) -> bool:
@@ -109,11 +129,12 @@ def client_address(request: Request, client: ClientInfo, nets: tuple[IPv4Network
 def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -> Request:
     """The request, changed to what the backend gets. RemoteProtocolError if the rules refuse it."""
     headers = request.headers
+    managed = client.managed.names
     kept: list[tuple[bytes, bytes]] = []
     chain: dict[bytes, list[bytes]] = {}
     for pair in headers:
         name = pair[0]
-        if name in MANAGED:
+        if name in managed:
             if client.trusted and name in CHAIN:
                 chain.setdefault(name, []).append(pair[1])
             continue
@@ -122,10 +143,11 @@ def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -
                 if rules.underscore_fields == "refuse":
                     raise RemoteProtocolError(Fault.MALFORMED, "a field name with an underscore")
                 continue
-            if name.translate(_FOLD) in MANAGED:
+            if name.translate(_FOLD) in managed:
                 continue
         kept.append(pair)
 
+    kept.extend(client.statements)
     if rules.x_forwarded:
         add_x_forwarded(kept, chain, request, client)
     if rules.forwarded:
@@ -147,7 +169,7 @@ def forward_plain(request: Request, client: ClientInfo) -> bool:
     headers = request.headers
     block = headers.block
     authority = request.authority
-    if block is None or not authority or not is_plain(block):
+    if block is None or not authority or not is_plain(block, client.managed):
         return False
     known = client.told
     told = known.get(authority)
@@ -160,10 +182,10 @@ def forward_plain(request: Request, client: ClientInfo) -> bool:
     return True
 
 
-def is_plain(block: bytes) -> bool:
+def is_plain(block: bytes, managed: ManagedNames) -> bool:
     """Whether no field of a block (`Headers`) is one that some rule is about: by its name, or for a `_` or `.` in it."""
     p = block
-    suspects = _SUSPECTS
+    suspects = managed.suspects
     size = len(block)
     at = 0
     while at < size:
@@ -173,7 +195,7 @@ def is_plain(block: bytes) -> bool:
                 return False
             at += 1
         length = at - start
-        if length > _LONGEST or (suspects[length * 32 + (p[start] & 31)] and block[start:at] in MANAGED):
+        if length > _LONGEST or (suspects[length * 32 + (p[start] & 31)] and block[start:at] in managed.names):
             return False
         while at + 4 <= size and p[at] != 10 and p[at + 1] != 10 and p[at + 2] != 10 and p[at + 3] != 10:
             at += 4

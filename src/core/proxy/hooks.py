@@ -1,20 +1,27 @@
 """Where a program puts its own logic into the proxy.
 
 Subclass `Hooks`, override what you need, give it to `ReverseProxy`. A hook runs between two events of one connection, so
-it must not block. It fails closed: an exception in `on_request` or `on_response` answers the client with 500 and the
-request goes no further.
+it must not block. It fails closed: an exception in `on_client_hello` ends the handshake, one in `on_request` or `on_response`
+answers the client with 500 and the request goes no further.
+
+What is not overridden is never called: which hooks those are is found out once, when the proxy is made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import MethodType
+from typing import Any, Generic, TypeVar, cast
 
 from ..events import Response
 from ..http.headers import Headers
+from ..tls.failure import Alert
 from .exchange import Exchange
+from .facts import ClientHelloFacts
 from .record import AccessRecord
 
-__all__ = ["Answer", "Exchange", "Hooks"]
+__all__ = ["Alert", "Answer", "ClientHelloFacts", "Exchange", "Hooks", "Refuse", "ServeAs"]
 
 
 @dataclass(slots=True)
@@ -26,19 +33,77 @@ class Answer:
     headers: Headers = field(default_factory=Headers)
 
 
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """End the handshake with this fatal alert (RFC 8446 section 6.2)."""
+
+    alert: int = Alert.ACCESS_DENIED
+
+
+@dataclass(frozen=True, slots=True)
+class ServeAs:
+    """Serve the connection as if the client had asked for this name: with its certificate, and for its hosts only. Or pass it
+    on, if the name is one that is passed on undecrypted.
+
+    A request for a host of another identity is misdirected (421), the one of the name that the client did ask for too. A
+    name that no certificate is for is a mistake of the hook.
+    """
+
+    name: str
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _NotOverridden(Generic[Function]):
+    """A hook of the base class. A proxy that does not call it would not see one that is put in its place later either, so
+    that is refused; a method of a subclass takes the place of this whole object."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, hooks: object, owner: type) -> object:
+        return self.function if hooks is None else MethodType(self.function, hooks)
+
+    def __set__(self, hooks: object, value: object) -> None:
+        raise AttributeError(f"{self.function.__name__} can be overridden in a class only")
+
+
+def _hook(function: Function) -> Function:
+    return cast(Function, _NotOverridden(function))
+
+
 class Hooks:
-    """Does nothing; override what you need. An object of this very class is never asked, one of any other always."""
+    """Does nothing; override what you need."""
 
     __slots__ = ()
 
+    wants_ja4: bool = False
+    """Have the JA4 fingerprint of each client, as `exchange.ja4` and `record.ja4`. Set it to True in a subclass."""
+
+    @_hook
+    def on_client_hello(self, hello: ClientHelloFacts) -> Refuse | ServeAs | None:
+        """A client has begun a handshake; no certificate is chosen yet. None: go on, with the name that it asks for."""
+
+    @_hook
     def on_request(self, exchange: Exchange) -> Answer | None:
         """The head of a request has arrived. Return an `Answer` to give it instead of asking the backend.
 
         Called for requests without a route too (`exchange.route` is None): set `exchange.backend`, answer, or leave it 404.
         """
 
+    @_hook
     def on_response(self, exchange: Exchange, response: Response) -> Answer | None:
         """The backend's head has arrived; edit `response.headers`, or return an `Answer` to give instead of it."""
 
+    @_hook
     def on_log(self, record: AccessRecord) -> None:
         """The request is over. Exceptions here are ignored: the answer has been given."""
+
+    def overrides(self, name: str) -> bool:
+        """Whether the hook of that name does anything, as far as its class tells. Hooks that call others' say so for them."""
+        for kind in type(self).__mro__:
+            if name in vars(kind):
+                return not isinstance(vars(kind)[name], _NotOverridden)
+        raise AttributeError(name)

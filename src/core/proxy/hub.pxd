@@ -20,7 +20,12 @@ cdef class ReverseProxy:
     cdef readonly object limits
     cdef readonly Bounds bounds
     cdef object _hooks
-    cdef readonly bint asks_hooks
+    cdef readonly object challenges
+    cdef readonly bint asks_hello
+    cdef readonly bint asks_request
+    cdef readonly bint asks_response
+    cdef readonly bint asks_log
+    cdef readonly bint wants_ja4
     cdef readonly bytearray read_space
     cdef public object read_buffer
     cdef public double now
@@ -33,12 +38,13 @@ cdef class ReverseProxy:
     cdef Py_ssize_t _clients
     cdef double _drain_until
     cdef dict _groups
-    cdef Policy _grouped
+    cdef dict _grouped
     cdef dict _groups_by_name
 
     # What the adapter calls
     @cython.locals(channel=Channel)
     cpdef accept(self, listener, tuple peer, double now)
+    cpdef bint wants_local(self) except -1
     @cython.locals(commands=list, at=Py_ssize_t)
     cpdef next_command(self)
     @cython.locals(when=double)

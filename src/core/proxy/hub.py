@@ -7,6 +7,8 @@ one heap of timers, and are settled together at the end of each call (see `chann
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..commands import Command
 from ..limits import Limits
 from .balance import ServerGroup
@@ -32,7 +34,14 @@ class ReverseProxy:
     one object for each loop or thread.
     """
 
-    def __init__(self, policy: Policy, *, limits: Limits | None = None, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        limits: Limits | None = None,
+        hooks: Hooks | None = None,
+        challenges: Callable[[str], bytes | None] | None = None,
+    ) -> None:
         self.policy = policy
         self.limits = Limits() if limits is None else limits
         self.bounds = Bounds(self.limits)
@@ -50,11 +59,18 @@ class ReverseProxy:
         self._clients = 0
         self._drain_until = 0.0
         self._groups: dict[Backend, ServerGroup] = {}
-        self._grouped: Policy | None = None
-        self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the policy that was last asked for
+        self._grouped: dict[str, Backend] | None = None
+        self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the backends that were last asked for
         self._hooks = Hooks() if hooks is None else hooks
-        self.asks_hooks = type(self._hooks) is not Hooks
-        """There is something to ask: what does nothing is not worth a call."""
+        self.challenges = challenges
+        """What a CA finds at `/.well-known/acme-challenge/TOKEN` on listeners without TLS (RFC 8555 section 8.3): is given the
+        token, as it came, and returns the body; None lets the request go on like any other."""
+        # What does nothing is not worth a call.
+        self.asks_hello = self._hooks.overrides("on_client_hello")
+        self.asks_request = self._hooks.overrides("on_request")
+        self.asks_response = self._hooks.overrides("on_response")
+        self.asks_log = self._hooks.overrides("on_log")
+        self.wants_ja4 = bool(self._hooks.wants_ja4)
 
     @property
     def hooks(self) -> Hooks:
@@ -74,6 +90,10 @@ class ReverseProxy:
             channel.refuse()
         self.settle()
         return channel
+
+    def wants_local(self) -> bool:
+        """Backends are told where clients have connected to: say it to each new channel (`Channel.arrived_at`)."""
+        return self.policy is not None and self.policy.introduces
 
     def next_command(self) -> Command | None:
         """What to do next, or None."""
@@ -155,8 +175,8 @@ class ReverseProxy:
 
     def group(self, policy: Policy, name: str) -> ServerGroup | None:
         """The servers of a backend, or None if there is no such backend."""
-        if policy is not self._grouped:
-            self._grouped = policy
+        if policy.backends is not self._grouped:
+            self._grouped = policy.backends
             self._groups_by_name = {}
         known = self._groups_by_name.get(name)
         if known is not None:
@@ -174,7 +194,7 @@ class ReverseProxy:
         """A request is over."""
         if not record.total_time:
             record.total_time = self.now - record.started
-        if not self.asks_hooks:
+        if not self.asks_log:
             return
         try:
             self._hooks.on_log(record)

@@ -36,16 +36,28 @@ cdef class Policy:
     cdef readonly bint allow_encoded_slash
     cdef readonly bint only_adds
     cdef readonly bint via
+    cdef readonly bint protected
+    cdef readonly frozenset own_names
+    cdef readonly bint introduces
     cdef readonly bint strict_sni
+    cdef readonly bint asks
+    cdef object _strict
     cdef readonly Py_ssize_t default_identity
+    cdef readonly dict passthrough
+    cdef tuple _passed_on
     cdef NameTable _names
     cdef NameTable _hosts
     cdef list _tables
     cdef RouteTable _everywhere
 
+    cdef _set_identities(self, tuple identities)
     @cython.locals(found=Py_ssize_t)
     cpdef Py_ssize_t identity_for(self, str name) except -2
+    @cython.locals(found=Py_ssize_t)
+    cpdef bint is_protected(self, str name) except -1
     cpdef bint knows(self, str name) except -1
+    @cython.locals(index=Py_ssize_t)
+    cpdef str passthrough_for(self, str name)
     @cython.locals(found=RouteEntry)
     cpdef match(self, str host, str path)
     @cython.locals(found=RouteEntry)

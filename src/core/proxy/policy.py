@@ -3,6 +3,9 @@
 The parts (`Listener`, `Identity`, `Backend`, `Route`) are plain values; `Policy.build` compiles them. A policy is
 immutable: a reload makes a new one and swaps it, or changes nothing.
 
+A server name can also belong to nobody here: clients that ask for it are passed on undecrypted (`passthrough`). Those names
+stand in the same table as the identities', so that a name is one or the other.
+
 One lookup, `Policy.identity_for`, serves both the handshake (SNI) and every request (Host): exact name, then one-label
 wildcard, then the default. A request whose host leads to another identity than the one its connection was opened under is
 misdirected (421, RFC 9110 section 7.4): rules of one host can not be escaped by shaking hands under another's name.
@@ -10,14 +13,16 @@ misdirected (421, RFC 9110 section 7.4): rules of one host can not be escaped by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from ..tls.context import ClientContext, ServerContext
+from .client_rule import ClientRule
 
 BALANCES = ("round_robin", "least_conn")
 PROTOCOLS = ("h1", "h2", "h2c")
+PROXY_PROTOCOLS = ("", "v1", "v2")
 UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 
@@ -36,18 +41,29 @@ class Listener:
     """Speak HTTP/2 with clients that offer it, if the identity's context does too."""
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers whose X-Forwarded-* and Forwarded fields are believed and extended; everyone else's are replaced."""
+    proxy_sources: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Peers that begin each connection with a PROXY header, which names the client. From these it is required, from all
+    others it is never read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Identity:
-    """A certificate (or an ECDSA and RSA pair) and the names it is for."""
+    """A certificate (or an ECDSA and RSA pair) and the names it is for.
+
+    Names and rules stay as they are; the contexts may be replaced at any time, by those of a renewed certificate. New
+    connections take the new ones, those that there are keep what they have.
+    """
 
     names: tuple[str, ...]
     """Lower-case DNS names, `*.` allowed as first label; IP addresses as text."""
-    context: ServerContext
+    context: ServerContext | None
+    """None: not loaded. Whoever runs the proxy is asked for it when a client needs it (`NeedCertificate`)."""
     default: bool = False
     http_1_context: ServerContext | None = None
     """For listeners without HTTP/2: the same, but offering HTTP/1.1 only. None: `context`."""
+    client_auth: ClientRule | None = None
+    """What clients have to show; the contexts ask for it (`server_context(client_auth=...)`). None: nothing. Names with
+    different rules belong to different identities, although they may have one certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,9 @@ class Backend:
     protocol: str = "h1"
     """`h1`; `h2`: HTTP/2 if the server agrees to it in the TLS handshake, so `tls` has to offer it (`TLSOptions.alpn`); `h2c`:
     HTTP/2 without TLS and without asking (RFC 9113 section 3.3)."""
+    proxy_protocol: str = ""
+    """`v1`, `v2`: begin each connection with a PROXY header of that version. It is for one client only then, which HTTP/2
+    with its shared connections has no place for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +126,18 @@ def parse_server(text: str) -> tuple[str, int] | str:
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(f"{port!r} is not a port between 1 and 65535")
     return host, int(port)
+
+
+def _check_passthrough(passthrough: dict[str, str], backends: dict[str, Backend]) -> None:
+    """ValueError for names that lead nowhere, or to where they would be encrypted once more."""
+    for name, backend_name in passthrough.items():
+        backend = backends.get(backend_name)
+        if not name:
+            raise ValueError("a client that names no server cannot be passed on")
+        if backend is None:
+            raise ValueError(f"{name} is passed on to {backend_name!r}, and there is no such backend")
+        if backend.tls is not None or backend.protocol != "h1":
+            raise ValueError(f"{name} is passed on as it is, so its backend {backend_name!r} has no TLS and no HTTP/2")
 
 
 class NameTable:
@@ -184,12 +215,14 @@ class Policy:
     """Everything that decides, compiled. Make one with `Policy.build`, and change nothing in it.
 
     `default_identity`: index of the identity for names that nobody has and for clients that name none; -1 if there is none
-    at all.
+    at all. `asks`: certificates may come from elsewhere too. `passthrough`: names that are not decrypted here, each with the
+    backend that clients are passed on to.
     """
 
     __slots__ = (
-        "_everywhere", "_hosts", "_names", "_tables", "allow_encoded_slash", "backends", "default_identity", "forward",
-        "identities", "only_adds", "routes", "strict_sni", "via",
+        "_everywhere", "_hosts", "_names", "_passed_on", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
+        "default_identity", "forward", "identities", "introduces", "only_adds", "own_names", "passthrough", "protected",
+        "routes", "strict_sni", "via",
     )  # fmt: skip
 
     def __init__(
@@ -199,27 +232,69 @@ class Policy:
         routes: tuple[Route, ...],
         identities: tuple[Identity, ...],
         forward: ForwardRules,
-        strict_sni: bool,
-        default_identity: int,
-        names: NameTable,
+        strict_sni: bool | None,
+        asks: bool,
         hosts: NameTable,
         tables: list[RouteTable],
         everywhere: RouteTable,
+        passthrough: dict[str, str],
     ) -> None:
         self.backends = backends
         self.routes = routes
-        self.identities = identities
         self.forward = forward
         self.allow_encoded_slash = forward.allow_encoded_slash
         self.only_adds = forward.x_forwarded and not forward.forwarded and not forward.via
         """What is forwarded has but fields added that tell of the client."""
         self.via = forward.via
-        self.strict_sni = strict_sni
-        self.default_identity = default_identity
-        self._names = names
+        self.introduces = any(backend.proxy_protocol for backend in backends.values())
+        """Some backend is told by a PROXY header where clients come from, and where they have connected to."""
+        self.asks = asks
         self._hosts = hosts
         self._tables = tables
         self._everywhere = everywhere
+        self._strict = strict_sni
+        self.passthrough = passthrough
+        self._passed_on = tuple(passthrough)
+        self._set_identities(identities)
+
+    def _set_identities(self, identities: tuple[Identity, ...]) -> None:
+        names = NameTable()
+        marked = [index for index, identity in enumerate(identities) if identity.default]
+        if len(marked) > 1:
+            raise ValueError("two identities are marked as default")
+        for index, name in enumerate(self._passed_on):  # their indices follow those of the identities
+            names.add(name, len(identities) + index)
+        for index, identity in enumerate(identities):
+            for name in identity.names:
+                names.add(name, index)
+        has_default = bool(marked) or len(identities) == 1
+        self.identities = identities
+        self.default_identity = marked[0] if marked else (0 if identities else -1)
+        self.strict_sni = not has_default if self._strict is None else self._strict
+        self._names = names
+        rules = [identity.client_auth for identity in identities if identity.client_auth is not None]
+        self.protected = bool(rules)
+        """Some host asks its clients for a certificate."""
+        self.own_names: frozenset[bytes] = frozenset().union(*(rule.own_names for rule in rules))
+        """Own names of fields that tell backends who the client is. On no host may a client send these: backends are shared."""
+
+    def with_identities(self, identities: Sequence[Identity]) -> Policy:
+        """The same policy for other certificates: backends, routes and rules are shared.
+
+        ValueError if two of them are marked as default.
+        """
+        return Policy(
+            backends=self.backends,
+            routes=self.routes,
+            identities=tuple(identities),
+            forward=self.forward,
+            strict_sni=self._strict,
+            asks=self.asks,
+            hosts=self._hosts,
+            tables=self._tables,
+            everywhere=self._everywhere,
+            passthrough=self.passthrough,
+        )
 
     def __repr__(self) -> str:
         return f"<Policy: {len(self.identities)} identities, {len(self.routes)} routes, {len(self.backends)} backends>"
@@ -232,15 +307,21 @@ class Policy:
         identities: Sequence[Identity] = (),
         forward: ForwardRules | None = None,
         strict_sni: bool | None = None,
+        asks: bool = False,
+        passthrough: Mapping[str, str] | None = None,
     ) -> Policy:
         """Compile the parts.
 
         `strict_sni`: refuse an unknown server name with `unrecognized_name`. None means: refuse it unless there is a
         default identity, which is the one marked so, or the only one. A client that names no server gets the default, or
-        else the first identity.
+        else the first identity. `asks`: before an unknown name is refused or gets the default, and for the handshakes of
+        `acme-tls/1` (RFC 8737), whoever runs the proxy is asked for a certificate (`NeedCertificate`).
+        `passthrough`: server names, written as those of an identity, to names of backends. Clients that ask for one of them are
+        not decrypted but passed on as they are, so such a backend has no TLS and no HTTP/2 of ours. A name that an identity has
+        too is passed on.
 
         Raises ValueError for parts that contradict each other: a route to a backend that is not there, two equal routes,
-        two defaults, a server address that is none.
+        two defaults, a server address that is none, a `passthrough` to a backend that is not there or would encrypt.
         """
         by_name: dict[str, Backend] = {}
         for backend in backends:
@@ -262,20 +343,18 @@ class Policy:
                 )
             if backend.protocol == "h2c" and backend.tls is not None:
                 raise ValueError(f"backend {backend.name!r}: h2c is HTTP/2 without TLS")
+            if backend.proxy_protocol not in PROXY_PROTOCOLS:
+                raise ValueError(f"backend {backend.name!r}: proxy_protocol {backend.proxy_protocol!r} is not v1 or v2")
+            if backend.proxy_protocol and backend.protocol != "h1":
+                raise ValueError(
+                    f"backend {backend.name!r}: a PROXY header names one client, and {backend.protocol} shares connections"
+                )
             for server in backend.servers:
                 parse_server(server)
             by_name[backend.name] = backend
 
-        names = NameTable()
-        marked = [index for index, identity in enumerate(identities) if identity.default]
-        if len(marked) > 1:
-            raise ValueError("two identities are marked as default")
-        for index, identity in enumerate(identities):
-            for name in identity.names:
-                names.add(name, index)
-        has_default = bool(marked) or len(identities) == 1
-        default = marked[0] if marked else (0 if identities else -1)
-
+        passed_on = {} if passthrough is None else dict(passthrough)
+        _check_passthrough(passed_on, by_name)
         hosts = NameTable()
         tables: list[RouteTable] = []
         everywhere = RouteTable()
@@ -303,22 +382,39 @@ class Policy:
             routes=tuple(routes),
             identities=tuple(identities),
             forward=rules,
-            strict_sni=not has_default if strict_sni is None else strict_sni,
-            default_identity=default,
-            names=names,
+            strict_sni=strict_sni,
+            asks=asks,
             hosts=hosts,
             tables=tables,
             everywhere=everywhere,
+            passthrough=passed_on,
         )
 
     def identity_for(self, name: str) -> int:
-        """Index of the identity for a server name or host (lower case, no trailing dot), the default's if nobody has it."""
+        """Index of the identity for a server name or host (lower case, no trailing dot), the default's if nobody has it.
+
+        For a name that is passed on it is the index of no identity, so that no connection's is the same.
+        """
         found = self._names.get(name) if name else -1
         return self.default_identity if found < 0 else found
 
+    def is_protected(self, name: str) -> bool:
+        """Whether clients have to show a certificate for a host, in the form that `identity_for` takes."""
+        if not self.protected:
+            return False
+        found = self.identity_for(name)
+        return 0 <= found < len(self.identities) and self.identities[found].client_auth is not None
+
     def knows(self, name: str) -> bool:
-        """Whether an identity is for this very name."""
+        """Whether an identity is for this very name, or it is passed on."""
         return self._names.get(name) >= 0
+
+    def passthrough_for(self, name: str) -> str:
+        """The name in `passthrough` by which a client that asks for `name` is passed on; empty if it is not."""
+        if not self._passed_on or not name:
+            return ""
+        index = self._names.get(name) - len(self.identities)
+        return self._passed_on[index] if index >= 0 else ""
 
     def match(self, host: str, path: str) -> Route | None:
         """The route for a host (lower case, no port, no trailing dot) and a normalised path without query.

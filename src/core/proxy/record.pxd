@@ -18,6 +18,9 @@ cdef class AccessRecord:
     cdef public str alpn
     cdef public bint resumed
     cdef public object handshake_time
+    cdef public str client_subject
+    cdef public str client_sha256
+    cdef public str ja4
     cdef public bytes method
     cdef public bytes authority
     cdef public bytes target

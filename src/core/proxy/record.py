@@ -12,17 +12,20 @@ from ..http.headers import NO_LENGTH, Headers, of_block
 
 
 class AccessRecord:
-    """One request (or one connection that ended before it had made one: then `method` is empty).
+    """One request (or one connection that ended before it had made one, or was passed on undecrypted: then `method` is empty).
 
     Times are seconds; `started` is the adapter's monotonic clock, the others are durations or None if it never came to
     that. Text that came from the peer is bytes, as received.
 
     * `listener`: its name. `client`, `client_port`: address of the peer, or of the client that a trusted hop names.
-    * `tls_version`, `cipher`, `group`, `sni`, `alpn`, `resumed`, `handshake_time`: of the client's connection.
+    * `tls_version`, `cipher`, `group`, `sni`, `alpn`, `resumed`, `handshake_time`: of the client's connection. If it was passed
+      on undecrypted: `sni` and `alpn` are what the client asked for, the others are empty. `ja4`: the fingerprint of its
+      program, if somebody wants it.
+    * `client_subject`, `client_sha256`: of the certificate that the client has shown, empty without one.
     * `method`, `authority`, `target`, `version`, `referer`, `user_agent`: of the request.
     * `route`, `backend`, `server`: where it went; `attempts`: connections that were tried for it.
     * `status`: what the client was told; 499 if it left before, 0 if nothing was said.
-    * `bytes_in`, `bytes_out`: bytes of the request's and the answer's body.
+    * `bytes_in`, `bytes_out`: bytes of the request's and the answer's body, or of both directions of a tunnel.
     * `connect_time`; `first_byte_time`: from the request's head to the answer's head; `total_time`.
     * `end`: why it ended, one of `END_REASONS`; `detail`.
     * `extra`: whatever a hook wants to see in the log.
@@ -30,9 +33,9 @@ class AccessRecord:
 
     __slots__ = (
         "_extra", "_received", "_referer", "_user_agent", "alpn", "attempts", "authority", "backend", "bytes_in",
-        "bytes_out", "cipher", "client", "client_port", "connect_time", "detail", "end", "first_byte_time", "group",
-        "handshake_time", "listener", "method", "resumed", "route", "server", "sni", "started", "status", "target",
-        "tls_version", "total_time", "version",
+        "bytes_out", "cipher", "client", "client_port", "client_sha256", "client_subject", "connect_time", "detail", "end",
+        "first_byte_time", "group", "handshake_time", "ja4", "listener", "method", "resumed", "route", "server", "sni",
+        "started", "status", "target", "tls_version", "total_time", "version",
     )  # fmt: skip
 
     def __init__(self, **values: Any) -> None:
@@ -48,6 +51,9 @@ class AccessRecord:
         self.alpn = ""
         self.resumed = False
         self.handshake_time: float | None = None
+        self.client_subject = ""
+        self.client_sha256 = ""
+        self.ja4 = ""
         self._blank()
         for name, value in values.items():
             if name not in FIELDS:
@@ -68,6 +74,9 @@ class AccessRecord:
         record.alpn = self.alpn
         record.resumed = self.resumed
         record.handshake_time = self.handshake_time
+        record.client_subject = self.client_subject
+        record.client_sha256 = self.client_sha256
+        record.ja4 = self.ja4
         record._blank()
         return record
 
@@ -155,7 +164,8 @@ _NOTHING = b""
 
 FIELDS = (
     "listener", "client", "client_port", "started", "tls_version", "cipher", "group", "sni", "alpn", "resumed",
-    "handshake_time", "method", "authority", "target", "version", "referer", "user_agent", "route", "backend", "server",
+    "handshake_time", "client_subject", "client_sha256", "ja4",
+    "method", "authority", "target", "version", "referer", "user_agent", "route", "backend", "server",
     "attempts", "status", "bytes_in", "bytes_out", "connect_time", "first_byte_time", "total_time", "end", "detail", "extra",
 )  # fmt: skip
 """The names of all values of a record."""
@@ -164,10 +174,12 @@ END_REASONS = {
     "complete": "request and answer went through",
     "answered": "answered by lockgate itself: redirect, refusal or a hook",
     "bad_request": "the client broke HTTP",
+    "bad_proxy_header": "no PROXY header, or a wrong one, from a source that has to send one",
     "tls_failed": "the handshake or a record failed",
     "client_timeout": "the client was too slow to send or to take",
     "client_gone": "the client left before the answer was complete",
     "no_route": "no route for this host and path",
+    "client_refused": "the client's certificate, or that there is none, does not let it in",
     "misdirected": "the host belongs to another policy than this connection",
     "upstream_connect": "no server of the backend could be reached",
     "upstream_timeout": "the backend was too slow",

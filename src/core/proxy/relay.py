@@ -126,12 +126,17 @@ class Relay:
         idle = None
         if not self._fresh:
             longest = bounds.pool_idle_timeout if self._idle_ok else bounds.pool_fresh
-            idle = group.take_idle(server, hub.now - longest)
+            if group.introduces:
+                idle = group.take_own(server, hub.now - longest, self.client.connection())
+            else:
+                idle = group.take_idle(server, hub.now - longest)
         self._reused = idle is not None
         if idle is not None:
             idle.take(self)
         else:
             opened = Upstream(hub, group, server, self)
+            if group.introduces:
+                opened.belong_to(self.client.connection())
             self.upstream = opened
             hub.command(OpenUpstream(opened, server.address))
 
@@ -220,7 +225,7 @@ class Relay:
         self.record.first_byte_time = hub.now - self.started
         policy = self.policy
         response = forward_response(event, policy.forward) if policy.via else event
-        if hub.asks_hooks:
+        if hub.asks_response:
             try:
                 answer = hub.hooks.on_response(self.exchange, response)
             except Exception as error:

@@ -23,6 +23,8 @@ cdef dict _HOSTS
 )
 cpdef route(ClientChannel client, Relay relay, Request request)
 
+cpdef acme_answer(ClientChannel client, Request request)
+
 cpdef redirect(Request request, port)
 
 @cython.locals(known=str, host=str)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PLAIN_ON_TLS = b"This port speaks HTTPS: use https:// in the address.\n"
 TEXT = b"text/plain; charset=utf-8"
+ACME_PATH = b"/.well-known/acme-challenge/"
+"""RFC 8555 section 8.3."""
 _ROOT = b"/"
 _ASTERISK = b"*"
 _HOSTS: dict[bytes, str] = {}
@@ -43,6 +45,10 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
     host = host_of(request.authority)
     listener = client.listener
     policy = client.policy
+    if client.info is None and client.hub.challenges is not None and request.target.startswith(ACME_PATH):
+        found_proof = acme_answer(client, request)
+        if found_proof is not None:
+            return found_proof
     if client.info is None and listener.redirect_https:
         if not host:
             return Refusal(Answer(400), "bad_request", "no host to redirect to")
@@ -52,8 +58,12 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         return Refusal(answer, "bad_request", "plain HTTP on a TLS port")
     if client.info is not None:
         host = host or client.info.sni
-        if policy.identity_for(host) != client.identity:
+        if policy.identity_for(host) != client.identity and not client.serves(host):
             return Refusal(Answer(421), "misdirected", "the host belongs to another certificate than this connection")
+        if client.denied:
+            return Refusal(Answer(403), "client_refused", client.denied)
+    elif policy.is_protected(host):
+        return Refusal(Answer(403), "client_refused", "the host asks for client certificates, and here is no TLS")
 
     exchange = relay.exchange
     hub = client.hub
@@ -70,7 +80,7 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         exchange.route = found.route
         exchange.backend = found.backend
         relay.record.route = found.name
-    if hub.asks_hooks:
+    if hub.asks_request:
         try:
             answer_of_hook = hub.hooks.on_request(exchange)
         except Exception as error:
@@ -86,6 +96,21 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
     if group is None:
         return Refusal(Answer(500), "hook_failed", "on_request chose a backend that is not there")
     return group
+
+
+def acme_answer(client: ClientChannel, request: Request) -> Refusal | None:
+    """The answer to a CA that comes to see whether a name is ours (http-01); None if this is not that."""
+    challenges = client.hub.challenges
+    if challenges is None or client.plain_on_tls or request.method not in (b"GET", b"HEAD"):
+        return None
+    try:
+        body = challenges(request.target[len(ACME_PATH) :].decode("ascii"))
+    except Exception as error:
+        return Refusal(Answer(500), "hook_failed", f"challenges raised {type(error).__name__}")
+    if body is None:
+        return None
+    answer = Answer(200, body, Headers([(b"content-type", b"application/octet-stream")]))
+    return Refusal(answer, "answered", "a CA has checked that this name leads here")
 
 
 def redirect(request: Request, port: int) -> Answer:

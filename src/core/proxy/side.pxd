@@ -8,6 +8,7 @@ cdef class Side:
     cpdef finish_sending(self)
 
     # The client's end
+    cpdef connection(self)
     cpdef send_interim(self, event)
     cpdef respond(self, Response response)
     cpdef response_sent(self)

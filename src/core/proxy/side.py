@@ -7,6 +7,8 @@ an end has to be filled in.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..events import Event, InformationalResponse, Response
 from .hooks import Answer
 
@@ -28,6 +30,10 @@ class Side:
         """This direction of a tunnel has ended; its end was sent."""
 
     # -- the client's end ------------------------------------------------------------------------------------------
+
+    def connection(self) -> Any:
+        """The client's connection (a `ClientChannel`)."""
+        return None
 
     def send_interim(self, event: InformationalResponse) -> None:
         """Pass on a 1xx answer, if the client can understand it."""

@@ -16,6 +16,7 @@ from .upstream_h2 cimport ServerStreams
 
 cdef double NEVER
 cdef int CLOSED, OPEN
+cdef int _SESSION_CHANCES
 cdef object NEED_DATA, PAUSED
 
 
@@ -25,6 +26,7 @@ cdef class Upstream(Channel):
     cdef public Relay relay
     cdef public H1Connection h1
     cdef public ServerStreams streams
+    cdef public Channel owner
     cdef public double idle_since
     cdef public double last_read
     cdef public bint answered
@@ -32,8 +34,11 @@ cdef class Upstream(Channel):
     cdef double _opened
     cdef double _request_sent
     cdef bint _responding
+    cdef int _session_chances
+    cdef double _verified_at
 
     # What the relay calls
+    cpdef belong_to(self, client)
     cpdef join(self, Relay relay)
     cpdef bint has_room(self) except -1
     @cython.locals(h1=H1Connection)
@@ -41,6 +46,7 @@ cdef class Upstream(Channel):
     cpdef take(self, Relay relay)
     @cython.locals(http=H1Connection)
     cpdef finished(self, bint request_ended)
+    cpdef keep_session(self)
 
     # Events
     cdef bint _stands(self) except -1

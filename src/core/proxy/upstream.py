@@ -27,13 +27,20 @@ from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
 from .channel import Channel
+from .introduction import introduction
 from .phase import CLOSED, OPEN
 from .timers import NEVER
 from .upstream_h2 import ServerStreams
 
 if TYPE_CHECKING:
+    from .client import ClientChannel
     from .hub import ReverseProxy
     from .relay import Relay
+
+
+SESSION_CHANCES = 4
+"""How often a connection is asked for a session before it is taken to have none."""
+_SESSION_CHANCES = SESSION_CHANCES
 
 
 class Upstream(Channel):
@@ -43,12 +50,15 @@ class Upstream(Channel):
         "_opened",
         "_request_sent",
         "_responding",
+        "_session_chances",
+        "_verified_at",
         "answered",
         "asked",
         "group",
         "h1",
         "idle_since",
         "last_read",
+        "owner",
         "relay",
         "server",
         "streams",
@@ -63,6 +73,8 @@ class Upstream(Channel):
         self.h1: H1Connection | None = None
         self.streams: ServerStreams | None = None
         """What it carries, or will carry, over HTTP/2."""
+        self.owner: ClientChannel | None = None
+        """The one client that it is for, whom it names to the server."""
         self.idle_since = 0.0
         self.last_read = hub.now
         self.answered = False
@@ -72,6 +84,8 @@ class Upstream(Channel):
         self._opened = hub.now
         self._request_sent = NEVER
         self._responding = False
+        self._session_chances = 0
+        self._verified_at = hub.now
         hub.channels.add(self)
         self.touch()
 
@@ -82,11 +96,17 @@ class Upstream(Channel):
         self.hub.now = now
         if self.phase == OPEN:
             backend = self.group.backend
+            if self.owner is not None:
+                name = "" if self.relay is None else self.relay.record.sni
+                self.send_first(introduction(self.owner, backend.proxy_protocol, name))
             if backend.tls is None:
                 self._ready()
             else:
                 name = backend.server_name or (self.server.address[0] if isinstance(self.server.address, tuple) else "")
-                self.tls = TLSConnection(Role.CLIENT, context=backend.tls, server_name=name, limits=self.hub.limits)
+                session, self._verified_at = self.server.sessions.take(now)
+                self.tls = TLSConnection(
+                    Role.CLIENT, context=backend.tls, server_name=name, session=session, limits=self.hub.limits
+                )
                 self.advance()
         self.hub.settle()
 
@@ -104,6 +124,13 @@ class Upstream(Channel):
         self.hub.settle()
 
     # -- what the relay calls --------------------------------------------------------------------------------------
+
+    def belong_to(self, client: ClientChannel) -> None:
+        """A new connection is for this client only: it will begin with its PROXY header."""
+        self.owner = client
+        if client.own_servers is None:
+            client.own_servers = set()
+        client.own_servers.add(self.group)
 
     def join(self, relay: Relay) -> None:
         """One request more for a connection that speaks, or will speak, HTTP/2."""
@@ -135,6 +162,7 @@ class Upstream(Channel):
 
     def tunnel_left(self) -> None:
         """Both directions of the tunnel have ended."""
+        self.keep_session()
         self.relay = None
         self.close()
 
@@ -161,6 +189,8 @@ class Upstream(Channel):
     def finished(self, request_ended: bool) -> None:
         """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
         self.relay = None
+        if self._session_chances:
+            self.keep_session()
         http = self.h1
         assert http is not None
         if (
@@ -182,6 +212,15 @@ class Upstream(Channel):
                 return
         self.close()
 
+    def keep_session(self) -> None:
+        """An answer is complete, so the server's tickets have come: have the next connection resume the session."""
+        if self._session_chances and self.tls is not None:
+            self._session_chances -= 1
+            session = self.tls.take_session()
+            if session is not None:
+                self._session_chances = 0
+                self.server.sessions.keep(session, self._verified_at)
+
     def drain(self) -> None:
         """The proxy stops: an idle connection closes."""
         if self.streams is not None:
@@ -195,6 +234,9 @@ class Upstream(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is HandshakeCompleted:
+            if not event.info.resumed:
+                self._verified_at = self.hub.now
+            self._session_chances = _SESSION_CHANCES
             self._ready()
 
     def _ready(self) -> None:
@@ -276,6 +318,7 @@ class Upstream(Channel):
         return self.http is not None if self.streams is None else self.streams.is_open
 
     def _tls_failed(self, error: TLSError) -> None:
+        self.server.sessions.drop()
         if not self._stands():
             self.http = None
             self.close()
@@ -356,6 +399,7 @@ class Upstream(Channel):
     # -- own -------------------------------------------------------------------------------------------------------
 
     def _fail_connect(self, detail: str, timed_out: bool) -> None:
+        self.server.sessions.drop()
         streams = self.streams
         if streams is not None:
             self.group.forget(self)

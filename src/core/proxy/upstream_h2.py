@@ -286,6 +286,7 @@ class ServerStreams(Streams):
         else:
             if self.upstream.idle_since == NEVER:
                 self.upstream.idle_since = self.hub.now
+                self.upstream.keep_session()
             if self.h2.is_done() or self.hub.draining:
                 self.close_idle()
 

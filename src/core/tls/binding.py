@@ -92,6 +92,13 @@ def session_reused(connection: SSL.Connection) -> bool:
     return bool(function("SSL_session_reused", "int(*)(SSL *)")(connection._ssl) == 1)
 
 
+def same_session(one: SSL.Session | None, other: SSL.Session | None) -> bool:
+    """Whether both are the same SSL_SESSION."""
+    if one is None or other is None:
+        return one is other
+    return bool(one._session == other._session)
+
+
 def pending_reason() -> int:
     """The reason code of the error that OpenSSL is about to report, 0 if there is none."""
     error = function("ERR_peek_error", "unsigned long(*)()")()

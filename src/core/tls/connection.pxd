@@ -3,6 +3,7 @@ cimport cython
 from ..events cimport DataReceived
 from .engine cimport CEngine
 from .hello cimport ClientHello, ClientHelloReader
+from .info cimport TLSInfo
 
 cdef int _OK, _WANT, _CLOSED, _FAILED
 cdef int _HELLO, _DECISION, _HANDSHAKE, _ENDED, _BROKEN
@@ -12,17 +13,6 @@ cdef long long _ALLOWANCE, _PER_DATA
 cdef Py_ssize_t _MAX_READ, _EARLY_BYTES, _EARLY_RECORD, _RECORD
 cdef object NEED_DATA, PAUSED
 cdef object ClientHelloReceived, ConnectionClosed, HandshakeCompleted
-
-@cython.final
-cdef class TLSInfo:
-    cdef readonly str version
-    cdef readonly str cipher
-    cdef readonly str group
-    cdef readonly str sni
-    cdef readonly bytes alpn
-    cdef readonly bint resumed
-
-    cpdef tuple _values(self)
 
 cdef class TLSConnection:
     cdef readonly object role
@@ -41,10 +31,13 @@ cdef class TLSConnection:
     cdef Py_ssize_t _max_hello
     cdef long long _data_read
     cdef bytes _alpn
+    cdef object _records
     cdef bytes _held
     cdef bytes _output
     cdef str _reason
     cdef object _alert
+    cdef bint _wants_peer
+    cdef object _pins
 
     # Incoming
     cpdef receive_data(self, data)
@@ -61,8 +54,10 @@ cdef class TLSConnection:
     # Decisions of the application
     cpdef use_context(self, context)
     cpdef refuse(self, alert)
+    cpdef bytes give_back(self)
     cpdef idled(self)
     cpdef rest(self)
+    cpdef take_session(self)
     cpdef close(self)
 
     cdef _store(self, bytes data)
@@ -74,6 +69,7 @@ cdef class TLSConnection:
     cdef _next_hello(self)
     @cython.locals(engine=CEngine, status=int, hello=ClientHello, sni=str)
     cdef _next_handshake(self)
+    cdef _look_at_peer(self, TLSInfo info)
     @cython.locals(engine=CEngine, status=int, data=bytes, event=DataReceived)
     cdef _next_data(self)
 

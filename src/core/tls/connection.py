@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 A server begins without an engine. It reads the ClientHello itself (`hello.py`) and hands it out as `ClientHelloReceived`;
 until `use_context` or `refuse` answers, `next_event` says `PAUSED`. Only then is there an engine (`engine.py`), which is fed
-the hello, and everything that came behind it, and does the rest. A client has its engine from the start, and its own hello
+the hello, and everything that came behind it, and does the rest. The third answer is `give_back`: what was received is not
+for us, and handed back as it came; there never is an engine. A client has its engine from the start, and its own hello
 waits in `data_to_send()` at once.
 
 From then on: `receive_data` puts ciphertext into the engine, `next_event` takes out what it amounts to; `send` puts plaintext
@@ -26,8 +27,6 @@ its keys a hundred times a second has to send about 100 KiB a second with it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..errors import LocalProtocolError, TLSError
 from ..events import (
     NEED_DATA,
@@ -42,19 +41,18 @@ from ..events import (
 )
 from ..limits import Limits
 from .context import ClientContext, ServerContext
-from .engine import RECORD, Engine, Status
+from .engine import RECORD, Engine, Session, Status
 from .failure import Alert, alert_name, alert_record, reason_for
 from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
+from .info import TLSInfo
+from .peer import PeerCertificate, is_pinned
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
 
 Bytes = bytes | bytearray | memoryview
 """What can be sent. A memoryview has to be one of bytes, in one piece."""
 
 # Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
-_OK = int(Status.OK)
-_WANT = int(Status.WANT)
-_CLOSED = int(Status.CLOSED)
-_FAILED = int(Status.FAILED)
+_OK, _WANT, _CLOSED, _FAILED = (int(status) for status in (Status.OK, Status.WANT, Status.CLOSED, Status.FAILED))
 
 # States and inputs too are numbers in here: their places in the Enum.
 _STATES = tuple(State)
@@ -70,8 +68,7 @@ _MAY_SEND = tuple(state in SENDING for state in _STATES)
 
 CONTROL_ALLOWANCE = 512
 CONTROL_DATA = 256
-_ALLOWANCE = CONTROL_ALLOWANCE
-_PER_DATA = CONTROL_DATA
+_ALLOWANCE, _PER_DATA = CONTROL_ALLOWANCE, CONTROL_DATA
 
 POISON = b"\x16\x03\x03\xff\xff" + bytes(MAX_FRAGMENT + 2048)
 """No valid record at any point of a stream: on a boundary its header is wrong, inside a record the tag will be."""
@@ -85,41 +82,8 @@ DEFAULT_LIMITS = Limits()
 EARLY_BYTES = 65536
 EARLY_RECORD = 4096
 """Records of three packets, until about four times the usual first window has been sent."""
-_EARLY_BYTES = EARLY_BYTES
-_EARLY_RECORD = EARLY_RECORD
+_EARLY_BYTES, _EARLY_RECORD = EARLY_BYTES, EARLY_RECORD
 _RECORD = RECORD
-
-
-class TLSInfo:
-    """What a handshake has agreed on. Names are OpenSSL's: `TLSv1.3`, `TLS_AES_128_GCM_SHA256`, `X25519MLKEM768`.
-
-    `sni` is the name that the client sent, empty if none; `alpn` the protocol agreed on, empty if none.
-    """
-
-    __slots__ = ("alpn", "cipher", "group", "resumed", "sni", "version")
-
-    def __init__(self, *, version: str, cipher: str, group: str, sni: str, alpn: bytes, resumed: bool) -> None:
-        self.version = version
-        self.cipher = cipher
-        self.group = group
-        self.sni = sni
-        self.alpn = alpn
-        self.resumed = resumed
-
-    def _values(self) -> tuple[Any, ...]:
-        return (self.version, self.cipher, self.group, self.sni, self.alpn, self.resumed)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, TLSInfo) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        return (
-            f"TLSInfo(version={self.version!r}, cipher={self.cipher!r}, group={self.group!r}, sni={self.sni!r}, "
-            f"alpn={self.alpn!r}, resumed={self.resumed!r})"
-        )
 
 
 class TLSConnection:
@@ -131,15 +95,23 @@ class TLSConnection:
 
     __slots__ = (
         "_alert", "_alert_received", "_alpn", "_data_read", "_early", "_engine", "_eof", "_held", "_max_hello", "_output",
-        "_reader", "_reason", "_receiving", "_sending", "_state", "closed_by_peer", "hello", "info", "plain_http", "role",
+        "_pins", "_reader", "_reason", "_receiving", "_records", "_sending", "_state", "_wants_peer", "closed_by_peer",
+        "hello", "info", "plain_http", "role",
     )  # fmt: skip
 
     def __init__(
-        self, role: Role, *, context: ClientContext | None = None, server_name: str = "", limits: Limits | None = None
+        self,
+        role: Role,
+        *,
+        context: ClientContext | None = None,
+        server_name: str = "",
+        session: Session | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """A client needs its context, and the server's name or address to verify; a server gets its context later.
 
-        Raises ContextError for a `server_name` that cannot be verified.
+        `session`: from `take_session` of a client with the same context and server name; `info.resumed` tells its fate.
+        Raises ContextError for a `server_name` that cannot be verified, or a session that belongs elsewhere.
         """
         self.role = role
         self.hello: ClientHello | None = None
@@ -150,7 +122,8 @@ class TLSConnection:
         self._alpn = b""
         self._engine: Engine | None = None
         self._reader: ClientHelloReader | None = None
-        self._held = b""
+        self._records: bytes | bytearray = b""  # what the hello was read from
+        self._held = b""  # what came behind it
         self._output = b""
         self._eof = False
         self._early = _EARLY_BYTES
@@ -160,6 +133,8 @@ class TLSConnection:
         self._alert_received = False
         self._receiving = False
         self._sending = False
+        self._wants_peer = False
+        self._pins: frozenset[bytes] | None = None
         if role is Role.SERVER:
             if context is not None:
                 raise LocalProtocolError(
@@ -171,7 +146,9 @@ class TLSConnection:
             if context is None:
                 raise LocalProtocolError("a client needs a context")
             self._state = _HANDSHAKE
-            self._engine = context.engine(server_name)
+            self._wants_peer = context.wants_peer
+            self._pins = context.pins or None
+            self._engine = context.engine(server_name, session)
             self._engine.handshake()
 
     def __repr__(self) -> str:
@@ -235,7 +212,7 @@ class TLSConnection:
         if alpn is None:
             self._fail("no_application_protocol", Alert.NO_APPLICATION_PROTOCOL)
             return
-        engine = context.engines.engine("", b"")
+        engine = context.engines_for(hello).engine("", b"")
         if engine is None:
             self._fail("internal_error", Alert.INTERNAL_ERROR)
             return
@@ -243,8 +220,10 @@ class TLSConnection:
         if self._held:
             engine.feed(self._held)
             self._held = b""
+        self._records = b""
         self._engine = engine
         self._alpn = alpn
+        self._wants_peer = context.wants_peer
         self._move(_CONTEXT_CHOSEN)
 
     def refuse(self, alert: int) -> None:
@@ -252,6 +231,17 @@ class TLSConnection:
         if self._state != _DECISION:
             raise LocalProtocolError(f"there is nothing to refuse in state {self.state.value!r}")
         self._fail(alert_name(alert), alert)
+
+    def give_back(self) -> bytes:
+        """Answer the ClientHello with nothing at all: all that was received, byte for byte, for someone else to answer.
+
+        The connection is over then, and has nothing to send. An end of file that was told before is the caller's to pass on.
+        """
+        if self._state != _DECISION:
+            raise LocalProtocolError(f"there is nothing to give back in state {self.state.value!r}")
+        received = bytes(self._records) + self._held
+        self._move(_LOCAL_CLOSE)
+        return received
 
     def send(self, data: Bytes) -> None:
         """Encrypt `data`.
@@ -307,6 +297,10 @@ class TLSConnection:
         if self._engine is not None:
             self._engine.rest()
 
+    def take_session(self) -> Session | None:
+        """Client: a session for the next connection, once; None if there is none, or none yet (`Engine.session`)."""
+        return None if self._engine is None else self._engine.session()
+
     def close(self) -> None:
         """Queue close_notify. Receiving goes on.
 
@@ -361,6 +355,7 @@ class TLSConnection:
         if hello is None:
             return self._peer_closed(False) if self._eof else NEED_DATA
         self.hello = hello
+        self._records = reader.records
         self._held = reader.stored
         self._reader = None
         self._move(_HELLO_READ)
@@ -390,11 +385,22 @@ class TLSConnection:
                 self._abort("server_name_changed")
             if alpn != self._alpn:
                 self._abort("alpn_changed")
+        if self._wants_peer:
+            self._look_at_peer(info)
         self.info = info
         # Whoever needs the hello longer has it from the event; for an idle connection it would be a tenth of its memory.
         self.hello = None
         self._move(_HANDSHAKE_DONE)
         return HandshakeCompleted(info)
+
+    def _look_at_peer(self, info: TLSInfo) -> None:
+        """Note who the peer is. A server without a pinned key fails here, before it was sent a byte of what it is not for."""
+        assert self._engine is not None
+        chain = self._engine.peer_chain()
+        if chain:
+            info.peer = PeerCertificate(chain)
+        if self._pins is not None and not is_pinned(chain, self._pins):
+            self._abort("certificate_not_pinned")
 
     def _next_data(self) -> TLSEvent | Signal:
         """Decrypt."""
@@ -439,6 +445,7 @@ class TLSConnection:
             self._engine.close()
             self._engine = None
         self._reader = None
+        self._records = b""
         self._held = b""
 
     def _fail(self, reason: str, alert: int | None) -> None:

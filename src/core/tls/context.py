@@ -1,8 +1,14 @@
 """TLS settings of one identity (server) or of one kind of upstream connection (client), made once and shared.
 
 A context holds one pyOpenSSL `Context`, closed for changes from the start: connections of many loops and forked workers use
-it at the same time. Session tickets are sealed with keys that belong to it; so sessions resume between connections of one
-context, also across a fork, and never between contexts. New ticket keys mean a new context.
+it at the same time. So a new certificate is a new context.
+
+Session tickets are sealed with keys that belong to an SSL_CTX, and that the binding cannot set. Of its own a context's
+sessions therefore resume between its own connections only, also across a fork. `Tickets` are contexts for nothing but
+their keys: a connection is made from one of them and then moved to the certificate's (SSL_set_SSL_CTX), which leaves the
+keys as they are and takes over all that the certificate's context says of certificates and sessions. So a certificate can be
+replaced, in each worker by itself, and tickets go on to resume everywhere. Which sessions may be resumed under which policy
+is up to the session id context, which is in each ticket.
 
 The defaults are Mozilla's "intermediate" profile of 2024 without its last finite-field ciphers: TLS 1.2 and 1.3, forward
 secrecy and authenticated encryption only. The groups are set because OpenSSL's own list has X448 and P-521 in it.
@@ -12,17 +18,20 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
-from .engine import ENGINE, Engine, EngineContext, EngineKind
+from .choice import best_key_type, key_kind
+from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
+from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
+from .hello import ClientHello
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -40,6 +49,11 @@ NO_AUTO_CHAIN = 0x8
 
 SESSION_LIFETIME = 7200
 """Seconds that a session can be resumed: what a stolen ticket key is good for."""
+
+PIN_LENGTH = 32
+
+MAX_STAPLE = 16384
+"""Bytes of an OCSP response that is worth sending in each handshake; usual are 500 to 2000."""
 
 SESSION_ID_LENGTH = 32
 """Longest session id context that OpenSSL takes."""
@@ -66,12 +80,47 @@ class TLSOptions:
     """Server: sessions can be resumed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ServerContext:
     """Settings and certificates for connections from clients; made by `server_context`."""
 
     options: TLSOptions
     engines: EngineContext = field(repr=False)
+    """Those of the first certificate."""
+    tickets: Tickets | None = field(default=None, repr=False)
+    by_key: dict[str, EngineContext] = field(default_factory=dict, repr=False)
+    """Where there are several certificates: the engines of each by its kind of key (`choice.key_kind`)."""
+    by_leaf: dict[bytes, EngineContext] = field(default_factory=dict, repr=False)
+    """The engines of each certificate by the SHA-256 of that."""
+    staples: dict[bytes, bytes] = field(default_factory=dict, repr=False)
+    """The OCSP responses that are stapled, by the SHA-256 of their certificate; see `staple`."""
+    wants_peer: bool = False
+    """Clients are asked for a certificate."""
+
+    @property
+    def leaves(self) -> tuple[bytes, ...]:
+        """SHA-256 of each certificate that is ours, not of their issuers."""
+        return tuple(self.by_leaf)
+
+    def staple(self, leaf: bytes, response: bytes) -> None:
+        """Staple an OCSP response (DER) for clients that ask for one, from the next handshake on.
+
+        `leaf`: which of `leaves` it is for. Empty: none any more. May be called from any thread, but by one at a time.
+        Raises ContextError for a certificate that is not here, or a response of more than `MAX_STAPLE` bytes.
+        """
+        if leaf not in self.by_leaf or len(response) > MAX_STAPLE:
+            raise ContextError("an OCSP response for another certificate, or one that is too large")
+        if response:
+            self.staples[leaf] = response
+        else:
+            self.staples.pop(leaf, None)
+        self.by_leaf[leaf].staple(response)
+
+    def engines_for(self, hello: ClientHello) -> EngineContext:
+        """The engines with the certificate that is best for this client."""
+        if not self.by_key:
+            return self.engines
+        return self.by_key[best_key_type(hello, self.by_key, tls_1_3=self.options.max_version == "TLSv1.3")]
 
     def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
         """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
@@ -90,16 +139,31 @@ class ClientContext:
     options: TLSOptions
     verify: bool
     engines: EngineContext = field(repr=False)
+    wants_peer: bool = True
+    """Tell who the server is (`TLSInfo.peer`); without, a handshake is a little cheaper."""
+    pins: frozenset[bytes] = frozenset()
+    """A connection is refused unless a certificate of the verified chain has one of these keys (`spki_sha256`); unverified, the
+    server's own."""
 
-    def engine(self, server_name: str) -> Engine:
+    def engine(self, server_name: str, session: Session | None = None) -> Engine:
         """An engine that verifies the certificate for `server_name`, a DNS name or an IP address, if this context verifies.
 
-        Raises ContextError for a name that cannot be verified.
+        It offers to resume `session`: then the server need not show its certificate again, since it was verified when the
+        session was made, by this context and for this name. Raises ContextError for a name that cannot be verified, or
+        a session of another context or name.
         """
         name, address = _split_name(server_name)
         if self.verify and not name and not address:
             raise ContextError("a server name is needed to verify the server's certificate")
-        engine = self.engines.engine(name, address)
+        if session is not None and (
+            session.owner is not self.engines or session.name != name or session.address != address
+        ):
+            raise ContextError(
+                "a session can be resumed with the context and the server name that it was made with only"
+            )
+        if self.pins:
+            session = None  # a resumed one has no chain in which a pinned issuer could be found
+        engine = self.engines.engine(name, address, session)
         if engine is None:
             raise ContextError(f"{server_name!r} cannot be used as a server name")
         return engine
@@ -123,41 +187,89 @@ def server_context(
     *,
     options: TLSOptions | None = None,
     session_id: bytes = b"lockgate",
+    tickets: Tickets | None = None,
+    client_auth: ClientAuth | None = None,
+    key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ServerContext:
     """A context for the server side.
 
-    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each type of key (ECDSA and RSA).
-    `session_id` names the policy that sessions belong to: a session is resumed only under the same. `engine` is what the
-    process has chosen unless a test wants another.
+    `pairs`: (certificate chain with the leaf first, private key), PEM; one, or one for each kind of key (ECDSA and RSA), of
+    which each client gets the one that suits it best, with that one's chain.
+    `session_id` names the policy that sessions belong to: a session is resumed only under the same. `tickets`: whose keys
+    seal the tickets; None for the context's own. With `client_auth` clients are asked for a certificate, and no session is
+    resumed at all, so `tickets` is of no use then; nor may it be used, since how a connection verifies does not come along
+    when OpenSSL moves it to another context. `key_log` is given the secrets of all connections, line by line; it may be
+    called from any thread and must not raise. `engine` is what the process has chosen unless a test wants another.
 
     Raises ContextError.
     """
     options = TLSOptions() if options is None else options
     if not pairs:
         raise ContextError("a server needs a certificate and its private key")
-    context = _new_context(SSL.TLS_SERVER_METHOD, options)
-    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
-    # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
-    context.set_mode(NO_AUTO_CHAIN)
-    sent: list[x509.Certificate] = []
+    if tickets is not None and not tickets.fit(options):
+        raise ContextError("the tickets were made for other options")
+    by_key: dict[str, EngineContext] = {}
+    by_leaf: dict[bytes, EngineContext] = {}
     for chain_pem, key_pem in pairs:
-        for certificate in _use_pair(context, chain_pem, key_pem):
-            if certificate not in sent:
-                sent.append(certificate)
-    for certificate in sent:
-        context.add_extra_chain_cert(certificate)
-    # Sessions live in tickets only: a cache would be one per worker, and memory for every handshake.
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_timeout(SESSION_LIFETIME)
-    if not options.tickets:
-        context.set_options(SSL.OP_NO_TICKET)
-    if len(session_id) > SESSION_ID_LENGTH:
-        session_id = hashlib.sha256(session_id).digest()
-    context.set_session_id(session_id)
-    engines = engine(context, server=True, alpn=options.alpn, verify=False)
-    _close_for_changes(context)
-    return ServerContext(options, engines)
+        context = _new_server_context(options, session_id)
+        kind, leaf, rest = _use_pair(context, chain_pem, key_pem)
+        if kind in by_key:
+            raise ContextError(f"there are two certificates with the same kind of key ({kind})")
+        for certificate in dict.fromkeys(rest):
+            context.add_extra_chain_cert(certificate)
+        verify = 0
+        if client_auth is not None:
+            tickets = None
+            try:
+                verify = ask_for_certificates(context, client_auth)
+            except ClientAuthError as error:
+                raise ContextError(f"clients cannot be verified: {error}") from None
+        engines = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets, key_log=key_log)
+        by_key[kind] = by_leaf[leaf.fingerprint(hashes.SHA256())] = engines
+        _close_for_changes(context)
+    first = next(iter(by_key.values()))
+    several = by_key if len(by_key) > 1 else {}
+    return ServerContext(options, first, tickets, several, by_leaf, wants_peer=client_auth is not None)
+
+
+class Tickets:
+    """Keys for session tickets that several contexts share, a few sets of them to be used one after the other.
+
+    Make them before the workers are forked, with the options of the contexts that they are for (ALPN is of no concern).
+    `rotate` when the keys have been used long enough; tickets sealed with older ones are not resumed any more.
+    """
+
+    __slots__ = ("_contexts", "_options", "current", "place")
+
+    def __init__(self, options: TLSOptions, *, sets: int = 1, engine: EngineKind = ENGINE) -> None:
+        self._options = options
+        self._contexts = []
+        for _ in range(sets):
+            context = _new_server_context(options, b"")
+            self._contexts.append(engine(context, server=True, alpn=(), verify=0))
+            _close_for_changes(context)
+        self.place = 0
+        """Which set is in use, from 0."""
+        self.current: EngineContext = self._contexts[0]
+        """What connections are made from."""
+
+    def fit(self, options: TLSOptions) -> bool:
+        """Whether a context with these options can use them."""
+        return replace(options, alpn=()) == replace(self._options, alpn=())
+
+    @property
+    def left(self) -> int:
+        """How many sets have not been used yet."""
+        return len(self._contexts) - 1 - self.place
+
+    def rotate(self) -> bool:
+        """Go on to the next set of keys. False if there is none: the last one stays in use."""
+        if not self.left:
+            return False
+        self.place += 1
+        self.current = self._contexts[self.place]
+        return True
 
 
 def client_context(
@@ -166,16 +278,23 @@ def client_context(
     verify: bool = True,
     options: TLSOptions | None = None,
     identity: tuple[bytes, bytes] | None = None,
+    pins: Iterable[bytes] = (),
+    wants_peer: bool = True,
+    key_log: KeyLog | None = None,
     engine: EngineKind = ENGINE,
 ) -> ClientContext:
     """A context for the client side.
 
     `ca`: the trusted certificates, PEM; None for those of the system. `verify=False` accepts any certificate.
-    `identity`: (certificate chain, private key) to present if the server asks for one.
+    `identity`: (certificate chain, private key) to present if the server asks for one. `pins`, `wants_peer`: see
+    `ClientContext`. Pins hold with `verify=False` too. `key_log`: as in `server_context`.
 
     Raises ContextError.
     """
     options = TLSOptions() if options is None else options
+    pinned = frozenset(pins)
+    if any(len(pin) != PIN_LENGTH for pin in pinned):
+        raise ContextError(f"a pin is a SHA-256 of {PIN_LENGTH} bytes")
     if verify:
         try:
             binding.addresses(binding.NAME_CHECK)
@@ -192,13 +311,14 @@ def client_context(
         for certificate in _certificates(ca, "the CA file"):
             store.add_cert(crypto.X509.from_cryptography(certificate))
     if identity is not None:
-        for certificate in _use_pair(context, *identity):
+        for certificate in _use_pair(context, *identity)[2]:
             context.add_extra_chain_cert(certificate)
     if options.alpn:
         context.set_alpn_protos(list(options.alpn))
-    engines = engine(context, server=False, alpn=options.alpn, verify=verify)
+    verified = SSL.VERIFY_PEER if verify else 0
+    engines = engine(context, server=False, alpn=options.alpn, verify=verified, key_log=key_log)
     _close_for_changes(context)
-    return ClientContext(options, verify, engines)
+    return ClientContext(options, verify, engines, wants_peer or bool(pinned), pinned)
 
 
 def _new_context(method: int, options: TLSOptions) -> SSL.Context:
@@ -234,6 +354,23 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
     return context
 
 
+def _new_server_context(options: TLSOptions, session_id: bytes) -> SSL.Context:
+    """A context for the server side to which only the certificates are missing."""
+    context = _new_context(SSL.TLS_SERVER_METHOD, options)
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
+    # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
+    context.set_mode(NO_AUTO_CHAIN)
+    # Sessions live in tickets only: a cache would be one per worker, and memory for every handshake.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_timeout(SESSION_LIFETIME)
+    if not options.tickets:
+        context.set_options(SSL.OP_NO_TICKET)
+    if len(session_id) > SESSION_ID_LENGTH:
+        session_id = hashlib.sha256(session_id).digest()
+    context.set_session_id(session_id)
+    return context
+
+
 def _close_for_changes(context: SSL.Context) -> None:
     """pyOpenSSL refuses changes to a context that has made a connection."""
     SSL.Connection(context, None)
@@ -247,8 +384,10 @@ def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
         raise ContextError(f"{what} contains no certificate in PEM form, or a damaged one") from None
 
 
-def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x509.Certificate]:
-    """Give the context a certificate with its key. Returns the rest of the chain."""
+def _use_pair(
+    context: SSL.Context, chain_pem: bytes, key_pem: bytes
+) -> tuple[str, x509.Certificate, list[x509.Certificate]]:
+    """Give the context a certificate with its key. Returns (the kind of key, the certificate, the rest of the chain)."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
     if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
@@ -258,7 +397,7 @@ def _use_pair(context: SSL.Context, chain_pem: bytes, key_pem: bytes) -> list[x5
         context.use_privatekey(key)
     except (SSL.Error, crypto.Error, TypeError, ValueError):
         raise ContextError("OpenSSL does not accept this certificate or its private key") from None
-    return rest
+    return key_kind(key), leaf, rest
 
 
 PrivateKey = (

@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
-from ..._accel.engine import RECORD, TO_THE_END, Engine, Status
+from ..._accel.engine import RECORD, TO_THE_END, Engine, Session, Status
 from .. import backend
 from . import binding
 
@@ -32,19 +32,39 @@ __all__ = [
     "Engine",
     "EngineContext",
     "EngineKind",
+    "KeyLog",
     "PyOpenSSLContext",
     "PyOpenSSLEngine",
+    "Session",
     "Status",
 ]
 
 OUTPUT_CHUNK = 65536
 
+KeyLog = Callable[[bytes], object]
+"""Takes the lines of a key log (with their end): the secrets of connections, for whoever is to decrypt a capture of them."""
+
 
 class EngineContext(Protocol):
     """A configured SSL_CTX, ready to make engines."""
 
-    def engine(self, server_name: str, address: bytes) -> Engine | None:
-        """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot."""
+    def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
+        """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot.
+
+        It offers to resume `session`, one that an engine of this very context made for the same name and address.
+        """
+
+    def staple(self, response: bytes) -> None:
+        """Server: the OCSP response (RFC 6066 section 8) for clients that ask for one, from the next handshake on.
+
+        Empty: none. May be called from any thread, but by one at a time.
+        """
+
+
+class TicketSource(Protocol):
+    """Has the keys of session tickets: `Tickets` in `context.py`."""
+
+    current: EngineContext
 
 
 class Notes:
@@ -93,8 +113,19 @@ def _on_verify(connection: SSL.Connection, _certificate: object, error: int, _de
 class PyOpenSSLContext:
     """Makes `PyOpenSSLEngine`s."""
 
-    def __init__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> None:
+    def __init__(
+        self,
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: int,
+        tickets: TicketSource | None = None,
+        key_log: KeyLog | None = None,
+    ) -> None:
         self._context = context
+        self._tickets = tickets
+        self._staple = [b""]
         self._server = server
         self._verify = verify
         context.set_info_callback(_on_info)
@@ -103,12 +134,15 @@ class PyOpenSSLContext:
             context.set_tlsext_servername_callback(lambda connection: None)
             if alpn:
                 context.set_alpn_select_callback(_alpn_callback(alpn))
-        elif verify:
-            context.set_verify(SSL.VERIFY_PEER, _on_verify)
+            context.set_ocsp_server_callback(_status_callback(self._staple))
+        if verify:
+            context.set_verify(verify, _on_verify)
+        if key_log is not None:
+            context.set_keylog_callback(_key_log_callback(key_log))
 
-    def engine(self, server_name: str, address: bytes) -> Engine | None:
+    def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
         """See `EngineContext`."""
-        connection = SSL.Connection(self._context, None)
+        connection = self._connection()
         connection.set_app_data(Notes())
         if self._server:
             connection.set_accept_state()
@@ -118,7 +152,24 @@ class PyOpenSSLContext:
             if server_name:
                 connection.set_tlsext_host_name(server_name.encode("ascii"))
             connection.set_connect_state()
-        return PyOpenSSLEngine(connection)
+        engine = PyOpenSSLEngine(connection, verify=bool(self._verify))
+        if not self._server:
+            engine.is_client_of(self, server_name, address, session)
+        return engine
+
+    def staple(self, response: bytes) -> None:
+        """See `EngineContext`."""
+        self._staple[0] = response
+
+    def _connection(self) -> SSL.Connection:
+        """A new connection of this context, with the keys of the tickets if there are any (see `context.py`)."""
+        if self._tickets is None:
+            return SSL.Connection(self._context, None)
+        base = self._tickets.current
+        assert isinstance(base, PyOpenSSLContext)
+        connection = SSL.Connection(base._context, None)
+        connection.set_context(self._context)
+        return connection
 
 
 def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, list[bytes]], Any]:
@@ -133,22 +184,64 @@ def _alpn_callback(protocols: tuple[bytes, ...]) -> Callable[[SSL.Connection, li
     return select
 
 
+def _key_log_callback(key_log: KeyLog) -> Callable[[SSL.Connection, bytes], None]:
+    """Passes a line on, with the end of line that it lacks."""
+
+    def log(_connection: SSL.Connection, line: bytes) -> None:
+        key_log(line + b"\n")
+
+    return log
+
+
+def _status_callback(staple: list[bytes]) -> Callable[[SSL.Connection, object], bytes]:
+    """The response for a client that asks for one: what is in the list then. Empty: there is none."""
+
+    def respond(_connection: SSL.Connection, _data: object) -> bytes:
+        return staple[0]
+
+    return respond
+
+
+class PyOpenSSLSession(Session):
+    """pyOpenSSL's `Session`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, owner: object, name: str, address: bytes, single_use: bool, value: SSL.Session) -> None:
+        super().__init__(owner, name, address, single_use)
+        self.value = value
+
+
 class PyOpenSSLEngine(Engine):
     """An engine on pyOpenSSL's public API.
 
     pyOpenSSL reports by exception, which costs; so nothing is asked of it where the answer is known to be "nothing".
     """
 
-    __slots__ = ("_connection", "_later", "_notes", "_unread", "_untaken")
+    __slots__ = ("_connection", "_known", "_later", "_notes", "_server", "_unread", "_untaken", "_verify")
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    def __init__(self, connection: SSL.Connection, *, verify: bool) -> None:
         super().__init__()
+        self._verify = verify
         self._connection: SSL.Connection | None = connection
         self._notes: Notes = connection.get_app_data()
         self._later = Status.OK
         """What the last read ended with after it had got some data: told by the next one."""
         self._unread = False
         self._untaken = False
+        self._server: tuple[object, str, bytes] | None = None
+        """Client: what its sessions are for."""
+        self._known: SSL.Session | None = None
+        """The session that is not worth handing out; kept, so that a new one cannot have the same address."""
+
+    def is_client_of(
+        self, owner: object, server_name: str, address: bytes, session: PyOpenSSLSession | None = None
+    ) -> None:
+        """This is a client, and may resume `session`."""
+        self._server = (owner, server_name, address)
+        if session is not None and self._connection is not None:
+            self._connection.set_session(session.value)
+            self._known = session.value
 
     def feed(self, data: bytes) -> None:
         """See `Engine`."""
@@ -172,6 +265,8 @@ class PyOpenSSLEngine(Engine):
         except SSL.Error as error:
             return self._ended(_status(error))
         self._notes.established = True
+        if self._server is not None and self._connection.get_protocol_version_name() == "TLSv1.3":
+            self._known = self._connection.get_session()
         return Status.OK
 
     def read(self, limit: int) -> bytes:
@@ -265,9 +360,33 @@ class PyOpenSSLEngine(Engine):
             resumed,
         )
 
+    def peer_chain(self) -> tuple[bytes, ...]:
+        """See `Engine`."""
+        connection = self._connection
+        if connection is None:
+            return Engine.peer_chain(self)
+        leaf = connection.get_peer_certificate()
+        if leaf is None:
+            return ()
+        # By way of OpenSSL's own objects: cryptography's parser may refuse what OpenSSL has accepted.
+        chain = connection.get_verified_chain() if self._verify and not self._notes.verify_result else None
+        return tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in (leaf, *(chain or ())[1:]))
+
+    def session(self) -> Session | None:
+        """See `Engine`."""
+        if self._connection is None or self._server is None or not self._notes.established:
+            return None
+        found = self._connection.get_session()
+        if found is None or binding.same_session(found, self._known):
+            return None
+        self._known = found
+        single_use = self._connection.get_protocol_version_name() == "TLSv1.3"
+        return PyOpenSSLSession(*self._server, single_use, found)
+
     def close(self) -> None:
         """See `Engine`."""
         self._connection = None
+        self._known = None
 
     def _ended(self, status: Status) -> Status:
         """OpenSSL has stopped short: what its callbacks noted until then."""
@@ -291,9 +410,21 @@ def _status(error: SSL.Error) -> Status:
 
 
 class EngineKind(Protocol):
-    """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it."""
+    """Prepares a pyOpenSSL context that is otherwise complete, and makes engines of one kind from it.
 
-    def __call__(self, context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
+    `verify`: how the peer's certificate is verified (SSL.VERIFY_*), 0 for not at all.
+    """
+
+    def __call__(
+        self,
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: int,
+        tickets: TicketSource | None = None,
+        key_log: KeyLog | None = None,
+    ) -> EngineContext:
         """See `PyOpenSSLContext`."""
 
 
@@ -310,11 +441,25 @@ def _native() -> tuple[EngineKind | None, str]:
     except LookupError as error:
         return None, str(error)
 
-    def native_context(context: SSL.Context, *, server: bool, alpn: tuple[bytes, ...], verify: bool) -> EngineContext:
+    def native_context(
+        context: SSL.Context,
+        *,
+        server: bool,
+        alpn: tuple[bytes, ...],
+        verify: int,
+        tickets: TicketSource | None = None,
+        key_log: KeyLog | None = None,
+    ) -> EngineContext:
         if verify:
-            context.set_verify(SSL.VERIFY_PEER)
+            context.set_verify(verify)
         made: EngineContext = openssl_context.NativeContext(
-            context, binding.context_pointer(context), server=server, alpn=alpn, verify=verify
+            context,
+            binding.context_pointer(context),
+            server=server,
+            alpn=alpn,
+            verify=verify,
+            tickets=tickets,
+            key_log=key_log,
         )
         return made
 

@@ -54,6 +54,7 @@ OPENSSL_REASONS = {
     101: "no_suitable_key_share",
     118: "no_suitable_signature_algorithm",
     193: "no_shared_cipher",
+    199: "certificate_required",
     258: "unsupported_protocol",
     373: "inappropriate_fallback",
     376: "no_suitable_signature_algorithm",
@@ -63,17 +64,25 @@ OPENSSL_REASONS = {
 
 VERIFY_REASONS = {
     2: "certificate_unknown_issuer",
+    3: "certificate_no_crl",
     7: "certificate_bad_signature",
+    8: "certificate_bad_crl",
     9: "certificate_not_yet_valid",
     10: "certificate_expired",
+    11: "certificate_bad_crl",
+    12: "certificate_crl_expired",
     18: "certificate_self_signed",
     19: "certificate_unknown_issuer",
     20: "certificate_unknown_issuer",
     21: "certificate_unknown_issuer",
+    22: "certificate_chain_too_long",
     23: "certificate_revoked",
+    25: "certificate_chain_too_long",
     26: "certificate_wrong_purpose",
+    33: "certificate_no_crl",
     62: "certificate_wrong_name",
     64: "certificate_wrong_name",
+    79: "certificate_invalid_ca",
 }
 """Verdicts of certificate verification (X509_V_ERR_*)."""
 

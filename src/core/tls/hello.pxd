@@ -23,9 +23,12 @@ cdef class ClientHelloReader:
     cdef bytes _stored
     cdef bytes _message
     cdef bint _started
+    cdef readonly object records
     cpdef receive_data(self, data)
     @cython.locals(position=Py_ssize_t, length=Py_ssize_t, size=Py_ssize_t, needed=Py_ssize_t, stored=bytes, fragments=list)
     cpdef ClientHello next_hello(self)
+    @cython.locals(stored=bytes, taken=bytes)
+    cdef _take(self, Py_ssize_t end)
 
 @cython.locals(p="const unsigned char *", available=Py_ssize_t, size=Py_ssize_t)
 cdef Py_ssize_t _record(bytes data, Py_ssize_t start) except -2

@@ -28,6 +28,9 @@ EXT_ALPN = 16
 EXT_PRE_SHARED_KEY = 41
 EXT_SUPPORTED_VERSIONS = 43
 
+ACME_TLS = b"acme-tls/1"
+"""The ALPN protocol in which a CA checks that a name leads here (RFC 8737): a handshake, and nothing after it."""
+
 HTTP_STARTS = tuple(
     method + b" "
     for method in (
@@ -122,15 +125,18 @@ class ClientHelloReader:
 
     `limit` bounds the message. What has been stored but not yet read is bounded too: a message of `limit` bytes in
     records of one byte each takes six times as many.
+
+    `records`: the bytes that the message was read from, as they came, for whoever passes them on.
     """
 
-    __slots__ = ("_limit", "_message", "_started", "_stored")
+    __slots__ = ("_limit", "_message", "_started", "_stored", "records")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._stored = b""
         self._message = b""
         self._started = False
+        self.records: bytes | bytearray = b""
 
     def receive_data(self, data: bytes) -> None:
         """Store bytes from the client."""
@@ -161,7 +167,7 @@ class ClientHelloReader:
         while True:
             size = _record(stored, position)
             if size < 0:
-                self._stored = stored[position:]
+                self._take(position)
                 self._message = b"".join(fragments)
                 return None
             position += 5
@@ -177,9 +183,22 @@ class ClientHelloReader:
                 # A client has nothing to say after its hello until it is answered (RFC 8446 section 5.1).
                 raise TLSError("bytes_after_client_hello", alert=Alert.UNEXPECTED_MESSAGE)
             if length == needed:
-                self._stored = stored[position:]
+                self._take(position)
                 self._message = b""
                 return parse_client_hello(b"".join(fragments))
+
+    def _take(self, end: int) -> None:
+        """`stored[:end]` has been read. No copy is made of a hello that came in one piece."""
+        stored = self._stored
+        taken = stored[:end]
+        self._stored = stored[end:]
+        records = self.records
+        if not records:
+            self.records = taken
+        elif isinstance(records, bytearray):
+            records += taken
+        elif taken:
+            self.records = bytearray(records + taken)
 
 
 def _record(data: bytes, start: int) -> int:

@@ -1,0 +1,262 @@
+"""Ten thousand certificates beside one: how long a start takes, how much memory, and what a handshake costs.
+
+    PYTHONPATH=build/pkg python bench/many_certificates.py [--count 10000] [--seconds 4] [--rounds 3] [--servers lockgate,nginx]
+
+Each server is started with one certificate and with many (nginx: one `server` block for each, since it reads all of them at
+the start and its lazy form reads files in every handshake). Clients shake hands in full, TLS 1.3, each time for another of
+`NAMES` names, and CPU seconds of the server's processes are counted for each handshake (`measure.py`); lockgate has loaded
+these names before that is measured. The time for the first handshake with a name, when the certificate is loaded, is given too.
+The server's processes are on the first core, clients on the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from measure import cpu_seconds, memory_bytes
+
+NAMES = 200
+"""So many different names are asked for."""
+START_TIMEOUT = 180.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured of one server."""
+
+    start: float
+    """Seconds until a client got an answer."""
+    start_cpu: float
+    """CPU seconds of the server until then: what `start` is on a machine with nothing else to do."""
+    memory: int
+    memory_in_use: int
+    first: float
+    """Seconds for the first handshake with a name, waited by the client."""
+    cpu: float
+    """Server's CPU seconds for each handshake."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--servers", default="lockgate,nginx")
+    args = parser.parse_args()
+    servers: dict[str, Callable[[Path, int, int], Path]] = {"lockgate": lockgate_config, "nginx": nginx_config}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_certificates(folder / "many", args.count)
+        (folder / "one").mkdir()
+        for suffix in (".pem", ".key"):
+            shutil.copy(folder / "many" / f"site0{suffix}", folder / "one" / f"site0{suffix}")
+        print(
+            "server    certificates  start s  its CPU s  memory MiB  after use MiB  first handshake ms  handshake CPU us"
+        )
+        for name in args.servers.split(","):
+            if name == "nginx" and shutil.which("nginx") is None:
+                print("nginx     is not installed")
+                continue
+            for count in (1, args.count):
+                found = measure(folder, name, servers[name], count, args)
+                print(
+                    f"{name:<10}{count:>12}{found.start:>9.2f}{found.start_cpu:>11.2f}{found.memory / 2**20:>12.1f}"
+                    f"{found.memory_in_use / 2**20:>15.1f}{found.first * 1e3:>20.2f}{found.cpu * 1e6:>18.0f}",
+                    flush=True,
+                )
+
+
+def measure(
+    folder: Path, name: str, configure: Callable[[Path, int, int], Path], count: int, args: argparse.Namespace
+) -> Result:
+    """Start a server, use it, stop it."""
+    port = free_port()
+    config = configure(folder, port, count)
+    names = [f"site{number * count // NAMES}.example" for number in range(NAMES)] if count > 1 else ["site0.example"]
+    begin = time.monotonic()
+    with started(name, config, port) as pid:
+        start = time.monotonic() - begin
+        start_cpu = cpu_seconds(pid)
+        memory = memory_bytes(pid)
+        waited = []
+        for one in names:
+            before = time.perf_counter()
+            handshake(port, one)
+            waited.append(time.perf_counter() - before)
+        rounds = []
+        for _ in range(args.rounds):
+            used, done = cpu_seconds(pid), 0
+            end = time.monotonic() + args.seconds
+            while time.monotonic() < end:
+                handshake(port, names[done % len(names)])
+                done += 1
+            rounds.append((cpu_seconds(pid) - used) / done)
+        return Result(start, start_cpu, memory, memory_bytes(pid), sorted(waited)[len(waited) // 2], min(rounds))
+
+
+def handshake(port: int, name: str) -> None:
+    """A connection in full, and no request."""
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with CLIENT.wrap_socket(sock, server_hostname=name):
+            pass
+
+
+def client() -> ssl.SSLContext:
+    """TLS 1.3 without verification, which would be the client's cost."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    return made
+
+
+CLIENT = client()
+
+
+@contextmanager
+def started(name: str, config: Path, port: int) -> Iterator[int]:
+    """A server that answers; its process id."""
+    if name == "lockgate":
+        command = [sys.executable, "-m", "lockgate", "serve", "-c", str(config)]
+    else:
+        command = ["nginx", "-p", str(config.parent), "-c", str(config), "-g", "daemon off;"]
+    core = str(min(os.sched_getaffinity(0)))
+    log = config.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(["taskset", "-c", core, *command], stdout=output, stderr=output)
+    try:
+        wait(process, port, log)
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Until a connection is possible."""
+    end = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            handshake(port, "site0.example")
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise SystemExit(f"the server did not start: {log.read_text()[-2000:]}")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def lockgate_config(folder: Path, port: int, count: int) -> Path:
+    """A folder of certificates."""
+    path = folder / f"lockgate-{count}.toml"
+    path.write_text(
+        f"""
+workers = 1
+[[listen]]
+address = "127.0.0.1:{port}"
+[[certificate]]
+directory = "{folder / ("many" if count > 1 else "one")}"
+[[route]]
+backend = "app"
+[backend.app]
+servers = ["127.0.0.1:1"]
+"""
+    )
+    return path
+
+
+def nginx_config(folder: Path, port: int, count: int) -> Path:
+    """A `server` block for each certificate."""
+    blocks = [
+        f"server {{ listen 127.0.0.1:{port} ssl; server_name site{number}.example;"
+        f" ssl_certificate {folder}/many/site{number}.pem; ssl_certificate_key {folder}/many/site{number}.key; }}"
+        for number in range(count)
+    ]
+    path = folder / f"nginx-{count}.conf"
+    path.write_text(
+        f"""
+worker_processes 1;
+pid {folder}/nginx-{count}.pid;
+error_log stderr;
+events {{ worker_connections 1024; }}
+http {{
+access_log off;
+server_names_hash_max_size 65536;
+ssl_protocols TLSv1.2 TLSv1.3;
+ssl_session_cache off;
+{chr(10).join(blocks)}
+}}
+"""
+    )
+    return path
+
+
+def make_certificates(folder: Path, count: int) -> None:
+    """`siteN.pem` with an intermediate, and `siteN.key`."""
+    folder.mkdir()
+    root_key, signing_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    signing = certificate("Signing", "Root", signing_key, root_key, None)
+    chain = signing.public_bytes(Encoding.PEM)
+    for number in range(count):
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = f"site{number}.example"
+        leaf = certificate(name, "Signing", key, signing_key, [name, f"www.{name}"])
+        (folder / f"site{number}.pem").write_bytes(leaf.public_bytes(Encoding.PEM) + chain)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        path = folder / f"site{number}.key"
+        path.write_bytes(pem)
+        path.chmod(0o600)
+
+
+def certificate(
+    subject: str,
+    issuer: str,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+    names: list[str] | None,
+) -> x509.Certificate:
+    """For a year."""
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(x509.BasicConstraints(ca=names is None, path_length=None), critical=True)
+    )
+    if names is not None:
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(alternatives, critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+from .openssl cimport Functions
+
+cdef tuple chain_of(Functions *calls, void *connection, bint verifies)

@@ -1,0 +1,225 @@
+"""Folders with certificates, perhaps thousands: an index of what is there, from which single ones are loaded when needed.
+
+A certificate of a folder is
+
+* `NAME.pem` or `NAME.crt` with its key in `NAME.key` beside it, or in the same file;
+* or a subfolder (one level, as of certbot's `live`) with `fullchain.pem` and `privkey.pem`, with `cert.pem` and `key.pem`, or
+  with files as above.
+
+Passed over are names that begin with a dot, PEM files without a certificate (a key, parameters) and certificates of
+authorities without a key.
+
+At start only the leaf of each file is parsed, for its names, its period of validity and its kind of key; the key, the chain and
+the TLS context are for `Entry.load`, when a client first asks for one of the names. What is wrong with a file does not keep
+the others from service: it is a fault in a list.
+
+`rescan` finds what has changed by the files' stamps (time of change, size, inode) and reads only that. What is to go into
+service while the proxy runs is checked in full first, key and chain included; if it is broken, the entry that was there
+stays, and the fault is told once. What stays in service then is what had been loaded: the old files are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from .entries import KEY_SUFFIX, NO_FILE, Entry, Stamp, index_file, stamp_of
+from .files import CertificateError
+
+SUFFIXES = (".pem", ".crt")
+FIXED_NAMES = (("fullchain.pem", "privkey.pem"), ("cert.pem", "key.pem"))
+"""Certificate and key in a folder that is for one certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a `rescan` has found; false if there is nothing to do about it, although there may be faults."""
+
+    added: tuple[Entry, ...] = ()
+    changed: tuple[tuple[Entry, Entry], ...] = ()
+    """(as it was, as it is now)."""
+    removed: tuple[Entry, ...] = ()
+    faults: tuple[CertificateError, ...] = ()
+    """New ones. Where there was an entry, it stays."""
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A certificate file with its key file, as found."""
+
+    key_path: str
+    stamps: tuple[Stamp, Stamp]
+
+
+class CertificateDirectory:
+    """The index of one folder. `scan` first; `rescan` as often as wanted, by one thread at a time.
+
+    `entries` and `faults` are replaced as a whole, so other threads may read them at any time.
+    """
+
+    def __init__(self, folder: Path | str, password_file: Path | str | None = None) -> None:
+        """`password_file`: for all keys in the folder that are encrypted."""
+        self.folder = str(folder)
+        self.password_file = None if password_file is None else str(password_file)
+        self.entries: tuple[Entry, ...] = ()
+        """In the order of their paths."""
+        self.faults: tuple[CertificateError, ...] = ()
+        """What is wrong with folders and files at present."""
+        self._entries: dict[str, Entry] = {}
+        self._seen: dict[str, _Files] = {}
+        self._file_faults: dict[str, CertificateError] = {}
+        self._folder_faults: dict[str, CertificateError] = {}
+        self._password_stamp = NO_FILE
+
+    def scan(self) -> None:
+        """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`."""
+        found, self._folder_faults = _walk(self.folder)
+        if self.folder in self._folder_faults:
+            raise self._folder_faults[self.folder]
+        self._seen, self._entries, self._file_faults = found, {}, {}
+        self._password_stamp = stamp_of(self.password_file)
+        for path, files in found.items():
+            try:
+                entry = self._index(path, files)
+            except CertificateError as fault:
+                self._file_faults[path] = fault
+            else:
+                if entry is not None:
+                    self._entries[path] = entry
+        self._publish()
+
+    def rescan(self, now: datetime | None = None) -> Changes:
+        """Bring the index up to date. What has not changed costs a stat for each file; faults are told, not raised."""
+        found, folder_faults = _walk(self.folder)
+        faults = [fault for path, fault in folder_faults.items() if path not in self._folder_faults]
+        self._folder_faults = folder_faults
+        if self._password_stamp != (stamp := stamp_of(self.password_file)):
+            self._password_stamp = stamp
+            for path in self._file_faults:  # it may have been the password
+                self._seen.pop(path, None)
+        added, changed, removed = [], [], []
+        for path, files in found.items():
+            if self._seen.get(path) == files:
+                continue
+            self._seen[path] = files
+            self._file_faults.pop(path, None)
+            old = self._entries.get(path)
+            try:
+                new = self._index(path, files)
+                if new is not None:
+                    new.load(now)
+            except CertificateError as fault:
+                self._file_faults[path] = fault
+                faults.append(fault)
+                continue
+            if new is None:
+                if old is not None:
+                    removed.append(self._entries.pop(path))
+                continue
+            self._entries[path] = new
+            if old is None:
+                added.append(new)
+            else:
+                changed.append((old, new))
+        for path in [path for path in self._seen if path not in found and not _is_below(path, folder_faults)]:
+            del self._seen[path]
+            self._file_faults.pop(path, None)
+            if path in self._entries:
+                removed.append(self._entries.pop(path))
+        changes = Changes(tuple(added), tuple(changed), tuple(removed), tuple(faults))
+        self._publish()
+        return changes
+
+    def _index(self, path: str, files: _Files) -> Entry | None:
+        return index_file(path, files.key_path, password_file=self.password_file, stamps=files.stamps)
+
+    def _publish(self) -> None:
+        self.entries = tuple(self._entries[path] for path in sorted(self._entries))
+        self.faults = (*self._folder_faults.values(), *(fault for _, fault in sorted(self._file_faults.items())))
+
+
+def _walk(folder: str) -> tuple[dict[str, _Files], dict[str, CertificateError]]:
+    """(certificate files with their keys, folders that cannot be read with the fault)."""
+    found: dict[str, _Files] = {}
+    faults: dict[str, CertificateError] = {}
+    try:
+        files, subfolders = _listing(folder)
+    except OSError as error:
+        return {}, {folder: _folder_fault(folder, error)}
+    found.update(_pairs(folder, files))
+    for subfolder in subfolders:
+        path = os.path.join(folder, subfolder)
+        try:
+            files, _ = _listing(path)
+        except OSError as error:
+            faults[path] = _folder_fault(path, error)
+        else:
+            found.update(_pairs(path, files))
+    return found, faults
+
+
+def _listing(folder: str) -> tuple[dict[str, Stamp], list[str]]:
+    """(files with their stamps, subfolders), by name, of what may matter in a folder."""
+    files: dict[str, Stamp] = {}
+    subfolders = []
+    with os.scandir(folder) as listing:
+        for item in listing:
+            name = item.name
+            if name.startswith("."):
+                continue
+            if name.endswith((*SUFFIXES, KEY_SUFFIX)):
+                try:
+                    status = item.stat()
+                except OSError:
+                    files[name] = NO_FILE
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    files[name] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                    continue
+            with suppress(OSError):  # a link that leads to itself
+                if item.is_dir():
+                    subfolders.append(name)
+    return files, subfolders
+
+
+def _pairs(folder: str, files: dict[str, Stamp]) -> dict[str, _Files]:
+    """Which files of a folder belong together, by the path of the certificate."""
+    names = next((pair for pair in FIXED_NAMES if files.keys() >= set(pair)), None)
+    pairs = [names] if names else [(name, _key_name(name, files)) for name in files if name.endswith(SUFFIXES)]
+    return {
+        os.path.join(folder, cert): _Files(os.path.join(folder, key), (files[cert], files[key])) for cert, key in pairs
+    }
+
+
+def _key_name(name: str, files: Collection[str]) -> str:
+    """The file with the key for a certificate file: `NAME.key`, or itself."""
+    key = _stem(name) + KEY_SUFFIX
+    return key if key in files else name
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(path)[0]
+
+
+def _is_below(path: str, folders: Collection[str]) -> bool:
+    """Whether a file is in one of the folders, or in a subfolder of one."""
+    parent = os.path.dirname(path)
+    return parent in folders or os.path.dirname(parent) in folders
+
+
+def _folder_fault(folder: str, error: OSError) -> CertificateError:
+    if isinstance(error, FileNotFoundError):
+        return CertificateError(folder, "this folder does not exist", "correct the path, or create it")
+    if isinstance(error, NotADirectoryError):
+        return CertificateError(folder, "is not a folder", "give the folder, or write cert = instead of directory =")
+    if isinstance(error, PermissionError):
+        return CertificateError(folder, "this folder may not be read", "let the user that runs lockgate read it")
+    return CertificateError(folder, f"cannot be read ({error.strerror})", "give a readable folder")

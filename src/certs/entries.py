@@ -1,0 +1,216 @@
+"""Certificates that are known but not loaded: what is needed to choose one, and how to load it.
+
+An entry is made of the leaf in a file alone; the key, the chain and the TLS context are for `Entry.load`, when a client
+first asks for one of the names. `choose` says which of many entries answers for which name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from ..core.tls.choice import PREFERENCE, key_kind
+from .chain import check_readable, parse_chain
+from .files import MAX_FILE, UNREADABLE, CertificateError, read_file
+from .names import name_text, names_of
+from .store import Certificate, load_certificate
+
+Stamp = tuple[int, int, int]
+"""Of a file: time of its last change in nanoseconds, size, inode; all 0 for a link to nothing."""
+
+NO_FILE: Stamp = (0, 0, 0)
+KEY_SUFFIX = ".key"
+BEGIN = b"-----BEGIN CERTIFICATE-----"
+END = b"-----END CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A certificate that can be loaded."""
+
+    cert_path: str
+    key_path: str
+    names: tuple[str, ...]
+    """As in `Certificate`."""
+    key_kind: str
+    """As in `Certificate`: `"ECDSA P-256"`, `"RSA"`."""
+    not_before: datetime
+    not_after: datetime
+    password_file: str | None = None
+    stamps: tuple[Stamp, Stamp] = field(default=(NO_FILE, NO_FILE), repr=False)
+    """Of the certificate file and of the key file when the entry was made."""
+
+    @property
+    def key_type(self) -> str:
+        """As in `Certificate`: the kind without the curve."""
+        return self.key_kind.partition(" ")[0]
+
+    def is_valid(self, now: datetime) -> bool:
+        """Whether `now` is in its period of validity."""
+        return self.not_before <= now <= self.not_after
+
+    def load(self, now: datetime | None = None) -> Certificate:
+        """Read and check the files, as `load_certificate` does; being expired is only a warning.
+
+        Blocks for the time of two reads and some cryptography, below a millisecond. Raises `CertificateError`.
+        """
+        certificate = load_certificate(
+            self.cert_path, self.key_path, password_file=self.password_file, now=now, allow_expired=True
+        )
+        if not set(self.names) <= set(certificate.names) and self.stamps == stamps_of(self.cert_path, self.key_path):
+            # The index goes by the first certificate that is no authority's, the loaded one by the key.
+            raise CertificateError(
+                self.cert_path,
+                "has several certificates, and the key belongs to another one than the first",
+                "put the one that the key belongs to first",
+            )
+        return certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Names, and the certificates that answer for all of them: one, or one for each kind of key."""
+
+    names: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+
+def index_file(
+    cert_path: Path | str,
+    key_path: Path | str,
+    *,
+    password_file: Path | str | None = None,
+    stamps: tuple[Stamp, Stamp] | None = None,
+) -> Entry | None:
+    """The entry of a certificate file, for which nothing but its leaf is looked at.
+
+    None if it holds no certificate but something else in PEM form, or only authorities without a key. `stamps`: of the two
+    files, None: as they are now. Raises `CertificateError`.
+    """
+    cert_path, key_path = str(cert_path), str(key_path)
+    if stamps is None:
+        stamps = stamps_of(cert_path, key_path)
+    data = _read(cert_path, stamps[0])
+    if BEGIN not in data and b"-----BEGIN " in data and key_path == cert_path:
+        return None
+    leaf, is_authority = _leaf(data, cert_path)
+    if key_path == cert_path and b"PRIVATE KEY-----" not in data:
+        if is_authority:
+            return None
+        raise CertificateError(
+            cert_path,
+            "there is no key for this certificate",
+            f"put its key into {os.path.splitext(cert_path)[0]}{KEY_SUFFIX}, or into the same file",
+        )
+    if key_path != cert_path and not os.access(key_path, os.R_OK):
+        read_file(key_path, "key")  # which says why not
+    try:
+        kind = key_kind(leaf.public_key())
+    except UNREADABLE:
+        kind = ""
+    if kind not in PREFERENCE:
+        raise CertificateError(cert_path, "has a kind of key that TLS cannot use", "use an ECDSA (P-256) or RSA key")
+    return Entry(
+        cert_path=cert_path,
+        key_path=key_path,
+        names=names_of(leaf)[0],
+        key_kind=sys.intern(kind),
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        password_file=None if password_file is None else str(password_file),
+        stamps=stamps,
+    )
+
+
+def issuer_of(entry: Entry) -> str:
+    """Common name of who signed the certificate, as it is there: not to be trusted to be printable. Empty if it is gone."""
+    try:
+        return name_text(_leaf(_read(entry.cert_path, stamp_of(entry.cert_path)), entry.cert_path)[0].issuer)
+    except (CertificateError, *UNREADABLE):
+        return ""
+
+
+def _read(path: str, stamp: Stamp) -> bytes:
+    """The content of a certificate file; `read_file` costs several times as much, and says what is wrong."""
+    if 0 < stamp[1] <= MAX_FILE:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
+        except (OSError, ValueError):
+            pass
+    return read_file(path, "certificate")
+
+
+def _leaf(data: bytes, path: str) -> tuple[x509.Certificate, bool]:
+    """The first certificate in a PEM text that is no authority's, or else the first; and whether it is an authority's."""
+    first: x509.Certificate | None = None
+    start = data.find(BEGIN)
+    while start >= 0:
+        end = data.find(END, start)
+        if end < 0:
+            break
+        try:
+            certificate = x509.load_pem_x509_certificate(data[start : end + len(END)] + b"\n")
+            check_readable(certificate)
+            if not _is_authority(certificate):
+                return certificate, False
+        except UNREADABLE:
+            break
+        if first is None:
+            first = certificate
+        start = data.find(BEGIN, end)
+    if first is None or start >= 0:
+        parse_chain(data, path)  # which says what is wrong
+        raise CertificateError(path, "has a certificate that cannot be decoded", "fetch the file again")
+    return first, True
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (*UNREADABLE, x509.ExtensionNotFound):
+        return False
+
+
+def choose(entries: Iterable[Entry], now: datetime) -> list[Choice]:
+    """Which entries answer for which names at `now`; no name is in two of the choices.
+
+    For a name that several entries have: those that are valid before those that are not (any more, or yet); for each kind of
+    key the one that is valid longest; if that is equal too, the first by its path. An entry that no name is left for is
+    in no choice. Exact names and wildcards are separate names here; which of them goes first is the policy's.
+    """
+    ranked = sorted(entries, key=lambda entry: entry.cert_path)
+    ranked.sort(key=lambda entry: (entry.is_valid(now), entry.not_after), reverse=True)
+    by_name: dict[str, dict[str, Entry]] = {}
+    for entry in ranked:
+        for name in entry.names:
+            best = by_name.setdefault(name, {})
+            if entry.key_kind not in best and (
+                not best or entry.is_valid(now) == next(iter(best.values())).is_valid(now)
+            ):
+                best[entry.key_kind] = entry
+    names_by_entries: dict[tuple[str, ...], tuple[list[str], tuple[Entry, ...]]] = {}
+    for name, best in by_name.items():
+        chosen = tuple(best[kind] for kind in PREFERENCE if kind in best)
+        names_by_entries.setdefault(tuple(entry.cert_path for entry in chosen), ([], chosen))[0].append(name)
+    return [Choice(tuple(names), chosen) for names, chosen in names_by_entries.values()]
+
+
+def stamps_of(cert_path: str, key_path: str) -> tuple[Stamp, Stamp]:
+    """The stamps of both files."""
+    return stamp_of(cert_path), stamp_of(key_path)
+
+
+def stamp_of(path: str | None) -> Stamp:
+    """What tells one state of a file from another; `NO_FILE` if it is not there."""
+    try:
+        status = os.stat(path) if path is not None else None
+    except (OSError, ValueError):
+        status = None
+    return NO_FILE if status is None else (status.st_mtime_ns, status.st_size, status.st_ino)

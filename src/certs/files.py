@@ -1,0 +1,67 @@
+"""Reading the files that certificates and keys are in; every fault is a `CertificateError` with path and remedy."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from ..core.errors import LockgateError
+
+UNREADABLE = (
+    ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What `cryptography` raises for a certificate that is damaged or unheard of, when it is read or only when a part of it is."""
+
+MAX_FILE = 4 * 1024 * 1024
+"""Larger files hold something else: all authorities of a system are 0.2 MiB."""
+
+
+class CertificateError(LockgateError):
+    """A certificate or key cannot be used. `path` is the file, `fault` what is wrong, `remedy` what to do about it."""
+
+    def __init__(self, path: Path | str, fault: str, remedy: str) -> None:
+        super().__init__(f"{path}: {fault}; {remedy}")
+        self.path = Path(path)
+        self.fault = fault
+        self.remedy = remedy
+
+
+def read_file(path: Path | str, what: str) -> bytes:
+    """The content of a file, of which `what` says what should be in it. Raises `CertificateError`."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise CertificateError(path, f"is too large for a {what} file", f"give the {what} file itself")
+    except (OSError, ValueError):
+        pass  # reading says it better
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CertificateError(path, f"this {what} file does not exist", "correct the path, or create it") from None
+    except IsADirectoryError:
+        raise CertificateError(path, "is a folder", f"give the {what} file itself") from None
+    except PermissionError:
+        raise CertificateError(
+            path, f"this {what} file may not be read", "let the user that runs lockgate read it"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the path is not possible"
+        raise CertificateError(path, f"cannot be read ({reason})", "give a readable file") from None
+
+
+def pem_kinds(data: bytes) -> str:
+    """What kinds of PEM blocks the data has, for a message: labels only, never content."""
+    labels = re.findall(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", data)
+    return " and ".join(dict.fromkeys(label.decode() for label in labels)) or "something else"
+
+
+def readable_by_all(path: Path | str) -> bool:
+    """Whether every user of this machine may read the file."""
+    try:
+        return bool(Path(path).stat().st_mode & 0o004)
+    except (OSError, ValueError):
+        return False

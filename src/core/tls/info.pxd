@@ -1,0 +1,14 @@
+cimport cython
+
+
+@cython.final
+cdef class TLSInfo:
+    cdef readonly str version
+    cdef readonly str cipher
+    cdef readonly str group
+    cdef readonly str sni
+    cdef readonly bytes alpn
+    cdef readonly bint resumed
+    cdef readonly object peer
+
+    cpdef tuple _values(self)

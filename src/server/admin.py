@@ -1,0 +1,213 @@
+"""The admin address: metrics, health and certificates, for those who run the proxy. It only shows, and changes nothing.
+
+A process of its own, beside the workers, answers with the standard library's HTTP server: what it does and how long it takes
+is nothing to the proxy. The numbers come out of shared memory (`counters.py`), the certificates out of the files.
+
+    /                    a page for people
+    /metrics             for Prometheus
+    /certificates.json   what `lockgate certs --json` says
+    /healthz             200 while the proxy runs
+
+Against web pages that try to reach it through somebody's browser: a request that comes from another origin is refused, and so
+is one for a host name that is neither an address nor `localhost` (a name of theirs that leads here). There is no request
+that changes anything.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from ..certs.entries import issuer_of
+from ..core.http.authority import parse_authority
+from .certs_command import Row, as_json, days_left, list_certificates
+from .config import Config
+from .counters import Counters, Totals
+from .metrics import CONTENT_TYPE, ProxyCollector, metrics_text
+from .problems import Problem
+
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+TIMEOUT = 10.0
+"""Seconds for a client to say what it wants."""
+KEEP = 5.0
+"""Seconds for which the list of certificates is shown again without looking at the files."""
+SOON, VERY_SOON = 21, 7
+"""Days left that are marked on the page."""
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+STYLE = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; margin-bottom: 2rem; }
+th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #8885; vertical-align: top; }
+.soon { color: #b60; } .very-soon { color: #d22; font-weight: 600; }
+"""
+
+
+class Shown:
+    """What there is to show of a proxy with this configuration."""
+
+    def __init__(self, config: Config, counters: Counters, started: float) -> None:
+        self._config = config
+        self._counters = counters
+        self._lock = threading.Lock()
+        self._rows: list[Row] = []
+        self._read = -KEEP
+        self.collector = ProxyCollector(counters.totals, self.certificates, started)
+
+    def totals(self) -> Totals:
+        """The numbers as they are now."""
+        return self._counters.totals()
+
+    def certificates(self) -> list[Row]:
+        """The certificates as they are in the files, a few seconds ago at most. What cannot be read is left out."""
+        with self._lock:
+            if time.monotonic() - self._read >= KEEP:
+                problems: list[Problem] = []
+                self._rows = list_certificates(self._config, datetime.now(UTC), problems)
+                self._read = time.monotonic()
+            return self._rows
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection to the admin address."""
+
+    server: AdminServer
+    server_version = "lockgate"
+    sys_version = ""
+    timeout = TIMEOUT
+
+    def do_GET(self) -> None:
+        """Show what was asked for."""
+        if not is_allowed(self.headers.get("Host", ""), self.headers.get("Origin"), local=self.server.is_local):
+            self._answer(403, "text/plain", b"not from a web page\n")
+            return
+        shown = self.server.shown
+        path = urlsplit(self.path).path
+        if path == "/metrics":
+            self._answer(200, CONTENT_TYPE, metrics_text(shown.collector))
+        elif path == "/healthz":
+            self._answer(200, "text/plain", b"ok\n")
+        elif path == "/certificates.json":
+            now = datetime.now(UTC)
+            body = json.dumps([as_json(row, now) for row in shown.certificates()], indent=2)
+            self._answer(200, "application/json", body.encode())
+        elif path == "/":
+            self._answer(200, "text/html; charset=utf-8", page(shown, datetime.now(UTC)).encode())
+        else:
+            self._answer(404, "text/plain", b"there are /, /metrics, /certificates.json and /healthz\n")
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def address_string(self) -> str:
+        """Nothing is looked up; a Unix socket has no address."""
+        return ""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing."""
+
+
+class AdminServer(ThreadingHTTPServer):
+    """Serves on a socket that listens already."""
+
+    daemon_threads = True
+
+    def __init__(self, listening: socket.socket, shown: Shown) -> None:
+        super().__init__(("", 0), Handler, bind_and_activate=False)
+        self.socket.close()
+        listening.setblocking(True)
+        self.socket = listening
+        self.shown = shown
+        self.is_local = listening.family == socket.AF_UNIX
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """A client."""
+        client, _ = self.socket.accept()
+        return client, ("", 0)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client has left in the middle."""
+
+
+def is_allowed(host: str, origin: str | None, *, local: bool) -> bool:
+    """Whether a request comes from a program or from the page itself, not from the page of somebody else.
+
+    `local`: on a Unix socket, which no browser can reach.
+    """
+    if local:
+        return True
+    try:
+        authority = parse_authority(host.encode("ascii"))
+    except UnicodeEncodeError:
+        return False
+    if authority is None or (origin is not None and urlsplit(origin).netloc != host):
+        return False
+    name = authority[0].decode("ascii").strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def page(shown: Shown, now: datetime) -> str:
+    """The page for people. Everything that comes from elsewhere is escaped."""
+    totals = shown.totals()
+    numbers = [
+        ("requests", f"{sum(totals.by_status.values()):.0f}"),
+        *((f"answered {status}", f"{count:.0f}") for status, count in totals.by_status.items() if count),
+        ("connections", f"{totals.connections:.0f}"),
+        ("bytes received, sent", f"{totals.bytes_in:.0f}, {totals.bytes_out:.0f}"),
+        *((f"ended: {end}", f"{count:.0f}") for end, count in totals.by_end.items() if count and end != "complete"),
+    ]
+    certificates = []
+    for row in shown.certificates():
+        days = days_left(row.entry, now)
+        mark = "very-soon" if days < VERY_SOON else "soon" if days < SOON else ""
+        names = ", ".join(row.entry.names[:3]) + (" ..." if len(row.entry.names) > 3 else "")
+        cells = [names, issuer_of(row.entry), row.entry.key_kind, str(days), row.entry.cert_path]
+        certificates.append(f'<tr class="{mark}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>')
+    heads = "".join(f"<th>{head}</th>" for head in ("Names", "Issuer", "Key", "Days left", "File"))
+    lines = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in numbers)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>lockgate</title><style>{STYLE}</style>'
+        f"<h1>lockgate</h1><h2>Since the start</h2><table>{lines}</table>"
+        f"<h2>Certificates</h2><table><tr>{heads}</tr>{''.join(certificates)}</table></html>\n"
+    )
+
+
+def run_admin(listening: socket.socket, shown: Shown, ready: Callable[[], None]) -> None:
+    """Answer until SIGTERM or SIGQUIT. All signals are blocked: a thread waits for them."""
+    server = AdminServer(listening, shown)
+
+    def wait() -> None:
+        while signal.sigwait(SIGNALS) not in {signal.SIGTERM, signal.SIGQUIT}:
+            pass
+        server.shutdown()
+
+    threading.Thread(target=wait, name="lockgate-signals", daemon=True).start()
+    ready()
+    server.serve_forever(poll_interval=0.5)

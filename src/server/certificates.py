@@ -1,0 +1,332 @@
+"""Keeps the certificates of a running worker as they are on disk, without touching its connections.
+
+A thread of its own looks at the files every now and then, and at once on SIGHUP. What has changed is loaded and checked as at
+the start; then new connections get the new certificate (`Identity.context`), while those that there are keep theirs. If the
+names have changed, new connections get a new policy that shares everything else. A file that cannot be used leaves the
+certificate before it in service and is complained about, once for each state of the file, and not before it has been
+like that for a while: certificate and key are two files, which are not replaced in the same moment.
+
+Certificates of folders (`[[certificate]] directory`) are loaded when a handshake asks for one (`find`), and from then on kept.
+
+It also turns the ticket keys: all workers at the same time, so that a ticket of one is understood by the others.
+
+Only one worker speaks; all do the same.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from ..certs.entries import Entry
+from ..certs.expiry import expiry_notices
+from ..certs.files import CertificateError
+from ..certs.store import Certificate
+from ..core.commands import NeedCertificate
+from ..core.proxy.hub import ReverseProxy
+from ..core.proxy.policy import Identity
+from ..core.tls.context import Tickets
+from . import policy
+from .acme_certificates import acme_certificates
+from .check import TICKET_LIFE, Prepared, join_certificates, load_files
+from .check_certificates import folder_identities
+from .client_rules import divide
+from .config import CertificateFiles
+from .problems import ConfigError, Problem
+from .stamps import Stamp, stamp
+from .staples import Staples
+from .waiting_room import Answer
+
+INTERVAL = 1.0
+"""Seconds between two looks."""
+SHARE = 100
+"""A look takes at most this part of the time: with thousands of files there are fewer looks."""
+STAPLE_PATIENCE = 600.0
+"""Seconds for which a new certificate that demands an OCSP staple waits for one."""
+PATIENCE = 3.0
+"""Seconds for which files may contradict each other before that is a fault."""
+RETRY = 10.0
+"""Seconds after which a certificate of a folder that could not be loaded is tried again."""
+NAMED = 5
+"""So many files of those that have changed in a folder are named."""
+
+
+class _Kept:
+    """One `[[certificate]]`: its files, the state in which they were last dealt with, and what came of it."""
+
+    def __init__(self, files: CertificateFiles, certificate: Certificate) -> None:
+        self.files = files
+        self.certificate = certificate
+        self.paths = [path for path in (files.cert, files.key, files.key_password_file) if path is not None]
+        self.stamps = self.look()
+        self.bad_since: float | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """What of it matters for warnings before it expires."""
+        one = self.certificate
+        path = str(self.files.cert)
+        return Entry(path, str(self.files.key or path), one.names, one.key_kind, one.not_before, one.not_after)
+
+    def look(self) -> list[Stamp]:
+        return [stamp(path) for path in self.paths]
+
+
+class CertificateKeeper:
+    """For one proxy that serves `prepared`. `speaks`: say on standard error what happens."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        proxy: ReverseProxy,
+        staples: Staples | None = None,
+        *,
+        speaks: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = prepared.config
+        self._proxy = proxy
+        self._tickets = prepared.tickets
+        self._tickets_since = prepared.made
+        self._kept = [_Kept(files, certificate) for files, certificate in prepared.loaded]
+        self._rules = prepared.rules
+        self._folders = prepared.folders
+        self._folders_due = 0.0
+        self._folders_took = 0.0
+        self._chosen_at = datetime.now(UTC)
+        # Of certificates with files of their own it was said at the start.
+        self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
+        self._expiry_due = self._chosen_at
+        self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
+        own = len(prepared.identities)
+        self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
+        self._served = list(zip(prepared.identities, prepared.policy.identities[:own], strict=True))
+        self._by_acme = prepared.policy.identities[own:]
+        self._acme = acme_certificates(prepared.config, self._by_acme, self._make, self._rules)
+        self._by_core = {id(core): identity for identity, core in self._served}
+        self._loading = threading.Lock()
+        self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
+        self._speaks = speaks
+        self._clock = clock
+        self._wake = threading.Event()
+        self._staples = staples
+        self._key_log = prepared.key_log
+
+    def start(self) -> None:
+        """Look after the certificates in a thread of its own until the process ends."""
+        for identity, core in self._served:
+            self._watch(identity, core)
+        threading.Thread(target=self._run, name="lockgate-certificates", daemon=True).start()
+
+    def look_soon(self) -> None:
+        """Look at once. From any thread."""
+        self._wake.set()
+
+    def find(self, need: NeedCertificate) -> Answer | Identity | None:
+        """The certificate for a handshake that waits for one, now or later, None if there is none. From any thread; may block.
+
+        Those of folders are loaded here, once. One that cannot be is not tried again at once: clients may ask often.
+        """
+        core = need.identity
+        if self._acme is not None and (core is None or core in self._by_acme):
+            return self._acme.find(need)
+        if core is None:
+            return None
+        with self._loading:
+            if core.context is None:
+                identity = self._by_core.get(id(core))
+                failed = self._failed.get(id(core))
+                if identity is None or (failed is not None and self._clock() - failed < RETRY):
+                    return None
+                if not self._load(identity, core):
+                    self._failed[id(core)] = self._clock()
+                    return None
+                self._failed.pop(id(core), None)
+        return core
+
+    def look(self) -> None:
+        """See what has changed, and put it in service."""
+        now = self._clock()
+        rotate(self._tickets, now - self._tickets_since)
+        changed = False
+        for kept in self._kept:
+            stamps = kept.look()
+            if stamps == kept.stamps:
+                continue
+            if kept.bad_since is None:
+                kept.bad_since = now
+            problems: list[Problem] = []
+            certificate = load_files(kept.files, problems)
+            if certificate is not None and self._waits_for_staple(kept, certificate, now):
+                continue
+            if certificate is not None:
+                kept.stamps = stamps
+                kept.bad_since = None
+                if certificate != kept.certificate:
+                    kept.certificate = certificate
+                    changed = True
+                    until = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
+                    self._say(f"certificate {kept.files.cert} is renewed, and valid until {until}")
+            elif now - kept.bad_since >= PATIENCE:
+                kept.stamps = stamps
+                kept.bad_since = None
+                for problem in problems:
+                    self._say(f"{problem}; the certificate before it stays in service")
+        if self._look_into_folders(now):
+            changed = True
+        if changed:
+            self._put_in_service()
+        if self._acme is not None:
+            self._acme.refresh()
+        self._tell_of_expiry(datetime.now(UTC), changed)
+
+    def _look_into_folders(self, now: float) -> bool:
+        """Whether other certificates than before are to be served for some name."""
+        if not self._folders or now < self._folders_due:
+            return False
+        started = self._clock()
+        changed = False
+        for folder in self._folders:
+            changes = folder.certificates.rescan()
+            parts = (
+                ("new", changes.added),
+                ("renewed", [new for _, new in changes.changed]),
+                ("removed", changes.removed),
+            )
+            said = [f"{len(entries)} {what} ({_paths(entries)})" for what, entries in parts if entries]
+            if said:
+                self._say(f"certificates in {folder.table.directory}: {', '.join(said)}")
+            changed |= bool(changes)
+            self._faults |= dict.fromkeys(changes.faults, now)
+        present = {fault for folder in self._folders for fault in folder.certificates.faults}
+        for fault, since in list(self._faults.items()):
+            if fault not in present:
+                del self._faults[fault]
+            elif now - since >= PATIENCE:
+                del self._faults[fault]
+                self._say(f"{fault}; what was there before stays in service")
+        # One that has begun or ceased to be valid may change places with another one for the same name.
+        date, before = datetime.now(UTC), self._chosen_at
+        entries = (entry for folder in self._folders for entry in folder.certificates.entries)
+        changed = changed or any(entry.is_valid(date) != entry.is_valid(before) for entry in entries)
+        self._folders_took = self._clock() - started
+        self._folders_due = now + max(INTERVAL, self._folders_took * SHARE)
+        return changed
+
+    def _tell_of_expiry(self, date: datetime, changed: bool) -> None:
+        """Say once a day which certificates in service will expire."""
+        if not self._speaks or (date < self._expiry_due and not changed):
+            return
+        entries = [kept.entry for kept in self._kept]
+        entries += [entry for identity, _ in self._served for entry in identity.entries]
+        self._expiry = expiry_notices(dict.fromkeys(entries), date, self._expiry.said)
+        self._expiry_due = self._expiry.again or date + timedelta(days=1)
+        for text in self._expiry.texts:
+            self._say(text)
+
+    def _load(self, identity: policy.Identity, core: Identity) -> bool:
+        """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made."""
+        try:
+            certificates = tuple(entry.load() for entry in identity.entries)
+            new = self._make(replace(identity, certificates=certificates))
+        except CertificateError as error:
+            self._say(str(error))
+            return False
+        except ConfigError as error:
+            for problem in error.problems:
+                self._say(str(problem))
+            return False
+        # The second one first: whoever finds a context finds both.
+        core.http_1_context = new.http_1_context
+        core.context = new.context
+        return True
+
+    def _waits_for_staple(self, kept: _Kept, certificate: Certificate, now: float) -> bool:
+        """A new certificate that demands an OCSP staple waits for it while the old one is good, but not for ever."""
+        if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.chain_pem):
+            return False
+        since = now if kept.bad_since is None else kept.bad_since
+        is_good = kept.certificate.not_after > datetime.now(UTC) + timedelta(hours=1)
+        return is_good and now - since < STAPLE_PATIENCE
+
+    def _put_in_service(self) -> None:
+        joined = join_certificates([(kept.files, kept.certificate) for kept in self._kept], [])
+        self._chosen_at = datetime.now(UTC)
+        joined += folder_identities(self._folders, joined, self._chosen_at)
+        known = {(one.names, one.default, one.rule): (one, core) for one, core in self._served}
+        try:
+            served = [
+                (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
+                for identity in divide(joined, self._rules, self._elsewhere)
+            ]
+        except ConfigError as error:
+            for problem in error.problems:
+                self._say(f"{problem}; the certificates before it stay in service")
+            return
+        before = [core for _, core in self._served]
+        after = [core for _, core in served]
+        with self._loading:
+            self._served = served
+            self._by_core = {id(core): identity for identity, core in served}
+            self._failed.clear()
+        if before != after:
+            self._proxy.policy = self._proxy.policy.with_identities([*after, *self._by_acme])
+
+    def _core_identity(self, identity: policy.Identity, known: tuple[policy.Identity, Identity] | None) -> Identity:
+        """What the proxy serves for it: the object `known` for these names already, with a new certificate, or another."""
+        if known is None:
+            return self._make(identity)
+        served, core = known
+        if identity.entries:
+            # One that was never asked for is not loaded now either. The old one stays if the new one cannot be.
+            if served.entries != identity.entries and core.context is not None:
+                self._load(identity, core)
+        elif served.certificates != identity.certificates:
+            new = self._make(identity)
+            core.context, core.http_1_context = new.context, new.http_1_context
+        return core
+
+    def _make(self, identity: policy.Identity) -> Identity:
+        core = policy.make_identity(self._config, identity, self._tickets, self._key_log)
+        self._watch(identity, core)
+        return core
+
+    def _watch(self, identity: policy.Identity, core: Identity) -> None:
+        """Have OCSP answers stapled for its contexts, those that there are from now on."""
+        for context in (core.context, core.http_1_context):
+            if self._staples is not None and context is not None:
+                self._staples.watch(context, [certificate.chain_pem for certificate in identity.certificates])
+
+    def _run(self) -> None:
+        pause = INTERVAL
+        while True:
+            if self._wake.wait(pause):
+                self._folders_due = 0.0
+            self._wake.clear()
+            self._folders_took = 0.0  # thousands of files are no reason to look at a few others more rarely
+            started = time.monotonic()
+            try:
+                self.look()
+            except Exception as error:  # nothing that is on disk may end this thread
+                self._say(f"the certificates could not be looked at: {type(error).__name__}: {error}")
+            pause = max(INTERVAL, (time.monotonic() - started - self._folders_took) * SHARE)
+
+    def _say(self, text: str) -> None:
+        if self._speaks:
+            print(f"lockgate: {text}", file=sys.stderr, flush=True)
+
+
+def _paths(entries: Sequence[Entry]) -> str:
+    """The files of a few, and how many more there are."""
+    more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
+    return ", ".join(entry.cert_path for entry in entries[:NAMED]) + more
+
+
+def rotate(tickets: Tickets, age: float) -> None:
+    """Use the set of keys that is due `age` seconds after the first one was; the last one when there are no more."""
+    while tickets.place < int(age / TICKET_LIFE) and tickets.rotate():
+        pass

@@ -1,0 +1,242 @@
+"""`lockgate certs`: which certificates a configuration has, until when they are good, and what they are used for.
+
+The files are looked at, not a running proxy. Only leaves are read, so it is quick for thousands, needs no password, and shows
+certificates too that would not be served; what is wrong with those, `lockgate check` says as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..certs.directory import CertificateDirectory
+from ..certs.entries import Entry, choose, index_file, issuer_of
+from ..certs.expiry import expiry_notices
+from ..certs.files import CertificateError
+from ..certs.local_ca import LocalCAError, state_folder
+from . import config
+from .config import CertificateFiles, Config
+from .problems import Problem, one_line
+
+HEADINGS = ("NAMES", "ISSUER", "KEY", "DAYS", "USED BY", "RENEWAL", "FILE")
+SHOWN = 2
+"""Names and hosts in a cell of the table; the others are counted. `--json` has them all."""
+MAX_RENEWAL = 65536
+"""Bytes of a renewal file that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A certificate of the list."""
+
+    entry: Entry
+    listeners: tuple[str, ...] = ()
+    """Where it is shown to clients."""
+    hosts: tuple[str, ...] = ()
+    """Hosts of routes and of `[[host]]` tables that it is used for."""
+    default: bool = False
+    chosen: bool = True
+    """False: other certificates are used for all its names."""
+    renewal: datetime | None = None
+    """When it will be renewed, as far as lockgate does that."""
+    renewal_fault: str = ""
+    """Why the last attempt failed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, default_file: Path) -> None:
+    """The arguments of the command."""
+    parser.add_argument("file", type=Path, nargs="?", default=default_file, metavar="FILE", help="TOML file")
+    parser.add_argument("--json", action="store_true", help="everything, as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, now: datetime | None = None) -> int:
+    """Print the list, and warnings and faults to standard error. 2 if there is a fault, else 0."""
+    now = datetime.now(UTC) if now is None else now
+    draft = config.read_file(args.file)
+    problems = list(draft.problems)
+    rows = list_certificates(draft.config, now, problems)
+    if args.json:
+        print(json.dumps([as_json(row, now) for row in rows], indent=2))
+    else:
+        for line in table(rows, now):
+            print(line)
+    sys.stdout.flush()
+    for text in expiry_notices((row.entry for row in rows if row.chosen), now).texts:
+        print(one_line(f"warning: {text}"), file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 0 if all(problem.warning for problem in problems) else 2
+
+
+def list_certificates(config: Config, now: datetime, problems: list[Problem]) -> list[Row]:
+    """All certificates, the next to expire first. What cannot be read is added to `problems`."""
+    files: dict[str, Entry] = {}
+    defaults = set()
+    folders: list[Entry] = []
+    for given in config.certificate:
+        if given.directory is not None:
+            folders += _folder(given.directory, given.key_password_file, given, problems)
+        elif given.cert is not None:
+            entry = _file(given, problems)
+            if entry is not None:
+                files.setdefault(entry.cert_path, entry)
+                if given.default:
+                    defaults.add(entry.cert_path)
+    issued = {entry.cert_path: entry for entry in _issued(_state(config), problems)}
+    entries = [*files.values(), *folders, *issued.values()]
+    owners = _owners(list(files.values()), [*folders, *issued.values()], now)
+    if len(entries) == 1:
+        defaults.add(entries[0].cert_path)
+    listeners = tuple(str(listen.address) for listen in config.listen if listen.is_tls)
+    hosts = _hosts(config)
+    used: dict[str, list[str]] = {}
+    for host in hosts:
+        for path in owners.get(host) or owners.get(f"*.{host.partition('.')[2]}") or defaults:
+            used.setdefault(path, []).append(host)
+    chosen = {path for paths in owners.values() for path in paths} | defaults
+    rows = []
+    for entry in entries:
+        path = entry.cert_path
+        renewal, fault = _renewal(path) if path in issued else (None, "")
+        serving = listeners if path in chosen else ()
+        rows.append(Row(entry, serving, tuple(used.get(path, ())), path in defaults, path in chosen, renewal, fault))
+    rows.sort(key=lambda row: (row.entry.not_after, row.entry.cert_path))
+    return rows
+
+
+def table(rows: Sequence[Row], now: datetime) -> list[str]:
+    """The list in columns. Everything that comes out of a certificate is made printable."""
+    if not rows:
+        return ["no certificates"]
+    cells = [HEADINGS, *(tuple(one_line(cell) for cell in _cells(row, now)) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def days_left(entry: Entry, now: datetime) -> int:
+    """Whole days until it expires, rounded down: negative when it has expired."""
+    return (entry.not_after - now).days
+
+
+def _cells(row: Row, now: datetime) -> tuple[str, ...]:
+    entry = row.entry
+    if not row.chosen:
+        used = "- (others are better)" if entry.names else "-"
+    else:
+        used = _some([*(["default"] if row.default else []), *row.hosts]) or "no route of its own"
+        used = f"{_some(row.listeners)}: {used}" if row.listeners else "-"
+    days = str(days_left(entry, now)) if entry.not_before <= now else f"{days_left(entry, now)} (not valid yet)"
+    renewal = f"{row.renewal:%Y-%m-%d %H:%M}" if row.renewal else "-"
+    if row.renewal_fault:
+        renewal += " (failed)"
+    return _some(entry.names) or "-", issuer_of(entry)[:60], entry.key_kind, days, used, renewal, entry.cert_path
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f" +{len(texts) - SHOWN}" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
+
+
+def as_json(row: Row, now: datetime) -> dict[str, Any]:
+    entry = row.entry
+    return {
+        "names": entry.names,
+        "issuer": issuer_of(entry),
+        "key": entry.key_kind,
+        "not_before": entry.not_before.isoformat(),
+        "not_after": entry.not_after.isoformat(),
+        "days_left": days_left(entry, now),
+        "used": row.chosen and bool(row.listeners),
+        "listeners": row.listeners,
+        "hosts": row.hosts,
+        "default": row.default,
+        "file": entry.cert_path,
+        "key_file": entry.key_path,
+        "renewal": row.renewal and row.renewal.isoformat(),
+        "renewal_fault": row.renewal_fault or None,
+    }
+
+
+def _owners(files: Iterable[Entry], folders: Iterable[Entry], now: datetime) -> dict[str, tuple[str, ...]]:
+    """The paths of the certificates for each name: those that are named in the configuration go before those in folders."""
+    owners: dict[str, tuple[str, ...]] = {}
+    for entries in (files, folders):
+        for choice in choose(entries, now):
+            for name in choice.names:
+                owners.setdefault(name, tuple(entry.cert_path for entry in choice.entries))
+    return owners
+
+
+def _hosts(config: Config) -> list[str]:
+    """The names that the configuration has rules for."""
+    names = [str(route.host) for route in config.route if route.host]
+    for host in getattr(config, "host", ()):
+        names += host.names
+    return list(dict.fromkeys(names))
+
+
+def _file(given: CertificateFiles, problems: list[Problem]) -> Entry | None:
+    assert given.cert is not None
+    try:
+        return index_file(given.cert, given.cert if given.key is None else given.key)
+    except CertificateError as error:
+        problems.append(given.place.at("cert").problem(f"{error.path}: {error.fault}", error.remedy))
+    return None
+
+
+def _folder(
+    folder: Path, password_file: Path | None, given: CertificateFiles, problems: list[Problem]
+) -> tuple[Entry, ...]:
+    directory = CertificateDirectory(folder, password_file)
+    try:
+        directory.scan()
+    except CertificateError as error:
+        problems.append(given.place.at("directory").problem(f"{error.path}: {error.fault}", error.remedy))
+    for fault in directory.faults:
+        problems.append(Problem(str(fault.path), 0, fault.fault, fault.remedy, warning=True))
+    return directory.entries
+
+
+def _state(config: Config) -> Path | None:
+    """The folder for what outlives the process."""
+    given = getattr(config, "state", None)
+    if given is not None:
+        return Path(given)
+    try:
+        return state_folder()
+    except LocalCAError:
+        return None
+
+
+def _issued(state: Path | None, problems: list[Problem]) -> tuple[Entry, ...]:
+    """The certificates that lockgate got by ACME; none where there is no folder of them."""
+    folder = None if state is None else state / "acme" / "certificates"
+    if folder is None or not folder.is_dir():
+        return ()
+    directory = CertificateDirectory(folder)
+    try:
+        directory.scan()
+    except CertificateError as error:
+        problems.append(Problem(str(error.path), 0, error.fault, error.remedy, warning=True))
+    for fault in directory.faults:
+        problems.append(Problem(str(fault.path), 0, fault.fault, fault.remedy, warning=True))
+    return directory.entries
+
+
+def _renewal(cert_path: str) -> tuple[datetime | None, str]:
+    """(when it will be renewed, why the last attempt failed), as its `renewal.json` says; nothing if that cannot be read."""
+    try:
+        with Path(cert_path).with_name("renewal.json").open("rb") as file:
+            found = json.loads(file.read(MAX_RENEWAL))
+        fault = found.get("fault") or ""
+        due = max(float(found.get("renew_at") or 0), float(found.get("retry_at") or 0))
+        return (datetime.fromtimestamp(due, UTC) if due else None), str(fault)[:200]
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None, ""

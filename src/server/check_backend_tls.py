@@ -1,0 +1,72 @@
+"""TLS to backends in a configuration: whom to trust, what to show, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..certs import store
+from .config import Backend, Config
+from .problems import Place, Problem, shown
+
+
+def certificate_problem(place: Place, error: store.CertificateError) -> Problem:
+    """A fault of a file that is named at `place`."""
+    return place.problem(f"{error.path}: {error.fault}", error.remedy)
+
+
+def authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
+    """The authorities that each backend's servers are verified by, where it names some."""
+    for name, backend in config.backend.items():
+        if backend.tls is None or backend.tls.ca is None:
+            continue
+        try:
+            store.load_chain(backend.tls.ca)
+            yield name, backend.tls.ca.read_bytes()
+        except store.CertificateError as error:
+            problems.append(certificate_problem(backend.tls.place.at("ca"), error))
+
+
+def client_pairs(config: Config, problems: list[Problem]) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
+    """The certificate that each backend is shown, and its key."""
+    for name, backend in config.backend.items():
+        tls = backend.tls
+        if tls is None or tls.cert is None:
+            if tls is not None and tls.key is not None:
+                problems.append(tls.place.at("key").problem("key has no effect without cert", 'add cert = "FILE"'))
+            continue
+        key = tls.cert if tls.key is None else tls.key
+        try:
+            certificate = store.load_certificate(tls.cert, key)
+        except store.CertificateError as error:
+            at = "cert" if error.path == Path(tls.cert) or tls.key is None else "key"
+            problems.append(certificate_problem(tls.place.at(at), error))
+            continue
+        # That it has no host names is no fault in the certificate of a client.
+        for warning in certificate.warnings:
+            if "subjectAltName" not in warning:
+                problems.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
+        yield name, (certificate.chain_pem, certificate.key_pem)
+
+
+def backend_tls_problems(name: str, backend: Backend) -> Iterator[Problem]:
+    """What cannot be, and what should not be, about TLS to a backend."""
+    tls = backend.tls
+    if tls is None:
+        return
+    if tls.server_name is not None and tls.server_name.startswith("*"):
+        yield tls.place.at("server_name").problem(
+            "server_name is a wildcard", "write the one name that is to be verified"
+        )
+    if tls.insecure:
+        if tls.ca is not None:
+            yield tls.place.at("ca").problem("ca has no effect beside insecure = true", "remove one of the two")
+        yield tls.place.at("insecure").problem(
+            f"the servers of {shown(name)} are verified by nothing but their keys (pins)"
+            if tls.pins
+            else f"the servers of {shown(name)} are not verified: whoever is in between can read and change everything",
+            'write ca = "FILE" instead of insecure = true',
+            warning=True,
+        )
+    elif tls.server_name is None and any(server.startswith("unix:") for server in backend.servers):
+        yield tls.place.problem("the certificate on a Unix socket is for a name", "add server_name to tls")

@@ -1,0 +1,106 @@
+"""The `[[certificate]]` tables: what can be written together, and folders of certificates.
+
+A file in a folder that cannot be used is no mistake in the configuration: thousands of others are served. So all of them are
+reported as warnings, up to a number, and each again when it changes (`certs.directory`). What each kind of table makes of its
+files while the proxy runs is up to `certificates.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ..certs.directory import CertificateDirectory
+from ..certs.entries import choose
+from ..certs.files import CertificateError
+from .config import CertificateFiles, Config, Draft
+from .policy import Identity
+from .problems import Problem
+
+MOST = 20
+"""So many faults, and so many warnings, of one folder are told; the others are counted."""
+
+
+class Folder(NamedTuple):
+    """A table with `directory`, and its index."""
+
+    table: CertificateFiles
+    certificates: CertificateDirectory
+
+
+def check_tables(draft: Draft) -> Iterator[Problem]:
+    """Keys that are missing, or have no effect beside others."""
+    for files in draft.config.certificate:
+        place = files.place
+        if files.directory is None:
+            if files.cert is None and not draft.is_bad(place.at("cert")) and not draft.is_bad(place.at("directory")):
+                yield place.problem(
+                    "[[certificate]] has no cert", 'add cert = "example.com.pem", or directory = "certs/" for a folder'
+                )
+            continue
+        others = {
+            "cert": files.cert is not None,
+            "key": files.key is not None,
+            "default": files.default,
+            "allow_expired": files.allow_expired,
+        }
+        for key, given in others.items():
+            if given:
+                yield place.at(key).problem(
+                    f"{key} has no effect beside directory",
+                    "remove one of the two, or write a [[certificate]] for each",
+                )
+
+
+def open_folders(config: Config, problems: list[Problem], *, load: bool = False) -> list[Folder]:
+    """The index of each folder. With `load`, every certificate in it is loaded too, to see whether it can be used."""
+    folders = []
+    for files in config.certificate:
+        if files.directory is None:
+            continue
+        place = files.place.at("directory")
+        directory = CertificateDirectory(files.directory, files.key_password_file)
+        try:
+            directory.scan()
+        except CertificateError as unreadable:
+            problems.append(place.problem(f"{unreadable.path}: {unreadable.fault}", unreadable.remedy))
+            continue
+        faults = list(directory.faults)
+        warnings: list[str] = []
+        for entry in directory.entries if load else ():
+            try:
+                certificate = entry.load()
+            except CertificateError as error:
+                faults.append(error)
+            else:
+                warnings += [f"certificate {entry.cert_path}: {warning}" for warning in certificate.warnings]
+        for fault in faults[:MOST]:
+            problems.append(place.problem(f"{fault.path}: {fault.fault}", fault.remedy, warning=True))
+        for warning in warnings[:MOST]:
+            problems.append(place.problem(warning, warning=True))
+        for what, count in (("faults", len(faults)), ("warnings", len(warnings))):
+            if count > MOST:
+                problems.append(
+                    place.problem(f"{files.directory}: {count - MOST} more {what} like these", warning=True)
+                )
+        if not directory.entries:
+            problems.append(place.problem(f"{files.directory}: there is no certificate in it yet", warning=True))
+        folders.append(Folder(files, directory))
+    return folders
+
+
+def folder_identities(folders: Sequence[Folder], others: Iterable[Identity], now: datetime) -> tuple[Identity, ...]:
+    """What the certificates in folders are served as, without those names that `others` have.
+
+    Which certificate is for a name that several have says `certs.entries.choose`, whatever folder each is in.
+    """
+    taken = {name for identity in others for name in identity.names}
+    places = {entry.cert_path: folder.table.place for folder in folders for entry in folder.certificates.entries}
+    identities = []
+    for choice in choose((entry for folder in folders for entry in folder.certificates.entries), now):
+        names = tuple(name for name in choice.names if name not in taken)
+        if names:
+            place = places[choice.entries[0].cert_path]
+            identities.append(Identity(names, (), default=False, place=place, entries=choice.entries))
+    return tuple(identities)

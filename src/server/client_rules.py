@@ -1,0 +1,228 @@
+"""`client_auth` of hosts: its files, its mistakes, and which certificate is served with which rule.
+
+A rule belongs to names, a certificate may be for many. So the names of each certificate are divided by their rules
+(`divide`), and each part becomes an identity of the policy: then a client that shook hands under one name cannot
+ask for another whose rule it was not judged by (421). Of several hosts the one with the exact name holds, then the one with
+the wildcard above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from ..certs import store
+from ..core.proxy.client_rule import ClientRule
+from ..core.tls.client_auth import ClientAuth, ClientAuthError, load_crls
+from . import config
+from .config import Draft, Host
+from .policy import HostRule, Identity
+from .problems import Problem, shown
+
+Rules = dict[str, HostRule | None]
+"""By name; None for a name that has a host which does not ask."""
+
+
+def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Problem]) -> Rules:
+    """The rule of each name in `[[host]]`. What is wrong is added to `problems`.
+
+    `identities`: those of all certificates; none if some could not be loaded.
+    """
+    rules: Rules = {}
+    for host in draft.config.host:
+        rule = None
+        auth = host.client_auth
+        if auth is not None and auth.mode == "off":
+            if auth.ca is not None:
+                problems.append(auth.place.at("ca").problem('ca has no effect with mode = "off"', "remove one of them"))
+        elif auth is not None and auth.ca is None:
+            if not draft.is_bad(auth.place.at("ca")):
+                problems.append(auth.place.problem("client_auth has no ca", 'add ca = "clients.pem"'))
+        elif auth is not None and auth.ca is not None:
+            rule = _load(auth, auth.ca, problems)
+            problems += _reach(draft, host, identities)
+        rules |= dict.fromkeys(host.names, rule)
+    return rules
+
+
+def _reach(draft: Draft, host: Host, identities: Sequence[Identity]) -> Iterator[Problem]:
+    """Names without a certificate cannot be asked for; where there is no TLS nobody can show anything."""
+    listeners = draft.config.listen
+    place = host.place.at("client_auth")
+    if listeners and not any(listen.is_tls for listen in listeners):
+        yield place.problem("no listener speaks TLS, so no client can show a certificate", "add a [[listen]] with TLS")
+        return
+    for listen in listeners:
+        if not listen.is_tls and not listen.redirect_https:
+            yield place.problem(
+                f"requests for this host that come without TLS, on {listen.address}, are answered 403",
+                "add redirect_https = true there",
+                warning=True,
+            )
+    if host.acme is not None:
+        if host.acme.on_demand:
+            yield place.problem(
+                "client_auth is not possible beside on_demand", "write the names in a host with acme, or with neither"
+            )
+        return
+    certified = {name for identity in identities for name in identity.names}
+    for index, name in enumerate(host.names):
+        if certified and _covering(name, certified) is None:
+            yield host.place.at("names", index).problem(
+                f"no certificate is for {shown(name)}", "add a certificate for it, or correct the name"
+            )
+
+
+def _load(auth: config.ClientAuth, ca_path: Path, problems: list[Problem]) -> HostRule | None:
+    before = len(problems)
+    ca = crl = b""
+    authorities: list[x509.Certificate] = []
+    try:
+        authorities = store.load_chain(ca_path)
+        ca = ca_path.read_bytes()
+    except store.CertificateError as error:
+        problems.append(auth.place.at("ca").problem(f"{error.path}: {error.fault}", error.remedy))
+    else:
+        problems += _authority_faults(auth, authorities)
+    if auth.crl is not None:
+        try:
+            crl = auth.crl.read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "the path is not possible"
+            fault = f"{auth.crl}: cannot be read ({reason})"
+            problems.append(auth.place.at("crl").problem(fault, "give the file with the revocation lists"))
+        else:
+            problems += _crl_faults(auth, crl, authorities)
+    try:
+        rule = ClientRule(auth.mode, auth.allow, auth.forward)
+    except ValueError as error:
+        problems.append(auth.place.at("forward").problem(f"forward: {error}", "remove one of them"))
+    if any(not problem.warning for problem in problems[before:]):
+        return None
+    return HostRule(ClientAuth(mode=auth.mode, ca=ca, crl=crl, depth=auth.depth), rule, auth.place)
+
+
+def _authority_faults(auth: config.ClientAuth, authorities: list[x509.Certificate]) -> Iterator[Problem]:
+    place = auth.place.at("ca")
+    now = datetime.now(UTC)
+    roots = [one for one in authorities if one.subject == one.issuer]
+    if not roots:
+        yield place.problem(f"{auth.ca}: has no root certificate, so no client can be verified", "add the root's to it")
+    for one in roots:
+        if now > one.not_valid_after_utc:
+            yield place.problem(
+                f"{auth.ca}: {_title(one)} expired on {one.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, "
+                "so its clients are refused",
+                "get its new certificate, or remove it",
+                warning=True,
+            )
+
+
+def _crl_faults(auth: config.ClientAuth, crl: bytes, authorities: list[x509.Certificate]) -> Iterator[Problem]:
+    """A list that is missing or out of date refuses every client that it is about, so better nothing is served."""
+    place = auth.place.at("crl")
+    now = datetime.now(UTC)
+    try:
+        lists = load_crls(crl)
+    except ClientAuthError as error:
+        yield place.problem(f"{auth.crl}: {error}", "give a file that has -----BEGIN X509 CRL----- in it")
+        return
+    signers: set[x509.Certificate] = set()
+    for one in lists:
+        title = ascii(one.issuer.rfc4514_string()[:80])
+        found = [authority for authority in authorities if _has_signed(authority, one)]
+        signers.update(found)
+        if not found and authorities:
+            yield place.problem(
+                f"{auth.crl}: the list of {title} was not signed by any certificate in {auth.ca}",
+                "remove it, or add the certificate of that authority to ca",
+            )
+        if one.next_update_utc is not None and now > one.next_update_utc:
+            yield place.problem(
+                f"{auth.crl}: the list of {title} expired on {one.next_update_utc:%Y-%m-%d %H:%M} UTC",
+                "fetch the new one; until then all its clients would be refused",
+            )
+        if now < one.last_update_utc:
+            yield place.problem(
+                f"{auth.crl}: the list of {title} is not valid before {one.last_update_utc:%Y-%m-%d %H:%M} UTC",
+                "check the clock of this machine",
+            )
+    for authority in authorities:
+        if authority not in signers:
+            yield place.problem(
+                f"{auth.crl}: has no list of {_title(authority)}, so all its clients would be refused",
+                "add its list, or remove the authority from ca",
+            )
+
+
+def _has_signed(authority: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
+    try:
+        return authority.subject == crl.issuer and crl.is_signature_valid(authority.public_key())  # type: ignore[arg-type]
+    except Exception:  # cryptography has several kinds of error for keys and signatures that it does not know
+        return False
+
+
+def _title(certificate: x509.Certificate) -> str:
+    return ascii(certificate.subject.rfc4514_string()[:80])
+
+
+def divide(
+    identities: Sequence[Identity], rules: Rules, elsewhere: Collection[str] = frozenset()
+) -> tuple[Identity, ...]:
+    """One identity for each certificate and rule, and a name for each host that has none of its own yet.
+
+    Names that no host is for come first, and keep being the default. Where a certificate has no such names, what it
+    is the default for falls under its first rule: nobody gets past a rule by naming nothing. `elsewhere`: names that have
+    an identity of their own without any of these.
+    """
+    if not identities or not any(rules.values()):
+        return tuple(identities)
+    certified: dict[str, int] = {}
+    for index, identity in enumerate(identities):
+        for name in identity.names:
+            certified.setdefault(name, index)
+    names: list[list[str]] = [list(identity.names) for identity in identities]
+    default = next((i for i, identity in enumerate(identities) if identity.default), 0)
+    for name, rule in rules.items():
+        if (
+            name not in certified
+            and name not in elsewhere
+            and (rule is not None or rules.get(_above(name)) is not None)
+        ):
+            covering = _covering(name, certified)
+            names[default if covering is None else certified[covering]].append(name)
+    has_default = len(identities) == 1 or any(identity.default for identity in identities)
+    divided: list[Identity] = []
+    for index, identity in enumerate(identities):
+        parts: dict[HostRule | None, list[str]] = {}
+        for name in names[index]:
+            parts.setdefault(rule_of(name, rules), []).append(name)
+        ordered = sorted(parts.items(), key=lambda part: part[0] is not None) or [(None, [])]
+        for number, (held, part) in enumerate(ordered):
+            is_default = has_default and index == default and number == 0
+            divided.append(replace(identity, names=tuple(part), default=is_default, rule=held))
+    return tuple(divided)
+
+
+def rule_of(name: str, rules: Rules) -> HostRule | None:
+    """The rule of a name: of the host that has it exactly, or else of the wildcard above it."""
+    return rules[name] if name in rules else rules.get(_above(name))
+
+
+def _covering(name: str, certified: dict[str, int] | set[str]) -> str | None:
+    """A name of a certificate that is for `name`; of a wildcard, one for a name below it will do."""
+    if name in certified:
+        return name
+    if _above(name) in certified:
+        return _above(name)
+    if name.startswith("*."):
+        return next((other for other in certified if _above(other) == name), None)
+    return None
+
+
+def _above(name: str) -> str:
+    return f"*.{name.partition('.')[2]}"

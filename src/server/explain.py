@@ -1,0 +1,438 @@
+"""`lockgate explain`: what becomes of one imagined request, each step with the rule behind it and where that is written.
+
+What becomes of it is found out by `rehearsal.py`, which has the real proxy do it. Here it is put into words: each function
+below makes the statements about one topic. A new topic is a new function in `TOPICS`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from ..core.proxy.answers import own_response
+from ..core.proxy.policy import Listener
+from ..core.proxy.routing import host_of
+from ..core.tls.context import ContextError
+from ..core.tls.failure import Alert, alert_name
+from ..core.tls.hello import plain_name
+from . import config
+from .check import Prepared, prepare
+from .explain_fields import field_changes
+from .explain_routes import route_statements
+from .policy import Identity, acme_hosts
+from .problems import ConfigError, Place, Problem, choose, shown
+from .rehearsal import Imagined, Rehearsal, rehearse
+from .statements import Statement, quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request, and what became of it."""
+
+    prepared: Prepared
+    listen: config.Listen
+    listener: Listener
+    chosen: bool
+    """The listener was named, not found."""
+    imagined: Imagined
+    done: Rehearsal
+
+    @property
+    def host(self) -> str:
+        """The host of the request, as the policy sees it."""
+        return host_of(self.done.authority)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The flags of the command."""
+    parser.description = (
+        "Say what would become of one request, and by which rule: listener, certificate, route, backend, changed fields. "
+        "Nothing is sent."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="TOML file")
+    parser.add_argument("--host", metavar="NAME[:PORT]", help="Host of the request (default: the server name)")
+    parser.add_argument("--sni", metavar="NAME", help="server name in the handshake, '' for none (default: the host)")
+    parser.add_argument("--path", default="/", metavar="PATH", help="with query (default /)")
+    parser.add_argument("--method", default="GET", metavar="METHOD", help="default GET")
+    parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be given again")
+    parser.add_argument("--listener", metavar="ADDRESS", help="where it arrives (default: the first that speaks TLS)")
+    parser.add_argument("--client", default="192.0.2.1", metavar="ADDRESS", help="where it comes from")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=main)
+
+
+def main(args: Namespace) -> int:
+    """Run the command. Raises `ConfigError` for mistakes in the file and in the flags."""
+    prepared = prepare(config.read_file(args.file))
+    for warning in prepared.warnings:
+        print(warning, file=sys.stderr)
+    case = make_case(prepared, imagine(args), args.listener)
+    statements = explain(case)
+    if args.json:
+        print(json.dumps({"verdict": verdict(case), "statements": [one.as_json() for one in statements]}, indent=2))
+        return 0
+    print(summary(case))
+    for statement in statements:
+        print(statement)
+    return 0
+
+
+def imagine(args: Namespace) -> Imagined:
+    """The request that the flags describe. Raises `ConfigError`."""
+    host = args.sni if args.host is None else args.host
+    if not host:
+        raise ConfigError([Problem("--host", 0, "which host is asked for is not said", "give --host example.com")])
+    named = host_of(host.encode("utf-8", "replace")) if args.sni is None else args.sni
+    sni = plain_name(named.encode("utf-8", "replace")).decode()  # empty for an address, as RFC 6066 section 3 has it
+    fields = []
+    for text in args.header:
+        name, colon, value = text.partition(":")
+        if not colon:
+            raise ConfigError([Problem(f"--header {shown(text)}", 0, "there is no colon in it", "write 'Name: value'")])
+        fields.append((name.encode("utf-8", "replace"), value.strip().encode("utf-8", "replace")))
+    texts = [args.method, args.path, host, *args.header]
+    if any(ord(letter) < 32 for text in texts for letter in text) or " " in args.method + args.path + host:
+        problem = Problem("explain", 0, "there is a line end or a space in the request", "write each part without")
+        raise ConfigError([problem])
+    try:
+        client = str(ip_address(args.client))
+    except ValueError:
+        problem = Problem(f"--client {shown(args.client)}", 0, "this is no IP address", "write one, such as 192.0.2.1")
+        raise ConfigError([problem]) from None
+    method, path = args.method.encode("utf-8", "replace"), args.path.encode("utf-8", "replace")
+    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), client)
+
+
+def make_case(prepared: Prepared, imagined: Imagined, address: str | None = None) -> Case:
+    """Run the request at the listener of that address; None for the first that speaks TLS, or else the first."""
+    from .serve import make_listener  # which needs a POSIX system
+
+    listens = prepared.config.listen
+    first_tls = next((listen for listen in listens if listen.is_tls), None)
+    listen = first_tls or listens[0]
+    if address is not None:
+        by_address = {str(one.address): one for one in listens}
+        if address not in by_address:
+            problem = Problem(
+                f"--listener {shown(address)}", 0, "there is no such listener", choose(address, by_address)
+            )
+            raise ConfigError([problem])
+        listen = by_address[address]
+    listener = make_listener(listen, listen.address, first_tls.address.port if first_tls else 0)
+    try:
+        done = rehearse(prepared.policy, prepared.config.limits, listener, imagined)
+    except ContextError as error:
+        problem = Problem(f"--sni {shown(imagined.sni)}", 0, f"no client can ask for it: {error}", "give a host name")
+        raise ConfigError([problem]) from None
+    return Case(prepared, listen, listener, address is not None, imagined, done)
+
+
+def explain(case: Case) -> list[Statement]:
+    """All there is to say, in the order in which it happens."""
+    return [statement for topic in TOPICS for statement in topic(case)]
+
+
+def verdict(case: Case) -> dict[str, Any]:
+    """What became of the request, for programs."""
+    done = case.done
+    group = done.group
+    outcome = "unknown"
+    if done.alert is not None:
+        outcome = "refused"
+    elif done.passed_as:
+        outcome = "passed on"
+    elif group is not None:
+        outcome = "forwarded"
+    elif done.answer is not None:
+        outcome = "answered"
+    return {
+        "outcome": outcome,
+        "alert": None if done.alert is None else alert_name(done.alert),
+        "certificate": _certificate_name(case, done.identity),
+        "status": None if done.answer is None else done.answer.status,
+        "reason": done.end or None,
+        "detail": done.detail or None,
+        "route": None if done.route is None else done.route.host + done.route.path,
+        "backend": None if group is None else group.name,
+        "servers": None if group is None else list(group.backend.servers),
+        "target": None if group is None or done.target is None else done.target.decode("latin-1"),
+        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in done.forwarded],
+    }
+
+
+def summary(case: Case) -> str:
+    """The verdict in one line."""
+    imagined, done = case.imagined, case.done
+    scheme = b"https" if case.listener.tls else b"http"
+    place = b"%s://%b" % (scheme, imagined.authority) if imagined.target.startswith(b"/") else b""
+    what = quoted(b"%b %b%b" % (imagined.method, place, imagined.target), marks=False)
+    if done.alert is not None:
+        return f"{what}: the handshake is refused with the alert {alert_name(done.alert)}"
+    if done.group is not None:
+        how = "the connection is passed on undecrypted to" if done.passed_as else "goes to"
+        return f"{what}: {how} backend {shown(done.group.name)}"
+    if done.answer is not None:
+        return f"{what}: is answered with {_status(done.answer.status)}"
+    return f"{what}: waits for a certificate from elsewhere"
+
+
+# -- the topics --------------------------------------------------------------------------------------------------------
+
+
+def _listener(case: Case) -> Iterator[Statement]:
+    listen = case.listen
+    speaks = "speaks TLS" if listen.is_tls else "speaks plain HTTP"
+    because = "it was asked for" if case.chosen else "it is the first that speaks TLS; --listener chooses another one"
+    if not case.chosen and not listen.is_tls:
+        because = "it is the first, and none speaks TLS"
+    yield Statement("listener", f"{case.listener.name} {speaks}", because, listen.place.at("address"))
+    if listen.proxy_protocol:
+        sources = ", ".join(map(str, listen.proxy_protocol))
+        text = "a connection from one of these has to begin with a PROXY header, which names the client"
+        yield Statement("listener", text, f"proxy_protocol = {sources}", listen.place.at("proxy_protocol"))
+    if not listen.is_tls and case.imagined.sni not in ("", host_of(case.imagined.authority)):
+        yield Statement(
+            "listener", "the server name is not looked at", "there is no handshake without TLS", listen.place
+        )
+
+
+def _certificate(case: Case) -> Iterator[Statement]:
+    done, name = case.done, case.imagined.sni
+    if not case.listener.tls:
+        return
+    if done.alert is not None:
+        yield _refused(case, done.alert)
+    elif done.passed_as:
+        because, place = _why_passed_on(case, name)
+        yield Statement("certificate", "none is shown: the connection is passed on undecrypted", because, place)
+    elif done.identity is None:
+        because = f"no certificate here is for {shown(name)}, and there is somebody to ask for one"
+        yield Statement("certificate", "has to come from elsewhere; what follows depends on it", because)
+    else:
+        because, place = _reason(case, done.identity, name)
+        waits = "; it is loaded when the first client needs it" if done.awaited else ""
+        yield Statement("certificate", f"{_describe(case, done.identity)}{waits}", because, place)
+
+
+def _refused(case: Case, alert: int) -> Statement:
+    settings = case.prepared.config.tls
+    text = f"the handshake is refused with the alert {alert_name(alert)}"
+    if alert != Alert.UNRECOGNIZED_NAME:
+        return Statement("certificate", text, "there is no certificate", case.prepared.config.place)
+    because = f"no certificate is for {shown(case.imagined.sni)}, and "
+    if settings.strict_sni:
+        return Statement("certificate", text, because + "strict_sni = true", settings.place.at("strict_sni"))
+    because += "with several certificates, none of them marked default = true, unknown names are refused"
+    return Statement("certificate", text, because, case.prepared.config.place.at("certificate"))
+
+
+def _why_passed_on(case: Case, name: str) -> tuple[str, Place]:
+    """Why clients that ask for a name are not decrypted, and where that is written."""
+    known_as = case.prepared.policy.passthrough_for(name)
+    host = next(host for host in case.prepared.config.host if host.passthrough and known_as in host.names)
+    return f"passthrough = {shown(host.passthrough)} for {shown(known_as)}", host.place.at("passthrough")
+
+
+def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
+    """Why a name leads to that identity, and where that is written."""
+    identity = _identity(case, index)
+    wildcard = f"*.{name.partition('.')[2]}"
+    if name in identity.names:
+        return f"it is for {shown(name)} by that very name", _place(identity)
+    if name and wildcard in identity.names:
+        return f"{shown(name)} is one label below its {shown(wildcard)}", _place(identity)
+    who = f"no certificate is for {shown(name)}" if name else "the client names no server"
+    marked = next((files.place for files in _files(case, index) if files.default), None)
+    if identity.default and marked is not None:
+        return f"{who}, and this one is marked default = true", marked.at("default")
+    if len(case.prepared.policy.identities) == 1 or identity.default:
+        return f"{who}, and it is the only certificate", identity.place
+    return f"{who}, and it is the first", identity.place
+
+
+def _describe(case: Case, index: int) -> str:
+    """A certificate, or a pair of them, in words."""
+    identity = _identity(case, index)
+    files = " and ".join(
+        [
+            f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
+            for files, one in zip(_files(case, index), identity.certificates, strict=True)
+        ]
+        + [f"{one.cert_path} ({one.key_type}, until {one.not_after:%Y-%m-%d})" for one in identity.entries]
+    )
+    if not files:
+        files = _certificate_name(case, index) or ""
+    names = ", ".join(identity.names[:5]) + (" and others" if len(identity.names) > 5 else "")
+    return f"{files} for {names}"
+
+
+def _files(case: Case, index: int) -> list[config.CertificateFiles]:
+    """Where the certificates of an identity come from, in the same order."""
+    certificates = _identity(case, index).certificates
+    return [files for certificate in certificates for files, one in case.prepared.loaded if one is certificate]
+
+
+def _identity(case: Case, index: int) -> Identity:
+    """What an identity of the policy was made of; those that come by ACME are the last ones."""
+    own = case.prepared.identities
+    if index < len(own):
+        return own[index]
+    host = acme_hosts(case.prepared.config)[index - len(own)]
+    return Identity(tuple(host.names), (), False, host.place, (), case.prepared.rules.get(host.names[0]))
+
+
+def _place(identity: Identity) -> Place:
+    """Where an identity's certificate, or the folder that it is in, is named."""
+    if identity.entries:
+        return identity.place.at("directory")
+    return identity.place.at("cert" if identity.certificates else "acme")
+
+
+def _certificate_name(case: Case, index: int | None) -> str | None:
+    if index is None:
+        return None
+    identity = _identity(case, index)
+    if identity.entries:
+        return identity.entries[0].cert_path
+    return str(_files(case, index)[0].cert) if identity.certificates else "a certificate by ACME"
+
+
+def _host(case: Case) -> Iterator[Statement]:
+    """Whether the host of the request belongs to the connection (RFC 9110 section 7.4)."""
+    done, policy = case.done, case.prepared.policy
+    if done.identity is None:
+        return
+    host = case.host or case.imagined.sni
+    belongs = policy.identity_for(host)
+    if policy.passthrough_for(host):
+        because, place = _why_passed_on(case, host)
+        text = f"{shown(host)} does not belong to the connection: its clients are passed on undecrypted"
+        yield Statement("host", text, because, place)
+        return
+    because, place = _reason(case, belongs, host)
+    if done.end == "misdirected":
+        text = f"{shown(host)} belongs to another certificate than the connection: {_certificate_name(case, belongs)}"
+        yield Statement(
+            "host", text, f"{because}; so rules of one host cannot be escaped by another one's handshake", place
+        )
+    elif done.group is not None or done.end == "no_route":
+        yield Statement("host", f"{shown(host)} belongs to the connection's certificate", because, place)
+
+
+def _clients(case: Case) -> Iterator[Statement]:
+    """What the client has to show."""
+    index = case.done.identity
+    rule = None if index is None else _identity(case, index).rule
+    if rule is None:
+        return
+    may = "may have none" if rule.rule.mode == "optional" else "need one"
+    allowed = "one that the authorities vouch for" if not rule.rule.allow else "one that fits a pattern of allow"
+    text = f"clients are asked for a certificate: they {may}, and it has to be {allowed}"
+    yield Statement(
+        "client", text, "client_auth of the host; what follows is for a client that may come in", rule.place
+    )
+
+
+def _path(case: Case) -> Iterator[Statement]:
+    target, sent = case.imagined.target, case.done.target
+    if sent is None:
+        return
+    text = "is forwarded as it is" if sent == target else f"is forwarded as {quoted(sent)}"
+    because = "a path has one normal form, in which it is both matched and forwarded"
+    yield Statement("path", f"{quoted(target)} {text}", because)
+
+
+def _answer(case: Case) -> Iterator[Statement]:
+    answer, done, listen = case.done.answer, case.done, case.listen
+    if answer is None:
+        return
+    response, _ = own_response(answer, case.imagined.method)
+    place: Place | None = None
+    if done.end == "answered":
+        place = listen.place.at("redirect_https")
+    location = response.headers.get(b"location")
+    more = "" if location is None else f", location: {location.decode('latin-1')}"
+    because = {
+        "answered": "redirect_https = true, and the request came without TLS",
+        "misdirected": "the host belongs to another certificate (421, RFC 9110 section 7.4)",
+        "no_route": "no route is for this host and path",
+    }.get(done.end, done.detail)
+    yield Statement("answer", f"lockgate answers itself: {_status(answer.status)}{more}", because, place)
+
+
+def _backend(case: Case) -> Iterator[Statement]:
+    group = case.done.group
+    if group is None:
+        return
+    backend = case.prepared.config.backend[group.name]
+    one = len(backend.servers) == 1
+    because = "it is the only server" if one else f"balance = {shown(backend.balance)}: " + BALANCE[backend.balance]
+    servers = f"backend {shown(group.name)}: {', '.join(backend.servers)}"
+    yield Statement("backend", servers, because, backend.place.at("servers" if one else "balance"))
+    if backend.proxy_protocol is not None:
+        text = "each connection to it begins with a PROXY header, which names the client"
+        because = f"proxy_protocol = {shown(backend.proxy_protocol)}"
+        yield Statement("backend", text, because, backend.place.at("proxy_protocol"))
+    if case.done.passed_as:
+        return
+    protocol = backend.place.at("protocol")
+    yield Statement("backend", PROTOCOL[backend.protocol], f"protocol = {shown(backend.protocol)}", protocol)
+
+
+def _backend_tls(case: Case) -> Iterator[Statement]:
+    group = case.done.group
+    if group is None or case.done.passed_as:
+        return
+    backend = case.prepared.config.backend[group.name]
+    tls = backend.tls
+    if tls is None:
+        yield Statement("encryption", "none towards the backend", "it has no tls", backend.place)
+    elif tls.insecure:
+        text = "TLS towards the backend, not verified: whoever is in between can read and change everything"
+        yield Statement("encryption", text, "insecure = true", tls.place.at("insecure"))
+    else:
+        trusted = "the authorities of the system" if tls.ca is None else f"the authorities in {tls.ca}"
+        whose = "the host in servers" if tls.server_name is None else f"the name {tls.server_name}"
+        text = f"TLS towards the backend; its certificate has to be for {whose}, from {trusted}"
+        yield Statement("encryption", text, "every backend with tls is verified", tls.place)
+
+
+def _routes(case: Case) -> Iterator[Statement]:
+    if case.done.target is not None:
+        yield from route_statements(
+            case.prepared.config, case.prepared.policy, case.host or case.imagined.sni, case.done
+        )
+
+
+def _fields(case: Case) -> Iterator[Statement]:
+    if case.done.target is not None and case.done.group is not None:
+        yield from field_changes(case.prepared.config, case.listen, case.imagined, case.done.forwarded)
+
+
+TOPICS: tuple[Callable[[Case], Iterator[Statement]], ...] = (
+    _listener, _certificate, _host, _clients, _path, _routes, _backend, _backend_tls, _fields, _answer,
+)  # fmt: skip
+
+BALANCE = {
+    "round_robin": "each in its turn, those that cannot be connected to are passed over for a while",
+    "least_conn": "the one with the fewest requests running",
+}
+PROTOCOL = {
+    "h1": "HTTP/1.1 towards the backend",
+    "h2": "HTTP/2 towards the backend, HTTP/1.1 where a server does not agree to it",
+    "h2c": "HTTP/2 without TLS towards the backend",
+}
+
+
+def _status(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

@@ -1,0 +1,468 @@
+"""The process that gets certificates by ACME and renews them: beside the workers, which read what it writes.
+
+A *plan* is one certificate that is to be there: that of each `[[host]]` with `acme`, and, with `on_demand`, one for each name
+that was asked for and is allowed. `Renewer.turn` looks at what is due and starts it in one of a few threads: an *attempt* (an
+order, `certs/acme/client.py`) or a *check* (renewal information). When something is due is up to `certs/acme/renewal.py`.
+
+What keeps it from doing harm:
+
+* Before an attempt it is written down that there was one, so a process that dies in the middle, again and again, waits like one
+  that fails. If that cannot be written (full disk), there is no attempt: the certificate could not be kept either.
+* An attempt holds the lock of the certificate in the folder, and looks there once more whether it is still due.
+* Failures wait by the wall clock, and `Pace` bounds all by one that does not jump. A CA that cannot be reached, or says that it
+  was too much, is left alone by all plans for a while.
+* The old certificate stays until the new one is there whole.
+
+`ask`, `fetch` and the clocks are arguments: tests have a CA in memory and time of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from ..certs.acme import renewal
+from ..certs.acme.challenges import Challenge
+from ..certs.acme.client import Issuance, RenewalQuery
+from ..certs.acme.files import StateError
+from ..certs.acme.machine import Account, Done, Failed, Fetch, Machine, Publish, Wait, Withdraw
+from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, AcmeError, Response
+from ..certs.acme.names import is_allowed
+from ..certs.acme.renewal import Pace, Schedule
+from ..certs.acme.state import AcmeState, private_pem
+from .acme_fetch import FetchError
+from .check_acme import external_account, kinds_for
+from .config import Acme, Config, Host
+
+LOOK = 1.0
+"""Seconds between two looks at what is wanted."""
+LOOK_AT_ALL = 600.0
+"""Seconds after which all plans are looked at, although none seemed to be due."""
+EACH = 60.0
+"""Seconds between two attempts for one certificate, whatever the clocks say."""
+MOST, PERIOD = 100, 600.0
+"""Attempts in so many seconds."""
+ON_DEMAND_MOST, ON_DEMAND_PERIOD = 20, 60.0
+"""New names that are looked at in so many seconds."""
+DENIED_FOR = 60.0
+"""Seconds for which a name that is not allowed is not asked about again."""
+FIRST_REST, LONGEST_REST = 30.0, 600.0
+"""Seconds for which a CA is left alone that cannot be reached or said that it was too much."""
+FAULT_PAUSE = 300.0
+"""Seconds for which a certificate is left as it is when the folder cannot be used."""
+BUSY = 30.0
+"""Seconds until a certificate is looked at again that another process is asking for."""
+NEVER = float("inf")
+
+
+class Stopped(Exception):
+    """The process is to end."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """One certificate that is to be there."""
+
+    names: tuple[str, ...]
+    acme: Acme
+    on_demand: bool
+    schedule: Schedule = field(default_factory=Schedule)
+    leaf: x509.Certificate | None = None
+    """The one that is there."""
+    unsaved: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    """Chain and key of a new one that could not be written."""
+    vetted: bool = False
+    """It was asked just now whether this name may have a certificate."""
+    busy: bool = False
+    not_before: float = 0.0
+    """By the clock that does not jump: left as it is until then."""
+    elsewhere: float = 0.0
+    """The same, since another process is asking for it, which will also answer those who wait."""
+
+    @property
+    def name(self) -> str:
+        """The first name, which the certificate is kept under."""
+        return self.names[0]
+
+
+@dataclass(slots=True)
+class Rest:
+    """For how long a CA is left alone."""
+
+    until: float = 0.0
+    failures: int = 0
+
+
+class Renewer:
+    """See the module. `fetch` and `ask` raise `FetchError`; `submit` runs a function, now or in another thread."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: AcmeState,
+        *,
+        fetch: Callable[[Fetch, Acme], Response],
+        ask: Callable[[str, str], bool],
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
+        random: Callable[[], float],
+        submit: Callable[[Callable[[], None]], object],
+        say: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._state = state
+        self._fetch = fetch
+        self._ask = ask
+        self._clock = clock
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._random = random
+        self._submit = submit
+        self._say = say
+        self._plans: dict[str, Plan] = {}
+        self._look_at = 0.0  # when the next plan is due, by the clock that does not jump; for `turn` only
+        self._changed = threading.Event()  # a plan is not as it was
+        self._lock = threading.Lock()  # of what jobs and turns share: the pace and rests
+        self._pace = Pace(each=EACH, most=MOST, period=PERIOD)
+        self._on_demand_pace = Pace(each=0.0, most=ON_DEMAND_MOST, period=ON_DEMAND_PERIOD)
+        self._rests: dict[str, Rest] = {}
+        self._denied: dict[str, float] = {}
+        self._asking: set[str] = set()
+
+    def start(self) -> None:
+        """Prepare the folder and see what is there. Raises `StateError`."""
+        self._state.prepare(self._clock())
+        for host in self._config.host:
+            if host.acme is not None and not host.acme.on_demand:
+                self._add(Plan(host.names, host.acme, False))
+        for name in self._state.issued_names():
+            host_of_name = self._on_demand_host(name)
+            if name not in self._plans and host_of_name is not None and host_of_name.acme is not None:
+                self._add(Plan((name,), host_of_name.acme, True))
+
+    def turn(self) -> float:
+        """Start what is due. Returns the seconds until the next turn."""
+        now, monotonic = self._clock(), self._monotonic()
+        try:
+            wanted = self._state.wanted()
+        except StateError as error:
+            self._say(str(error))
+            return EACH
+        for name in wanted:
+            self._on_wanted(name, monotonic)
+        if self._changed.is_set() or monotonic >= self._look_at:
+            self._changed.clear()
+            self._look_at = monotonic + LOOK_AT_ALL  # in case the clock jumps
+            for plan in list(self._plans.values()):
+                if not plan.busy:
+                    self._start_if_due(plan, now, monotonic)
+        return LOOK
+
+    def look_again(self) -> None:
+        """See whether somebody has changed what is in the folder."""
+        for plan in list(self._plans.values()):
+            if not plan.busy:
+                self._add(plan)
+
+    # -- what is due -----------------------------------------------------------------------------------------------
+
+    def _start_if_due(self, plan: Plan, now: float, monotonic: float) -> None:
+        attempt_in = renewal.attempt_due(plan.schedule, now) - now
+        check_in = renewal.check_due(plan.schedule, now) - now if plan.leaf is not None else NEVER
+        allowed = max(plan.not_before, plan.elsewhere)
+        with self._lock:
+            rest = self._rests.get(plan.acme.directory)
+            if rest is not None:
+                allowed = max(allowed, rest.until)
+            if attempt_in <= 0:
+                allowed = max(allowed, self._pace.allowed_at(plan.name, monotonic))
+            if min(attempt_in, check_in) > 0 or allowed > monotonic:
+                due = max(monotonic + max(min(attempt_in, check_in), 0.0), allowed)
+                self._look_at = min(self._look_at, due)
+                return
+            if attempt_in <= 0:
+                self._pace.attempted(plan.name, monotonic)
+        plan.busy = True
+        self._submit(lambda: self._job(plan, self._attempt if attempt_in <= 0 else self._check))
+
+    def _job(self, plan: Plan, work: Callable[[Plan], None]) -> None:
+        try:
+            work(plan)
+        except Stopped:
+            return
+        except StateError as error:
+            plan.not_before = self._monotonic() + FAULT_PAUSE
+            self._say(f"{self._title(plan)}: {error}")
+        except Exception as error:  # a bug must not end the others' certificates
+            plan.not_before = self._monotonic() + LONGEST_REST
+            self._say(f"{self._title(plan)}: a bug in the renewer: {type(error).__name__}")
+        finally:
+            plan.busy = False
+            self._changed.set()
+            if plan.elsewhere <= self._monotonic():
+                self._answer(plan.name)
+
+    def _add(self, plan: Plan) -> None:
+        self._plans[plan.name] = plan
+        self._changed.set()
+        try:
+            self._reload(plan)
+        except StateError as error:
+            plan.not_before = self._monotonic() + FAULT_PAUSE
+            self._say(f"{self._title(plan)}: {error}")
+
+    def _reload(self, plan: Plan) -> None:
+        """See what the folder has: another machine may have been here, or a person."""
+        stored = self._state.certificate(plan.names)
+        schedule = self._state.schedule(plan.name)
+        if stored is None:
+            plan.leaf = None
+            plan.schedule = replace(schedule or Schedule(), renew_at=0.0)
+            return
+        plan.leaf = x509.load_pem_x509_certificate(stored.certificate.chain_pem)
+        if schedule is None:
+            schedule = renewal.after_success(plan.leaf, self._random)
+        if not set(stored.certificate.names) >= set(plan.names):
+            schedule = replace(schedule, renew_at=0.0)
+        plan.schedule = renewal.within_life(schedule, plan.leaf)
+
+    # -- one certificate -------------------------------------------------------------------------------------------
+
+    def _attempt(self, plan: Plan) -> None:
+        if plan.unsaved is not None:
+            self._keep(plan, *plan.unsaved)
+            return
+        with self._state.lock(plan.name) as ours:
+            if not ours:
+                plan.elsewhere = self._monotonic() + BUSY
+                return
+            self._reload(plan)
+            before, now = plan.schedule, self._clock()
+            if renewal.attempt_due(before, now) > now:
+                return
+            plan.schedule = renewal.begun(before, now)
+            self._state.keep_schedule(plan.name, plan.schedule)
+            try:
+                if plan.on_demand and not plan.vetted and not self._allows(plan.acme, plan.name):
+                    raise AcmeError("it may not have a certificate any more")
+                plan.vetted = False
+                chain_pem, key_pem = self._order(plan, before.failures)
+            except AcmeError as error:
+                plan.schedule = renewal.after_failure(before, error, self._clock(), self._random)
+                self._state.keep_schedule(plan.name, plan.schedule)
+                self._on_failure(plan, error)
+            except Stopped:
+                self._state.keep_schedule(plan.name, before)
+                raise
+            else:
+                self._keep(plan, chain_pem, key_pem)
+
+    def _keep(self, plan: Plan, chain_pem: bytes, key_pem: bytes) -> None:
+        plan.unsaved = chain_pem, key_pem
+        self._state.keep_certificate(plan.name, chain_pem, key_pem)
+        plan.unsaved = None
+        plan.leaf = x509.load_pem_x509_certificate(chain_pem)
+        plan.schedule = renewal.after_success(plan.leaf, self._random)
+        self._state.keep_schedule(plan.name, plan.schedule)
+        issuer = ascii(plan.leaf.issuer.rfc4514_string()[:80])[1:-1]
+        until, again = plan.leaf.not_valid_after_utc, datetime.fromtimestamp(plan.schedule.renew_at, UTC)
+        self._say(
+            f"{self._title(plan)}: issued by {issuer}, valid until {until:%Y-%m-%d %H:%M} UTC, "
+            f"to be renewed on {again:%Y-%m-%d}"
+        )
+        with self._lock:
+            self._rests.pop(plan.acme.directory, None)
+
+    def _on_failure(self, plan: Plan, error: AcmeError) -> None:
+        now = self._clock()
+        wait = max(0.0, plan.schedule.retry_at - now)
+        if plan.leaf is None:
+            meanwhile = "there is none yet, so clients are refused"
+        else:
+            left = plan.leaf.not_valid_after_utc.timestamp() - now
+            meanwhile = f"the old one stays, valid for {_duration(left)}" if left > 0 else "the old one has EXPIRED"
+        self._say(f"{self._title(plan)}: {error}; {meanwhile}; next attempt in {_duration(wait)}")
+        if error.kind in (UNREACHABLE, RATE_LIMITED):
+            with self._lock:
+                rest = self._rests.setdefault(plan.acme.directory, Rest())
+                pause = min(FIRST_REST * 2**rest.failures, LONGEST_REST) * (1 + self._random() / 4)
+                rest.failures = min(rest.failures + 1, 10)
+                rest.until = self._monotonic() + pause
+
+    def _order(self, plan: Plan, failures: int) -> tuple[bytes, bytes]:
+        """Chain and key. Raises `AcmeError`."""
+        key = _new_key()
+        kinds = renewal.next_kinds(kinds_for(self._config, plan.acme), failures)
+        replaces = "" if plan.leaf is None else renewal.certificate_id(plan.leaf)
+        account = self._account(plan.acme)
+        try:
+            machine = Issuance(account, plan.names, key, random=self._random, kinds=kinds, replaces=replaces)
+            return self._run(machine, plan.acme).chain_pem, private_pem(key)
+        finally:
+            if account.url:
+                self._state.keep_account(account)
+
+    def _check(self, plan: Plan) -> None:
+        """Ask when to renew."""
+        assert plan.leaf is not None
+        with self._state.lock(plan.name) as ours:
+            if not ours:
+                plan.elsewhere = self._monotonic() + BUSY
+                return
+            self._reload(plan)
+            if plan.leaf is None:
+                return
+            identifier = renewal.certificate_id(plan.leaf)
+            before = plan.schedule
+            try:
+                query = RenewalQuery(self._account(plan.acme), identifier, random=self._random)
+                info = self._run(query, plan.acme).renewal_info if identifier else None
+                after = renewal.after_check(before, info, self._clock(), self._random)
+            except AcmeError as error:
+                after = renewal.after_failed_check(before, error, self._clock())
+            plan.schedule = renewal.within_life(renewal.not_at_once(after, plan.leaf), plan.leaf)
+            if plan.schedule.window != before.window:
+                when = datetime.fromtimestamp(plan.schedule.renew_at, UTC)
+                why = f" ({ascii(info.explanation)[1:-1]})" if info is not None and info.explanation else ""
+                self._say(f"{self._title(plan)}: the CA wants it renewed on {when:%Y-%m-%d %H:%M} UTC{why}")
+            self._state.keep_schedule(plan.name, plan.schedule)
+
+    def _account(self, acme: Acme) -> Account:
+        try:
+            external = external_account(acme)
+        except (OSError, ValueError):
+            raise AcmeError(f"{acme.eab_key_file} cannot be read or has no key in base64url in it") from None
+        return self._state.account(
+            acme.directory, acme.email or "", external, make_key=_new_key, now=self._clock(), say=self._say
+        )
+
+    def _run(self, machine: Machine, acme: Acme) -> Done:
+        """Drive a machine to its end. Raises `AcmeError`."""
+        published: list[Challenge] = []
+        try:
+            action = machine.begin(self._clock())
+            while not isinstance(action, Done):
+                if isinstance(action, Failed):
+                    raise action.error
+                if isinstance(action, Fetch):
+                    try:
+                        response = self._fetch(action, acme)
+                    except FetchError as error:
+                        action = machine.fetch_failed(str(error), self._clock())
+                    else:
+                        action = machine.answered(response, self._clock())
+                    continue
+                if isinstance(action, Wait):
+                    self._sleep(max(0.0, action.until - self._clock()))
+                elif isinstance(action, Publish):
+                    published.append(action.challenge)
+                    self._state.publish(action.challenge, _new_key, self._clock())
+                elif isinstance(action, Withdraw):
+                    self._state.withdraw(action.challenge)
+                    published.remove(action.challenge)
+                action = machine.carried_out(self._clock())
+            return action
+        finally:
+            for challenge in published:  # the machine could not say so
+                self._state.withdraw(challenge)
+
+    # -- on demand -------------------------------------------------------------------------------------------------
+
+    def _on_wanted(self, name: str, monotonic: float) -> None:
+        """A client waits for this name."""
+        plan = self._plans.get(name)
+        if plan is not None:
+            if plan.busy or plan.elsewhere > monotonic:
+                return  # it is answered when that is done
+            self._add(plan)
+            now = self._clock()
+            with self._lock:
+                rest = self._rests.get(plan.acme.directory, Rest())
+                held = max(plan.not_before, rest.until, self._pace.allowed_at(name, monotonic)) > monotonic
+            if held or renewal.attempt_due(plan.schedule, now) > now:
+                self._answer(name)
+            return
+        host = self._on_demand_host(name)
+        if name in self._asking:
+            return
+        if host is None or host.acme is None or self._denied.get(name, 0.0) > monotonic:
+            self._answer(name)
+            return
+        with self._lock:
+            if self._on_demand_pace.allowed_at(name, monotonic) > monotonic:
+                held = True
+            else:
+                held = False
+                self._on_demand_pace.attempted(name, monotonic)
+        if held:
+            self._answer(name)
+            return
+        self._asking.add(name)
+        acme = host.acme
+        self._submit(lambda: self._consider(name, acme))
+
+    def _consider(self, name: str, acme: Acme) -> None:
+        """Whether a new name may have a certificate."""
+        try:
+            allowed = self._allows(acme, name)
+        except AcmeError as error:
+            allowed = False
+            self._say(f"certificate for {name}: {error}")
+        if allowed:
+            self._add(Plan((name,), acme, True, vetted=True))
+        else:
+            self._denied = {one: until for one, until in self._denied.items() if until > self._monotonic()}
+            self._denied[name] = self._monotonic() + DENIED_FOR
+            self._answer(name)
+        self._asking.discard(name)
+
+    def _allows(self, acme: Acme, name: str) -> bool:
+        """Raises `AcmeError` if that cannot be found out."""
+        if acme.allow:
+            return is_allowed(name, acme.allow)
+        if acme.ask is None:
+            return False
+        try:
+            return self._ask(acme.ask, name)
+        except FetchError as error:
+            raise AcmeError(f"{acme.ask} does not say whether it may have one ({error})") from None
+
+    def _on_demand_host(self, name: str) -> Host | None:
+        """The `[[host]]` whose name it is: named exactly, by a wildcard, or that for all names."""
+        hosts: Sequence[Host] = [host for host in self._config.host if host.acme is not None and host.acme.on_demand]
+        for host in hosts:
+            if name in host.names:
+                return host
+        for host in hosts:
+            if is_allowed(name, host.names):
+                return host
+        return next((host for host in hosts if not host.names), None)
+
+    def _answer(self, name: str) -> None:
+        try:
+            self._state.answer(name)
+        except StateError as error:
+            self._say(str(error))
+
+    @staticmethod
+    def _title(plan: Plan) -> str:
+        more = f" and {len(plan.names) - 3} more" if len(plan.names) > 3 else ""
+        return f"certificate for {', '.join(plan.names[:3])}{more}"
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 2 * renewal.DAY:
+        return f"{seconds / renewal.DAY:.0f} days"
+    if seconds >= 2 * renewal.HOUR:
+        return f"{seconds / renewal.HOUR:.0f} hours"
+    return f"{max(1.0, seconds / renewal.MINUTE):.0f} minutes"

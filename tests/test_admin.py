@@ -1,0 +1,263 @@
+"""What is counted by the workers, and how it is shown on the admin address."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support_config import write_pem
+from support_e2e import Service, run, wait_until
+from support_tls import server_pem
+from test_serve import Backend, Start, curl, folder, running, start, url
+
+from lockgate.core.proxy.record import END_REASONS, AccessRecord
+from lockgate.server.admin import AdminServer, Shown, is_allowed, page
+from lockgate.server.config import read_file
+from lockgate.server.counters import BUCKETS, GENERATIONS, WORKERS, Counters
+from lockgate.server.metrics import metrics_text
+
+__all__ = ["folder", "start"]
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with running(Backend()) as made:
+        yield made
+
+
+def record(status: int = 200, **values: object) -> AccessRecord:
+    return AccessRecord(method=b"GET", status=status, **values)
+
+
+# -- counting ----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_workers_and_generations_are_added_up() -> None:
+    counters = Counters()
+    for number, generation in ((0, 0), (1, 0), (0, 1), (WORKERS - 1, GENERATIONS - 1)):
+        counters.worker(number, generation).log(record(200, bytes_in=1, bytes_out=10, total_time=0.002))
+        counters.worker(number, generation).set_connections(3)
+    totals = counters.totals()
+    assert totals.by_status["2xx"] == 4
+    assert totals.by_end["complete"] == 4
+    assert (totals.bytes_in, totals.bytes_out, totals.connections) == (4, 40, 12)
+    assert totals.duration == pytest.approx(0.008)
+
+
+def test_a_worker_goes_on_where_the_one_before_it_stopped() -> None:
+    counters = Counters()
+    counters.worker(1, 0).log(record())
+    counters.worker(1, 0).log(record())
+    assert counters.totals().by_status["2xx"] == 2
+
+
+def test_what_one_process_counts_another_one_sees() -> None:
+    counters = Counters()
+    child = os.fork()
+    if child == 0:
+        counters.worker(5, 0).log(record(503))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert counters.totals().by_status["5xx"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "place"), [(0, "none"), (101, "1xx"), (308, "3xx"), (421, "4xx"), (599, "5xx"), (999, "none")]
+)
+def test_statuses_are_counted_by_class(status: int, place: str) -> None:
+    counters = Counters()
+    counters.worker(0, 0).log(record(status))
+    totals = counters.totals()
+    assert totals.by_status[place] == 1
+    assert sum(totals.by_status.values()) == 1
+
+
+@pytest.mark.parametrize("end", END_REASONS)
+def test_a_connection_without_a_request_is_an_end_but_no_request(end: str) -> None:
+    counters = Counters()
+    counters.worker(0, 0).log(AccessRecord(end=end))
+    totals = counters.totals()
+    assert totals.by_end[end] == 1
+    assert not any(totals.by_status.values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "place"), [(0.0, 0), (0.001, 0), (0.0011, 1), (30.0, len(BUCKETS) - 1), (31.0, len(BUCKETS))]
+)
+def test_durations_are_counted_in_buckets(seconds: float, place: int) -> None:
+    counters = Counters()
+    counters.worker(0, 0).log(record(total_time=seconds))
+    assert counters.totals().buckets[place] == 1
+    assert sum(counters.totals().buckets) == 1
+
+
+# -- showing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Shown:
+    write_pem(tmp_path, "site", server_pem())
+    (tmp_path / "lockgate.toml").write_text('[[certificate]]\ncert = "site.pem"\nkey = "site.key"\n')
+    counters = Counters()
+    counters.worker(0, 0).log(record(200, total_time=0.02, bytes_out=7))
+    counters.worker(0, 0).log(record(404, total_time=40.0, end="no_route"))
+    return Shown(read_file(tmp_path / "lockgate.toml").config, counters, 1700000000.0)
+
+
+def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(text.decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def test_metrics_are_what_prometheus_reads(shown: Shown) -> None:
+    found = samples(metrics_text(shown.collector))
+    assert found["lockgate_requests_total", (("status", "2xx"),)] == 1
+    assert found["lockgate_requests_total", (("status", "4xx"),)] == 1
+    assert found["lockgate_ends_total", (("end", "no_route"),)] == 1
+    assert found["lockgate_sent_bytes_total", ()] == 7
+    assert found["lockgate_start_time_seconds", ()] == 1700000000.0
+    assert found["lockgate_request_duration_seconds_bucket", (("le", "0.01"),)] == 0
+    assert found["lockgate_request_duration_seconds_bucket", (("le", "0.025"),)] == 1
+    assert found["lockgate_request_duration_seconds_bucket", (("le", "+Inf"),)] == 2
+    assert found["lockgate_request_duration_seconds_count", ()] == 2
+    ((_, labels),) = [key for key in found if key[0] == "lockgate_certificate_not_after_seconds"]
+    assert dict(labels)["name"] == "localhost"
+    assert dict(labels)["file"].endswith("site.pem")
+
+
+def test_the_expiry_is_that_of_the_file(shown: Shown) -> None:
+    (row,) = shown.certificates()
+    found = samples(metrics_text(shown.collector))
+    (value,) = [value for key, value in found.items() if key[0] == "lockgate_certificate_not_after_seconds"]
+    assert value == row.entry.not_after.timestamp()
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "allowed"),
+    [
+        ("127.0.0.1:9901", None, True),
+        ("localhost:9901", None, True),
+        ("[::1]:9901", None, True),
+        ("10.0.0.5", None, True),
+        ("127.0.0.1:9901", "http://127.0.0.1:9901", True),
+        ("127.0.0.1:9901", "http://evil.test", False),
+        ("127.0.0.1:9901", "null", False),
+        ("evil.test:9901", None, False),
+        ("evil.test", "http://evil.test", False),
+        ("", None, False),
+        ("a b", None, False),
+        ("\u00e4.test", None, False),
+    ],
+)
+def test_pages_of_others_are_refused(host: str, origin: str | None, allowed: bool) -> None:
+    assert is_allowed(host, origin, local=False) is allowed
+    assert is_allowed(host, origin, local=True)
+
+
+def test_the_page_escapes_what_comes_from_elsewhere(shown: Shown) -> None:
+    from datetime import UTC, datetime
+
+    (row,) = shown.certificates()
+    object.__setattr__(row.entry, "names", ("<script>alert(1)</script>",))
+    text = page(shown, datetime.now(UTC))
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+
+
+@contextmanager
+def serving(shown: Shown) -> Iterator[str]:
+    server = AdminServer(socket.create_server(("127.0.0.1", 0)), shown)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_what_there_is_to_see(shown: Shown) -> None:
+    with serving(shown) as base:
+        assert run("curl", "-sS", f"{base}/healthz").stdout == "ok\n"
+        answer = run("curl", "-sSi", f"{base}/").stdout
+        assert "content-security-policy: default-src 'none'" in answer.lower()
+        assert "localhost" in answer
+        (certificate,) = json.loads(run("curl", "-sS", f"{base}/certificates.json").stdout)
+        assert "localhost" in certificate["names"]
+        assert "lockgate_requests_total" in run("curl", "-sS", f"{base}/metrics").stdout
+        assert run("curl", "-sSI", f"{base}/metrics").stdout.startswith("HTTP/1.0 200")
+        assert run("curl", "-sSi", f"{base}/x").stdout.startswith("HTTP/1.0 404")
+        assert run("curl", "-sSi", "-X", "POST", f"{base}/").stdout.startswith("HTTP/1.0 501")
+        assert run("curl", "-sSi", "-H", "Host: evil.test", f"{base}/").stdout.startswith("HTTP/1.0 403")
+
+
+# -- as it is served ---------------------------------------------------------------------------------------------------
+
+TEXT = """
+    admin = "{admin}"
+    workers = 2
+    [[listen]]
+    address = "127.0.0.1:0"
+    [[certificate]]
+    cert = "site.pem"
+    key = "site.key"
+    [[route]]
+    backend = "app"
+    [backend.app]
+    servers = ["{server}"]
+"""
+
+
+def admin_of(service: Service) -> str:
+    found = re.search(r"^metrics on (http://\S+)$", service.output(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def counted(service: Service, status: str = "2xx") -> float:
+    found = samples(run("curl", "-sS", f"{admin_of(service)}metrics").stdout.encode())
+    return found["lockgate_requests_total", (("status", status),)]
+
+
+def test_requests_to_all_workers_are_counted_also_over_a_reload(folder: Path, backend: Backend, start: Start) -> None:
+    service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address))
+    for _ in range(6):
+        assert curl(folder, url(service)).startswith("app")
+    assert counted(service) == 6
+    file = folder / "lockgate.toml"
+    file.write_text(file.read_text() + "[limits]\nidle_timeout = 5\n")
+    os.kill(service.process.pid, signal.SIGHUP)
+    wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
+    for _ in range(6):
+        assert curl(folder, url(service)).startswith("app")
+    wait_until(lambda: counted(service) == 12, "the old admin process to end, or the new one to know as much")
+    assert service.terminate() == 0
+
+
+def test_a_unix_socket_is_for_its_owner(folder: Path, backend: Backend, start: Start) -> None:
+    path = folder / "admin.sock"
+    service = start(text=TEXT.format(admin=f"unix:{path}", server=backend.address))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert run("curl", "-sS", "--unix-socket", path, "http://lockgate/healthz").stdout == "ok\n"
+    assert service.terminate() == 0
+    assert not path.exists()
+
+
+def test_the_flag(folder: Path, backend: Backend, start: Start) -> None:
+    from test_serve import flags
+
+    service = start(*flags(folder, backend, "--admin", "127.0.0.1:0", "--access-log", "-"))
+    assert curl(folder, url(service)).startswith("app")
+    assert counted(service) == 1
+    assert '"status":200' in service.output()

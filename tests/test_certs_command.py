@@ -1,0 +1,193 @@
+"""`lockgate certs`: what is listed, in which order, and that nothing of a certificate can upset a terminal."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from support_certs import NOW, rsa_key, sign, write
+
+from lockgate.server import cli
+from lockgate.server.certs_command import run
+
+DAY = datetime.timedelta(days=1)
+TEXT = """
+[[listen]]
+address = "127.0.0.1:8443"
+[[listen]]
+address = "127.0.0.1:8080"
+tls = false
+[[certificate]]
+cert = "long.pem"
+key = "long.key"
+default = true
+[[certificate]]
+directory = "certs"
+[[route]]
+backend = "app"
+[[route]]
+host = "a.test"
+backend = "app"
+[[route]]
+host = "x.a.test"
+backend = "app"
+[[route]]
+host = "nobody.test"
+backend = "app"
+[backend.app]
+servers = ["127.0.0.1:9000"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "lockgate"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    issuer = sign("An Issuer", ca=True)
+    for path, last, names in (
+        ("long", 80, ["long.test"]),
+        ("certs/a", 10, ["a.test", "*.a.test", "third.test"]),
+        ("certs/b", 50, ["b.test"]),
+        ("certs/b-old", 20, ["b.test"]),
+    ):
+        signed = sign(path, issuer, names=names, first=-80, last=last, key=rsa_key() if path == "long" else None)
+        write(tmp_path, f"{path}.pem", signed.pem)
+        write(tmp_path, f"{path}.key", signed.key_pem(b"secret"))  # passwords are not needed
+    (tmp_path / "lockgate.toml").write_text(TEXT)
+    return tmp_path
+
+
+def listed(
+    folder: Path, capsys: pytest.CaptureFixture[str], *, code: int = 0, now: datetime.datetime = NOW
+) -> list[dict]:
+    assert run(Namespace(file=folder / "lockgate.toml", json=True), now) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_table(folder, capsys):
+    assert run(Namespace(file=folder / "lockgate.toml", json=False), NOW) == 0
+    output = capsys.readouterr()
+    lines = [line.split("  ") for line in output.out.splitlines()]
+    rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    https = "127.0.0.1:8443"
+    assert rows == [
+        ["NAMES", "ISSUER", "KEY", "DAYS", "USED BY", "RENEWAL", "FILE"],
+        [
+            "a.test, *.a.test +1",
+            "An Issuer",
+            "ECDSA P-256",
+            "10",
+            f"{https}: a.test, x.a.test",
+            "-",
+            f"{folder}/certs/a.pem",
+        ],
+        ["b.test", "An Issuer", "ECDSA P-256", "20", "- (others are better)", "-", f"{folder}/certs/b-old.pem"],
+        ["b.test", "An Issuer", "ECDSA P-256", "50", f"{https}: no route of its own", "-", f"{folder}/certs/b.pem"],
+        ["long.test", "An Issuer", "RSA", "80", f"{https}: default, nobody.test", "-", f"{folder}/long.pem"],
+    ]
+    (warning,) = output.err.splitlines()
+    assert warning.startswith(
+        f"warning: certificate {folder}/certs/a.pem for 'a.test', '*.a.test', 'third.test' expires"
+    )
+
+
+def test_json(folder, capsys):
+    first, old, *_, last = listed(folder, capsys)
+    assert first == {
+        "names": ["a.test", "*.a.test", "third.test"],
+        "issuer": "An Issuer",
+        "key": "ECDSA P-256",
+        "not_before": (NOW - 80 * DAY).isoformat(),
+        "not_after": (NOW + 10 * DAY).isoformat(),
+        "days_left": 10,
+        "used": True,
+        "listeners": ["127.0.0.1:8443"],
+        "hosts": ["a.test", "x.a.test"],
+        "default": False,
+        "file": f"{folder}/certs/a.pem",
+        "key_file": f"{folder}/certs/a.key",
+        "renewal": None,
+        "renewal_fault": None,
+    }
+    assert (old["used"], old["listeners"]) == (False, [])
+    assert last["default"]
+
+
+def test_expired_and_not_yet_valid(folder, capsys):
+    assert [one["days_left"] for one in listed(folder, capsys, now=NOW + 15 * DAY + DAY / 2)] == [-6, 4, 34, 64]
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW - 100 * DAY)
+    assert "(not valid yet)" in capsys.readouterr().out
+
+
+def test_issued_by_acme(folder, capsys, state):
+    signed = sign("auto.test", names=["auto.test"], last=30)
+    write(state / "acme" / "certificates" / "auto.test", "pair.pem", signed.key_pem(), signed.pem)
+    (auto,) = [one for one in listed(folder, capsys) if one["names"] == ["auto.test"]]
+    assert (auto["renewal"], auto["renewal_fault"]) == (None, None)
+    due = NOW + 7 * DAY
+    renewal = {"renew_at": due.timestamp(), "retry_at": 0, "fault": "the CA is out"}
+    write(state / "acme" / "certificates" / "auto.test", "renewal.json", json.dumps(renewal).encode())
+    (auto,) = [one for one in listed(folder, capsys) if one["names"] == ["auto.test"]]
+    assert (auto["renewal"], auto["renewal_fault"]) == (due.isoformat(), "the CA is out")
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW)
+    assert "2026-06-08 00:00 (failed)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b'{"renew_at": "x"}', b'{"renew_at": 1e300}', b"\xff"])
+def test_renewal_file_of_another_kind(folder, capsys, state, content):
+    signed = sign("auto.test", names=["auto.test"], last=30)
+    write(state / "acme" / "certificates" / "auto.test", "pair.pem", signed.key_pem(), signed.pem)
+    write(state / "acme" / "certificates" / "auto.test", "renewal.json", content)
+    (auto,) = [one for one in listed(folder, capsys) if one["names"] == ["auto.test"]]
+    assert auto["renewal"] is None
+
+
+def test_faults_are_told_and_the_rest_is_listed(folder, capsys):
+    write(folder, "certs/bad.pem", b"")
+    assert len(listed(folder, capsys)) == 4  # a warning, as for `check`
+    (folder / "long.pem").unlink()
+    assert run(Namespace(file=folder / "lockgate.toml", json=True), NOW) == 2
+    output = capsys.readouterr()
+    assert len(json.loads(output.out)) == 3
+    assert "lockgate.toml:8: " in output.err
+    assert "this certificate file does not exist" in output.err
+    assert f"{folder}/certs/bad.pem: warning: is not a PEM file" in output.err
+
+
+def test_mistakes_elsewhere_do_not_hide_certificates(folder, capsys):
+    (folder / "lockgate.toml").write_text(TEXT + "balance = 3\n")
+    assert len(listed(folder, capsys, code=2)) == 4
+
+
+def test_hostile_names_are_printable(folder, capsys):
+    evil = "\x1b]0;x\x07\nfake line \u202e"
+    signed = sign("evil", sign(evil, ca=True), names=["evil.test"])
+    write(folder, "certs/evil.pem", signed.pem)
+    write(folder, "certs/evil.key", signed.key_pem())
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW)
+    output = capsys.readouterr()
+    assert all(line.isprintable() for line in (output.out + output.err).split("\n"))
+    assert "\\x1b]0;x" in output.out
+    assert listed(folder, capsys)[-1]["issuer"] == evil
+
+
+def test_no_certificates(tmp_path, capsys):
+    (tmp_path / "lockgate.toml").write_text('[[listen]]\naddress = "127.0.0.1:80"\ntls = false\n')
+    assert run(Namespace(file=tmp_path / "lockgate.toml", json=False), NOW) == 0
+    assert capsys.readouterr().out == "no certificates\n"
+
+
+def test_from_the_command_line(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert cli.main(["certs", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 4
+    assert cli.main(["certs", "absent.toml"]) == 2
+    assert "absent.toml: this file does not exist" in capsys.readouterr().err
