@@ -19,6 +19,8 @@ VENV ?= .venv
 FUZZ_SECONDS ?= 60
 BENCH_ARGS ?= --quick
 INSTRUCTIONS_ARGS ?= --check
+# Test files run side by side, so many at a time.
+JOBS ?= 2
 SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python
 
@@ -32,11 +34,12 @@ test: test-compiled test-pure
 test-compiled test-pure lint fuzz bench instructions soak: export LOCKGATE_REQUIRE_COMPILED = 1
 
 test-compiled: $(VENV)/with-test programs build
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 # What looks at the source tree or builds packages gives the same result again, and is left out.
 test-pure: $(VENV)/with-test programs build
-	LOCKGATE_PURE=1 $(RUN) -m pytest --ignore=tests/test_packaging.py --ignore=tests/test_layering.py $(PYTEST_ARGS)
+	LOCKGATE_PURE=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile \
+		--ignore=tests/test_packaging.py --ignore=tests/test_layering.py $(PYTEST_ARGS)
 
 lint: $(VENV)/with-lint build
 	$(RUN) -m ruff check
