@@ -337,7 +337,7 @@ class Supervisor:
 
     def _longer_pause(self) -> float:
         """Seconds until a worker is started again; with each fault in a row twice as long."""
-        pause = min(FIRST_PAUSE * 2**self._early_deaths, LONGEST_PAUSE)
+        pause = min(FIRST_PAUSE * (1 << self._early_deaths), LONGEST_PAUSE)
         self._early_deaths = min(self._early_deaths + 1, 10)
         return pause
 
