@@ -188,6 +188,8 @@ class _Service:
                     cut_off=close_log,
                 )
             finally:
+                if row is not None:
+                    row.set_connections(0)
                 close_log()
 
         def in_service() -> None:
