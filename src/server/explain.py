@@ -24,6 +24,7 @@ from ..core.tls.failure import Alert, alert_name
 from ..core.tls.hello import plain_name
 from . import config
 from .check import Prepared, prepare
+from .client_rules import rule_of
 from .explain_fields import field_changes
 from .explain_routes import route_statements
 from .policy import Identity, acme_hosts
@@ -285,7 +286,7 @@ def _identity(case: Case, index: int) -> Identity:
     if index < len(own):
         return own[index]
     host = acme_hosts(case.prepared.config)[index - len(own)]
-    return Identity(tuple(host.names), (), False, host.place)
+    return Identity(tuple(host.names), (), False, host.place, rule=rule_of(host.names[0], case.prepared.rules))
 
 
 def _place(identity: Identity) -> Place:
@@ -329,7 +330,7 @@ def _host(case: Case) -> Iterator[Statement]:
 def _clients(case: Case) -> Iterator[Statement]:
     """What the client has to show."""
     index = case.done.identity
-    rule = None if index is None else case.prepared.identities[index].rule
+    rule = None if index is None else _identity(case, index).rule
     if rule is None:
         return
     may = "may have none" if rule.rule.mode == "optional" else "need one"
