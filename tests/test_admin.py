@@ -288,4 +288,4 @@ def test_the_flag(folder: Path, backend: Backend, start: Start) -> None:
     service = start(*flags(folder, backend, "--admin", "127.0.0.1:0", "--access-log", "-"))
     assert curl(folder, url(service)).startswith("app")
     assert counted(service) == 1
-    assert '"status":200' in service.output()
+    wait_until(lambda: '"status":200' in service.output(), "the line of the access log")

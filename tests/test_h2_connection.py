@@ -797,17 +797,33 @@ def test_control_frames_and_heads_need_no_room() -> None:
     assert [found.kind for found in peer.sent()] == [PING, HEADERS]
 
 
+def test_what_is_small_goes_out_in_one_piece() -> None:
+    for content in ([], [b"a"], [b"a" * 1000, b"b" * 2000], [b"c"] * 20):
+        one, other = Peer(), Peer()
+        for peer in (one, other):
+            peer.feed(headers(1))
+            peer.connection.data_to_send()
+            peer.connection.send_head(1, Response(200))
+            for piece in content:
+                peer.connection.send_data(1, piece)
+            peer.connection.send_end(1)
+        pieces = one.connection.pieces_to_send()
+        assert pieces is not None
+        assert pieces == [other.connection.data_to_send()]
+        assert len(pieces[0]) > sum(map(len, content))
+
+
 def test_content_goes_out_as_the_objects_that_were_given() -> None:
     peer = Peer()
     peer.feed(headers(1))
-    first, second = b"a" * 1000, b"b" * 500
+    first, second = b"a" * 3000, b"b" * 2000
     peer.connection.send_head(1, Response(200))
     peer.connection.send_data(1, first)
     peer.connection.send_data(1, second)
     pieces = peer.connection.pieces_to_send()
     assert pieces is not None
     assert len(pieces) == 4
-    assert pieces[1] == (1500).to_bytes(3, "big") + b"\0\0" + number(1)
+    assert pieces[1] == (5000).to_bytes(3, "big") + b"\0\0" + number(1)
     assert pieces[2] is first
     assert pieces[3] is second
 

@@ -39,6 +39,34 @@ def test_a_skip_stays_in_its_bounds(name: str) -> None:
     assert skip(b"", 0, 0) == 0
 
 
+@given(
+    st.lists(
+        st.sampled_from([b"a", b"abcdefgh", b"\t", b" ", b"\x7f", b"\x80", b"\xff", b"\x1f", b"\0", b"\r"]), max_size=12
+    ),
+    st.integers(0, 9),
+    st.integers(0, 9),
+)
+def test_values_at_any_place_in_words(parts: list[bytes], before: int, behind: int) -> None:
+    data = b"".join(parts)
+    start, end = min(before, len(data)), max(0, len(data) - behind)
+    if start > end:
+        return
+    match = re.compile(CLASSES["skip_value"] + b"*").match(data, start, end)
+    assert match is not None
+    assert grammar.skip_value(data, start, end) == match.end()
+    assert grammar.skip_value(bytearray(data), start, end) == match.end()
+
+
+@given(st.binary(max_size=20), st.text("aB-_Z09~:; ", max_size=20).map(str.encode))
+def test_names_are_written_in_lower_case_up_to_their_end(rest: bytes, text: bytes) -> None:
+    data = text + rest
+    end = grammar.skip_token(data, 0, len(data))
+    out = bytearray(b"#" * (len(data) + 2))
+    assert grammar.put_name(out, 1, data, 0, len(data)) == end
+    assert out[: end + 1] == b"#" + data[:end].lower()
+    assert out[end + 1 :] == b"#" * (len(out) - end - 1)
+
+
 def test_trim_space() -> None:
     assert grammar.trim_space(b"a \t", 0, 3) == 1
     assert grammar.trim_space(b" \t ", 1, 3) == 1

@@ -28,7 +28,7 @@ from lockgate.core.h1.connection import H1Connection
 from lockgate.core.proxy.channel import Channel
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Backend, Identity, Listener, Policy, Route
-from lockgate.core.tls.context import server_context
+from lockgate.core.tls.context import TLSOptions, server_context
 
 REQUESTS = 900
 """In a round: below the number after which a connection is closed."""
@@ -120,12 +120,17 @@ class Proxied:
         """A client without TLS."""
         return self.proxy.accept(Listener("plain", tls=False), ("192.0.2.7", 4711), NOW)
 
-    def open_tls(self) -> tuple[Channel, ssl.SSLObject, ssl.MemoryBIO]:
-        """A client after its handshake, and what encrypts for it: what is written there can be taken from the BIO."""
+    def open_tls(self, protocols: Sequence[str] = ()) -> tuple[Channel, ssl.SSLObject, ssl.MemoryBIO]:
+        """A client after its handshake, and what encrypts for it: what is written there can be taken from the BIO.
+
+        `protocols`: what it offers by ALPN.
+        """
         channel = self.proxy.accept(Listener("tls"), ("192.0.2.7", 4711), NOW)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
         while True:
@@ -219,7 +224,11 @@ def make_identity() -> Identity:
     """That certificate, ready for use."""
     with tempfile.TemporaryDirectory() as name:
         cert, key = make_certificate(Path(name))
-        return Identity(("localhost",), server_context([(cert.read_bytes(), key.read_bytes())]), default=True)
+        return Identity(
+            ("localhost",),
+            server_context([(cert.read_bytes(), key.read_bytes())], options=TLSOptions(alpn=(b"h2", b"http/1.1"))),
+            default=True,
+        )
 
 
 def main() -> None:

@@ -18,11 +18,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice, repeat
+from itertools import cycle, islice, repeat
 
 import framing
+from framing import ALL_REQUESTS, HELLO
 
-from core import REQUEST, RESPONSE, Proxied, make_identity, records
+from core import NOW, REQUEST, RESPONSE, Proxied, make_identity, records
 from lockgate.core.events import EndOfMessage, Request, Role
 from lockgate.core.h1.connection import H1Connection
 from lockgate.core.proxy.channel import Channel
@@ -41,9 +42,9 @@ Work = Callable[[int], None]
 """Does as many units as it is told. What it needs for them was made before."""
 
 
-def through(proxied: Proxied, channel: Channel, pieces: Iterable[bytes], response: bytes) -> None:
+def through(proxied: Proxied, channel: Channel, pieces: Iterable[bytes], responses: Iterable[bytes]) -> None:
     """Requests with their responses."""
-    for piece in pieces:
+    for piece, response in zip(pieces, responses, strict=False):
         proxied.exchange(channel, piece, response)
     if not proxied.sent:
         raise SystemExit("the last response was not sent")
@@ -54,7 +55,16 @@ def plain(identity: Identity, total: int, *, routes: int = 1) -> Work:
     table = [Route("app"), *(Route("app", path=f"/service-{number}/") for number in range(routes - 1))]
     proxied = Proxied(identity, table)
     channel = proxied.open_plain()
-    return lambda count: through(proxied, channel, repeat(REQUEST, count), RESPONSE)
+    return lambda count: through(proxied, channel, repeat(REQUEST, count), repeat(RESPONSE))
+
+
+def changing(identity: Identity, total: int) -> Work:
+    """The same with a head that is never like the one before, neither of a request nor of a response."""
+    proxied = Proxied(identity)
+    channel = proxied.open_plain()
+    requests = cycle([REQUEST, REQUEST.replace(b"X-Custom: value", b"X-Custom: other")])
+    responses = cycle([RESPONSE, RESPONSE.replace(b":14 GMT", b":15 GMT")])
+    return lambda count: through(proxied, channel, islice(requests, count), responses)
 
 
 def tls(identity: Identity, total: int, *, request: bytes = REQUEST, response: bytes = RESPONSE) -> Work:
@@ -62,7 +72,19 @@ def tls(identity: Identity, total: int, *, request: bytes = REQUEST, response: b
     proxied = Proxied(identity)
     channel, client, outgoing = proxied.open_tls()
     pieces = iter(records(client, outgoing, request, total))
-    return lambda count: through(proxied, channel, islice(pieces, count), response)
+    return lambda count: through(proxied, channel, islice(pieces, count), repeat(response))
+
+
+def over_http_2(identity: Identity, total: int) -> Work:
+    """The same over HTTP/2, TLS and a backend with HTTP/1.1 included: one request at a time on one connection."""
+    proxied = Proxied(identity)
+    channel, client, outgoing = proxied.open_tls(["h2"])
+    first, *rest = [HELLO, *islice(ALL_REQUESTS, total)]
+    client.write(first)
+    channel.receive_data(outgoing.read(), NOW)
+    proxied.run()
+    pieces = iter([encrypted for piece in rest for encrypted in records(client, outgoing, piece, 1)])
+    return lambda count: through(proxied, channel, islice(pieces, count), repeat(RESPONSE))
 
 
 def parse(role: Role, message: bytes, total: int) -> Work:
@@ -88,7 +110,7 @@ def frames(role: Role, total: int) -> Work:
     """A small request and its response over HTTP/2, one side of it, alone."""
     connection = framing.open_connection(role)
     work = framing.serve_all if role is Role.SERVER else framing.fetch_all
-    pieces = iter(framing.ALL_REQUESTS if role is Role.SERVER else framing.ALL_RESPONSES)
+    pieces = iter(ALL_REQUESTS if role is Role.SERVER else framing.ALL_RESPONSES)
     return lambda count: work(connection, islice(pieces, count))
 
 
@@ -97,8 +119,10 @@ def main() -> None:
     identity = make_identity()
     workloads: dict[str, tuple[Callable[[int], Work], int, int]] = {
         "request, plain": (partial(plain, identity), WARM, UNITS),
+        "request, plain, other fields": (partial(changing, identity), WARM, UNITS),
         "request, plain, 10 000 routes": (partial(plain, identity, routes=ROUTES), WARM, UNITS),
         "request, TLS": (partial(tls, identity), WARM, UNITS),
+        "request, HTTP/2 over TLS": (partial(over_http_2, identity), WARM, UNITS),
         "64 KiB response, TLS": (partial(tls, identity, response=LARGE_RESPONSE), WARM_BODIES, BODIES),
         "64 KiB request, TLS": (partial(tls, identity, request=LARGE_REQUEST), WARM_BODIES, BODIES),
         "parse a request": (partial(parse, Role.SERVER, REQUEST), WARM, UNITS),

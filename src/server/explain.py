@@ -24,7 +24,6 @@ from ..core.tls.failure import Alert, alert_name
 from ..core.tls.hello import plain_name
 from . import config
 from .check import Prepared, prepare
-from .client_rules import rule_of
 from .explain_fields import field_changes
 from .explain_routes import route_statements
 from .policy import Identity, acme_hosts
@@ -286,7 +285,7 @@ def _identity(case: Case, index: int) -> Identity:
     if index < len(own):
         return own[index]
     host = acme_hosts(case.prepared.config)[index - len(own)]
-    return Identity(tuple(host.names), (), False, host.place, rule=rule_of(host.names[0], case.prepared.rules))
+    return Identity(tuple(host.names), (), False, host.place, (), case.prepared.rules.get(host.names[0]))
 
 
 def _place(identity: Identity) -> Place:

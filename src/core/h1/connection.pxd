@@ -42,7 +42,6 @@ cdef class H1Connection(HTTPConnection):
     cdef ReceiveBuffer _buffer
     cdef HeadReader _head
     cdef BodyReader _body
-    cdef list _out
     cdef HeadWriter _writer
     cdef LengthReader _length_reader
     cdef long long _out_left
@@ -84,7 +83,6 @@ cdef class H1Connection(HTTPConnection):
 
     # Sending
     cpdef send(self, Event event)
-    cpdef list pieces_to_send(self)
     cpdef fail(self, object fault, object message)
     cpdef start_next_cycle(self)
     @cython.locals(state=int, writer=HeadWriter)
@@ -97,8 +95,6 @@ cdef class H1Connection(HTTPConnection):
     cdef _send_data(self, Data event)
     @cython.locals(state=int)
     cdef _send_end(self, EndOfMessage event)
-
-    cdef _queue(self, data)
 
     # States
     @cython.locals(state=int)

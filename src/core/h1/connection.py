@@ -66,7 +66,7 @@ class H1Connection(HTTPConnection):
 
     __slots__ = (
         "_awaits_continue", "_body", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim", "_is_server",
-        "_length_reader", "_limits", "_max_body", "_max_interim", "_offered", "_out", "_out_left", "_request_1_1",
+        "_length_reader", "_limits", "_max_body", "_max_interim", "_offered", "_out_left", "_request_1_1",
         "_request_is_head", "_scheme", "_state_in", "_state_out", "_writer", "keep_alive",
     )  # fmt: skip
 
@@ -80,7 +80,6 @@ class H1Connection(HTTPConnection):
         self._buffer = ReceiveBuffer()
         self._head = HeadReader(self._is_server, self._limits)
         self._body: BodyReader | None = None
-        self._out: list[bytes] | None = None
         self._writer = HeadWriter()
         self._length_reader = LengthReader(0)
         self._out_left = 0
@@ -343,12 +342,6 @@ class H1Connection(HTTPConnection):
         else:
             raise LocalProtocolError("not an event that can be sent")
 
-    def pieces_to_send(self) -> list[bytes] | None:
-        """The same as it was queued, piece by piece; None if nothing is."""
-        out = self._out
-        self._out = None
-        return out
-
     def fail(self, fault: Fault, message: str) -> None:
         """Give the connection up for a fault that was found above this layer, such as a deadline.
 
@@ -448,12 +441,6 @@ class H1Connection(HTTPConnection):
             self._queue(HeadWriter().trailers(event.found))
         self._state_out = state
         self._settle()
-
-    def _queue(self, data: bytes) -> None:
-        if self._out is None:
-            self._out = [data]
-        else:
-            self._out.append(data)
 
     # States
 

@@ -1,15 +1,16 @@
 cimport cython
 
 from ..buffer cimport ReceiveBuffer
-from ..http.fields cimport kind_at, put_field
-from ..http.grammar cimport cut, skip_space, skip_target, skip_token, trim_space
+from ..http cimport words_c as words
+from ..http.fields cimport kind_at, put_value
+from ..http.grammar cimport cut, is_name, put, put_name, skip_space, skip_target, skip_token, trim_space
 from .fields cimport refused
 from .lines cimport read_line
 
 cdef int CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE
-cdef int INCOMPLETE, TOO_LONG
-cdef list _NONE
-cdef bytes _GET, _OK
+cdef int INCOMPLETE, NO_WAY, TOO_LONG
+cdef list _KEEP_ALIVE, _NONE
+cdef bytes _GET, _KEPT, _OK
 cdef Py_ssize_t LINE_REST, MOST_KEPT, MOST_ROOM, ROOM
 
 
@@ -26,6 +27,9 @@ cdef class HeadReader:
     cdef Py_ssize_t _max_blank_lines
     cdef bytearray _fields
     cdef Py_ssize_t _fields_end
+    cdef bytes _known
+    cdef Py_ssize_t _known_end
+    cdef bytes _host
     cdef public bytes method
     cdef public bytes target
     cdef public bint http_1_1
@@ -38,10 +42,15 @@ cdef class HeadReader:
     cdef public list upgrades
     cdef public list expects
     cdef public list te
+    cdef public bytes joined
+    cdef public int way
 
     cpdef reset(self)
-    @cython.locals(p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t)
+    cdef _forget(self)
+    @cython.locals(p="const unsigned char *", begin=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t)
     cpdef bint read(self, ReceiveBuffer buffer) except -1
+    @cython.locals(known=bytes, start=Py_ssize_t, end=Py_ssize_t)
+    cdef bint _recall(self, ReceiveBuffer buffer) except -1
     cpdef bint begun(self) except -1
     @cython.locals(space=Py_ssize_t, second=Py_ssize_t)
     cdef _request_line(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end)
@@ -49,9 +58,11 @@ cdef class HeadReader:
     cdef _status_line(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end)
     cdef _version(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end)
     cpdef bytes block(self)
-    @cython.locals(colon=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, kind=int, value=bytes, fields=bytearray)
+    @cython.locals(
+        at=Py_ssize_t, colon=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, kind=int, value=bytes, fields=bytearray
+    )
     cdef _field(self, const unsigned char *p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t received)
-    @cython.locals(size=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t, at=Py_ssize_t, fields=bytearray)
     cpdef add(self, bytes name, bytes value)
     @cython.locals(fields=bytearray, needed=Py_ssize_t, room=Py_ssize_t)
     cdef bytearray _room(self, Py_ssize_t size, Py_ssize_t expected)

@@ -6,12 +6,18 @@ and white space in odd places are refused (RFC 9112 sections 2.2, 3, 4 and 5).
 
 A field without a meaning for the connection is written to the block that will be the message's `Headers`, and no object is
 made of it. What the others mean is not decided here: their values are sorted into lists for `messages.py`.
+
+Most clients send the same fields with every request, and many servers with every response of a second. So what follows the
+start line is remembered, if it came in one piece and is not long, and taken as it was read when the same bytes come again.
+Whoever guesses at another's secret on this connection learns nothing by the time it takes unless he guesses all of these
+bytes at once.
 """
 
 from __future__ import annotations
 
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
+from ..http import words
 from ..http.fields import (
     CONNECTION,
     CONTENT_LENGTH,
@@ -21,9 +27,9 @@ from ..http.fields import (
     TRANSFER_ENCODING,
     UPGRADE,
     kind_at,
-    put_field,
+    put_value,
 )
-from ..http.grammar import cut, skip_space, skip_target, skip_token, trim_space
+from ..http.grammar import cut, is_name, put, put_name, skip_space, skip_target, skip_token, trim_space
 from ..limits import Limits
 from .fields import refused
 from .lines import INCOMPLETE, TOO_LONG, read_line
@@ -36,24 +42,37 @@ LINE_REST = 4
 
 _GET = b"GET"
 _OK = b"OK"
+_KEPT = b"keep-alive"
 _NONE: list[bytes] = []
 """The values of a field that is not there: never changed."""
+
+KEEP_ALIVE = [_KEPT]
+"""The values of `Connection` where there is this one, as there mostly is; in lower case. Never changed."""
+_KEEP_ALIVE = KEEP_ALIVE
+
+NO_WAY = -1
+"""`HeadReader.way` as long as there is nothing in `joined`."""
 
 ROOM = 64
 MOST_ROOM = 4096
 """How much longer a block may be than what was received of the head, and how long it is made before that is needed."""
 
 MOST_KEPT = 1024
-"""The space for a block is kept for the next head, unless it is larger: an idle connection is to be small."""
+"""The space for a block is kept for the next head, and what is remembered of the last one, unless it is larger: an idle
+connection is to be small."""
 
 
 class HeadReader:
-    """One head at a time. `reset()` before each, `read()` until it returns True, then look at the attributes."""
+    """One head at a time. `reset()` before each, `read()` until it returns True, then look at the attributes.
+
+    `joined`, `way`: for `messages.py`, which keeps there what it has made of these fields, until other ones come.
+    """
 
     __slots__ = (
-        "_blank_lines", "_count", "_fields", "_fields_end", "_is_request", "_max_blank_lines", "_max_fields", "_max_head",
-        "_max_start_line", "_max_target", "_size", "_started", "codings", "connection", "expects", "hosts", "http_1_1",
-        "lengths", "method", "reason", "status", "target", "te", "upgrades",
+        "_blank_lines", "_count", "_fields", "_fields_end", "_host", "_is_request", "_known", "_known_end",
+        "_max_blank_lines", "_max_fields", "_max_head", "_max_start_line", "_max_target", "_size", "_started", "codings",
+        "connection", "expects", "hosts", "http_1_1", "joined", "lengths", "method", "reason", "status", "target", "te",
+        "upgrades", "way",
     )  # fmt: skip
 
     def __init__(self, is_request: bool, limits: Limits) -> None:
@@ -64,6 +83,9 @@ class HeadReader:
         self._max_fields = limits.max_fields
         self._max_blank_lines = limits.max_leading_blank_lines
         self._fields: bytearray | None = None
+        self._known: bytes | None = None  # what followed the start line of the last head
+        self._known_end = 0  # of its block in `_fields`
+        self._host = b""  # the last value of Host
         self.reset()
 
     def reset(self) -> None:
@@ -77,6 +99,14 @@ class HeadReader:
         self.http_1_1 = True
         self.status = 0
         self.reason = b""
+        if self._known is None or (self._fields is not None and len(self._fields) > MOST_KEPT):
+            self._forget()
+
+    def _forget(self) -> None:
+        """Be ready for other fields than those of the last head."""
+        self._known = None
+        self.joined = b""
+        self.way = NO_WAY
         if self._fields is not None and len(self._fields) > MOST_KEPT:
             self._fields = None
         self._fields_end = 0
@@ -85,6 +115,7 @@ class HeadReader:
     def read(self, buffer: ReceiveBuffer) -> bool:
         """Read the lines that are there. True when the head is complete, False when more bytes are needed."""
         p = buffer.p
+        begin = -1  # of the fields, if the start line is here too
         while True:
             start = buffer.start
             if self._started:
@@ -95,6 +126,9 @@ class HeadReader:
                     raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "head too large")
                 self._size += buffer.start - start
                 if end == start:
+                    if begin >= 0 and buffer.start - begin <= MOST_KEPT:
+                        self._known = cut(p, begin, buffer.start)
+                        self._known_end = self._fields_end
                     return True
                 self._field(p, start, end, buffer.end)
                 continue
@@ -115,10 +149,27 @@ class HeadReader:
                     self._request_line(p, start, end)
                 else:
                     self._status_line(p, start, end)
+                begin = buffer.start
+                if self._recall(buffer):
+                    return True
+                self._forget()
                 continue
             self._blank_lines += 1
             if self._blank_lines > self._max_blank_lines or not self._is_request:
                 raise RemoteProtocolError(Fault.MALFORMED, "empty line before the message")
+
+    def _recall(self, buffer: ReceiveBuffer) -> bool:
+        """Take the fields that come, if they are those of the last head: all that was made of them is still there."""
+        known = self._known
+        if known is None:
+            return False
+        start = buffer.start
+        end = start + len(known)
+        if end > buffer.end or self._size + end - start > self._max_head or not words.same(buffer.p, start, end, known):
+            return False
+        self._fields_end = self._known_end
+        buffer.start = end
+        return True
 
     def begun(self) -> bool:
         """Has the start line been read?"""
@@ -187,20 +238,29 @@ class HeadReader:
         self._count += 1
         if self._count > self._max_fields:
             raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many fields")
-        colon = skip_token(p, start, end)
+        # The name is written to the block at once, and stays there if the rest of the line is to follow it.
+        at = self._fields_end
+        fields = self._room(end - start, received - start)
+        colon = put_name(fields, at, p, start, end)
         if colon in (start, end) or p[colon] != 58:
             raise refused(p, start, colon, end)
         first = skip_space(p, colon + 1, end)
         last = trim_space(p, first, end)
-        kind = kind_at(p, start, colon)
+        kind = kind_at(fields, at, at + colon - start)
         if kind == 0:
-            fields = self._room(colon - start + last - first, received - start)
-            self._fields_end = put_field(fields, self._fields_end, p, start, colon, p, first, last)
+            self._fields_end = put_value(fields, at + colon - start, p, first, last)
+            return
+        if kind == CONNECTION and not self.connection and is_name(p, first, last, _KEPT):
+            self.connection = _KEEP_ALIVE
+            return
+        if kind == HOST:
+            if not words.same(p, first, last, self._host):
+                self._host = cut(p, first, last)
+            value = self._host  # mostly the same object again: look-ups compare that first
+            self.hosts = [*self.hosts, value] if self.hosts else [value]
             return
         value = cut(p, first, last)
-        if kind == HOST:
-            self.hosts = [*self.hosts, value] if self.hosts else [value]
-        elif kind == CONTENT_LENGTH:
+        if kind == CONTENT_LENGTH:
             self.lengths = [*self.lengths, value] if self.lengths else [value]
         elif kind == TRANSFER_ENCODING:
             self.codings = [*self.codings, value] if self.codings else [value]
@@ -217,7 +277,8 @@ class HeadReader:
         """Add a field to the block; the caller vouches for it."""
         size = len(name) + len(value)
         fields = self._room(size, size)
-        self._fields_end = put_field(fields, self._fields_end, name, 0, len(name), value, 0, len(value))
+        at = put(fields, self._fields_end, name, 0, len(name))
+        self._fields_end = put_value(fields, at, value, 0, len(value))
 
     def _room(self, size: int, expected: int) -> bytearray:
         """Where to write a field with `size` bytes of name and value, one of fields with `expected` bytes."""

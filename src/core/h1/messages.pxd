@@ -12,7 +12,7 @@ cdef int CHUNKED
 cdef long long NO_LENGTH
 cdef bytes _HTTP_1_0, _HTTP_1_1
 
-cdef list _NOTHING
+cdef list _KEEP_ALIVE, _NOTHING
 cdef dict _COMMON_OPTIONS, KINDS
 
 @cython.locals(values=list, common=list)
@@ -29,7 +29,7 @@ cpdef bint is_offered(bytes protocol, bytes offered) except -1
 cdef bytes _host(HeadReader head)
 cdef bint _expects_continue(HeadReader head) except -1
 cdef bint _takes_trailers(HeadReader head) except -1
-@cython.locals(block=bytes, pairs=list, text=bytes)
+@cython.locals(block=bytes, pairs=list, text=bytes, way=int)
 cdef Headers _end_to_end(HeadReader head, list options, long long length, bint te)
 cdef bytes _offer(HeadReader head, list options)
 cdef list _members(list values)

@@ -12,15 +12,14 @@ from ..http.fields import KINDS, kept
 from ..http.framing import CHUNKED, content_length, request_length, response_length
 from ..http.grammar import list_members, split_list
 from ..http.headers import NO_LENGTH, Headers, of_block, split_block
-from .head import HeadReader
+from .head import KEEP_ALIVE, HeadReader
 
 _HTTP_1_0 = b"1.0"
 _HTTP_1_1 = b"1.1"
 _NOTHING: list[bytes] = []
-_COMMON_OPTIONS = {
-    spelling: [name] for name in (b"keep-alive", b"close", b"upgrade") for spelling in (name, name.title())
-}
-"""What `Connection` mostly says, read beforehand. Nobody changes these lists."""
+_KEEP_ALIVE = KEEP_ALIVE
+_COMMON_OPTIONS = {spelling: [name] for name in (b"close", b"upgrade") for spelling in (name, name.title())}
+"""What `Connection` says next to `keep-alive`, read beforehand. Nobody changes these lists."""
 
 
 def connection_options(head: HeadReader) -> list[bytes]:
@@ -28,6 +27,8 @@ def connection_options(head: HeadReader) -> list[bytes]:
     values = head.connection
     if not values:
         return _NOTHING
+    if values is _KEEP_ALIVE:
+        return values
     if len(values) == 1:
         common = _COMMON_OPTIONS.get(values[0])
         if common is not None:
@@ -42,6 +43,8 @@ def is_persistent(http_1_1: bool, options: list[bytes]) -> bool:
     """May the connection be used again, as far as this head says (RFC 9112 section 9.3)?"""
     if not options:
         return http_1_1
+    if options is _KEEP_ALIVE:
+        return True
     if b"close" in options:
         return False
     return http_1_1 or b"keep-alive" in options
@@ -171,17 +174,26 @@ def _takes_trailers(head: HeadReader) -> bool:
 
 def _end_to_end(head: HeadReader, options: list[bytes], length: int, te: bool) -> Headers:
     """The fields without those that `Connection` takes out, and with what is passed on of `Content-Length` and `TE`."""
+    way = (length != NO_LENGTH) << 1 | te
+    if head.way == way:  # the same fields as in the last head, and the same of them is passed on
+        return of_block(head.joined, length, te)
     if length != NO_LENGTH:
         text = head.lengths[0]
         head.add(b"content-length", (text.lstrip(b"0") or b"0") if text.startswith(b"0") else text)
     if te:
         head.add(b"te", b"trailers")
     block = head.block()
-    if options and not (len(options) == 1 and (options[0] == b"close" or options[0] in KINDS)):
+    if (
+        options
+        and options is not _KEEP_ALIVE
+        and not (len(options) == 1 and (options[0] == b"close" or options[0] in KINDS))
+    ):
         named = {option for option in options if option != b"close" and option not in KINDS and not kept(option)}
         if named:
             pairs = split_block(block)
             block = b"".join([b"%b: %b\r\n" % pair for pair in pairs if pair[0] not in named])
+    head.joined = block
+    head.way = way
     return of_block(block, length, te)
 
 

@@ -1,6 +1,7 @@
 cimport cython
 
 from ..events cimport InformationalResponse, Request, Response
+from ..http cimport words_c as words
 from ..http.authority cimport parse_authority
 from ..http.grammar cimport is_token, is_value, skip_target, skip_value
 from ..http.headers cimport Headers

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from ..errors import LocalProtocolError
 from ..events import InformationalResponse, Request, Response
+from ..http import words
 from ..http.authority import parse_authority
 from ..http.framing import ABSENT, CHUNKED, UNTIL_CLOSE
 from ..http.grammar import is_token, is_value, skip_target, skip_value
@@ -75,8 +76,8 @@ class HeadWriter:
             self._upgrade(request.upgrade)
         if close:
             self._option(b"close")
-        return b"".join(
-            (method, b" ", target, b" HTTP/1.1\r\nhost: ", request.authority, b"\r\n", fields, self._finish())
+        return words.join_eight(
+            method, b" ", target, b" HTTP/1.1\r\nhost: ", request.authority, b"\r\n", fields, self._finish()
         )
 
     def response(self, response: Response, to_head: bool, to_http_1_1: bool, close: bool) -> bytes:
@@ -113,14 +114,14 @@ class HeadWriter:
             self._option(b"close")
         elif not to_http_1_1:
             self._option(b"keep-alive")
-        return b"".join((line, fields, self._finish()))
+        return words.join(line, fields, self._finish())
 
     def informational(self, response: InformationalResponse) -> bytes:
         """An interim response."""
         if response.status < 100 or response.status > 199 or response.status == 101:
             raise LocalProtocolError("status of an interim response is not between 100 and 199, or is 101")
         line = self._status_line(response.status, response.reason)
-        return b"".join((line, self._fields(response.headers, False), self._finish()))
+        return words.join(line, self._fields(response.headers, False), self._finish())
 
     def trailers(self, trailers: Headers | None) -> bytes:
         """The last chunk, and the trailers after it."""

@@ -240,7 +240,7 @@ class H2Connection(Receiving):
             stream.offered = protocol
             stream.accept = expected_accept(request)
         self._last = stream_id
-        self._streams[stream_id] = self._recent = stream
+        self._streams[stream.key] = self._recent = stream
         self._send_first(stream, section)
 
     def _send_response(self, stream: Stream, response: Response) -> None:

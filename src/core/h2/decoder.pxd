@@ -1,5 +1,6 @@
 cimport cython
 
+from ..http cimport words_c as words
 from ..http.grammar cimport cut, put
 from .head cimport Head, Tail
 from .huffman cimport decode_huffman
@@ -20,12 +21,16 @@ cdef class HeaderDecoder:
     cdef bint _is_changed
     cdef dict _remembered
     cdef Py_ssize_t _remembered_size
+    cdef bytes _last_data
+    cdef Tail _last_tail
 
     @cython.locals(
         p="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, limit=Py_ssize_t, byte=int, mask=int,
         begun=bint, table=DynamicTable, entry=Entry, tail=Tail, tail_at=Py_ssize_t, tail_room="long long", pseudo=int
     )
     cpdef decode(self, bytes data, Head head)
+    @cython.locals(end=bytes, tail=Tail)
+    cdef Tail _recall(self, const unsigned char *data, Py_ssize_t at, Py_ssize_t size)
     @cython.locals(size=Py_ssize_t)
     cdef _remember(self, bytes data, Tail tail)
     cpdef Py_ssize_t table_size(self) except -1

@@ -17,6 +17,7 @@ it takes unless he guesses all of these bytes at once.
 from __future__ import annotations
 
 from ..errors import Fault, RemoteProtocolError
+from ..http import words
 from ..http.grammar import cut, put
 from .head import Head, Tail
 from .huffman import decode_huffman
@@ -25,7 +26,7 @@ from .table import BROKEN, DEFAULT_SIZE, ENTRY_SIZE, PLAIN, DynamicTable, Entry,
 MOST_OCTETS = 4
 """Octets of an integer after its prefix (RFC 7541 section 5.1): up to 2^28, far beyond all that can be meant."""
 
-LEAST_ROOM = 512
+LEAST_ROOM = 128
 MOST_KEPT = 1024
 """The space for one field is kept for the next section, unless it is larger: an idle connection is to be small."""
 
@@ -47,7 +48,8 @@ class HeaderDecoder:
     """
 
     __slots__ = (
-        "_at", "_is_changed", "_limit", "_max_fields", "_max_list", "_remembered", "_remembered_size", "_scratch", "_table",
+        "_at", "_is_changed", "_last_data", "_last_tail", "_limit", "_max_fields", "_max_list", "_remembered",
+        "_remembered_size", "_scratch", "_table",
     )  # fmt: skip
 
     def __init__(self, max_table_size: int, max_list: int, max_fields: int) -> None:
@@ -62,6 +64,9 @@ class HeaderDecoder:
         # The end of a section to what it says, with the table as it is.
         self._remembered: dict[bytes, Tail] | None = None
         self._remembered_size = 0
+        # The last one of them: the next section mostly ends like the one before it, and then nothing is looked up.
+        self._last_data = b""
+        self._last_tail: Tail | None = None
 
     def decode(self, data: bytes, head: Head) -> None:
         """Decode a complete field section into `head`, which was reset. Raises `RemoteProtocolError(Fault.COMPRESSION)`."""
@@ -79,7 +84,7 @@ class HeaderDecoder:
         while at < size:
             if tail_at < 0 and (head.pseudo == OF_REQUEST or head.status is not None):
                 if self._remembered is not None:
-                    tail = self._remembered.get(cut(p, at, size))
+                    tail = self._recall(p, at, size)
                     if tail is not None:
                         head.add_tail(tail)
                         break
@@ -128,6 +133,18 @@ class HeaderDecoder:
         if tail_at >= 0 and not self._is_changed and head.is_sound() and head.pseudo == pseudo:
             self._remember(cut(p, tail_at, size), head.make_tail(tail_room - head.room))
 
+    def _recall(self, data: bytes, at: int, size: int) -> Tail | None:
+        """What data[at:size] says, if that is remembered."""
+        if words.same(data, at, size, self._last_data):
+            return self._last_tail
+        assert self._remembered is not None
+        end = cut(data, at, size)
+        tail = self._remembered.get(end)
+        if tail is not None:
+            self._last_data = end
+            self._last_tail = tail
+        return tail
+
     def _remember(self, data: bytes, tail: Tail) -> None:
         """The section has ended in these bytes, which left the table as it was, and that is what they say."""
         size = len(data) + tail.room + OVERHEAD
@@ -137,6 +154,8 @@ class HeaderDecoder:
             self._remembered = {}
             self._remembered_size = 0
         self._remembered[data] = tail
+        self._last_data = data
+        self._last_tail = tail
         self._remembered_size += size
 
     def table_size(self) -> int:

@@ -23,6 +23,8 @@ cdef class HeaderEncoder:
     cdef bytes _authority_line
     cdef dict _remembered
     cdef Py_ssize_t _remembered_size
+    cdef bytes _last_block
+    cdef bytes _last_made
     cdef bytearray _out
     cdef Py_ssize_t _end
     cdef public long long length

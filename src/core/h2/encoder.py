@@ -23,7 +23,7 @@ from .table import DEFAULT_SIZE, ENTRY_SIZE, FIRST_DYNAMIC, STATIC_FIELDS
 MOST_TABLE = DEFAULT_SIZE
 """Largest dynamic table that we use, however large the peer's may be: memory of every connection."""
 MOST_KEPT = 1024
-LEAST_ROOM = 256
+LEAST_ROOM = 128
 PATH_INDEX = 4
 """Of the first `:path` in the static table."""
 GET_INDEX = 2
@@ -62,8 +62,8 @@ class HeaderEncoder:
     """
 
     __slots__ = (
-        "_authority", "_authority_line", "_capacity", "_end", "_entries", "_first", "_inserted", "_lines", "_names", "_out",
-        "_remembered", "_remembered_size", "_size", "_smallest", "has_priority", "length",
+        "_authority", "_authority_line", "_capacity", "_end", "_entries", "_first", "_inserted", "_last_block", "_last_made",
+        "_lines", "_names", "_out", "_remembered", "_remembered_size", "_size", "_smallest", "has_priority", "length",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -81,6 +81,8 @@ class HeaderEncoder:
         self._authority_line = b""
         self._remembered: dict[bytes, bytes] | None = None  # block to what was made of it, with the table as it is
         self._remembered_size = 0
+        self._last_block = b""  # the last one of them: the next block is mostly the same, and then nothing is looked up
+        self._last_made = b""
         self._out = bytearray()
         self._end = 0
         self.length = _NO_LENGTH
@@ -124,12 +126,15 @@ class HeaderEncoder:
         size = len(block)
         remembered = self._remembered
         if remembered is not None:
-            made = remembered.get(block)
+            made = self._last_made if block == self._last_block else remembered.get(block)
             if made is not None:
                 size = len(made)
                 self._make_room(size)
                 self._end = put(self._out, self._end, made, 0, size)
                 self.has_priority = False
+                if made is not self._last_made:
+                    self._last_block = block
+                    self._last_made = made
                 return
         self.has_priority = has_priority(block)
         p = block
@@ -153,6 +158,8 @@ class HeaderEncoder:
             self._remembered = {}
             self._remembered_size = 0
         self._remembered[block] = made
+        self._last_block = block
+        self._last_made = made
         self._remembered_size += size
 
     def line(self, line: bytes) -> None:

@@ -1,6 +1,7 @@
 cimport cython
 
 from ..buffer cimport ReceiveBuffer
+from ..http cimport words_c as words
 
 cdef int _CONNECTION, _EITHER, _STREAM, _ANY_SIZE, _KNOWN, _HEADER_SIZE, _MAX_SIZE
 cdef int _HEADERS, _END_STREAM, _END_HEADERS

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
+from ..http import words
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client says first (RFC 9113 section 3.4)."""
@@ -186,7 +187,7 @@ class FrameWriter:
         size = len(section)
         flags = _END_STREAM if ended else 0
         if size <= _MAX_SIZE:
-            return self.header(size, _HEADERS, flags | _END_HEADERS, stream_id) + section
+            return words.join(self.header(size, _HEADERS, flags | _END_HEADERS, stream_id), section, b"")
         pieces = [self.header(DEFAULT_FRAME_SIZE, HEADERS, flags, stream_id), section[:DEFAULT_FRAME_SIZE]]
         start = DEFAULT_FRAME_SIZE
         while start < size:

@@ -162,7 +162,7 @@ class Heads(Control):
         if len(self._streams) >= self._max_streams:
             # Section 5.1.2
             return self._fail_stream(stream, Fault.REFUSED, "too many streams")
-        self._streams[stream_id] = self._recent = stream
+        self._streams[stream.key] = self._recent = stream
         stream.has_head_in = True
         stream.is_to_head = head.method == b"HEAD"
         try:

@@ -12,7 +12,7 @@ from .head cimport Head
 
 cdef long long _ABSENT, _NO_LENGTH
 cdef int GET_INDEX
-cdef bytes _HTTP_2, _GET, _INDEXED
+cdef bytes _HTTP_2, _GET, _HTTPS, _INDEXED
 cdef dict _METHODS, _SCHEMES
 cdef list _STATUSES
 

@@ -27,6 +27,7 @@ _ABSENT = ABSENT
 _NO_LENGTH = NO_LENGTH
 _HTTP_2 = b"2"
 _GET = b"GET"
+_HTTPS = b"https"
 _METHODS = {method: b":method: %b\r\n" % method for method in (_GET, b"POST", b"HEAD", b"PUT", b"DELETE", b"OPTIONS")}
 _SCHEMES = {b"http": 6, b"https": 7}
 """What `:scheme` may say here, and the index of that in HPACK's static table."""
@@ -59,7 +60,7 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
             raise RemoteProtocolError(Fault.METHOD_NOT_ALLOWED, "CONNECT is not served")
     elif protocol is not None:
         raise RemoteProtocolError(Fault.MALFORMED, "protocol with another method than CONNECT")
-    if head.scheme is None or head.scheme not in _SCHEMES:
+    if head.scheme != _HTTPS and (head.scheme is None or head.scheme not in _SCHEMES):
         raise RemoteProtocolError(Fault.MALFORMED, "request without the scheme http or https")
     path = head.path
     if path is None:

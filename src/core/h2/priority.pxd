@@ -37,7 +37,7 @@ cdef class Schedule:
 
     @cython.locals(alone=Stream)
     cpdef add(self, Stream stream)
-    @cython.locals(level=Level, urgency=int, in_turn=list, at=Py_ssize_t, other=Stream)
+    @cython.locals(level=Level, levels=list, urgency=int, in_turn=list, at=Py_ssize_t, other=Stream)
     cdef _put(self, Stream stream)
     @cython.locals(level=Level, urgency=int, streams=list)
     cpdef remove(self, Stream stream)

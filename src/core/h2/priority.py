@@ -201,7 +201,7 @@ class Schedule:
     def __init__(self) -> None:
         self.ready = 0
         self._alone: Stream | None = None
-        self._levels: list[Level | None] = [None] * _LEVELS
+        self._levels: list[Level | None] | None = None  # made for the first two that can send at a time
 
     def add(self, stream: Stream) -> None:
         """It can send."""
@@ -219,9 +219,12 @@ class Schedule:
     def _put(self, stream: Stream) -> None:
         """Put it into its level."""
         urgency = stream.urgency
-        level = self._levels[urgency]
+        levels = self._levels
+        if levels is None:
+            levels = self._levels = [None] * _LEVELS
+        level = levels[urgency]
         if level is None:
-            level = self._levels[urgency] = Level()
+            level = levels[urgency] = Level()
         if stream.incremental:
             level.shared.append(stream)
         else:
@@ -246,6 +249,7 @@ class Schedule:
             self.ready = 0
             return
         urgency = stream.urgency
+        assert self._levels is not None
         level = self._levels[urgency]
         assert level is not None
         streams = level.shared if stream.incremental else level.in_turn
@@ -263,6 +267,7 @@ class Schedule:
         urgency = 0
         while not self.ready >> urgency & 1:
             urgency += 1
+        assert self._levels is not None
         level = self._levels[urgency]
         assert level is not None
         if level.shared and (level.is_turn_of_shared or not level.in_turn):
@@ -271,7 +276,7 @@ class Schedule:
 
     def had_turn(self, stream: Stream) -> None:
         """It has sent a frame and can send more."""
-        level = self._levels[stream.urgency]
+        level = None if self._levels is None else self._levels[stream.urgency]
         if level is None:
             return  # it is alone
         if stream.incremental:

@@ -31,20 +31,18 @@ cdef class Sending(HTTPConnection):
     cdef dict _streams
     cdef Stream _recent
     cdef Schedule _schedule
-    cdef list _out
     cdef Py_ssize_t _owed
     cdef dict _reset_lately
     cdef dict _unpaid
 
     # Output
-    @cython.locals(schedule=Schedule, windows=Windows, left=Py_ssize_t, out=list)
-    cpdef list pieces_to_send(self)
+    @cython.locals(schedule=Schedule, windows=Windows, left=Py_ssize_t)
+    cdef _pull(self)
     @cython.locals(schedule=Schedule)
     cpdef bint wants_to_send(self) except -1
     @cython.locals(size=Py_ssize_t, window="long long", is_held=bint, is_last=bint, is_end=bint, out=list)
     cdef Py_ssize_t _send_frame(self, Schedule schedule, Stream stream, Py_ssize_t most) except -1
     cdef _send_trailers(self, Stream stream)
-    cdef _queue(self, bytes frame)
     cdef _queue_owed(self, bytes frame)
     @cython.locals(encoder=HeaderEncoder)
     cdef HeaderEncoder _writer(self)

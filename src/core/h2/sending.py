@@ -54,7 +54,7 @@ class Sending(HTTPConnection):
     """
 
     __slots__ = (
-        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_limits", "_out", "_owed", "_peer",
+        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_limits", "_owed", "_peer",
         "_recent", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now", "queued_total",
     )  # fmt: skip
 
@@ -81,17 +81,16 @@ class Sending(HTTPConnection):
         # The one that was looked for last, even if it is closed: most calls for a stream come in a row.
         self._recent: Stream | None = None
         self._schedule: Schedule | None = None
-        self._out: list[bytes] | None = None
         self._owed = 0
         self._reset_lately: dict[int, None] | None = None
         self._unpaid: dict[int, int] | None = None
 
     # Output
 
-    def pieces_to_send(self) -> list[bytes] | None:
-        """What can go out now, frame by frame, at most `room` bytes of bodies; None if nothing can.
+    def _pull(self) -> None:
+        """Queue the frames with DATA that can go out now, at most `room` bytes of bodies.
 
-        The header of a DATA frame and its content are pieces of their own.
+        The header of a frame and its content are pieces of their own.
         """
         schedule = self._schedule
         if schedule is not None and schedule.ready:
@@ -99,10 +98,7 @@ class Sending(HTTPConnection):
             windows = self._windows
             while left > 0 and windows.outgoing > 0 and schedule.ready:
                 left -= self._send_frame(schedule, schedule.first(), left)
-        out = self._out
-        self._out = None
-        self._owed = 0
-        return out
+        self._owed = 0  # all of it is handed out now
 
     def wants_to_send(self) -> bool:
         """Is there something that could go out now?"""
@@ -124,9 +120,11 @@ class Sending(HTTPConnection):
         is_last = size == stream.queued
         is_end = is_last and stream.is_ending and stream.trailers is None
         self._queue(self._frames.header(size, DATA, END_STREAM if is_end else 0, stream.id))
-        out = self._out
-        assert out is not None
+        out = self._out_more
+        if out is None:
+            out = self._out_more = []
         stream.take(size, out)
+        self._out_size += size
         self._budgets.sent(size, is_held)
         if is_last:
             schedule.remove(stream)
@@ -153,12 +151,6 @@ class Sending(HTTPConnection):
             return
         self._queue(self._frames.headers(section, True, stream.id))
         self._ended(stream)
-
-    def _queue(self, frame: bytes) -> None:
-        if self._out is None:
-            self._out = [frame]
-        else:
-            self._out.append(frame)
 
     def _queue_owed(self, frame: bytes) -> None:
         """Queue what the peer has made us say. It is counted: see `Receiving._begin_frame`."""
@@ -243,7 +235,7 @@ class Sending(HTTPConnection):
     def _close(self, stream: Stream) -> None:
         """Forget a stream."""
         stream.state = _CLOSED
-        self._streams.pop(stream.id, None)
+        self._streams.pop(stream.key, None)
         if stream.is_ready:
             assert self._schedule is not None
             self._schedule.remove(stream)

@@ -8,11 +8,10 @@ cdef int DEFAULT_PRIORITY
 cdef long long _UNKNOWN
 
 
-# It refers to bytes and fields only, so it is in no cycle.
 @cython.final
-@cython.no_gc
 cdef class Stream(Windows):
     cdef public long long id
+    cdef public object key
     cdef public int state
     cdef public bint has_head_in
     cdef public long long in_left

@@ -27,17 +27,18 @@ class Stream(Windows):
     `UNKNOWN`), `in_total`, `interim` (interim responses so far). Outwards: `has_head_out`, `out_left`, `queued` (bytes
     that wait), `is_ending` (the message is complete), `trailers`, `is_ready` (it waits in the schedule). Both:
     `is_to_head` (the request is HEAD), `offered` (the protocol that an extended CONNECT asks for), `accept`
-    (`messages.expected_accept`), `is_tunnel`, `is_dead` (the layer above has heard its end; only a last answer may
-    still go out).
+    (`messages.expected_accept`), `is_tunnel`, `is_dead` (the layer above has heard its end; only a last answer may still
+    go out). `key` is `id` as the object by which the stream is kept: the same object is found without being compared.
     """
 
     __slots__ = (
         "_first", "_piece", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total",
-        "incremental", "interim", "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "offered", "out_left",
+        "incremental", "interim", "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "key", "offered", "out_left",
         "queued", "state", "taken", "trailers", "urgency",
     )  # fmt: skip
 
     id: int
+    key: int
     state: int
     has_head_in: bool
     in_left: int
@@ -130,6 +131,7 @@ def new_stream(stream_id: int, outgoing: int, incoming: int) -> Stream:
     stream.unread = 0
     stream.credit = 0
     stream.id = stream_id
+    stream.key = stream_id
     stream.state = _IDLE
     stream.has_head_in = False
     stream.in_left = _UNKNOWN

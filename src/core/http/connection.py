@@ -6,8 +6,12 @@ A base class, so that compiled code which moves bytes (`proxy/channel.py`) calls
 from __future__ import annotations
 
 from ..events import Event, HTTPEvent, Signal
+from . import words
 
 ROOM = 65536
+
+MOST_GATHERED = 4096
+"""Bytes of output that are handed out in one piece. More are cheaper to pass on than to copy."""
 
 
 class HTTPConnection:
@@ -17,11 +21,14 @@ class HTTPConnection:
     bodies `pieces_to_send` may hand out now; only HTTP/2 looks at it, which has to choose whose.
     """
 
-    __slots__ = ("error_length", "room")
+    __slots__ = ("_out", "_out_more", "_out_size", "error_length", "room")
 
     def __init__(self) -> None:
         self.error_length = 0
         self.room = ROOM
+        self._out: bytes | None = None  # mostly there is one piece; a list costs as much as the rest of its way
+        self._out_more: list[bytes] | None = None  # the pieces behind it
+        self._out_size = 0  # bytes of them all
 
     def receive_data(self, data: bytes) -> None:
         """Store bytes from the peer."""
@@ -41,14 +48,46 @@ class HTTPConnection:
 
     def data_to_send(self) -> bytes:
         """Take what is queued; empty if nothing is."""
-        pieces = self.pieces_to_send()
-        if pieces is None:
+        self._pull()
+        first = self._out
+        if first is None:
             return b""
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        more = self._out_more
+        self._forget_queued()
+        return first if more is None else _joined(first, more)
 
     def pieces_to_send(self) -> list[bytes] | None:
-        """The same as it was queued, piece by piece; None if nothing is."""
-        raise NotImplementedError
+        """The same in pieces: as it was queued, or in one piece if that is small. None if nothing is queued."""
+        self._pull()
+        first = self._out
+        if first is None:
+            return None
+        more = self._out_more
+        is_small = self._out_size <= MOST_GATHERED
+        self._forget_queued()
+        if more is None:
+            return [first]
+        # Whoever encrypts or writes it has less to do for one piece.
+        return [_joined(first, more)] if is_small else [first, *more]
+
+    def _pull(self) -> None:
+        """Queue what waited for being asked for."""
+
+    def _queue(self, data: bytes) -> None:
+        """Queue a piece."""
+        self._out_size += len(data)
+        if self._out is None:
+            self._out = data
+        elif self._out_more is None:
+            self._out_more = [data]
+        else:
+            self._out_more.append(data)
+
+    def _forget_queued(self) -> None:
+        """What was queued is taken."""
+        self._out = None
+        self._out_more = None
+        self._out_size = 0
 
     def count_buffered(self) -> int:
         """How many received bytes are kept."""
@@ -57,3 +96,13 @@ class HTTPConnection:
     def has_head_begun(self) -> bool:
         """Has some of a head been received, but not all of it?"""
         raise NotImplementedError
+
+
+def _joined(first: bytes, more: list[bytes]) -> bytes:
+    """All pieces, in order."""
+    count = len(more)
+    if count == 1:
+        return words.join(first, more[0], b"")
+    if count == 2:
+        return words.join(first, more[0], more[1])
+    return b"".join([first, *more])

@@ -12,7 +12,7 @@ what is never merged and never forwarded can do no harm, and refusing would brea
 
 from __future__ import annotations
 
-from .grammar import is_name, put, put_lower
+from .grammar import put
 
 HOST = 1
 CONTENT_LENGTH = 2
@@ -94,37 +94,32 @@ def allowed_in_trailers(name: bytes) -> bool:
 
 
 def kind_at(data: bytes | bytearray, start: int, end: int) -> int:
-    """What a field of the name data[start:end], in any case, means for the connection; 0 for nothing."""
+    """What a field of the name data[start:end], in lower case, means for the connection; 0 for nothing."""
     p = data
     possible = _POSSIBLE
     size = end - start
     if size < 1 or size > 31:
         return 0
     index = possible[size * 32 + (p[start] & 31)]
-    if index == 0 or not is_name(p, start, end, _NAMES[index]):
+    if index == 0:
         return 0
+    name = _NAMES[index]
+    n = name
+    for at in range(size):
+        if p[start + at] != n[at]:
+            return 0
     return _VALUES[index]
 
 
-def put_field(  # noqa: PLR0917, the parts of a line, by index
-    out: bytearray,
-    at: int,
-    names: bytes | bytearray,
-    start: int,
-    colon: int,
-    values: bytes | bytearray,
-    first: int,
-    last: int,
-) -> int:
-    """Write the field with the name names[start:colon] and the value values[first:last] as a line of a block (`Headers`).
+def put_value(out: bytearray, at: int, data: bytes | bytearray, start: int, end: int) -> int:
+    """End the line of a block (`Headers`) whose name ends at index `at` of `out`, with the value data[start:end].
 
-    `out` has room for it at index `at`; returns the index after it.
+    There is room for it; returns the index after the line.
     """
     o = out
-    at = put_lower(o, at, names, start, colon)
     o[at] = 58
     o[at + 1] = 32
-    at = put(o, at + 2, values, first, last)
+    at = put(o, at + 2, data, start, end)
     o[at] = 13
     o[at + 1] = 10
     return at + 2

@@ -1,11 +1,18 @@
 cimport cython
 
+from . cimport words_c as words
+
 cdef bytes _CLASSES
 cdef bytes _LOWER
+cdef bytes _NAMED
+cdef unsigned long long _ONES, _SPACES, _DELETES, _HIGHS
 
 @cython.locals(p="const unsigned char *", classes="const unsigned char *")
 cpdef Py_ssize_t skip_token(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
-@cython.locals(p="const unsigned char *", classes="const unsigned char *")
+@cython.locals(
+    p="const unsigned char *", classes="const unsigned char *", word="unsigned long long", deleted="unsigned long long",
+    marks="unsigned long long"
+)
 cpdef Py_ssize_t skip_value(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", classes="const unsigned char *")
 cpdef Py_ssize_t skip_target(const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
@@ -21,10 +28,9 @@ cpdef Py_ssize_t trim_space(const unsigned char *data, Py_ssize_t start, Py_ssiz
 cpdef Py_ssize_t find_byte(const unsigned char *data, int byte, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", piece=bytes)
 cpdef bytes cut(const unsigned char *data, Py_ssize_t start, Py_ssize_t end)
-@cython.locals(o="unsigned char *", p="const unsigned char *")
 cpdef Py_ssize_t put(unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
-@cython.locals(o="unsigned char *", p="const unsigned char *", lower="const unsigned char *")
-cpdef Py_ssize_t put_lower(unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
+@cython.locals(o="unsigned char *", p="const unsigned char *", named="const unsigned char *", byte="unsigned char")
+cpdef Py_ssize_t put_name(unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t end) noexcept
 @cython.locals(p="const unsigned char *", n="const unsigned char *", lower="const unsigned char *", at=Py_ssize_t)
 cpdef bint is_name(const unsigned char *data, Py_ssize_t start, Py_ssize_t end, bytes name) except -1
 @cython.locals(size=Py_ssize_t)

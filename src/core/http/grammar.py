@@ -9,6 +9,8 @@ of them (`\\x0b`, `\\x85`, `_`, signs), and each such difference between two par
 
 from __future__ import annotations
 
+from . import words
+
 _DIGITS = b"0123456789"
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _TOKEN = b"!#$%&'*+-.^_`|~" + _DIGITS + _LETTERS
@@ -42,6 +44,14 @@ def _classes() -> bytes:
 
 _CLASSES = _classes()
 _LOWER = bytes(range(256)).lower()
+# What a field name has for each byte: its lower case, 0 for what is no tchar.
+_NAMED = bytes(byte if _CLASSES[byte] & 1 else 0 for byte in _LOWER)
+
+# The same byte eight times, for `skip_value`: 1, SP, DEL, and the highest bit.
+_ONES = 0x0101010101010101
+_SPACES = 0x20 * _ONES
+_DELETES = 0x7F * _ONES
+_HIGHS = 0x80 * _ONES
 
 
 def skip_token(data: bytes | bytearray, start: int, end: int) -> int:
@@ -54,15 +64,27 @@ def skip_token(data: bytes | bytearray, start: int, end: int) -> int:
 
 
 def skip_value(data: bytes | bytearray, start: int, end: int) -> int:
-    """Past the bytes of a field value or reason phrase: visible, obs-text, SP, HTAB (RFC 9110 section 5.5)."""
+    """Past the bytes of a field value or reason phrase: visible, obs-text, SP, HTAB (RFC 9110 section 5.5).
+
+    Every byte of a head goes through here, so eight are looked at at a time. A byte x below 0x80 is smaller than n if
+    x - n borrows: then the highest bit of the difference is set, which neither x nor a byte above n has. A borrow goes on
+    into the next byte, so what is marked above the lowest mark may be wrong; but only the lowest one is used.
+    """
     p = data
     classes = _CLASSES
-    # Every byte of a head goes through here: four at a time are a third less work.
-    while (
-        start + 4 <= end
-        and classes[p[start]] & classes[p[start + 1]] & classes[p[start + 2]] & classes[p[start + 3]] & 2
-    ):
-        start += 4
+    while start + 8 <= end:
+        word = words.load(p, start)
+        deleted = word ^ _DELETES  # 0 where there is DEL
+        marks = (((word - _SPACES) & ~word) | ((deleted - _ONES) & ~deleted)) & _HIGHS
+        if marks == 0:
+            start += 8
+            continue
+        # Below the lowest mark all bits are set by the subtraction: one more byte with its lowest bit set than there are
+        # bytes before the mark. The product adds these bits up in its highest byte.
+        start += ((((((marks & -marks) - 1) & _ONES) * _ONES) >> 56) & 255) - 1
+        if p[start] != 9:
+            return start
+        start += 1
     while start < end and classes[p[start]] & 2:
         start += 1
     return start
@@ -127,26 +149,25 @@ def cut(data: bytes | bytearray, start: int, end: int) -> bytes:
 
 
 def put(out: bytearray, at: int, data: bytes | bytearray, start: int, end: int) -> int:
-    """Write data[start:end] to `out` at index `at`, where there has to be room; the index after it."""
-    o = out
-    p = data
-    while start < end:
-        o[at] = p[start]
-        at += 1
-        start += 1
-    return at
+    """Write data[start:end] to `out`, another object, at index `at`, where there has to be room; the index after it."""
+    words.copy(out, at, data, start, end - start)
+    return at + end - start
 
 
-def put_lower(out: bytearray, at: int, data: bytes | bytearray, start: int, end: int) -> int:
-    """The same in lower case."""
+def put_name(out: bytearray, at: int, data: bytes | bytearray, start: int, end: int) -> int:
+    """Write the `tchar`s at the beginning of data[start:end], in lower case, to `out` at index `at`, where there has to be room
+    for all of it. The index in `data` after them."""
     o = out
     p = data
-    lower = _LOWER
+    named = _NAMED
     while start < end:
-        o[at] = lower[p[start]]
+        byte = named[p[start]]
+        if byte == 0:
+            break
+        o[at] = byte
         at += 1
         start += 1
-    return at
+    return start
 
 
 def is_name(data: bytes | bytearray, start: int, end: int, name: bytes) -> bool:

@@ -135,7 +135,7 @@ class ClientStream(Stream):
     def refused(self) -> int:
         """The answer for the client's fault is queued."""
         self.relay = None
-        self.streams.by_id.pop(self.id, None)
+        self.streams.remove(self)
         return self.streams.h2.error_length
 
     def break_off(self) -> None:
@@ -146,7 +146,7 @@ class ClientStream(Stream):
         """The end of this stream, without telling the relay."""
         self.relay = None
         streams = self.streams
-        if streams.by_id.pop(self.id, None) is not None:
+        if streams.remove(self):
             streams.h2.reset(self.id, code)
             streams.channel.touch()
 
@@ -205,14 +205,14 @@ class ClientStreams(Streams):
             self._on_request(event)
         elif kind is Data:
             data: Data = event
-            found = self.by_id.get(data.stream_id)
+            found = self.find(data.stream_id)
             if found is not None:
                 found.receive(data)
             else:
                 self.h2.acknowledge(data.stream_id, len(data.data))
         elif kind is EndOfMessage:
             end: EndOfMessage = event
-            found = self.by_id.get(end.stream_id)
+            found = self.find(end.stream_id)
             if found is not None:
                 found.receive(end)
         elif kind is StreamReset:
@@ -230,7 +230,7 @@ class ClientStreams(Streams):
         client = self.client
         if not self.by_id:
             client.request_begins(self._idle_since)
-        self.by_id[request.stream_id] = stream
+        self.add(stream)
         if request.body_length != 0:
             bounds = self.hub.bounds
             self.check_by(self.hub.now + min(bounds.min_body_rate_grace, bounds.body_timeout))
@@ -241,11 +241,12 @@ class ClientStreams(Streams):
 
     def _on_reset(self, event: StreamReset) -> None:
         """The client reset a stream, or broke HTTP on it and was told so."""
-        stream: Any = self.by_id.pop(event.stream_id, None)
+        stream: Any = self.find(event.stream_id)
         if stream is None:
             if not event.remote:
                 self.client.log_refused(event)
             return
+        self.remove(stream)
         relay = stream.relay
         stream.relay = None
         if relay is None:
@@ -268,8 +269,7 @@ class ClientStreams(Streams):
 
     def lost(self, end: str, detail: str) -> None:
         """There is nobody left to answer."""
-        streams = list(self.by_id.values())
-        self.by_id.clear()
+        streams = self.remove_all()
         self._answered = None
         for stream in streams:
             assert isinstance(stream, ClientStream)
@@ -308,7 +308,7 @@ class ClientStreams(Streams):
                 if self.h2.queued(stream.id):
                     left.append(stream)
                 elif stream.relay is not None:
-                    self.by_id.pop(stream.id, None)
+                    self.remove(stream)
                     self.client.log_when_taken(stream.relay)
                     stream.relay = None
                     stream.drop_waiting()

@@ -43,7 +43,7 @@ cdef class Relay:
     cpdef begin(self, ReverseProxy hub, Policy policy, Side client, Exchange exchange)
 
     # Finding a server
-    @cython.locals(request=Request)
+    @cython.locals(request=Request, method=bytes, safe=bint)
     cpdef start(self, ServerGroup group)
     @cython.locals(
         hub=ReverseProxy, group=ServerGroup, server=Server, bounds=Bounds, longest=double, idle=Upstream, shared=Upstream,

@@ -89,7 +89,10 @@ class Relay:
         request = self.exchange.request
         self._group = group
         self.record.backend = group.name
-        self._idle_ok = request.method in _SAFE and request.body_length == 0 and request.upgrade is None
+        method = request.method
+        # GET for itself: it is compared in place, and a set has to be asked by value.
+        safe = method == b"GET" or method in _SAFE
+        self._idle_ok = safe and request.body_length == 0 and request.upgrade is None
         if request.body_length != 0:
             self.client.hold()
         self._connect()

@@ -17,6 +17,7 @@ cdef Py_ssize_t SMALL, STREAM_HIGH, STREAM_LOW
 
 cdef class Stream(Side):
     cdef public long long id
+    cdef public object key
     cdef public bint held
     cdef public bint full
     cdef public double seen_at
@@ -46,9 +47,15 @@ cdef class Streams:
     cdef public H2Connection h2
     cdef public dict by_id
     cdef public double check_at
+    cdef Stream _recent
     cdef list _full
     cdef list _woken
 
+    cpdef add(self, Stream stream)
+    @cython.locals(stream=Stream)
+    cpdef Stream find(self, long long stream_id)
+    cpdef bint remove(self, Stream stream) except -1
+    cpdef list remove_all(self)
     @cython.locals(channel=Channel, h2=H2Connection)
     cpdef advance(self)
     cpdef wake(self, Stream stream)

@@ -38,9 +38,12 @@ CANCEL = 0x8
 
 
 class Stream(Side):
-    """One end of a relay over HTTP/2. `id` is 0 before the stream is opened."""
+    """One end of a relay over HTTP/2. `id` is 0 before the stream is opened.
 
-    __slots__ = ("_waiting", "full", "held", "id", "seen_at", "seen_sent", "streams")
+    `key`: the id as the object by which it is kept in `Streams.by_id`; the same one is found at once.
+    """
+
+    __slots__ = ("_waiting", "full", "held", "id", "key", "seen_at", "seen_sent", "streams")
 
     def __init__(self, streams: Streams, stream_id: int) -> None:
         self.begin(streams, stream_id)
@@ -49,6 +52,7 @@ class Stream(Side):
         """All of `__init__`, for compiled code, to which the call of a class is dear."""
         self.streams = streams
         self.id = stream_id
+        self.key = stream_id
         self.held = False
         self.full = False
         self._waiting: list[Event] | None = None
@@ -150,17 +154,43 @@ class Stream(Side):
 class Streams:
     """Base of `ClientStreams` and `ServerStreams`."""
 
-    __slots__ = ("_full", "_woken", "by_id", "channel", "check_at", "h2", "hub")
+    __slots__ = ("_full", "_recent", "_woken", "by_id", "channel", "check_at", "h2", "hub")
 
     def __init__(self, channel: Channel, h2: H2Connection) -> None:
         self.channel = channel
         self.hub: ReverseProxy = channel.hub
         self.h2 = h2
         self.by_id: dict[int, Stream] = {}
+        self._recent: Stream | None = None
+        """The one that was looked for last: mostly a few events come in a row for each."""
         self.check_at = NEVER
         """When to look at the deadlines of all streams: the earliest one that there was when it was last worked out."""
         self._full: list[Stream] | None = None
         self._woken: list[Stream] | None = None
+
+    def add(self, stream: Stream) -> None:
+        """A stream is open."""
+        self.by_id[stream.key] = self._recent = stream
+
+    def find(self, stream_id: int) -> Stream | None:
+        """The open stream of that id."""
+        stream = self._recent
+        if stream is None or stream.id != stream_id:
+            stream = self._recent = self.by_id.get(stream_id)
+        return stream
+
+    def remove(self, stream: Stream) -> bool:
+        """A stream is over. False if it was already."""
+        if stream is self._recent:
+            self._recent = None
+        return self.by_id.pop(stream.key, None) is not None
+
+    def remove_all(self) -> list[Stream]:
+        """All of them are over."""
+        streams = list(self.by_id.values())
+        self.by_id.clear()
+        self._recent = None
+        return streams
 
     def advance(self) -> None:
         """Pull events and pass them on."""

@@ -42,8 +42,8 @@ class ServerStream(Stream):
         streams = self.streams
         relay = self.relay
         assert relay is not None
-        self.id = streams.h2.open_stream()
-        streams.by_id[self.id] = self
+        self.id = self.key = streams.h2.open_stream()
+        streams.add(self)
         if relay.exchange.request.upgrade is not None and not streams.h2.connect_protocol:
             relay.exchange.request.upgrade = None  # an offer that this server cannot take; it may be left out
         relay.upstream_ready(self)
@@ -88,7 +88,7 @@ class ServerStream(Stream):
         if not self.id:
             streams.forget_pending(self)
             return
-        if streams.by_id.pop(self.id, None) is not None and cut_off and streams.channel.phase == OPEN:
+        if streams.remove(self) and cut_off and streams.channel.phase == OPEN:
             streams.h2.reset(self.id, CANCEL)
         streams.channel.touch()
 
@@ -237,8 +237,9 @@ class ServerStreams(Streams):
     def on_event(self, event: Any) -> None:
         """An event of the connection."""
         if type(event) is StreamReset:
-            stream: Any = self.by_id.pop(event.stream_id, None)
+            stream: Any = self.find(event.stream_id)
             if stream is not None:
+                self.remove(stream)
                 if event.remote:
                     untouched = event.code == REFUSED_STREAM
                     stream.failed("upstream_gone", f"reset the stream (code {event.code})", untouched)
@@ -247,13 +248,13 @@ class ServerStreams(Streams):
             self.channel.touch()
         elif type(event) is Data:
             data: Data = event
-            stream = self.by_id.get(data.stream_id)
+            stream = self.find(data.stream_id)
             if stream is not None:
                 stream.receive(data)
             else:
                 self.h2.acknowledge(data.stream_id, len(data.data))
         elif type(event) is not ConnectionClosed:
-            stream = self.by_id.get(event.stream_id)
+            stream = self.find(event.stream_id)
             if stream is not None:
                 stream.receive(event)
         else:
@@ -270,8 +271,7 @@ class ServerStreams(Streams):
     def fail_all(self, end: str, detail: str) -> None:
         """No request will be answered any more. Those that wait were not sent, so another server may have them."""
         self.upstream.group.forget(self.upstream)
-        streams = list(self.by_id.values())
-        self.by_id.clear()
+        streams = self.remove_all()
         for stream in streams:
             assert isinstance(stream, ServerStream)
             stream.failed(end, detail, False)
@@ -337,6 +337,6 @@ class ServerStreams(Streams):
         """End a stream that is too late. If the whole connection was silent, it may be dead: no more requests for it."""
         if stream.has_heard_nothing(self.upstream.last_read):
             self.upstream.group.forget(self.upstream)
-        self.by_id.pop(stream.id, None)
+        self.remove(stream)
         self.h2.reset(stream.id, CANCEL)
         stream.failed(end, detail, False)
