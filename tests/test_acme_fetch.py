@@ -191,3 +191,21 @@ def test_asking_a_program():
 def test_a_program_that_is_not_there():
     with pytest.raises(FetchError, match="connection refused"):
         is_allowed_by("http://127.0.0.1:1/ask", "a.test")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://ca.test:99999/", "https://ca.test:x/", "https://[ca.test/", "https://ca\u2100.test/"]
+)
+def test_an_impossible_address_is_no_bug(url: str) -> None:
+    """A CA may write anything as the address of the next step."""
+    with pytest.raises(FetchError):
+        fetch(Fetch("GET", url), tls_context(None))
+
+
+def test_authorities_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(ca: Path | None) -> ssl.SSLContext:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("lockgate.server.acme_fetch.tls_context", unreadable)
+    with pytest.raises(FetchError):
+        is_allowed_by("https://127.0.0.1:9/ask", "a.test")

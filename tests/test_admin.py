@@ -202,6 +202,18 @@ def test_what_there_is_to_see(shown: Shown) -> None:
         assert run("curl", "-sSi", "-H", "Host: evil.test", f"{base}/").stdout.startswith("HTTP/1.0 403")
 
 
+def test_a_client_that_another_process_took_is_not_waited_for(shown: Shown) -> None:
+    """Two generations wait at the same socket: who wakes up in vain must hear that it is to end."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = AdminServer(listening, shown)
+        with pytest.raises(BlockingIOError):
+            server.get_request()
+        with socket.create_connection(listening.getsockname()):
+            client, _ = server.get_request()
+            assert client.gettimeout() is None
+            client.close()
+
+
 # -- as it is served ---------------------------------------------------------------------------------------------------
 
 TEXT = """
@@ -243,6 +255,22 @@ def test_requests_to_all_workers_are_counted_also_over_a_reload(folder: Path, ba
         assert curl(folder, url(service)).startswith("app")
     wait_until(lambda: counted(service) == 12, "the old admin process to end, or the new one to know as much")
     assert service.terminate() == 0
+
+
+def test_connections_of_workers_that_are_gone_are_not_counted(folder: Path, backend: Backend, start: Start) -> None:
+    def connections() -> float:
+        found = samples(run("curl", "-sS", f"{admin_of(service)}metrics").stdout.encode())
+        return found["lockgate_connections", ()]
+
+    limits = "    [limits]\n    drain_timeout = 0.5\n"
+    service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address) + limits)
+    with socket.create_connection(("127.0.0.1", int(url(service).rpartition(":")[2]))):
+        wait_until(lambda: connections() == 1, "the connection to be counted")
+        file = folder / "lockgate.toml"
+        file.write_text(file.read_text().replace("0.5", "0.6"))
+        os.kill(service.process.pid, signal.SIGHUP)
+        wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
+        wait_until(lambda: connections() == 0, "the old worker's connection to be forgotten")
 
 
 def test_a_unix_socket_is_for_its_owner(folder: Path, backend: Backend, start: Start) -> None:

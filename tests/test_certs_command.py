@@ -127,7 +127,18 @@ def test_expired_and_not_yet_valid(folder, capsys):
     assert "(not valid yet)" in capsys.readouterr().out
 
 
+ACME = """
+[[host]]
+names = ["auto.test", "second.auto.test"]
+acme = { directory = "https://ca.test/dir" }
+[[host]]
+names = ["*.shops.test"]
+acme = { directory = "https://ca.test/dir", on_demand = true, allow = ["a.shops.test"] }
+"""
+
+
 def test_issued_by_acme(folder, capsys, state):
+    (folder / "lockgate.toml").write_text(TEXT + ACME)
     signed = sign("auto.test", names=["auto.test"], last=30)
     write(state / "acme" / "certificates" / "auto.test", "pair.pem", signed.key_pem(), signed.pem)
     (auto,) = [one for one in listed(folder, capsys) if one["names"] == ["auto.test"]]
@@ -141,8 +152,21 @@ def test_issued_by_acme(folder, capsys, state):
     assert "2026-06-08 00:00 (failed)" in capsys.readouterr().out
 
 
+def test_what_was_issued_for_others_is_not_of_this_configuration(folder, capsys, state):
+    """The state folder may be shared, and a host may be gone: somebody would be warned of its end for ever."""
+    (folder / "lockgate.toml").write_text(TEXT + ACME)
+    for name in ("auto.test", "second.auto.test", "gone.test", "a.shops.test", "b.shops.test"):
+        signed = sign(name, names=[name], last=30)
+        write(state / "acme" / "certificates" / name, "pair.pem", signed.key_pem(), signed.pem)
+    there = [name for one in listed(folder, capsys) for name in one["names"]]
+    assert "auto.test" in there
+    assert "a.shops.test" in there
+    assert not {"second.auto.test", "gone.test", "b.shops.test"} & set(there)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b'{"renew_at": "x"}', b'{"renew_at": 1e300}', b"\xff"])
 def test_renewal_file_of_another_kind(folder, capsys, state, content):
+    (folder / "lockgate.toml").write_text(TEXT + ACME)
     signed = sign("auto.test", names=["auto.test"], last=30)
     write(state / "acme" / "certificates" / "auto.test", "pair.pem", signed.key_pem(), signed.pem)
     write(state / "acme" / "certificates" / "auto.test", "renewal.json", content)

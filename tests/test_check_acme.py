@@ -219,3 +219,12 @@ def test_explain_knows_certificates_of_folders(folder, capsys):
     (folder / "lockgate.toml").write_text(TEXT + '[[certificate]]\ndirectory = "certs"\n')
     main(["explain", str(folder / "lockgate.toml"), "--host", "c.test"])
     assert "c.pem" in capsys.readouterr().out
+
+
+def test_the_folder_of_certificates_must_be_ours(folder, monkeypatch):
+    """`serve` refuses to keep keys in it."""
+    (folder / "state" / "acme").mkdir(parents=True)
+    assert found(folder, TEXT) == []
+    monkeypatch.setattr("os.geteuid", lambda: (folder / "state").stat().st_uid + 1)
+    _, message = one(folder, TEXT)
+    assert "acme belongs to another user; give a folder of the user that runs lockgate" in message

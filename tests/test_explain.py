@@ -493,3 +493,31 @@ def test_an_address_is_no_server_name(folder: Path, capsys: pytest.CaptureFixtur
     assert "the client names no server" in next(
         one["because"] for one in told["statements"] if one["about"] == "certificate"
     )
+
+
+@pytest.mark.parametrize("auth", ["", 'client_auth = { mode = "required", ca = "clients.pem" }'])
+def test_a_host_with_acme(tmp_path: Path, auth: str) -> None:
+    (tmp_path / "clients.pem").write_bytes(authority().pem)
+    text = f"""
+        state = "state"
+        [[listen]]
+        address = "{SECURE}"
+        [[host]]
+        names = ["a.test", "b.test"]
+        acme = {{ directory = "https://ca.test/dir" }}
+        {auth}
+        [[route]]
+        backend = "app"
+        [backend.app]
+        servers = ["127.0.0.1:9001"]
+    """
+    case = make_case(load(tmp_path, text), Imagined("b.test", b"GET", b"b.test", b"/", (), "192.0.2.1"))
+    assert verdict(case)["outcome"] == "forwarded"
+    ((certificate, because, line),) = statements(case, "certificate")
+    assert certificate.startswith("a certificate by ACME for a.test, b.test")
+    assert (because, line) == ('it is for "b.test" by that very name', 7)
+    assert [text for text, _, _ in statements(case, "client")] == (
+        ["clients are asked for a certificate: they need one, and it has to be one that the authorities vouch for"]
+        if auth
+        else []
+    )

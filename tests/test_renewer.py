@@ -501,6 +501,24 @@ def test_a_program_that_does_not_answer_allows_nothing(tmp_path):
     assert "does not say whether it may have one (connection refused)" in world.said[0]
 
 
+def test_a_fault_while_a_program_is_asked_does_not_block_the_name_for_ever(tmp_path):
+    world = demanding(tmp_path, ask=WebURL("http://127.0.0.1:9/ask"))
+
+    def fault(name):
+        raise RuntimeError("a bug")
+
+    world.allowed = fault
+    world.state.want("a.test")
+    world.run(15)
+    assert not world.state.is_wanted("a.test"), "the client must not wait in vain"
+    assert "a bug in the renewer: RuntimeError" in world.said[0]
+    world.allowed = lambda name: True
+    world.run(120)
+    world.state.want("a.test")
+    world.run(15)
+    assert world.version() is not None
+
+
 def test_a_flood_of_names_is_bounded(tmp_path):
     world = demanding(tmp_path, ask=WebURL("http://127.0.0.1:9/ask"))
     world.allowed = lambda name: False

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_added_renewed_broken_and_removed(folder: Path, backend: Backend, start:
     wait_until(lambda: "more.test" in ask(service, "a.test")[0], "the renewed certificate to be shown")
     assert ask(service, "c.test")[0] == ["c.test"]
     write(folder / "certs", "c.pem", b"disk full")
-    wait_until(lambda: "what was there before stays in service" in service.output(), "the fault to be told")
+    wait_until(lambda: "where it was loaded before, that stays in service" in service.output(), "the fault to be told")
     assert ask(service, "c.test")[0] == ["c.test"]
     (folder / "certs" / "b.pem").unlink()
     wait_until(lambda: "1 removed (" in service.output(), "the removal to be noticed")
@@ -116,6 +117,26 @@ def test_added_renewed_broken_and_removed(folder: Path, backend: Backend, start:
         return False
 
     wait_until(refused, "the name to be refused")
+
+
+def test_a_folder_that_is_gone_is_complained_about_once(folder: Path, backend: Backend, start: Start) -> None:
+    service = start(text=TEXT.format(adapter="threads", server=backend.address, more=""))
+    assert ask(service, "a.test")[0] == ["a.test", "*.a.test"]
+    os.rename(folder / "certs", folder / "away")
+    wait_until(lambda: "certs: this folder does not exist" in service.output(), "the fault to be told")
+    time.sleep(2.5)
+    assert service.output().count("this folder does not exist") == 1
+    assert ask(service, "a.test")[0] == ["a.test", "*.a.test"]
+    os.rename(folder / "away", folder / "certs")
+    put(folder, "c", "c.test")
+    wait_until(lambda: "1 new (" in service.output(), "the folder to be looked into again")
+
+
+def test_of_a_new_file_that_is_broken_nothing_stays_in_service(folder: Path, backend: Backend, start: Start) -> None:
+    service = start(text=TEXT.format(adapter="threads", server=backend.address, more=""))
+    write(folder / "certs", "c.pem", b"disk full")
+    wait_until(lambda: "c.pem: is not a PEM file" in service.output(), "the fault to be told")
+    assert "c.pem: is not a PEM file; give a file that has -----BEGIN CERTIFICATE----- in it\n" in service.output()
 
 
 def test_both_kinds_of_keys_for_one_name(folder: Path, backend: Backend, start: Start) -> None:
@@ -345,6 +366,7 @@ def test_what_could_not_be_loaded_is_tried_again_later(kept, folder):
     pem = authority().issue("a.test", "*.a.test")
     write(folder / "certs", "a.key", b"rubbish")
     assert kept.find("a.test") is None
+    kept.clock.pass_by(RETRY)
     assert kept.find("a.test") is None
     assert len(kept.said) == 1
     put(folder, "a", pem=pem)
@@ -382,7 +404,7 @@ def test_faults_are_told_once_and_not_while_files_are_being_replaced(kept, folde
     assert kept.look() == []
     (said,) = kept.look(PATIENCE)
     assert "is not a PEM file" in said
-    assert said.endswith("what was there before stays in service")
+    assert said.endswith("where it was loaded before, that stays in service")
     assert kept.look() == []
     assert kept.find("a.test").context is not None
 

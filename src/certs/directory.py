@@ -99,8 +99,14 @@ class CertificateDirectory:
     def rescan(self, now: datetime | None = None) -> Changes:
         """Bring the index up to date. What has not changed costs a stat for each file; faults are told, not raised."""
         found, folder_faults = _walk(self.folder)
-        faults = [fault for path, fault in folder_faults.items() if path not in self._folder_faults]
-        self._folder_faults = folder_faults
+        known = {path: fault.fault for path, fault in self._folder_faults.items()}
+        faults = [fault for path, fault in folder_faults.items() if known.get(path) != fault.fault]
+        # A fault that goes on is the same object: so it is known for how long.
+        before = self._folder_faults
+        self._folder_faults = {
+            path: before[path] if path in before and before[path].fault == fault.fault else fault
+            for path, fault in folder_faults.items()
+        }
         if self._password_stamp != (stamp := stamp_of(self.password_file)):
             self._password_stamp = stamp
             for path in self._file_faults:  # it may have been the password

@@ -43,16 +43,10 @@ def fetch(
     request: Fetch, context: ssl.SSLContext | None, *, step: float = STEP_TIMEOUT, whole: float = WHOLE_TIMEOUT
 ) -> Response:
     """Send one request on a connection of its own. `context` None: the URL may be `http`. Raises `FetchError`."""
-    parts = urlsplit(request.url)
-    host, target = parts.hostname or "", parts.path or "/"
-    if parts.query:
-        target = f"{target}?{parts.query}"
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        verified = tls_context(None) if context is None else context
-        connection = http.client.HTTPSConnection(host, parts.port or 443, timeout=step, context=verified)
-    else:
-        connection = http.client.HTTPConnection(host, parts.port or 80, timeout=step)
+    try:
+        connection, target = _connection(request.url, context, step)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise FetchError(_reason(error)) from None
     late = threading.Event()
 
     def cut_off() -> None:
@@ -79,6 +73,18 @@ def fetch(
         connection.close()
 
 
+def _connection(url: str, context: ssl.SSLContext | None, step: float) -> tuple[http.client.HTTPConnection, str]:
+    """A connection that is not made yet, and the target of the request. ValueError for an impossible URL, OSError."""
+    parts = urlsplit(url)
+    host, target = parts.hostname or "", parts.path or "/"
+    if parts.query:
+        target = f"{target}?{parts.query}"
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(host, parts.port or 80, timeout=step), target
+    verified = tls_context(None) if context is None else context
+    return http.client.HTTPSConnection(host, parts.port or 443, timeout=step, context=verified), target
+
+
 def is_allowed_by(url: str, name: str) -> bool:
     """Whether the program at `url` answers 200 to `?domain=NAME`. Raises `FetchError` if it does not answer."""
     request = Fetch("GET", f"{url}{'&' if '?' in url else '?'}domain={quote(name)}")
@@ -103,4 +109,6 @@ def _reason(error: Exception) -> str:
         return f"TLS failed: {error.reason or 'no reason given'}"
     if isinstance(error, OSError):
         return (error.strerror or type(error).__name__).lower()
-    return f"not HTTP: {type(error).__name__}"
+    if isinstance(error, http.client.HTTPException):
+        return f"not HTTP: {type(error).__name__}"
+    return "its address is not possible"

@@ -136,7 +136,7 @@ class AdminServer(ThreadingHTTPServer):
     def __init__(self, listening: socket.socket, shown: Shown) -> None:
         super().__init__(("", 0), Handler, bind_and_activate=False)
         self.socket.close()
-        listening.setblocking(True)
+        listening.setblocking(False)  # two generations wait here: the other one may have taken the client
         self.socket = listening
         self.shown = shown
         self.is_local = listening.family == socket.AF_UNIX

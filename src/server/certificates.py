@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from ..certs.entries import Entry
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
+from ..certs.names import listed
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
 from ..core.proxy.hub import ReverseProxy
@@ -110,6 +111,7 @@ class CertificateKeeper:
         self._by_core = {id(core): identity for identity, core in self._served}
         self._loading = threading.Lock()
         self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
+        self._load_faults: dict[int, list[str]] = {}  # what was said of those
         self._speaks = speaks
         self._clock = clock
         self._wake = threading.Event()
@@ -167,10 +169,12 @@ class CertificateKeeper:
                 kept.stamps = stamps
                 kept.bad_since = None
                 if certificate != kept.certificate:
+                    lost = [name for name in kept.certificate.names if name not in certificate.names]
                     kept.certificate = certificate
                     changed = True
                     until = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
-                    self._say(f"certificate {kept.files.cert} is renewed, and valid until {until}")
+                    but = f", but it is not for {listed(lost)} any more" if lost else ""
+                    self._say(f"certificate {kept.files.cert} is renewed, and valid until {until}{but}")
             elif now - kept.bad_since >= PATIENCE:
                 kept.stamps = stamps
                 kept.bad_since = None
@@ -208,7 +212,8 @@ class CertificateKeeper:
                 del self._faults[fault]
             elif now - since >= PATIENCE:
                 del self._faults[fault]
-                self._say(f"{fault}; what was there before stays in service")
+                stays = "; where it was loaded before, that stays in service" if self._had_before(fault) else ""
+                self._say(f"{fault}{stays}")
         # One that has begun or ceased to be valid may change places with another one for the same name.
         date, before = datetime.now(UTC), self._chosen_at
         entries = (entry for folder in self._folders for entry in folder.certificates.entries)
@@ -216,6 +221,14 @@ class CertificateKeeper:
         self._folders_took = self._clock() - started
         self._folders_due = now + max(INTERVAL, self._folders_took * SHARE)
         return changed
+
+    def _had_before(self, fault: CertificateError) -> bool:
+        """Whether the faulty file, or folder, is one that certificates in service are of."""
+        entries = (entry for folder in self._folders for entry in folder.certificates.entries)
+        paths = {path for entry in entries for path in (entry.cert_path, entry.key_path, entry.password_file)}
+        return str(fault.path) in paths or any(
+            str(fault.path) == folder.certificates.folder for folder in self._folders
+        )
 
     def _tell_of_expiry(self, date: datetime, changed: bool) -> None:
         """Say once a day which certificates in service will expire."""
@@ -233,13 +246,14 @@ class CertificateKeeper:
         try:
             certificates = tuple(entry.load() for entry in identity.entries)
             new = self._make(replace(identity, certificates=certificates))
-        except CertificateError as error:
-            self._say(str(error))
+        except (CertificateError, ConfigError) as error:
+            texts = [str(one) for one in error.problems] if isinstance(error, ConfigError) else [str(error)]
+            if self._load_faults.get(id(core)) != texts:  # it is tried again for other clients
+                self._load_faults[id(core)] = texts
+                for text in texts:
+                    self._say(text)
             return False
-        except ConfigError as error:
-            for problem in error.problems:
-                self._say(str(problem))
-            return False
+        self._load_faults.pop(id(core), None)
         # The second one first: whoever finds a context finds both.
         core.http_1_context = new.http_1_context
         core.context = new.context
@@ -273,6 +287,7 @@ class CertificateKeeper:
             self._served = served
             self._by_core = {id(core): identity for identity, core in served}
             self._failed.clear()
+            self._load_faults.clear()
         if before != after:
             self._proxy.policy = self._proxy.policy.with_identities([*after, *self._by_acme])
 

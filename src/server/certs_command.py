@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..certs.acme.names import is_allowed
 from ..certs.directory import CertificateDirectory
 from ..certs.entries import Entry, choose, index_file, issuer_of
 from ..certs.expiry import expiry_notices
@@ -89,9 +90,9 @@ def list_certificates(config: Config, now: datetime, problems: list[Problem]) ->
                 files.setdefault(entry.cert_path, entry)
                 if given.default:
                     defaults.add(entry.cert_path)
-    issued = {entry.cert_path: entry for entry in _issued(_state(config), problems)}
+    issued = {entry.cert_path: entry for entry in _issued(config, problems)}
     entries = [*files.values(), *folders, *issued.values()]
-    owners = _owners(list(files.values()), [*folders, *issued.values()], now)
+    owners = _owners((files.values(), folders, issued.values()), now)
     if len(entries) == 1:
         defaults.add(entries[0].cert_path)
     listeners = tuple(str(listen.address) for listen in config.listen if listen.is_tls)
@@ -164,10 +165,10 @@ def as_json(row: Row, now: datetime) -> dict[str, Any]:
     }
 
 
-def _owners(files: Iterable[Entry], folders: Iterable[Entry], now: datetime) -> dict[str, tuple[str, ...]]:
-    """The paths of the certificates for each name: those that are named in the configuration go before those in folders."""
+def _owners(ranks: Iterable[Iterable[Entry]], now: datetime) -> dict[str, tuple[str, ...]]:
+    """The paths of the certificates for each name: those of the first rank go before those of the second, and so on."""
     owners: dict[str, tuple[str, ...]] = {}
-    for entries in (files, folders):
+    for entries in ranks:
         for choice in choose(entries, now):
             for name in choice.names:
                 owners.setdefault(name, tuple(entry.cert_path for entry in choice.entries))
@@ -215,10 +216,11 @@ def _state(config: Config) -> Path | None:
         return None
 
 
-def _issued(state: Path | None, problems: list[Problem]) -> tuple[Entry, ...]:
-    """The certificates that lockgate got by ACME; none where there is no folder of them."""
+def _issued(config: Config, problems: list[Problem]) -> tuple[Entry, ...]:
+    """The certificates that lockgate got by ACME for hosts of this configuration; others may share the folder."""
+    state = _state(config)
     folder = None if state is None else state / "acme" / "certificates"
-    if folder is None or not folder.is_dir():
+    if folder is None or not folder.is_dir() or all(host.acme is None for host in config.host):
         return ()
     directory = CertificateDirectory(folder)
     try:
@@ -226,8 +228,24 @@ def _issued(state: Path | None, problems: list[Problem]) -> tuple[Entry, ...]:
     except CertificateError as error:
         problems.append(Problem(str(error.path), 0, error.fault, error.remedy, warning=True))
     for fault in directory.faults:
-        problems.append(Problem(str(fault.path), 0, fault.fault, fault.remedy, warning=True))
-    return directory.entries
+        if _is_for_a_host(config, fault.path.parent.name):
+            problems.append(Problem(str(fault.path), 0, fault.fault, fault.remedy, warning=True))
+    return tuple(entry for entry in directory.entries if _is_for_a_host(config, Path(entry.cert_path).parent.name))
+
+
+def _is_for_a_host(config: Config, name: str) -> bool:
+    """Whether what was issued under this name is that of a `[[host]]`, or may be asked for on demand."""
+    for host in config.host:
+        if host.acme is None:
+            continue
+        if not host.acme.on_demand:
+            if name == host.names[0]:
+                return True
+        elif (not host.names or is_allowed(name, host.names)) and (
+            not host.acme.allow or is_allowed(name, host.acme.allow)
+        ):
+            return True
+    return False
 
 
 def _renewal(cert_path: str) -> tuple[datetime | None, str]:

@@ -409,16 +409,20 @@ class Renewer:
 
     def _consider(self, name: str, acme: Acme) -> None:
         """Whether a new name may have a certificate."""
+        allowed = False
         try:
             allowed = self._allows(acme, name)
         except AcmeError as error:
-            allowed = False
             self._say(f"certificate for {name}: {error}")
+        except Exception as error:  # a bug must not leave the name asked about for ever
+            self._say(f"certificate for {name}: a bug in the renewer: {type(error).__name__}")
         if allowed:
             self._add(Plan((name,), acme, True, vetted=True))
         else:
-            self._denied = {one: until for one, until in self._denied.items() if until > self._monotonic()}
-            self._denied[name] = self._monotonic() + DENIED_FOR
+            now = self._monotonic()
+            with self._lock:
+                self._denied = {one: until for one, until in self._denied.items() if until > now}
+                self._denied[name] = now + DENIED_FOR
             self._answer(name)
         self._asking.discard(name)
 

@@ -64,7 +64,6 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], D
         return Supervisor(service.first, reload=service.reload, stopping=service.close_sockets).run()
     finally:
         service.close_sockets()
-        service.remove_paths()
 
 
 class _Opened(NamedTuple):
@@ -113,14 +112,11 @@ class _Service:
         return same and time.monotonic() < old.renew_at
 
     def close_sockets(self) -> None:
-        """Stop listening here; the workers have the sockets too, and clients are refused when the last one has closed them."""
-        for opened in self._opened:
-            opened.sock.close()
+        """Stop listening here; the workers have the sockets too, and clients are refused when the last one has closed them.
 
-    def remove_paths(self) -> None:
-        """Leave nothing behind."""
-        for opened in self._opened:
-            sockets.remove_path(opened.address)
+        Files of Unix sockets go now, not at the end: until then another process may have put its own there.
+        """
+        _close_others(self._opened, [])
 
     def _generation(self, prepared: Prepared) -> Generation:
         """Workers for a configuration, with those of the sockets that are open already. Raises `ConfigError`."""
@@ -131,6 +127,7 @@ class _Service:
         bindings = open_bindings(config, os.environ, for_clients)
         own = [_Opened(listen.address, sock) for listen, (_, sock) in zip(config.listen, bindings, strict=True)]
         before = [opened.sock for opened in self._opened]
+        log: AccessLog | None = None
         try:
             log = _open_log(config)
             _open_key_log(prepared)
@@ -140,6 +137,7 @@ class _Service:
                 own.append(_Opened(config.admin, admin, True))
         except ConfigError:
             _close_others(own, before)
+            _close_logs(log, prepared)
             raise
 
         def close_log() -> None:
@@ -190,6 +188,8 @@ class _Service:
                     cut_off=close_log,
                 )
             finally:
+                if row is not None:
+                    row.set_connections(0)
                 close_log()
 
         def in_service() -> None:
@@ -205,10 +205,7 @@ class _Service:
 
         def over() -> None:
             _close_others(own, [opened.sock for opened in self._opened])
-            if log is not None:
-                log.release()
-            if prepared.key_log is not None:
-                prepared.key_log.close()
+            _close_logs(log, prepared)
 
         if not self._opened:
             self._opened = own
@@ -218,12 +215,9 @@ class _Service:
 def open_admin(config: Config, address: Address) -> socket:
     """A listening socket for the admin address, a Unix socket for its owner only. Raises `ConfigError`."""
     try:
-        sock = sockets.open_socket(address)
+        return sockets.open_socket(address, private=True)
     except sockets.ListenError as error:
         raise ConfigError([config.place.at("admin").problem(error.fault, error.remedy)]) from None
-    if address.path:
-        os.chmod(address.path, 0o600)
-    return sock
 
 
 def admin_url(address: Address) -> str:
@@ -235,8 +229,16 @@ def _close_others(own: Sequence[_Opened], kept: Sequence[socket]) -> None:
     """Close those sockets that are not among the ones to be kept."""
     for opened in own:
         if opened.sock not in kept:
+            sockets.remove_file(opened.sock, opened.address)
             opened.sock.close()
-            sockets.remove_path(opened.address)
+
+
+def _close_logs(log: AccessLog | None, prepared: Prepared) -> None:
+    """Close what the first process has open for its workers."""
+    if log is not None:
+        log.release()
+    if prepared.key_log is not None:
+        prepared.key_log.close()
 
 
 def open_bindings(

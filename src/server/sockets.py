@@ -27,9 +27,16 @@ class ListenError(Exception):
         self.remedy = remedy
 
 
-def open_socket(address: Address) -> socket.socket:
-    """A listening, non-blocking socket. Raises `ListenError`."""
-    sock = _bound(address)
+class UnixSocket(socket.socket):
+    """A Unix socket that was made here, with the file that it has."""
+
+    file: tuple[int, int] | None = None
+    """(device, inode) of the file; None when it was removed."""
+
+
+def open_socket(address: Address, *, private: bool = False) -> socket.socket:
+    """A listening, non-blocking socket. `private`: a Unix socket is for its owner only. Raises `ListenError`."""
+    sock = _bound(address, private)
     try:
         sock.listen(BACKLOG)
     except OSError as error:  # bound by two with SO_REUSEADDR, but only one may listen
@@ -45,16 +52,27 @@ def try_address(address: Address) -> tuple[str, str] | None:
         sock = open_socket(address)
     except ListenError as error:
         return error.fault, error.remedy
+    remove_file(sock, address)
     sock.close()
-    remove_path(address)
     return None
 
 
-def remove_path(address: Address) -> None:
-    """Remove the file of a Unix socket that is not used any more."""
-    if address.path:
-        with suppress(OSError):
+def remove_file(sock: socket.socket, address: Address) -> None:
+    """Remove the file of a Unix socket that is not used any more: once, and only if it is ours.
+
+    One that systemd passed belongs to systemd, and another process may have put its own in the place of this one.
+    """
+    if not isinstance(sock, UnixSocket) or sock.file is None:
+        return
+    file, sock.file = sock.file, None
+    with suppress(OSError):
+        if _file_of(address.path) == file:
             os.unlink(address.path)
+
+
+def _file_of(path: str) -> tuple[int, int]:
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino
 
 
 def passed_sockets(environ: MutableMapping[str, str]) -> list[socket.socket]:
@@ -90,16 +108,22 @@ def address_of(sock: socket.socket) -> Address:
     return Address(path=os.fsdecode(name))
 
 
-def _bound(address: Address) -> socket.socket:
+def _bound(address: Address, private: bool) -> socket.socket:
     family = socket.AF_UNIX if address.path else socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = (UnixSocket if address.path else socket.socket)(family, socket.SOCK_STREAM)
     except OSError as error:
         raise ListenError(*_explained(address, error)) from None
     try:
-        if address.path:
+        if isinstance(sock, UnixSocket):
             _remove_stale(address.path)
-            sock.bind(address.path)
+            before = os.umask(0o177) if private else None  # a mode that is set later is set too late
+            try:
+                sock.bind(address.path)
+            finally:
+                if before is not None:
+                    os.umask(before)
+            sock.file = _file_of(address.path)
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

@@ -10,6 +10,7 @@ It does nothing else, so there is little in it that could fail. There is always 
   started beside them; once all of it is ready, the old one gets SIGTERM. The sockets stay open all the while, so nobody is
   refused. A generation that does not come up is given up, and the old one stays.
 * A worker that does not end although it should is killed.
+* Where no process can be started (a bound on their number), those that there are go on, and it is tried again.
 
 Signals arrive through a wakeup socket that `select` waits for (`signal.set_wakeup_fd`): nothing is done in a handler and
 none is lost. They are blocked around `fork`, so that none reaches a child that still has the handlers of its parent.
@@ -41,6 +42,8 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 LATE = 5.0
 """Seconds after the drain deadline at which a worker that is still there is killed."""
+READY_TIMEOUT = 60.0
+"""Seconds in which all workers of a new generation have to be ready. While one comes up SIGHUP has to wait."""
 RENEW_AGAIN = 3600.0
 """Seconds until `reload` is called again after it has brought nothing new when it should have."""
 LATE_CUT_OFF = 3.0
@@ -99,6 +102,7 @@ class Supervisor:
         self._on_stopping = stopping
         self._renew_at = first.renew_at
         self._next: Generation | None = None
+        self._give_up_at = NEVER  # on `_next`
         self._reload = reload
         self._reload_wanted = False
         self._children: dict[int, Child] = {}
@@ -129,6 +133,8 @@ class Supervisor:
                     self._on_ready_bytes(os.read(self._ready_reader, 4096))
                 self._reap()
                 self._kill_late()
+                if time.monotonic() >= self._give_up_at:
+                    self._give_up(f"the new workers were not ready after {READY_TIMEOUT:g} s")
                 if time.monotonic() >= self._renew_at:
                     self._renew_at = time.monotonic() + RENEW_AGAIN
                     self._reload_wanted = True
@@ -151,7 +157,9 @@ class Supervisor:
 
     def _patience(self) -> float | None:
         """How long nothing has to be done if no signal comes."""
-        due = min([self._renew_at, *(child.kill_at for child in self._children.values())])
+        if self._finished():
+            return 0.0
+        due = min([self._renew_at, self._give_up_at, *(child.kill_at for child in self._children.values())])
         if not self._stopping and any(self._missing(generation) for generation in self._generations()):
             due = min(due, self._restart_at)
         return None if due == NEVER else max(0.0, due - time.monotonic())
@@ -173,14 +181,22 @@ class Supervisor:
             return
         for generation in self._generations():
             for number in self._missing(generation):
-                pid = self._fork(generation, number)
+                try:
+                    pid = self._fork(generation, number)
+                except OSError as error:
+                    self._on_no_fork(generation, error)
+                    return
                 self._children[pid] = Child(pid, number, generation, time.monotonic())
 
     def _fork(self, generation: Generation, number: int) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, OWN_SIGNALS)
+            raise
         if pid == 0:
             code = EXIT_FAILED
             try:
@@ -228,6 +244,7 @@ class Supervisor:
             self._send_all(signal.SIGHUP)
         else:
             self._next = generation
+            self._give_up_at = time.monotonic() + READY_TIMEOUT
             self._restart_at = 0.0
 
     def _take_over(self, generation: Generation) -> None:
@@ -235,9 +252,17 @@ class Supervisor:
         old = self._current
         self._current = generation
         self._next = None
+        self._give_up_at = NEVER
         self._renew_at = generation.renew_at
         generation.in_service()
         self._retire(old)
+
+    def _give_up(self, why: str) -> None:
+        """The new generation does not come up: the old one stays."""
+        failed, self._next, self._give_up_at = self._next, None, NEVER
+        _say(f"{why}; the old configuration stays in service")
+        if failed is not None:
+            self._retire(failed)
 
     def _retire(self, generation: Generation) -> None:
         kill_at = time.monotonic() + generation.drain_timeout + LATE
@@ -279,9 +304,7 @@ class Supervisor:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         now = time.monotonic()
         if not child.ready and child.generation is self._next:
-            _say(f"worker {child.pid} {how} before it was ready; the old configuration stays in service")
-            self._next = None
-            self._retire(child.generation)
+            self._give_up(f"worker {child.pid} {how} before it was ready")
             return
         if not child.ready and not self._was_ready:
             _say(f"worker {child.pid} {how} before it was ready; giving up")
@@ -290,13 +313,33 @@ class Supervisor:
             return
         pause = 0.0
         if now - child.started < YOUNG:
-            pause = min(FIRST_PAUSE * 2**self._early_deaths, LONGEST_PAUSE)
-            self._early_deaths = min(self._early_deaths + 1, 10)
+            pause = self._longer_pause()
         else:
             self._early_deaths = 0
         self._restart_at = max(self._restart_at, now + pause)
         when = f"in {pause:.1f} s" if pause else "now"
         _say(f"worker {child.pid} {how}; it is replaced {when}")
+
+    def _on_no_fork(self, generation: Generation, error: OSError) -> None:
+        """There are too many processes, or there is too little memory."""
+        why = f"no process could be started ({error.strerror})"
+        now = time.monotonic()
+        if generation is self._next:
+            self._give_up(why)
+        elif not self._was_ready:
+            _say(f"{why}; giving up")
+            self._failed = True
+            self._stop(signal.SIGTERM, now + LATE)
+        else:
+            pause = self._longer_pause()
+            self._restart_at = now + pause
+            _say(f"{why}; it is tried again in {pause:.1f} s")
+
+    def _longer_pause(self) -> float:
+        """Seconds until a worker is started again; with each fault in a row twice as long."""
+        pause = min(FIRST_PAUSE * (1 << self._early_deaths), LONGEST_PAUSE)
+        self._early_deaths = min(self._early_deaths + 1, 10)
+        return pause
 
     def _stop(self, number: int, kill_at: float) -> None:
         """Start no worker any more, and send those that there are a signal."""
@@ -304,8 +347,11 @@ class Supervisor:
             child.kill_at = kill_at
         if not self._stopping:
             self._stopping = True
-            self._renew_at = NEVER
+            self._renew_at = self._give_up_at = NEVER
             self._on_stopping()
+            coming, self._next = self._next, None
+            if coming is not None:
+                coming.over()
         self._send_all(number)
 
     def _kill_late(self) -> None:

@@ -1,0 +1,240 @@
+"""What may go wrong while one generation of workers takes the place of another: forks, hangs, signals, sockets' files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support_config import write_pem
+from support_e2e import Service, wait_until
+from support_tls import authority, server_pem
+from test_serve import ENVIRONMENT, Backend, Start, curl, running, start, url
+
+from lockgate.server import sockets
+from lockgate.server.serve import open_admin
+from lockgate.server.values import Address
+
+__all__ = ["start"]
+
+TEXT = """
+workers = 1
+[[listen]]
+address = "127.0.0.1:0"
+[[certificate]]
+cert = "site.pem"
+key = "site.key"
+[[route]]
+backend = "app"
+[backend.app]
+servers = ["{server}"]
+"""
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with running(Backend()) as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_pem(tmp_path, "site", server_pem())
+    (tmp_path / "ca.pem").write_bytes(authority().pem)
+    return tmp_path
+
+
+SUPERVISE = """
+import os, signal, threading, time
+import lockgate.server.supervisor as s
+from lockgate.server.supervisor import Generation, Supervisor
+
+def serve(number, ready):
+    ready()
+    signal.sigwait([signal.SIGTERM])
+
+def hang(number, ready):
+    signal.sigwait([signal.SIGTERM])
+
+def generation(name, work=serve):
+    return Generation(
+        work, 2, 1.0, lambda: print(name, "in service", flush=True), lambda: print(name, "over", flush=True)
+    )
+
+def after(seconds, do):
+    timer = threading.Timer(seconds, do)
+    timer.daemon = True
+    timer.start()
+
+def send(number):
+    return lambda: os.kill(os.getpid(), number)
+
+fork = os.fork
+
+def no_fork():
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+def forks_again():
+    os.fork = fork
+
+def reload():
+    {reload}
+
+{before}
+print("exit", Supervisor(generation("first"), reload=reload).run(), flush=True)
+"""
+
+
+def supervise(before: str, reload: str = "return None") -> str:
+    """What a supervisor writes until it ends."""
+    code = SUPERVISE.format(before=before, reload=reload)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, text=True, timeout=30
+    )
+    return done.stdout
+
+
+# -- generations -----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_generation_that_cannot_be_forked_leaves_the_old_one_in_service() -> None:
+    """A bound on processes (systemd's TasksMax), met when there are twice as many for a moment."""
+    output = supervise(
+        "after(1, send(signal.SIGHUP)); after(2, send(signal.SIGTERM))",
+        "os.fork = no_fork; return generation('second')",
+    )
+    assert "Resource temporarily unavailable" in output
+    assert "the old configuration stays in service" in output
+    assert "second over" in output
+    assert output.endswith("exit 0\n")
+
+
+def test_a_worker_that_cannot_be_forked_again_is_tried_later() -> None:
+    dies = "if number == 1 and not os.path.exists(mark): open(mark, 'w'); time.sleep(1.5); os._exit(3)"
+    output = supervise(
+        "import tempfile; mark = tempfile.mktemp(); old = serve\n"
+        f"def serve(number, ready):\n    ready()\n    {dies}\n    signal.sigwait([signal.SIGTERM])\n"
+        "generation.__defaults__ = (serve,)\n"
+        "after(1, lambda: setattr(os, 'fork', no_fork)); after(2.5, forks_again); after(4, send(signal.SIGTERM))"
+    )
+    assert "Resource temporarily unavailable" in output
+    assert output.count("Resource temporarily unavailable") < 10
+    assert output.endswith("exit 0\n")
+
+
+def test_workers_that_cannot_be_forked_at_all() -> None:
+    output = supervise("os.fork = no_fork")
+    assert "Resource temporarily unavailable" in output
+    assert "giving up" in output
+    assert output.endswith("exit 1\n")
+
+
+def test_a_new_generation_that_hangs_is_given_up() -> None:
+    """Otherwise no later SIGHUP would have an effect."""
+    output = supervise(
+        "s.READY_TIMEOUT = 1.0; after(1, send(signal.SIGHUP)); after(3, send(signal.SIGTERM))",
+        "return generation('second', hang)",
+    )
+    assert "the old configuration stays in service" in output
+    assert "second over" in output
+    assert output.endswith("exit 0\n")
+
+
+def test_a_stop_while_a_new_generation_comes_up_leaves_nothing_of_it() -> None:
+    output = supervise(
+        "after(1, send(signal.SIGHUP)); after(2, send(signal.SIGTERM))", "return generation('second', hang)"
+    )
+    assert "second over" in output
+    assert output.endswith("exit 0\n")
+
+
+# -- descriptors and files -------------------------------------------------------------------------------------------
+
+
+def descriptors(service: Service) -> int:
+    """Of the first process."""
+    return len(os.listdir(f"/proc/{service.process.pid}/fd"))
+
+
+def test_reloads_that_fail_late_leak_nothing(folder: Path, backend: Backend, start: Start) -> None:
+    service = start(text=TEXT.format(server=backend.address))
+    before = descriptors(service)
+    file = folder / "lockgate.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        file.write_text(f'access_log = "log"\nadmin = "127.0.0.1:{taken.getsockname()[1]}"\n' + file.read_text())
+        for count in range(1, 6):
+            service.process.send_signal(signal.SIGHUP)
+            wait_until(lambda count=count: service.output().count("nothing is changed") == count, "the complaint")
+    assert descriptors(service) == before
+    assert curl(folder, url(service)).startswith("app")
+
+
+def connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
+def test_the_file_of_another_process_is_not_removed(folder: Path, backend: Backend, start: Start) -> None:
+    """A new one is started while the old one still drains."""
+    path = folder / "sock"
+    text = f'[limits]\ndrain_timeout = 3\n[[listen]]\naddress = "unix:{path}"\ntls = false\n'
+    service = start(text=TEXT.format(server=backend.address) + text)
+    with socket.socket(socket.AF_UNIX) as client, socket.socket(socket.AF_UNIX) as other:
+        client.connect(str(path))
+        client.send(b"GET / HTTP/1.1\r\n")
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not connects(path), "the old one to listen no more")
+        path.unlink(missing_ok=True)
+        other.bind(str(path))
+        other.listen()
+        assert service.process.wait(20) == 0
+        assert path.exists()
+
+
+def test_the_file_of_a_socket_is_removed_once_and_only_if_it_is_ours(tmp_path: Path) -> None:
+    address = Address(path=str(tmp_path / "sock"))
+    with sockets.open_socket(address) as sock:
+        os.unlink(address.path)
+        with sockets.open_socket(address) as other:
+            sockets.remove_file(sock, address)
+            assert os.path.exists(address.path)
+            sockets.remove_file(other, address)
+            assert not os.path.exists(address.path)
+
+
+def test_the_file_of_a_passed_socket_stays(tmp_path: Path) -> None:
+    address = Address(path=str(tmp_path / "sock"))
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(address.path)
+        sockets.remove_file(passed, address)
+    assert os.path.exists(address.path)
+
+
+def test_the_admin_socket_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not between bind and chmod either."""
+    from lockgate.server.config import read_file
+
+    seen = []
+    listen = socket.socket.listen
+
+    def watched(sock: socket.socket, backlog: int) -> None:
+        seen.append(stat.S_IMODE(os.stat(sock.getsockname()).st_mode))
+        listen(sock, backlog)
+
+    (tmp_path / "lockgate.toml").write_text(f'admin = "unix:{tmp_path}/admin"\n')
+    config = read_file(tmp_path / "lockgate.toml").config
+    assert config.admin is not None
+    monkeypatch.setattr(socket.socket, "listen", watched, raising=False)
+    before = os.umask(0)
+    try:
+        open_admin(config, config.admin).close()
+    finally:
+        assert os.umask(before) == 0
+    assert seen == [0o600]
