@@ -18,6 +18,9 @@ from test_tls_client_auth import pin
 from lockgate.core.commands import Close
 from lockgate.core.proxy.client_rule import ClientRule, parse_pattern
 from lockgate.core.proxy.policy import Backend, ForwardRules, Identity, Listener, Policy, Route
+from lockgate.core.proxy_protocol.format import TLS
+from lockgate.core.proxy_protocol.reader import ProxyHeaderReader
+from lockgate.core.proxy_protocol.writer import ClientTLS
 from lockgate.core.tls.context import TLSOptions, client_context, server_context
 from lockgate.core.tls.engine import ENGINE
 
@@ -425,3 +428,30 @@ def test_another_server_of_it_may_have_the_right_one() -> None:
     assert "GET / HTTP/1.1" in peer.text
     peer.send(OK)
     assert end.text.endswith("hello")
+
+
+# -- what a PROXY header tells of them -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pem", "name"),
+    [
+        (web(), "web"),
+        (client_pem(common_name="Jürgen"), "Jürgen"),
+        (client_pem(common_name="web\0.evil.test"), ""),
+        (client_pem(common_name="web\r\nx"), ""),
+        (client_pem(common_name="x" * 300), ""),
+        (None, None),
+    ],
+)
+def test_a_proxy_header_tells_the_common_name(pem: Pem | None, name: str | None) -> None:
+    w = closed(mode="optional", backend=Backend("app", ("10.0.0.1:80",), proxy_protocol="v2"))
+    peer = connect(w, pem)
+    peer.send(ask())
+    reader = ProxyHeaderReader()
+    reader.receive_data(w.servers[0].received)
+    header = reader.next_header()
+    assert header is not None
+    cipher = peer.tls.ssl.cipher()
+    assert cipher is not None
+    assert header.get(TLS) == ClientTLS("TLSv1.3", cipher[0], name).value()
