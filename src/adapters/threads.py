@@ -9,7 +9,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ def serve(
 
     `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
     none. It is called in threads of its own and may block, or return a future of its answer, which takes no thread. An
-    exception refuses the client.
+    exception, or a cancelled future, refuses the client.
     """
     driver = _Driver(proxy, native_gear(gear) or SelectorGear(), certificates)
     try:
@@ -186,7 +186,7 @@ class _Driver(Driver):
             return
 
         def done(future: Future[Any]) -> None:
-            error = future.exception()
+            error = CancelledError() if future.cancelled() else future.exception()
             if error is None and isinstance(later := future.result(), Future):
                 later.add_done_callback(partial(self._wake, done))
             elif error is None:

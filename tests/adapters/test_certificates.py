@@ -217,3 +217,17 @@ def test_a_future_that_fails_refuses_the_client(gear: str) -> None:
 
     with serving("threads", gear, find) as port, pytest.raises(ssl.SSLError, match="internal error"):
         shaken(port, "a.test")
+
+
+def test_a_cancelled_future_refuses_the_client_and_nobody_else(gear: str) -> None:
+    def find(need: NeedCertificate) -> Identity | Future[Identity | None]:
+        if need.hello.sni != "gone.test":
+            return identity(need.hello.sni)
+        future: Future[Identity | None] = Future()
+        future.cancel()
+        return future
+
+    with serving("threads", gear, find) as port:
+        with pytest.raises(ssl.SSLError, match="internal error"):
+            shaken(port, "gone.test")
+        assert shaken(port, "a.test") == ["a.test"]
