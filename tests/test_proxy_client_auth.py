@@ -193,6 +193,14 @@ def test_a_context_that_forgot_to_ask_lets_nobody_in() -> None:
     assert w.records[0].detail == "no client certificate"
 
 
+def test_a_context_that_asks_without_a_rule_is_refused() -> None:
+    """Without TLS nobody would be asked."""
+    asks = server_context([wildcard().pair], options=BOTH, client_auth=client_auth())
+    for contexts in ((asks, None), (server_context([wildcard().pair]), asks)):
+        with pytest.raises(ValueError, match="needs `client_auth`"):
+            world(identity("*.w.test", default=True), Identity(("closed.w.test",), contexts[0], False, contexts[1]))
+
+
 def test_requests_without_tls_are_refused_for_hosts_that_ask() -> None:
     w = closed()
     for host, outcome in (
