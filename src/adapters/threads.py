@@ -192,10 +192,8 @@ class _Driver(Driver):
                 later.add_done_callback(partial(self._wake, done))
             elif error is None:
                 self.certificate_found(need, future.result())
-            elif isinstance(error, Exception):
-                self.certificate_failed(need, error)
             else:
-                raise error
+                self.certificate_failed(need, error)
 
         self._help("certificate", done, partial(self._certificates, need))
 

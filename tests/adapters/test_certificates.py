@@ -176,6 +176,20 @@ def test_a_bug_in_the_search(adapter: str, gear: str, caplog: pytest.LogCaptureF
     assert "bad.test" not in caplog.text.replace('== "bad.test"', "")
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit])
+def test_what_is_no_exception_costs_the_client_its_handshake_too(error: type[BaseException], gear: str) -> None:
+    def find(need: NeedCertificate) -> Identity:
+        if need.hello.sni == "bad.test":
+            raise error
+        return identity(need.hello.sni)
+
+    for adapter in ("threads",) if error is SystemExit else ("threads", "asyncio"):
+        with serving(adapter, gear, find) as port:
+            with pytest.raises(ssl.SSLError, match="internal error"):
+                shaken(port, "bad.test")
+            assert shaken(port, "a.test") == ["a.test"]
+
+
 def test_stopping_while_one_waits(adapter: str, gear: str) -> None:
     """The drain deadline ends the handshake; the answer that comes later is nobody's."""
     pause = threading.Event()
