@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.core.proxy.policy import Backend, Identity, Policy, Route, parse_server
+from lockgate.core.tls.context import client_context
 
 APP = Backend("app", ("127.0.0.1:9000",))
 AUTH = Backend("auth", ("127.0.0.1:9001",))
@@ -98,6 +99,7 @@ def test_exact_name_comes_before_wildcard() -> None:
         ({"backends": [APP], "routes": [Route("app", "", "x")]}, "slash"),
         ({"backends": [APP], "routes": [Route("app"), Route("app")]}, "two routes"),
         ({"backends": [APP], "routes": [Route("app", "a", "/b"), Route("app", "a", "/b/")]}, "two routes"),
+        ({"backends": [Backend("x", ("unix:/x",), tls=client_context())], "routes": []}, "needs a server_name"),
         ({"backends": [], "routes": [], "identities": [identity(default=True), identity(default=True)]}, "default"),
     ],
 )

@@ -377,7 +377,14 @@ class Policy:
                     f"backend {backend.name!r}: a PROXY header names one client, and {backend.protocol} shares connections"
                 )
             for server in backend.servers:
-                parse_server(server)
+                address = parse_server(server)
+                if (
+                    isinstance(address, str)
+                    and backend.tls is not None
+                    and backend.tls.verify
+                    and not backend.server_name
+                ):
+                    raise ValueError(f"backend {backend.name!r}: {server} needs a server_name to be verified for")
             by_name[backend.name] = backend
 
         passed_on = {} if passthrough is None else dict(passthrough)
