@@ -124,7 +124,7 @@ class RequestReader:
     """The requests that h11 finds, one after the other.
 
     It stops for good where it refuses (`refused` is why), where the connection has to close, or where a switch of protocols
-    is offered (`stopped`). `count` is how many there were.
+    is offered (`stopped`). `count` is how many there were; `cut_off`: behind the last one is the beginning of another.
     """
 
     def __init__(self, data: bytes, eof: bool = False) -> None:
@@ -159,6 +159,11 @@ class RequestReader:
                 connection.start_next_cycle()
         except h11.RemoteProtocolError as error:
             self.refused = error
+
+    @property
+    def cut_off(self) -> bool:
+        """After all messages: a head has begun and is not complete."""
+        return not self.stopped and self.refused is None and bool(self._connection.trailing_data[0])
 
     def _read(self) -> Message | None:
         import h11

@@ -6,7 +6,8 @@
 * each server was sent requests that h11 reads as those that the proxy meant to send, and no others (smuggling). They are
   told apart by a field that a hook adds to each, with a value that no script can know;
 * each client was sent answers that h11 can read. One that came from a server and looks complete is complete: the server has
-  said every byte of it, and its end.
+  said every byte of it, and its end. A server may answer before it has read all of a request, even of its head (it
+  finds that too large, say); which one it means cannot be seen in what it has read then.
 """
 
 from __future__ import annotations
@@ -99,6 +100,9 @@ class World:
         self.driver = MemoryDriver(self.proxy, on_connect=self._on_connect)
         self.clients: list[End] = []
         self.servers: dict[Peer, End] = {}
+        self.early: list[tuple[bytes, bool]] = []
+        """What servers have said behind the answers to whole heads, when they had read the beginning of one more; and whether
+        that was the end of what they said."""
 
     def _on_connect(self, peer: Peer) -> None:
         self.servers[peer] = End(peer)
@@ -231,6 +235,8 @@ class World:
             answer, said, _ = http1.take_response(said, meant[0], eof=end.finished)
             known.append(answer)
         require(reader.refused is None, "h11 refuses what a server was sent", reader.refused, received)
+        if reader.cut_off:
+            self.early.append((said, end.finished))
         if not reader.stopped:
             sent = len(re.findall(rb"\r\n%b: \d+-%b\r\n" % (TAG, self.hooks.secret), received))
             require(sent == reader.count, "a server reads another number of requests", sent, reader.count, received)
@@ -256,12 +262,11 @@ class World:
             rest = behind
             tags = [value for name, value in message.fields if name == TAG]
             if tags:
+                known = [*answers.get(tags[0], ())]
+                known += [http1.take_response(said, method, eof)[0] for said, eof in self.early]
                 require(
-                    any(
-                        said is not None and said.complete and said.body == message.body
-                        for said in answers.get(tags[0], ())
-                    ),
-                    "an answer looks complete and is not what the server said", message, answers.get(tags[0]),
+                    any(said is not None and said.complete and said.body == message.body for said in known),
+                    "an answer looks complete and is not what the server said", message, known,
                 )  # fmt: skip
             elif message.head[0] < 300:
                 require(False, "an answer that nobody gave", message)

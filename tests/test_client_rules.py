@@ -330,6 +330,53 @@ def test_certificates_of_a_folder_have_rules_before_and_after_they_are_loaded(fo
         assert (identity.client_auth is not None) is is_protected
 
 
+@pytest.mark.parametrize("emptied", [False, True])
+def test_rules_hold_while_there_is_no_certificate(folder: Path, emptied: bool) -> None:
+    """Without TLS a host that asks is closed, whether there is a certificate for it or not, and all others are open."""
+    (folder / "certs").mkdir()
+    if emptied:
+        write_pem(folder / "certs", "site", authority().issue("localhost", "*.w.test"))
+    directory = GOOD.replace('cert = "site.pem"\nkey = "site.key"', 'directory = "certs"')
+    assert "directory" in directory
+    plain = '[[listen]]\naddress = "127.0.0.1:8081"\ntls = false\n'
+    names = '"localhost", "*.w.test"'
+    prepared = load(
+        folder,
+        host(names=names, config=directory)
+        + '[[host]]\nnames = ["open.w.test"]\nclient_auth = { mode = "off" }\n'
+        + plain,
+    )
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy, speaks=False)
+    if emptied:
+        for file in (folder / "certs").iterdir():
+            file.unlink()
+        keeper.look()
+    assert [core.context for core in proxy.policy.identities] == [None] * 3
+    for name, closed in (
+        ("localhost", True),
+        ("a.w.test", True),
+        ("open.w.test", False),
+        ("other.test", False),
+        ("", False),
+    ):
+        assert proxy.policy.is_protected(name) is closed
+    for core in proxy.policy.identities:
+        need = NeedCertificate(None, None, core, None, ("", 0))  # type: ignore[arg-type]
+        found = keeper.find(need)
+        assert found is None or (isinstance(found, type(core)) and found.context is None)
+    write_pem(folder / "certs", "site", authority().issue("localhost", "*.w.test"))
+    keeper._folders_due = 0.0
+    keeper.look()
+    assert proxy.policy.is_protected("localhost")
+    assert proxy.policy.is_protected("a.w.test")
+    assert not proxy.policy.is_protected("open.w.test")
+    (core,) = [core for core in proxy.policy.identities if "localhost" in core.names]
+    need = NeedCertificate(None, None, core, None, ("", 0))  # type: ignore[arg-type]
+    assert keeper.find(need) is core
+    assert core.context is not None
+
+
 def test_a_name_below_a_wildcard_that_asks_can_be_left_open(folder: Path) -> None:
     text = host(names='"*.example.test"') + '[[host]]\nnames = ["open.example.test"]\nclient_auth = { mode = "off" }\n'
     policy = load(folder, text).policy

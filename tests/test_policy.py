@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.core.proxy.policy import Backend, Identity, Policy, Route, parse_server
+from lockgate.core.tls.context import client_context
 
 APP = Backend("app", ("127.0.0.1:9000",))
 AUTH = Backend("auth", ("127.0.0.1:9001",))
@@ -17,7 +18,7 @@ def build(*routes: Route, identities: tuple[Identity, ...] = (), strict_sni: boo
 
 
 def identity(*names: str, default: bool = False) -> Identity:
-    return Identity(names, object(), default)  # type: ignore[arg-type]
+    return Identity(names, None, default)
 
 
 ROUTES = (
@@ -98,6 +99,7 @@ def test_exact_name_comes_before_wildcard() -> None:
         ({"backends": [APP], "routes": [Route("app", "", "x")]}, "slash"),
         ({"backends": [APP], "routes": [Route("app"), Route("app")]}, "two routes"),
         ({"backends": [APP], "routes": [Route("app", "a", "/b"), Route("app", "a", "/b/")]}, "two routes"),
+        ({"backends": [Backend("x", ("unix:/x",), tls=client_context())], "routes": []}, "needs a server_name"),
         ({"backends": [], "routes": [], "identities": [identity(default=True), identity(default=True)]}, "default"),
     ],
 )
@@ -118,3 +120,17 @@ def test_parse_server(text: str, address: object) -> None:
 def test_parse_server_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r"needs|not"):
         parse_server(text)
+
+
+@pytest.mark.parametrize("name", ["A.test", "a.test.", "bücher.test", "a.*.test", "*", "*.", "", "[::1]"])
+def test_names_that_would_never_be_found_are_refused(name: str) -> None:
+    """Else the rules of such a name, for client certificates too, would hold for nobody."""
+    with pytest.raises(ValueError, match="is no name as clients' are looked up"):
+        build(identities=(identity("a.test"), identity(name)))
+    with pytest.raises(ValueError, match="looked up"):
+        build().with_identities([identity(name)])
+    if name:
+        with pytest.raises(ValueError, match="looked up"):
+            build(Route("app", name))
+        with pytest.raises(ValueError, match="looked up"):
+            Policy.build(backends=[APP], routes=[], passthrough={name: "app"})

@@ -8,6 +8,7 @@ from support_tls import SSLPeer, authority, ssl_client_context
 
 from lockgate.core.commands import NeedCertificate
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.client_rule import ClientRule
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Backend, Identity, Listener, Policy, Route
 from lockgate.core.tls.context import ServerContext, TLSOptions, server_context
@@ -170,6 +171,16 @@ def test_a_certificate_from_elsewhere_is_not_for_hosts_of_the_policy() -> None:
     client = world.client("x.test")
     world.answer(loaded("x.test", "b.test"))
     assert client.ask("b.test").startswith("HTTP/1.1 421")
+
+
+def test_an_identity_with_a_rule_is_answered_with_no_other_one() -> None:
+    """Hosts that nobody else has belong to the default one, so another certificate is no way around its rule."""
+    protected = Identity(("a.test",), None, True, None, ClientRule("required"))
+    world = World(protected, loaded("b.test"))
+    client = world.client("c.test")
+    assert world.need.identity is protected
+    world.answer(loaded("c.test"))
+    assert client.alert == "TLSV1_ALERT_INTERNAL_ERROR"
 
 
 def test_the_answer_may_be_another_identity_of_the_policy() -> None:

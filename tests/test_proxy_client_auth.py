@@ -18,6 +18,9 @@ from test_tls_client_auth import pin
 from lockgate.core.commands import Close
 from lockgate.core.proxy.client_rule import ClientRule, parse_pattern
 from lockgate.core.proxy.policy import Backend, ForwardRules, Identity, Listener, Policy, Route
+from lockgate.core.proxy_protocol.format import TLS
+from lockgate.core.proxy_protocol.reader import ProxyHeaderReader
+from lockgate.core.proxy_protocol.writer import ClientTLS
 from lockgate.core.tls.context import TLSOptions, client_context, server_context
 from lockgate.core.tls.engine import ENGINE
 
@@ -188,6 +191,14 @@ def test_a_context_that_forgot_to_ask_lets_nobody_in() -> None:
     peer.send(ask())
     assert status(peer) == "403"
     assert w.records[0].detail == "no client certificate"
+
+
+def test_a_context_that_asks_without_a_rule_is_refused() -> None:
+    """Without TLS nobody would be asked."""
+    asks = server_context([wildcard().pair], options=BOTH, client_auth=client_auth())
+    for contexts in ((asks, None), (server_context([wildcard().pair]), asks)):
+        with pytest.raises(ValueError, match="needs `client_auth`"):
+            world(identity("*.w.test", default=True), Identity(("closed.w.test",), contexts[0], False, contexts[1]))
 
 
 def test_requests_without_tls_are_refused_for_hosts_that_ask() -> None:
@@ -425,3 +436,30 @@ def test_another_server_of_it_may_have_the_right_one() -> None:
     assert "GET / HTTP/1.1" in peer.text
     peer.send(OK)
     assert end.text.endswith("hello")
+
+
+# -- what a PROXY header tells of them -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pem", "name"),
+    [
+        (web(), "web"),
+        (client_pem(common_name="Jürgen"), "Jürgen"),
+        (client_pem(common_name="web\0.evil.test"), ""),
+        (client_pem(common_name="web\r\nx"), ""),
+        (client_pem(common_name="x" * 300), ""),
+        (None, None),
+    ],
+)
+def test_a_proxy_header_tells_the_common_name(pem: Pem | None, name: str | None) -> None:
+    w = closed(mode="optional", backend=Backend("app", ("10.0.0.1:80",), proxy_protocol="v2"))
+    peer = connect(w, pem)
+    peer.send(ask())
+    reader = ProxyHeaderReader()
+    reader.receive_data(w.servers[0].received)
+    header = reader.next_header()
+    assert header is not None
+    cipher = peer.tls.ssl.cipher()
+    assert cipher is not None
+    assert header.get(TLS) == ClientTLS("TLSv1.3", cipher[0], name).value()

@@ -113,6 +113,11 @@ class _Driver(Driver):
     async def _find(self, certificates: FindCertificate, need: NeedCertificate) -> None:
         try:
             identity = await certificates(need)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self.certificate_failed(need, error)  # the program has cancelled a task of its own
         except Exception as error:
             self.certificate_failed(need, error)
         else:

@@ -186,7 +186,7 @@ class Driver:
             self._fail(need.channel, error)
         self.settle()
 
-    def certificate_failed(self, need: NeedCertificate, error: Exception) -> None:
+    def certificate_failed(self, need: NeedCertificate, error: BaseException) -> None:
         """Looking for it raised an error: the client is refused."""
         self.report(error, "a program's certificate function")
         try:
@@ -195,7 +195,7 @@ class Driver:
             self._fail(need.channel, bug)
         self.settle()
 
-    def report(self, error: Exception, where: str = "the proxy core") -> None:
+    def report(self, error: BaseException, where: str = "the proxy core") -> None:
         """Log a bug: its type and where it was raised."""
         trace = "".join(traceback.format_tb(error.__traceback__))
         log.error("bug in %s: %s\n%s", where, type(error).__name__, trace)

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Server", "Stop", "serve"]
 
 HELPER_THREADS = 4
-"""Names resolved and certificates looked for at the same time by one loop: both block."""
+"""Names resolved at the same time by one loop, and as many certificates looked for: both block. Neither waits for the other,
+since anybody can have a certificate looked for."""
 
 
 class Stop:
@@ -76,7 +77,7 @@ def serve(
 
     `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
     none. It is called in threads of its own and may block, or return a future of its answer, which takes no thread. An
-    exception refuses the client.
+    exception, or a cancelled future, refuses the client.
     """
     driver = _Driver(proxy, native_gear(gear) or SelectorGear(), certificates)
     try:
@@ -150,7 +151,7 @@ class _Driver(Driver):
         self._waker.setblocking(False)
         self._woken.setblocking(False)
         self.gear.watch(Callbacks(self._woken.fileno(), self._on_woken), True, False)
-        self._helpers: ThreadPoolExecutor | None = None
+        self._helpers: dict[str, ThreadPoolExecutor] = {}
         self._done: deque[tuple[Callable[[Future[Any]], None], Future[Any]]] = deque()
 
     def turn(self) -> None:
@@ -178,7 +179,7 @@ class _Driver(Driver):
             else:
                 link.connect(found_addresses(infos))
 
-        self._help(done, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
+        self._help("lookup", done, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
 
     def find_certificate(self, need: NeedCertificate) -> None:
         if self._certificates is None:
@@ -186,23 +187,22 @@ class _Driver(Driver):
             return
 
         def done(future: Future[Any]) -> None:
-            error = future.exception()
+            error = CancelledError() if future.cancelled() else future.exception()
             if error is None and isinstance(later := future.result(), Future):
                 later.add_done_callback(partial(self._wake, done))
             elif error is None:
                 self.certificate_found(need, future.result())
-            elif isinstance(error, Exception):
-                self.certificate_failed(need, error)
             else:
-                raise error
+                self.certificate_failed(need, error)
 
-        self._help(done, partial(self._certificates, need))
+        self._help("certificate", done, partial(self._certificates, need))
 
-    def _help(self, done: Callable[[Future[Any]], None], work: Callable[[], object]) -> None:
-        """Have `work` done in another thread, and `done` called in this one."""
-        if self._helpers is None:
-            self._helpers = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="lockgate-helper")
-        self._helpers.submit(work).add_done_callback(partial(self._wake, done))
+    def _help(self, kind: str, done: Callable[[Future[Any]], None], work: Callable[[], object]) -> None:
+        """Have `work` done in one of the threads for this kind of it, and `done` called in this one."""
+        helpers = self._helpers.get(kind)
+        if helpers is None:
+            helpers = self._helpers[kind] = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix=f"lockgate-{kind}")
+        helpers.submit(work).add_done_callback(partial(self._wake, done))
 
     def _wake(self, done: Callable[[Future[Any]], None], future: Future[Any]) -> None:
         """Called in a thread of the pool."""
@@ -223,8 +223,8 @@ class _Driver(Driver):
 
     def close(self) -> None:
         super().close()
-        if self._helpers is not None:
-            self._helpers.shutdown(wait=False, cancel_futures=True)
+        for helpers in self._helpers.values():
+            helpers.shutdown(wait=False, cancel_futures=True)
         self._sockets.close()
         self._waker.close()
         self._woken.close()

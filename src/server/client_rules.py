@@ -177,22 +177,25 @@ def divide(
 
     Names that no host is for come first, and keep being the default. Where a certificate has no such names, what it
     is the default for falls under its first rule: nobody gets past a rule by naming nothing. `elsewhere`: names that have
-    an identity of their own without any of these.
+    an identity of their own without any of these. Rules hold without a certificate too, as for requests without TLS.
     """
-    if not identities or not any(rules.values()):
+    if not any(rules.values()):
         return tuple(identities)
+    judged = [
+        name
+        for name, rule in rules.items()
+        if name not in elsewhere and (rule is not None or rules.get(_above(name)) is not None)
+    ]
+    if not identities:
+        return _uncertified(judged, rules)
     certified: dict[str, int] = {}
     for index, identity in enumerate(identities):
         for name in identity.names:
             certified.setdefault(name, index)
     names: list[list[str]] = [list(identity.names) for identity in identities]
     default = next((i for i, identity in enumerate(identities) if identity.default), 0)
-    for name, rule in rules.items():
-        if (
-            name not in certified
-            and name not in elsewhere
-            and (rule is not None or rules.get(_above(name)) is not None)
-        ):
+    for name in judged:
+        if name not in certified:
             covering = _covering(name, certified)
             names[default if covering is None else certified[covering]].append(name)
     has_default = len(identities) == 1 or any(identity.default for identity in identities)
@@ -206,6 +209,21 @@ def divide(
             is_default = has_default and index == default and number == 0
             divided.append(replace(identity, names=tuple(part), default=is_default, rule=held))
     return tuple(divided)
+
+
+def _uncertified(judged: Sequence[str], rules: Rules) -> tuple[Identity, ...]:
+    """Identities without certificates: folders can be empty, and what is in them can be removed.
+
+    The first one, for no name and without a rule, stands for all other hosts.
+    """
+    parts: dict[HostRule | None, list[str]] = {}
+    for name in judged:
+        parts.setdefault(rules[name], []).append(name)
+    places = [rule.place for rule in parts if rule is not None]
+    if not places:
+        return ()
+    named = [Identity(tuple(names), (), False, places[0], (), rule) for rule, names in parts.items()]
+    return (Identity((), (), False, places[0]), *named)
 
 
 def rule_of(name: str, rules: Rules) -> HostRule | None:

@@ -8,13 +8,13 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 import trio
 from support_e2e import wait_until
-from support_tls import authority, ssl_client_context
+from support_tls import SSLPeer, authority, ssl_client_context
 
 from lockgate.adapters import asyncio as on_asyncio
 from lockgate.adapters import threads as on_threads
@@ -176,6 +176,20 @@ def test_a_bug_in_the_search(adapter: str, gear: str, caplog: pytest.LogCaptureF
     assert "bad.test" not in caplog.text.replace('== "bad.test"', "")
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit])
+def test_what_is_no_exception_costs_the_client_its_handshake_too(error: type[BaseException], gear: str) -> None:
+    def find(need: NeedCertificate) -> Identity:
+        if need.hello.sni == "bad.test":
+            raise error
+        return identity(need.hello.sni)
+
+    for adapter in ("threads",) if error is SystemExit else ("threads", "asyncio"):
+        with serving(adapter, gear, find) as port:
+            with pytest.raises(ssl.SSLError, match="internal error"):
+                shaken(port, "bad.test")
+            assert shaken(port, "a.test") == ["a.test"]
+
+
 def test_stopping_while_one_waits(adapter: str, gear: str) -> None:
     """The drain deadline ends the handshake; the answer that comes later is nobody's."""
     pause = threading.Event()
@@ -217,3 +231,50 @@ def test_a_future_that_fails_refuses_the_client(gear: str) -> None:
 
     with serving("threads", gear, find) as port, pytest.raises(ssl.SSLError, match="internal error"):
         shaken(port, "a.test")
+
+
+def test_a_cancelled_future_refuses_the_client_and_nobody_else(gear: str) -> None:
+    def find(need: NeedCertificate) -> Identity | Future[Identity | None]:
+        if need.hello.sni != "gone.test":
+            return identity(need.hello.sni)
+        future: Future[Identity | None] = Future()
+        future.cancel()
+        return future
+
+    with serving("threads", gear, find) as port:
+        with pytest.raises(ssl.SSLError, match="internal error"):
+            shaken(port, "gone.test")
+        assert shaken(port, "a.test") == ["a.test"]
+
+
+def test_searches_do_not_keep_names_of_servers_waiting(gear: str) -> None:
+    """Anybody can have certificates looked for; however many threads that takes, requests find their servers."""
+    pause = threading.Event()
+    arrived = threading.Semaphore(0)
+
+    def find(need: NeedCertificate) -> None:
+        arrived.release()
+        pause.wait(10)
+
+    secure, plain = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    handshakes, requests = secure.getsockname(), plain.getsockname()
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
+        backend = Backend("app", (f"localhost:{server.getsockname()[1]}",))
+        policy = Policy.build(backends=[backend], routes=[Route("app")], asks=True)
+        proxy = ReverseProxy(policy, limits=Limits(drain_timeout=0.1))
+        bindings = [(Listener("secure"), secure), (Listener("plain", tls=False), plain)]
+        loop = on_threads.Server([proxy], bindings, certificates=find)
+        loop.start()
+        try:
+            for _ in range(on_threads.HELPER_THREADS):
+                client = stack.enter_context(socket.create_connection(handshakes))
+                client.sendall(SSLPeer(ssl_client_context(), server_name="a.test").data_to_send())
+                assert arrived.acquire(timeout=10)
+            client = stack.enter_context(socket.create_connection(requests))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            server.settimeout(5)
+            stack.enter_context(server.accept()[0])
+        finally:
+            pause.set()
+            loop.stop()
+            loop.join()

@@ -215,7 +215,10 @@ class ClientChannel(Channel):
         self.hub.now = now
         if self._waits():
             wanted = self._wanted
-            if identity is not None and identity.context is not None:
+            if identity is not wanted and wanted is not None and wanted.client_auth is not None:
+                # Names of this one's own would be served to clients who have shown nothing, or not what they have to.
+                self._refuse_handshake(Alert.INTERNAL_ERROR)
+            elif identity is not None and identity.context is not None:
                 if identity is not wanted:
                     self._take_from_elsewhere(identity)
                 self._use_context(identity)

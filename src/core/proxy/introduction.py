@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 from ..proxy_protocol.format import NOWHERE
 from ..proxy_protocol.writer import ClientTLS, proxy_v1, proxy_v2
+from ..tls.peer import PeerCertificate, PeerError
 
 if TYPE_CHECKING:
     from .client import ClientChannel
+
+MAX_COMMON_NAME = 256
+"""Characters; RFC 5280 appendix A.1 has 64."""
 
 
 def introduction(client: ClientChannel, version: str, name: str) -> bytes:
@@ -25,7 +29,16 @@ def introduction(client: ClientChannel, version: str, name: str) -> bytes:
         return proxy_v1(source, destination)
     if info is None:
         return proxy_v2(source, destination, authority=name)
-    # PLACE FOR THE CLIENT'S CERTIFICATE: its common name, once `TLSInfo` has the certificate that was verified.
-    common_name: str | None = None
+    common_name = None if info.peer is None else _common_name(info.peer)
     tls = ClientTLS(info.version, info.cipher, common_name, info.resumed)
     return proxy_v2(source, destination, alpn=info.alpn, authority=name, tls=tls)
+
+
+def _common_name(peer: PeerCertificate) -> str:
+    """The common name of a client's certificate. Empty, that is not told, if there is none, or one that could be read as
+    another one: with characters that end or hide a part of it, or too long for whoever reads it."""
+    try:
+        name = peer.common_name
+    except PeerError:
+        return ""
+    return name if len(name) <= MAX_COMMON_NAME and name.isprintable() else ""

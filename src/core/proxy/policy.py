@@ -134,10 +134,34 @@ def _check_passthrough(passthrough: dict[str, str], backends: dict[str, Backend]
         backend = backends.get(backend_name)
         if not name:
             raise ValueError("a client that names no server cannot be passed on")
+        check_name(name)
         if backend is None:
             raise ValueError(f"{name} is passed on to {backend_name!r}, and there is no such backend")
         if backend.tls is not None or backend.protocol != "h1":
             raise ValueError(f"{name} is passed on as it is, so its backend {backend_name!r} has no TLS and no HTTP/2")
+
+
+def check_name(name: str) -> None:
+    """ValueError for a name that no client's could be equal to. It would not be served, and its rules would hold for nobody."""
+    plain = name.removeprefix("*.")
+    if name != name.lower() or not name.isascii() or name.endswith(".") or not plain or "*" in plain or "[" in plain:
+        raise ValueError(
+            f"{name!r} is no name as clients' are looked up: lower case, ASCII, no dot at the end, * as first label only, "
+            "no brackets around an address"
+        )
+
+
+def _check_identity(identity: Identity) -> None:
+    """ValueError for one that would not be looked up, or does not say what its clients have to show."""
+    for name in identity.names:
+        check_name(name)
+    if identity.client_auth is None and any(
+        context is not None and context.wants_peer for context in (identity.context, identity.http_1_context)
+    ):
+        raise ValueError(
+            f"the context for {', '.join(identity.names)} asks for client certificates, so the identity needs `client_auth`: "
+            "without it, requests that come without TLS would be let in"
+        )
 
 
 class NameTable:
@@ -265,6 +289,7 @@ class Policy:
         for index, name in enumerate(self._passed_on):  # their indices follow those of the identities
             names.add(name, len(identities) + index)
         for index, identity in enumerate(identities):
+            _check_identity(identity)
             for name in identity.names:
                 names.add(name, index)
         has_default = bool(marked) or len(identities) == 1
@@ -321,7 +346,9 @@ class Policy:
         too is passed on.
 
         Raises ValueError for parts that contradict each other: a route to a backend that is not there, two equal routes,
-        two defaults, a server address that is none, a `passthrough` to a backend that is not there or would encrypt.
+        two defaults, a server address that is none, a `passthrough` to a backend that is not there or would encrypt; for names
+        in a form in which they would never be found; and for an identity without `client_auth` whose context asks for client
+        certificates.
         """
         by_name: dict[str, Backend] = {}
         for backend in backends:
@@ -350,7 +377,14 @@ class Policy:
                     f"backend {backend.name!r}: a PROXY header names one client, and {backend.protocol} shares connections"
                 )
             for server in backend.servers:
-                parse_server(server)
+                address = parse_server(server)
+                if (
+                    isinstance(address, str)
+                    and backend.tls is not None
+                    and backend.tls.verify
+                    and not backend.server_name
+                ):
+                    raise ValueError(f"backend {backend.name!r}: {server} needs a server_name to be verified for")
             by_name[backend.name] = backend
 
         passed_on = {} if passthrough is None else dict(passthrough)
@@ -366,6 +400,7 @@ class Policy:
             if not route.path.startswith("/"):
                 raise ValueError(f"the path {route.path!r} of a route does not begin with a slash")
             if route.host:
+                check_name(route.host)
                 table_index = hosts.add(route.host, len(tables))
                 if table_index == len(tables):
                     tables.append(RouteTable())
