@@ -8,12 +8,13 @@ import pytest
 
 from lockgate.core.errors import RemoteProtocolError
 from lockgate.core.events import Request, Response
-from lockgate.core.http.headers import Headers
+from lockgate.core.http.headers import NO_LENGTH, Headers, of_block
 from lockgate.core.proxy.forward import (
     CHAIN,
     MANAGED,
     ClientInfo,
     client_address,
+    forward_plain,
     forward_request,
     forward_response,
 )
@@ -145,3 +146,25 @@ def test_ordinary_fields_keep_their_order() -> None:
 
 def test_chain_is_part_of_what_is_managed() -> None:
     assert CHAIN <= MANAGED
+
+
+def test_the_same_block_again_is_told_what_holds_now() -> None:
+    client = ClientInfo("192.0.2.7", 4711, True, ())
+    blocks = [b"accept: */*\r\n", b"x: 1\r\n", b"x-real-ip: 1\r\n"]
+    authorities = [b"a.test", b"b.test"]
+
+    def check(block: bytes, authority: bytes) -> None:
+        plain = Request(b"GET", b"/", authority, of_block(block, NO_LENGTH, False))
+        field_by_field = Request(b"GET", b"/", authority, of_block(block, NO_LENGTH, False))
+        forward_request(field_by_field, client, ForwardRules())
+        if forward_plain(plain, client):
+            assert sorted(plain.headers) == sorted(field_by_field.headers)
+        else:
+            assert block is blocks[2]
+
+    for block in [*blocks, *blocks]:
+        for authority in [*authorities, authorities[1]]:
+            check(block, authority)
+    check(blocks[0], authorities[0])
+    client.tell(((b"client-cert", b":abc:"),))
+    check(blocks[0], authorities[0])

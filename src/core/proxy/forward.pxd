@@ -1,6 +1,7 @@
 cimport cython
 
 from ..events cimport Request, Response
+from ..http cimport words_c as words
 from ..http.headers cimport Headers
 
 
@@ -26,6 +27,10 @@ cdef class ClientInfo:
     cdef public bytes element
     cdef public ManagedNames managed
     cdef public tuple statements
+    cdef public bytes last_block
+    cdef public bytes last_authority
+    cdef public bytes last_lines
+    cdef public bytes forwarded
 
     cpdef tell(self, tuple statements)
 

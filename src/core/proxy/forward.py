@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from ..errors import Fault, RemoteProtocolError
 from ..events import Request, Response
+from ..http import words
 from ..http.authority import MOST_KNOWN
 from ..http.headers import Headers
 from .policy import ForwardRules
@@ -67,7 +68,8 @@ class ClientInfo:
     """What is known of a connection's client, prepared once for all its requests."""
 
     __slots__ = (
-        "address", "element", "https", "lines", "managed", "port", "proto", "statements", "text", "told", "trusted",
+        "address", "element", "forwarded", "https", "last_authority", "last_block", "last_lines", "lines", "managed", "port",
+        "proto", "statements", "text", "told", "trusted",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +89,12 @@ class ClientInfo:
         self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
         self.managed = _MANAGED
         self.statements: tuple[tuple[bytes, bytes], ...] = ()
+        # The last block that had nothing to take out, with what was added to it, and what that made: for a head like the one
+        # before it, the parsers hand out the same objects again.
+        self.last_block: bytes | None = None
+        self.last_authority = b""
+        self.last_lines = b""
+        self.forwarded = b""
 
     def tell(self, statements: tuple[tuple[bytes, bytes], ...]) -> None:
         """Add fields that tell every request's backend who the client is. Their names are to be managed ones. Once only."""
@@ -169,7 +177,12 @@ def forward_plain(request: Request, client: ClientInfo) -> bool:
     headers = request.headers
     block = headers.block
     authority = request.authority
-    if block is None or not authority or not is_plain(block, client.managed):
+    if block is None or not authority:
+        return False
+    if block is client.last_block and authority is client.last_authority and client.lines is client.last_lines:
+        headers.replace_block(client.forwarded)
+        return True
+    if not is_plain(block, client.managed):
         return False
     known = client.told
     told = known.get(authority)
@@ -178,7 +191,11 @@ def forward_plain(request: Request, client: ClientInfo) -> bool:
         if len(known) >= MOST_KNOWN:
             known.clear()
         known[authority] = told
-    headers.replace_block(b"".join((block, client.lines, told)))
+    client.last_block = block
+    client.last_authority = authority
+    client.last_lines = client.lines
+    client.forwarded = words.join(block, client.lines, told)
+    headers.replace_block(client.forwarded)
     return True
 
 
