@@ -233,7 +233,7 @@ class TestWholePackage:
 # Optional dependencies are not there: the modules that need them are the only ones that may fail to import.
 IMPORT_ALL = """
 import importlib, pkgutil, lockgate
-OPTIONAL = {"trio", "uvloop", "hypothesis", "pytest"}
+OPTIONAL = {"trio", "uvloop", "hypothesis", "pytest", "prometheus_client"}
 for info in pkgutil.walk_packages(lockgate.__path__, "lockgate."):
     if info.name.endswith("__main__"):
         continue
