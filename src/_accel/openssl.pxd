@@ -41,7 +41,6 @@ cdef struct Functions:
     void (*SSL_CTX_set_alpn_select_cb)(void *, ALPNCallback, void *) noexcept nogil
     void (*SSL_CTX_set_tlsext_servername_callback)(void *, NameCallback) noexcept nogil
     long (*SSL_CTX_set_tlsext_status_cb)(void *, StatusCallback) noexcept nogil
-    long (*SSL_CTX_set_tlsext_status_arg)(void *, void *) noexcept nogil
     long (*SSL_set_tlsext_status_ocsp_resp)(void *, unsigned char *, int) noexcept nogil
     void *(*OPENSSL_malloc)(size_t) noexcept nogil
     void (*SSL_CTX_set_keylog_callback)(void *, KeyLogCallback) noexcept nogil
@@ -109,6 +108,8 @@ cdef extern from *:
         int established;
         long messages;      /* since the handshake was done */
         void *key_log;      /* Python's, borrowed from the context; NULL for none */
+        const void *staple; /* of the bytes that the engine holds; NULL for none */
+        int staple_size;
     } lockgate_notes;
     """
     ctypedef struct Notes "lockgate_notes":
@@ -118,6 +119,8 @@ cdef extern from *:
         int established
         long messages
         void *key_log
+        const void *staple
+        int staple_size
 
 cdef Notes *current_notes() noexcept nogil
 cdef void on_info(void *connection, int where, int value) noexcept nogil
@@ -136,6 +139,7 @@ cdef class NativeEngine(Engine):
     cdef void *input
     cdef void *output
     cdef Notes notes
+    cdef bytes staple  # what `notes` points into, until the handshake is done
     cdef int later  # what the last read ended with after it had got some data
     cdef bint unread  # there may be something to read
     cdef bint busy

@@ -208,6 +208,8 @@ cdef class NativeEngine(Engine):
         self.busy = False
         if status == OK and not self.notes.established:
             self.notes.established = 1
+            self.notes.staple = NULL
+            self.staple = None
             self.renew_input = True
             self.renew_output = True
             if self.name is not None and strcmp(ssl.SSL_get_version(self.ssl), "TLSv1.3") == 0:

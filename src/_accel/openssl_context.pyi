@@ -6,8 +6,6 @@ from OpenSSL import SSL
 from .engine import Session
 from .openssl import NativeEngine as NativeEngine
 
-KEPT_STAPLES: int
-
 @final
 class NativeContext:
     def __init__(

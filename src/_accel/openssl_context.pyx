@@ -14,11 +14,9 @@ from .openssl cimport (
     current_notes, loaded, on_info, ssl,
 )
 from .openssl_names cimport Names
-from .openssl_staple cimport Staple, on_status
+from .openssl_staple cimport on_status
 
-KEPT_STAPLES = 4
-"""How many responses a context keeps: those before the last may still be copied from, for microseconds."""
-
+cdef Py_ssize_t MAX_RESPONSE = 65535  # bytes: what fits in a message with its length in two
 
 cdef int on_server_name(void *connection, int *alert, void *argument) noexcept nogil:
     """Acknowledge the name: the context was chosen for it."""
@@ -74,8 +72,7 @@ cdef class NativeContext:
     cdef Names names
     cdef object tickets
     cdef object key_log
-    cdef void *staple_now
-    cdef list kept_staples
+    cdef bytes response
 
     def __init__(
         self, context, uintptr_t pointer, *, bint server, tuple alpn, bint verify, tickets=None, key_log=None
@@ -100,19 +97,14 @@ cdef class NativeContext:
             if alpn:
                 ssl.SSL_CTX_set_alpn_select_cb(self.pointer, on_alpn, &self.protocols)
             ssl.SSL_CTX_set_tlsext_status_cb(self.pointer, on_status)
-            ssl.SSL_CTX_set_tlsext_status_arg(self.pointer, &self.staple_now)
         if key_log is not None:
             ssl.SSL_CTX_set_keylog_callback(self.pointer, on_key_log)
 
     def staple(self, bytes response):
         """See `EngineContext`."""
-        cdef Staple staple = Staple(response)
-        if self.kept_staples is None:
-            self.kept_staples = []
-        self.kept_staples.append(staple)
-        staple.publish(&self.staple_now)
-        if len(self.kept_staples) > KEPT_STAPLES:
-            del self.kept_staples[0]
+        if len(response) > MAX_RESPONSE:
+            raise ValueError("this response fits in no handshake")
+        self.response = response
 
     def engine(self, str server_name, bytes address, NativeSession session=None):
         """See `EngineContext`."""
@@ -124,6 +116,10 @@ cdef class NativeContext:
         engine.context = self
         engine.names = self.names
         engine.verify = self.verify
+        engine.staple = self.response
+        if engine.staple:
+            engine.notes.staple = <const void *>PyBytes_AS_STRING(engine.staple)
+            engine.notes.staple_size = <int>len(engine.staple)
         engine.notes.key_log = NULL if self.key_log is None else <void *>self.key_log
         if self.tickets is None:
             engine.ssl = ssl.SSL_new(self.pointer)

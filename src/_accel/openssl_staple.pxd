@@ -1,11 +1,1 @@
-cdef struct Response:
-    const unsigned char *data
-    int size
-
-cdef class Staple:
-    cdef Response response
-    cdef bytes kept
-
-    cdef void publish(self, void **place) noexcept
-
-cdef int on_status(void *connection, void *place) noexcept nogil
+cdef int on_status(void *connection, void *argument) noexcept nogil

@@ -35,7 +35,6 @@ SIGNATURES = {
     ),
     "SSL_CTX_set_tlsext_servername_callback": "void(*)(SSL_CTX *, int(*)(SSL *, int *, void *))",
     "SSL_CTX_set_tlsext_status_cb": "long(*)(SSL_CTX *, int(*)(SSL *, void *))",
-    "SSL_CTX_set_tlsext_status_arg": "long(*)(SSL_CTX *, void *)",
     "SSL_set_tlsext_status_ocsp_resp": "long(*)(SSL *, unsigned char *, int)",
     "OPENSSL_malloc": "void *(*)(size_t)",
     "SSL_CTX_set_keylog_callback": "void(*)(SSL_CTX *, void(*)(SSL *, char *))",
