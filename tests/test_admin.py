@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support_config import write_pem
 from support_e2e import Service, run, wait_until
+from support_serve import Backend, Start, backend, curl, flags, folder, start, url
 from support_tls import server_pem
-from test_serve import Backend, Start, curl, folder, running, start, url
 
 from lockgate.core.proxy.record import END_REASONS, AccessRecord
 from lockgate.server.admin import AdminServer, Shown, is_allowed, page
@@ -26,13 +26,7 @@ from lockgate.server.config import read_file
 from lockgate.server.counters import BUCKETS, GENERATIONS, WORKERS, Counters
 from lockgate.server.metrics import metrics_text
 
-__all__ = ["folder", "start"]
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    with running(Backend()) as made:
-        yield made
+__all__ = ["backend", "folder", "start"]
 
 
 def record(status: int = 200, **values: object) -> AccessRecord:
@@ -283,8 +277,6 @@ def test_a_unix_socket_is_for_its_owner(folder: Path, backend: Backend, start: S
 
 
 def test_the_flag(folder: Path, backend: Backend, start: Start) -> None:
-    from test_serve import flags
-
     service = start(*flags(folder, backend, "--admin", "127.0.0.1:0", "--access-log", "-"))
     assert curl(folder, url(service)).startswith("app")
     assert counted(service) == 1

@@ -10,14 +10,13 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support_config import write_pem
 from support_e2e import Service, wait_until
-from support_tls import Pem, authority, server_pem, ssl_client_context
-from test_serve import ADAPTERS, Backend, Download, Start, curl, running, start, url
+from support_serve import ADAPTERS, Backend, Download, Start, backend, curl, folder, running, start, url
+from support_tls import Pem, authority, ssl_client_context
 
 TEXT = """
     workers = 2
@@ -35,20 +34,7 @@ TEXT = """
 """
 
 
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    with running(Backend()) as made:
-        yield made
-
-
-__all__ = ["start"]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_pem(tmp_path, "site", server_pem())
-    (tmp_path / "ca.pem").write_bytes(authority().pem)
-    return tmp_path
+__all__ = ["backend", "folder", "start"]
 
 
 def text(backend: Backend, adapter: str = "threads", more: str = "") -> str:

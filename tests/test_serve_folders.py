@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +16,8 @@ import pytest
 from support_certs import rsa_key, sign, write
 from support_config import found, one, problems, write_pem
 from support_e2e import Service, wait_until
+from support_serve import ADAPTERS, Backend, Start, backend, start, url
 from support_tls import Pem, authority, server_pem, ssl_client_context
-from test_serve import ADAPTERS, Backend, Start, running, start, url
 
 from lockgate.core.commands import NeedCertificate
 from lockgate.core.proxy.hub import ReverseProxy
@@ -27,7 +26,7 @@ from lockgate.server import config
 from lockgate.server.certificates import PATIENCE, RETRY, CertificateKeeper
 from lockgate.server.check import prepare
 
-__all__ = ["start"]
+__all__ = ["backend", "start"]
 
 TEXT = """
     workers = 1
@@ -42,12 +41,6 @@ TEXT = """
     servers = ["{server}"]
     {more}
 """
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    with running(Backend()) as made:
-        yield made
 
 
 @pytest.fixture

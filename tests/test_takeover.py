@@ -8,20 +8,19 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support_config import write_pem
 from support_e2e import Service, wait_until
-from support_tls import authority, server_pem
-from test_serve import ENVIRONMENT, Backend, Start, curl, running, start, url
+from support_serve import ENVIRONMENT, Backend, Start, backend, curl, folder, start, url
 
 from lockgate.server import sockets
 from lockgate.server.serve import open_admin
 from lockgate.server.values import Address
 
 __all__ = ["start"]
+
+__all__ = ["backend", "folder", "start"]
 
 TEXT = """
 workers = 1
@@ -35,19 +34,6 @@ backend = "app"
 [backend.app]
 servers = ["{server}"]
 """
-
-
-@pytest.fixture
-def backend() -> Iterator[Backend]:
-    with running(Backend()) as made:
-        yield made
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_pem(tmp_path, "site", server_pem())
-    (tmp_path / "ca.pem").write_bytes(authority().pem)
-    return tmp_path
 
 
 SUPERVISE = """

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from ..core.tls.keys import public_bytes
 from .files import UNREADABLE, CertificateError, pem_kinds, read_file
 from .keys import PrivateKey
 from .names import listed, name_text, title
@@ -176,8 +177,8 @@ def _leaf(
     now: datetime,
 ) -> x509.Certificate:
     """The certificate of the key; of several (renewed under the same key) the one that is valid longest."""
-    wanted = _public_bytes(key.public_key())
-    fitting = [certificate for certificate in certificates if _public_bytes(_public_key(certificate)) == wanted]
+    wanted = public_bytes(key.public_key())
+    fitting = [certificate for certificate in certificates if _public_bytes(certificate) == wanted]
     if not fitting:
         raise CertificateError(
             key_path,
@@ -253,17 +254,9 @@ def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
     return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
-def _public_key(certificate: x509.Certificate) -> object:
-    """Its key, or None if it is of a kind that cannot be read."""
+def _public_bytes(certificate: x509.Certificate) -> bytes:
+    """Its key in a form that can be compared; empty if it is of a kind that cannot be read."""
     try:
-        return certificate.public_key()
+        return public_bytes(certificate.public_key())
     except UNREADABLE:
-        return None
-
-
-def _public_bytes(key: object) -> bytes:
-    """A public key in a form that can be compared; empty for None."""
-    if key is None:
         return b""
-    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
-    return encoded

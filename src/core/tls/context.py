@@ -32,6 +32,7 @@ from .choice import best_key_type, key_kind
 from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
 from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
 from .hello import ClientHello
+from .keys import public_bytes
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -390,7 +391,7 @@ def _use_pair(
     """Give the context a certificate with its key. Returns (the kind of key, the certificate, the rest of the chain)."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
-    if _public_bytes(leaf.public_key()) != _public_bytes(key.public_key()):
+    if public_bytes(leaf.public_key()) != public_bytes(key.public_key()):
         raise ContextError("the private key does not belong to the certificate")
     try:
         context.use_certificate(leaf)
@@ -421,11 +422,3 @@ def _private_key(pem: bytes) -> PrivateKey:
     if not isinstance(key, PrivateKey):
         raise ContextError("this type of private key cannot be used for TLS")
     return key
-
-
-def _public_bytes(key: object) -> bytes:
-    """A public key in a form that can be compared."""
-    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return encoded
