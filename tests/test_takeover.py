@@ -18,7 +18,6 @@ from lockgate.server import sockets
 from lockgate.server.serve import open_admin
 from lockgate.server.values import Address
 
-
 __all__ = ["backend", "folder", "start"]
 
 TEXT = """
