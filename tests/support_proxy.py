@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from support_tls import SSLPeer
+
 from lockgate.core.commands import Close, CloseConnection, OpenUpstream, PauseReading, ResumeReading, SendData
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.channel import Channel
@@ -166,3 +168,16 @@ def head(text: str) -> bytes:
 
 GET = head("GET /x HTTP/1.1\nHost: a.test")
 OK = head("HTTP/1.1 200 OK\nContent-Length: 5") + b"hello"
+
+
+def shuttle(end: End, tls: SSLPeer) -> None:
+    """Pass bytes between a channel and the TLS at its far end until nothing moves."""
+    while True:
+        out = tls.data_to_send()
+        if out and not end.channel.closed:
+            end.send(out)
+        came, end.received = end.received, b""
+        if came:
+            tls.receive_data(came)
+        if not out and not came:
+            return

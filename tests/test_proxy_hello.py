@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from support_proxy import OK, PLAIN, End, Recorder, World, head
+from support_proxy import OK, PLAIN, End, Recorder, World, head, shuttle
 from support_tls import SSLPeer, authority, ssl_client_context
 
 from lockgate.core.commands import Close
@@ -83,15 +83,7 @@ class Peer:
         self.move()
 
     def move(self) -> None:
-        while True:
-            out = self.tls.data_to_send()
-            if out and not self.end.channel.closed:
-                self.end.send(out)
-            came, self.end.received = self.end.received, b""
-            if came:
-                self.tls.receive_data(came)
-            if not out and not came:
-                return
+        shuttle(self.end, self.tls)
 
     def ask(self, host: str) -> str:
         """The answer to a request for that host."""

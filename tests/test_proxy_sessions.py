@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 
 import pytest
-from support_proxy import GET, OK, End, World, head
+from support_proxy import GET, OK, End, World, head, shuttle
 from support_proxy_h2 import Server as HTTP2Server
 from support_tls import SSLPeer, authority, rsa_pem, server_pem, ssl_server_context, wrong_name_pem
 from support_tls_pair import only
@@ -31,15 +31,7 @@ class Server:
         self.move()
 
     def move(self) -> None:
-        while True:
-            out = self.tls.data_to_send()
-            if out and not self.end.channel.closed:
-                self.end.send(out)
-            came, self.end.received = self.end.received, b""
-            if came:
-                self.tls.receive_data(came)
-            if not out and not came:
-                return
+        shuttle(self.end, self.tls)
 
     def answer(self, data: bytes = CLOSING, *, close: bool = True) -> None:
         self.tls.send(data)

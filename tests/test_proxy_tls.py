@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from support_proxy import GET, OK, PLAIN, End, Recorder, World, head
+from support_proxy import GET, OK, PLAIN, End, Recorder, World, head, shuttle
 from support_tls import (
     Pem,
     SSLPeer,
@@ -50,15 +50,7 @@ class Peer:
 
     def move(self) -> None:
         """Pass bytes to and fro until nothing moves."""
-        while True:
-            out = self.tls.data_to_send()
-            if out and not self.end.channel.closed:
-                self.end.send(out)
-            came, self.end.received = self.end.received, b""
-            if came:
-                self.tls.receive_data(came)
-            if not out and not came:
-                return
+        shuttle(self.end, self.tls)
 
     def send(self, data: bytes) -> None:
         self.tls.send(data)

@@ -135,7 +135,7 @@ class _Service:
                 there = (one.sock for one in self._opened if one.for_admin and one.address == config.admin)
                 admin = next(there, None) or open_admin(config, config.admin)
                 own.append(_Opened(config.admin, admin, True))
-        except ConfigError:
+        except Exception:
             _close_others(own, before)
             _close_logs(log, prepared)
             raise

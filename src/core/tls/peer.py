@@ -127,6 +127,10 @@ class PeerCertificate:
             self._names = _alternative_names(self.certificate)
         return self._names
 
+    def check_names(self) -> None:
+        """Raise `PeerError` if the certificate has an impossible name, or cannot be parsed."""
+        _ = self.names
+
     @property
     def sha256(self) -> str:
         """SHA-256 of the DER, in lower-case hexadecimal."""
