@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from support_acme import BASE, NOW, StubCA, new_key
 from support_tls import authority
 
-from lockgate.certs.acme import files
+from lockgate.certs import state_files as files
 from lockgate.certs.acme.challenges import Challenge
-from lockgate.certs.acme.files import StateError
 from lockgate.certs.acme.jose import ExternalAccount
 from lockgate.certs.acme.machine import Account
 from lockgate.certs.acme.renewal import Schedule
 from lockgate.certs.acme.state import MAX_WANTED, AcmeState, private_pem
+from lockgate.certs.state_files import StateError
 
 TOKEN = "t0ken-" + "A" * 20
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -17,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from lockgate.certs import local_ca
+from lockgate.certs.acme.state import AcmeState
 from lockgate.certs.local_ca import LocalCAError, local_certificate, state_folder
+from lockgate.certs.ocsp_folder import OcspFolder
 
 NOW = datetime.now(UTC)
 
@@ -350,3 +353,22 @@ class TestStateFolder:
     def test_default(self, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", "/home/ada")
         assert state_folder({"XDG_STATE_HOME": value}) == Path("/home/ada/.local/state/lockgate")
+
+
+def by_acme(folder: Path) -> None:
+    AcmeState(folder).prepare(0.0)
+
+
+def by_ocsp(folder: Path) -> None:
+    with OcspFolder(folder).lock():
+        pass
+
+
+@pytest.mark.parametrize("make", [by_acme, by_ocsp])
+def test_the_folder_is_shared_with_acme_and_ocsp(folder: Path, make: Callable[[Path], None]) -> None:
+    """Whoever comes first makes it, for its owner only; the CA finds nothing in it that it does not know."""
+    make(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert local_certificate(folder).certificate_pem
+    folder.chmod(0o755)
+    assert any("open to other users" in note for note in local_certificate(folder).notes)

@@ -16,9 +16,9 @@ from cryptography.x509 import ocsp
 from support_ocsp import NOW, answer, certificate, chain_of, hours, responding
 from support_tls import Pem, rsa_pem, server_pem
 
-from lockgate.certs.acme.files import StateError
 from lockgate.certs.ocsp import FIRST_PAUSE, MAX_STAPLE, OcspError, Question, question
 from lockgate.certs.ocsp_folder import WANTED_AGAIN, WANTED_FOR, OcspFolder
+from lockgate.certs.state_files import StateError
 from lockgate.core.tls.context import server_context
 from lockgate.server.ocsp import LOOK_AGAIN, OcspJob, Unreachable, fetch
 from lockgate.server.staples import Staples

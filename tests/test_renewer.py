@@ -13,7 +13,7 @@ from random import Random
 import pytest
 from support_acme import BASE, NOW, StubCA, problem
 
-from lockgate.certs.acme import files
+from lockgate.certs import state_files as files
 from lockgate.certs.acme.challenges import Challenge
 from lockgate.certs.acme.machine import Fetch
 from lockgate.certs.acme.messages import Response

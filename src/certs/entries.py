@@ -207,7 +207,7 @@ def stamps_of(cert_path: str, key_path: str) -> tuple[Stamp, Stamp]:
     return stamp_of(cert_path), stamp_of(key_path)
 
 
-def stamp_of(path: str | None) -> Stamp:
+def stamp_of(path: Path | str | None) -> Stamp:
     """What tells one state of a file from another; `NO_FILE` if it is not there."""
     try:
         status = os.stat(path) if path is not None else None

@@ -54,6 +54,8 @@ NAMES = ("localhost", "127.0.0.1", "::1")
 
 CA_LIFETIME = timedelta(days=3650)
 """Trusting a CA is work for the user, so rarely: ten years."""
+NEIGHBOURS = ("acme", "ocsp")
+"""What else lockgate keeps in the same folder, each in one of its own."""
 LIFETIME = timedelta(days=397)
 """What browsers accept at most from any CA has been 398 days; one less allows for clocks."""
 RENEW_BEFORE = timedelta(days=30)
@@ -209,7 +211,7 @@ def _prepare_folder(folder: Path) -> list[str]:
     if not status.st_mode & 0o077:
         return []
     # It may be somebody's home or /tmp that was named by mistake: the mode of such a folder is not ours to change.
-    ours = {CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE}
+    ours = {CA_FILE, CA_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, *NEIGHBOURS}
     if not all(name in ours or name.endswith(".new") or "-unusable-" in name for name in os.listdir(folder)):
         raise LocalCAError(
             f"{folder} is open to other users and holds other files too: private keys would not be safe there; name a "

@@ -20,8 +20,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from .acme.files import StateError, locked, make_folder, read_file, remove_file, remove_leftovers, write_file
 from .ocsp import Question, question
+from .state_files import StateError, locked, make_folder, read_file, remove_file, remove_leftovers, write_file
 
 WANTED_AGAIN = 86400.0
 WANTED_FOR = 3 * 86400.0

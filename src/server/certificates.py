@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from ..certs.entries import Entry
+from ..certs.entries import Entry, Stamp, stamp_of
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
 from ..certs.names import listed
@@ -38,7 +38,6 @@ from .check_certificates import folder_identities
 from .client_rules import divide
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
-from .stamps import Stamp, stamp
 from .staples import Staples
 from .waiting_room import Answer
 
@@ -74,7 +73,7 @@ class _Kept:
         return Entry(path, str(self.files.key or path), one.names, one.key_kind, one.not_before, one.not_after)
 
     def look(self) -> list[Stamp]:
-        return [stamp(path) for path in self.paths]
+        return [stamp_of(path) for path in self.paths]
 
 
 class CertificateKeeper:

@@ -21,6 +21,7 @@ from typing import Any
 from cryptography import x509
 
 from ..certs import store
+from ..certs.entries import Stamp
 from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
@@ -35,7 +36,7 @@ from .key_log import KeyLogFile, key_log_problems
 from .policy import Identity, acme_hosts, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
-from .stamps import Stamp, stamps
+from .stamps import stamps
 
 ZERO_IS_FINE = {
     "max_interim_responses", "max_leading_blank_lines", "max_body", "max_chunk_extension", "min_body_rate",

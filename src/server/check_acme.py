@@ -175,7 +175,7 @@ def _state(config: Config) -> Iterator[Problem]:
         yield place.problem("there is no home directory to keep certificates in", 'write state = "/var/lib/lockgate"')
         return
     nearest = folder / "acme"
-    if nearest.exists() and nearest.stat().st_uid != os.geteuid():  # as `certs.acme.files.make_folder` has it
+    if nearest.exists() and nearest.stat().st_uid != os.geteuid():  # as `certs.state_files.make_folder` has it
         yield place.problem(f"{nearest} belongs to another user", "give a folder of the user that runs lockgate")
         return
     while not nearest.exists() and nearest != nearest.parent:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from ..certs.acme.files import StateError
 from ..certs.local_ca import LocalCAError, state_folder
 from ..certs.ocsp import OcspError, judge, may_concern, must_staple, question
 from ..certs.ocsp_folder import OcspFolder
+from ..certs.state_files import StateError
 from ..certs.store import Certificate
 from .config import CertificateFiles, Config
 from .problems import Problem

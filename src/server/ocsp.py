@@ -20,9 +20,9 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 
-from ..certs.acme.files import StateError
 from ..certs.ocsp import Answer, OcspError, Question, Revoked, Schedule, judge, must_staple
 from ..certs.ocsp_folder import OcspFolder
+from ..certs.state_files import StateError
 from ..core.tls.context import MAX_STAPLE
 from .problems import shown
 

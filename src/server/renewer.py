@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ..certs.acme import renewal
 from ..certs.acme.challenges import Challenge
 from ..certs.acme.client import Issuance, RenewalQuery
-from ..certs.acme.files import StateError
 from ..certs.acme.machine import Account, Done, Failed, Fetch, Machine, Publish, Wait, Withdraw
 from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, AcmeError, Response
 from ..certs.acme.names import is_allowed
 from ..certs.acme.renewal import Pace, Schedule
 from ..certs.acme.state import AcmeState, private_pem
+from ..certs.state_files import StateError
 from .acme_fetch import FetchError
 from .check_acme import external_account, kinds_for
 from .config import Acme, Config, Host

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from ..certs.acme.files import StateError
 from ..certs.acme.machine import Fetch
 from ..certs.acme.messages import Response
 from ..certs.acme.state import AcmeState
+from ..certs.state_files import StateError
 from .acme_fetch import FetchError, fetch, is_allowed_by, tls_context
 from .check_acme import acme_state
 from .config import Acme, Config

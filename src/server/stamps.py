@@ -1,4 +1,4 @@
-"""What tells one state of a file from another, without reading it."""
+"""In which states the files are that a configuration names, without reading them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..certs.entries import Stamp, stamp_of
 from .config import CertificateFiles, Config
-
-Stamp = tuple[int, int, int] | None
-"""(time of the last change, size, inode) of a file, None if it is not there."""
-
-
-def stamp(path: Path) -> Stamp:
-    """The state that a file is in now."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def stamps(config: Config) -> dict[Path, Stamp]:
     """The states of all files that a configuration names, but its logs, its state and its certificates, which have a keeper."""
     written = (config.access_log, config.tls.key_log, config.state)
-    return {path: stamp(path) for path in _paths(config) if path not in written}
+    return {path: stamp_of(path) for path in _paths(config) if path not in written}
 
 
 def _paths(value: Any) -> Iterator[Path]:

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from ..certs.acme.files import StateError
 from ..certs.ocsp import Answer, OcspError, may_concern, must_staple, read
 from ..certs.ocsp_folder import WANTED_AGAIN, OcspFolder
+from ..certs.state_files import StateError
 from ..core.tls.context import ServerContext
 from .ocsp import OcspJob
 

@@ -29,9 +29,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ..store import Certificate, CertificateError, load_chain, load_key, pair
-from .challenges import HTTP_01, Challenge, tls_alpn_01_certificate
-from .files import (
+from ..state_files import (
     StateError,
     locked,
     make_folder,
@@ -42,6 +40,8 @@ from .files import (
     state_error,
     write_file,
 )
+from ..store import Certificate, CertificateError, load_chain, load_key, pair
+from .challenges import HTTP_01, Challenge, tls_alpn_01_certificate
 from .jose import AccountKey, ExternalAccount
 from .machine import Account
 from .messages import TOKEN, URL
@@ -145,8 +145,6 @@ class AcmeState:
         """Make the folders; remove what a process that died has left. Raises `StateError`."""
         folders = [self.folder / name for name in ("accounts", "certificates", "challenges", "wanted")]
         folders += [self.folder / "challenges" / HTTP_01, self.folder / "challenges" / "tls-alpn-01"]
-        if not self.state.exists():
-            make_folder(self.state)
         for folder in (self.folder, *folders):
             make_folder(folder)
             remove_leftovers(folder, now - LEFTOVER_AGE)

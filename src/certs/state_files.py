@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ...core.errors import LockgateError
+from ..core.errors import LockgateError
 
 if sys.platform != "win32":
     import fcntl
@@ -40,9 +40,11 @@ def state_error(path: Path, error: OSError) -> StateError:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder (0700) with what is above it, or close one of ours to others. Raises `StateError`."""
+    """Make a folder with what is missing above it (all 0700), or close one of ours to others. Raises `StateError`."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would leave those above open to others
+        path.mkdir(mode=0o700, exist_ok=True)
         status = path.stat()
         if sys.platform == "win32":
             return
