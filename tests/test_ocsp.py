@@ -130,6 +130,8 @@ class TestGood:
 OTHER = Authority("somebody else")
 IMPOSTOR = Authority("lockgate test")
 
+SIGNED = answer(LEAF)  # once: each signature is another one
+
 BAD = {
     "revoked": (answer(LEAF, status=ocsp.OCSPCertStatus.REVOKED), "is revoked"),
     "unknown": (answer(LEAF, status=ocsp.OCSPCertStatus.UNKNOWN), "does not know"),
@@ -154,7 +156,7 @@ BAD = {
         answer(LEAF, signer=(IMPOSTOR.signing, IMPOSTOR.signing_key), by=ocsp.OCSPResponderEncoding.NAME),
         "signature",
     ),
-    "changed signature": (answer(LEAF)[:-1] + bytes((answer(LEAF)[-1] ^ 1,)), "signature"),
+    "changed signature": (SIGNED[:-1] + bytes((SIGNED[-1] ^ 1,)), "signature"),
     "unauthorized": (
         ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.UNAUTHORIZED).public_bytes(
             serialization.Encoding.DER
