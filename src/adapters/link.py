@@ -14,13 +14,11 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from .._accel.gear import AGAIN, Watched
-from ..core.commands import Close
+from ..core.commands import ABORT, BOTH, HALF, Close
 
 if TYPE_CHECKING:
     from ..core.proxy.channel import Channel
     from .driver import Driver
-
-BOTH, HALF, ABORT = Close.BOTH, Close.HALF, Close.ABORT
 
 MUCH = 32768
 """Bytes in one read from which on the next one is expected to bring as many."""

@@ -28,6 +28,10 @@ class Role(Enum):
     SERVER = "server"
 
 
+# For those that are made with every connection: an attribute of an Enum costs as much as a method call (Python 3.11).
+CLIENT, SERVER = Role.CLIENT, Role.SERVER
+
+
 class Signal(Enum):
     """What `next_event` returns when there is no event."""
 

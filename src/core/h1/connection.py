@@ -17,6 +17,7 @@ from ..errors import Fault, LocalProtocolError, RemoteProtocolError
 from ..events import (
     NEED_DATA,
     PAUSED,
+    SERVER,
     ConnectionClosed,
     Data,
     EndOfMessage,
@@ -76,7 +77,7 @@ class H1Connection(HTTPConnection):
         self._max_body = -1 if self._limits.max_body is None else self._limits.max_body
         self._max_interim = self._limits.max_interim_responses
         self._scheme = scheme
-        self._is_server = role is Role.SERVER
+        self._is_server = role is SERVER
         self._buffer = ReceiveBuffer()
         self._head = HeadReader(self._is_server, self._limits)
         self._body: BodyReader | None = None

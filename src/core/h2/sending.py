@@ -14,7 +14,7 @@ above has still to pass on are remembered as well, for the connection's window.
 from __future__ import annotations
 
 from ..errors import LocalProtocolError, RemoteProtocolError
-from ..events import Role
+from ..events import SERVER, Role
 from ..http.connection import HTTPConnection
 from ..limits import Limits
 from .budgets import Budgets
@@ -63,7 +63,7 @@ class Sending(HTTPConnection):
         self.now = 0.0
         self.queued_total = 0
         self._limits = _DEFAULT_LIMITS if limits is None else limits
-        self._is_server = role is Role.SERVER
+        self._is_server = role is SERVER
         self._error: RemoteProtocolError | None = None
         self._peer = Settings()
         self._budgets = Budgets(self._limits)

@@ -13,8 +13,10 @@ from .timers cimport Timer
 
 
 cdef double NEVER
+cdef Py_ssize_t _JOINED
 cdef int CLOSED, CLOSING, LINGERING, OPEN
 cdef object NEED_DATA, PAUSED
+cdef object ABORT, BOTH, HALF
 
 
 cdef class Channel(Side):

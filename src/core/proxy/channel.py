@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..commands import Close, CloseConnection, PauseReading, ResumeReading, SendData
+from ..commands import ABORT, BOTH, HALF, Close, CloseConnection, PauseReading, ResumeReading, SendData
 from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
 from ..http.connection import HTTPConnection
@@ -41,6 +41,10 @@ from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
+
+
+_JOINED = 8192
+"""Bytes up to which output that waits is joined to one piece: less than it costs to send two."""
 
 
 class Channel(Side):
@@ -137,7 +141,7 @@ class Channel(Side):
                     self._stream_ended(True)
                 self.advance()
             elif self.phase == LINGERING:
-                self._closed(Close.BOTH)
+                self._closed(BOTH)
         self.hub.settle()
 
     def connection_lost(self, now: float, reason: str = "") -> None:
@@ -149,7 +153,7 @@ class Channel(Side):
         self.hub.settle()
 
     def data_to_send(self) -> bytes | memoryview:
-        """What waits to be sent, empty if nothing; stays so until `data_sent`."""
+        """What waits to be sent, empty if nothing. Until `data_sent` it can only become longer."""
         if self._sent == len(self._current):
             more = self._more
             if more is None:
@@ -281,10 +285,13 @@ class Channel(Side):
                 self._progress = self.hub.now
                 self._current = data
                 self._sent = 0
-            elif self._more is None:
-                self._more = [data]
-            else:
+            elif self._more is not None:
                 self._more.append(data)
+            elif not self._sent and len(self._current) + len(data) <= _JOINED:
+                # An answer and the goodbye after it are one call, and one packet.
+                self._current = self._current + data
+            else:
+                self._more = [data]
             self.unsent += len(data)
         if self.unsent and not self._announced and self.phase != CLOSED:
             self._announced = True
@@ -320,7 +327,7 @@ class Channel(Side):
     def abort(self) -> None:
         """Reset: what was sent must not look complete."""
         if self.phase != CLOSED:
-            self._closed(Close.ABORT)
+            self._closed(ABORT)
 
     def settle(self) -> None:
         """Called by the proxy at the end of each call that touched this channel."""
@@ -350,10 +357,10 @@ class Channel(Side):
         """The channel's deadline has passed."""
         now = self.hub.now
         if self.unsent and self._progress + self.hub.bounds.write_timeout <= now:
-            self._closed(Close.ABORT)
+            self._closed(ABORT)
             self._write_stalled()
         elif self.phase == LINGERING:
-            self._closed(Close.BOTH)
+            self._closed(BOTH)
         elif self.phase == OPEN and self._read_deadline() <= now:
             self._too_slow()
         self.touch()
@@ -411,14 +418,14 @@ class Channel(Side):
         self._flushed()
         if self.phase == CLOSING:
             if self.eof:
-                self._closed(Close.BOTH)
+                self._closed(BOTH)
                 return
             self.phase = LINGERING
             self._linger_until = self.hub.now + self.hub.bounds.linger_timeout
             self._half_close = True
         if self._half_close:
             self._half_close = False
-            self.hub.command(CloseConnection(self, Close.HALF))
+            self.hub.command(CloseConnection(self, HALF))
 
     def _drop(self, nbytes: int) -> None:
         """Bytes came on a channel that is as good as closed."""

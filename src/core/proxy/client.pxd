@@ -10,6 +10,7 @@ from .exchange cimport new_exchange
 from .forward cimport ClientInfo
 from .hub cimport ReverseProxy
 from ..tls.hello cimport ClientHello
+from ..tls.info cimport TLSInfo
 from .policy cimport NameTable, Policy
 from .record cimport AccessRecord
 from .relay cimport Relay
@@ -27,7 +28,7 @@ cdef class ClientChannel(Channel):
     cdef public Py_ssize_t identity
     cdef public str denied
     cdef object _rule
-    cdef public object info
+    cdef public TLSInfo info
     cdef public tuple destination
     cdef public set own_servers
     cdef object _header
@@ -92,7 +93,7 @@ cdef class ClientChannel(Channel):
     cpdef log_taken(self)
     @cython.locals(relay=Relay, relays=list)
     cdef _log_unlogged(self, str end, str detail)
-    @cython.locals(facts=AccessRecord)
+    @cython.locals(facts=AccessRecord, info=TLSInfo)
     cdef AccessRecord _record(self)
     @cython.locals(record=AccessRecord)
     cpdef log_end(self, str end, str detail, int status=*)

@@ -417,9 +417,10 @@ class ClientChannel(Channel):
         """The record of a request that begins now."""
         facts = self._facts
         if facts is None:
-            facts = self._facts = AccessRecord(
-                listener=self.listener.name, client=self.client.text, client_port=self.client.port
-            )
+            facts = self._facts = AccessRecord()
+            facts.listener = self.listener.name
+            facts.client = self.client.text
+            facts.client_port = self.client.port
             info = self.info
             if info is not None:
                 facts.tls_version = info.version

@@ -17,7 +17,7 @@ from .relay cimport Relay
 
 cdef double NEVER
 cdef int OPEN
-cdef object NEED_DATA, PAUSED
+cdef object NEED_DATA, PAUSED, SERVER
 
 
 cdef class Downstream(ClientChannel):

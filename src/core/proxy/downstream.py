@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, RemoteProtocolError, TLSError
-from ..events import NEED_DATA, PAUSED, Data, EndOfMessage, Event, InformationalResponse, Request, Response, Role
+from ..events import NEED_DATA, PAUSED, SERVER, Data, EndOfMessage, Event, InformationalResponse, Request, Response
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
@@ -56,9 +56,9 @@ class Downstream(ClientChannel):
 
     def _begin(self) -> None:
         if self.listener.tls:
-            self.tls = TLSConnection(Role.SERVER, limits=self.hub.limits)
+            self.tls = TLSConnection(SERVER, limits=self.hub.limits)
         else:
-            self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
+            self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"http")
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class Downstream(ClientChannel):
         assert self.tls is not None
         received = self.tls.give_back()
         self.tls = None
-        self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits)
+        self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits)
         self.h1.begin_tunnel()
         self.h1.receive_data(received)
         if self.eof:
@@ -211,18 +211,18 @@ class Downstream(ClientChannel):
             self.log_end("answered", "a CA has checked that this name leads here")
             self.close()
         elif protocol == b"h2":
-            self.streams = ClientStreams(self, H2Connection(Role.SERVER, limits=self.hub.limits))
+            self.streams = ClientStreams(self, H2Connection(SERVER, limits=self.hub.limits))
             self.http = self.streams.h2
             self.multiplexed = True
         else:
-            self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"https")
+            self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"https")
 
     def _tls_failed(self, error: TLSError) -> None:
         assert self.tls is not None
         if self.tls.plain_http is not None:
             # Answered in the language that the client speaks.
             self.plain_on_tls = True
-            self.http = self.h1 = H1Connection(Role.SERVER, limits=self.hub.limits, scheme=b"http")
+            self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"http")
             self.h1.receive_data(self.tls.plain_http)
             if self.eof:
                 self.h1.receive_eof()

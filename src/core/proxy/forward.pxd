@@ -6,6 +6,7 @@ from ..http.headers cimport Headers
 
 
 cdef ManagedNames _MANAGED
+cdef bytes _PROTO_HTTPS, _PROTO_HTTP
 cdef int _LONGEST
 cdef Py_ssize_t MOST_KNOWN
 

@@ -43,6 +43,9 @@ _TOLD_HTTPS: dict[bytes, bytes] = {}
 _TOLD_HTTP: dict[bytes, bytes] = {}
 """The rest of the lines of a `ClientInfo` for the last authorities: clients say the same one again and again."""
 
+_PROTO_HTTPS = b"x-forwarded-proto: https\r\nx-forwarded-host: "
+_PROTO_HTTP = b"x-forwarded-proto: http\r\nx-forwarded-host: "
+
 
 class ManagedNames:
     """The names of fields that a client may not send, prepared for looking them up."""
@@ -82,9 +85,9 @@ class ClientInfo:
         self.proto = b"https" if https else b"http"
         self.trusted = is_trusted(address, trusted_nets)
         # X-Forwarded-For and -Proto as lines of a block (`Headers`), and the beginning of -Host.
-        told = b"x-forwarded-for: %s\r\n" % self.address if self.address else b""
+        rest = _PROTO_HTTPS if https else _PROTO_HTTP
         self.told = _TOLD_HTTPS if https else _TOLD_HTTP
-        self.lines = b"%sx-forwarded-proto: %s\r\nx-forwarded-host: " % (told, self.proto)
+        self.lines = b"x-forwarded-for: " + self.address + b"\r\n" + rest if self.address else rest
         # RFC 7239 section 6: IPv6 in brackets and quotes; a peer without address is "unknown".
         self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
         self.managed = _MANAGED

@@ -17,7 +17,8 @@ from .upstream_h2 cimport ServerStreams
 cdef double NEVER
 cdef int CLOSED, OPEN
 cdef int _SESSION_CHANCES
-cdef object NEED_DATA, PAUSED
+cdef object CLIENT, NEED_DATA, PAUSED
+cdef object ABORT, BOTH
 
 
 cdef class Upstream(Channel):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..commands import Close
+from ..commands import ABORT, BOTH
 from ..errors import RemoteProtocolError, TLSError
 from ..events import (
+    CLIENT,
     NEED_DATA,
     PAUSED,
     Data,
@@ -20,7 +21,6 @@ from ..events import (
     HandshakeCompleted,
     InformationalResponse,
     Response,
-    Role,
 )  # fmt: skip
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
@@ -105,7 +105,7 @@ class Upstream(Channel):
                 name = backend.server_name or (self.server.address[0] if isinstance(self.server.address, tuple) else "")
                 session, self._verified_at = self.server.sessions.take(now)
                 self.tls = TLSConnection(
-                    Role.CLIENT, context=backend.tls, server_name=name, session=session, limits=self.hub.limits
+                    CLIENT, context=backend.tls, server_name=name, session=session, limits=self.hub.limits
                 )
                 self.advance()
         self.hub.settle()
@@ -135,7 +135,7 @@ class Upstream(Channel):
     def join(self, relay: Relay) -> None:
         """One request more for a connection that speaks, or will speak, HTTP/2."""
         if self.streams is None:
-            self.streams = ServerStreams(self, H2Connection(Role.CLIENT, limits=self.hub.limits))
+            self.streams = ServerStreams(self, H2Connection(CLIENT, limits=self.hub.limits))
         self.streams.join(relay)
 
     def has_room(self) -> bool:
@@ -250,7 +250,7 @@ class Upstream(Channel):
                 self.touch()
                 return
             self._speak_http_1(streams)
-        self.http = self.h1 = H1Connection(Role.CLIENT, limits=self.hub.limits)
+        self.http = self.h1 = H1Connection(CLIENT, limits=self.hub.limits)
         relay = self.relay
         if relay is None:
             self.close()
@@ -332,7 +332,7 @@ class Upstream(Channel):
     def _stream_ended(self, clean: bool) -> None:
         self.eof = True
         if not self._stands():
-            self._closed(Close.BOTH)
+            self._closed(BOTH)
             self._fail_connect("closed before it was ready", False)
         elif not clean and (self.streams is not None or (self.relay is not None and not self.relay.response_ended)):
             self._give_up("upstream_gone", "TLS stream cut off without close_notify")
@@ -381,7 +381,7 @@ class Upstream(Channel):
     def _too_slow(self) -> None:
         relay = self.relay
         if not self._stands():
-            self._closed(Close.ABORT)
+            self._closed(ABORT)
             self._fail_connect("connect deadline passed", True)
         elif self.streams is not None:
             self.streams.too_slow()

@@ -2,7 +2,7 @@ cimport cython
 
 from ..events cimport DataReceived
 from .engine cimport CEngine
-from .hello cimport ClientHello, ClientHelloReader
+from .hello cimport ClientHello, ClientHelloReader, hello_records
 from .info cimport TLSInfo
 
 cdef int _OK, _WANT, _CLOSED, _FAILED
@@ -11,12 +11,12 @@ cdef int _HELLO_READ, _CONTEXT_CHOSEN, _HANDSHAKE_DONE, _LOCAL_CLOSE, _REMOTE_CL
 cdef tuple _STATES, _NEXT, _MAY_RECEIVE, _MAY_SEND
 cdef long long _ALLOWANCE, _PER_DATA
 cdef Py_ssize_t _MAX_READ, _EARLY_BYTES, _EARLY_RECORD, _RECORD
-cdef object NEED_DATA, PAUSED
+cdef object NEED_DATA, PAUSED, SERVER
 cdef object ClientHelloReceived, ConnectionClosed, HandshakeCompleted
 
 cdef class TLSConnection:
     cdef readonly object role
-    cdef readonly object info
+    cdef readonly TLSInfo info
     cdef readonly ClientHello hello
     cdef readonly bint closed_by_peer
     cdef readonly object plain_http
@@ -36,6 +36,7 @@ cdef class TLSConnection:
     cdef bytes _output
     cdef str _reason
     cdef object _alert
+    cdef bint _tickets_wait
     cdef bint _wants_peer
     cdef object _pins
 
@@ -67,7 +68,7 @@ cdef class TLSConnection:
     # One for each state that receives
     @cython.locals(reader=ClientHelloReader, hello=ClientHello)
     cdef _next_hello(self)
-    @cython.locals(engine=CEngine, status=int, hello=ClientHello, sni=str)
+    @cython.locals(engine=CEngine, status=int, hello=ClientHello, sni=str, info=TLSInfo)
     cdef _next_handshake(self)
     cdef _look_at_peer(self, TLSInfo info)
     @cython.locals(engine=CEngine, status=int, data=bytes, event=DataReceived)

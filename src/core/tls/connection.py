@@ -15,6 +15,10 @@ A connection fails once and for good. What the peer is owed is in `data_to_send(
 alert of ours while there is no engine, otherwise the engine's own. The engine is freed then; so it is when both sides have
 closed. What had been decrypted before the failure is handed out first.
 
+A server's session tickets (TLS 1.3) wait for the first bytes that are sent, and leave with them: by themselves they would cost a
+packet, and both ends a call of the system, for something that a client needs for its next connection only (RFC 8446 section
+4.6.1 allows any time).
+
 Plaintext leaves in as few records as possible, but the first `EARLY_BYTES` of a connection in small ones: while TCP's window
 is still small, a full record would be held up until its last packet has come, and nothing of it could be read before.
 
@@ -31,6 +35,7 @@ from ..errors import LocalProtocolError, TLSError
 from ..events import (
     NEED_DATA,
     PAUSED,
+    SERVER,
     ClientHelloReceived,
     ConnectionClosed,
     DataReceived,
@@ -95,8 +100,8 @@ class TLSConnection:
 
     __slots__ = (
         "_alert", "_alert_received", "_alpn", "_data_read", "_early", "_engine", "_eof", "_held", "_max_hello", "_output",
-        "_pins", "_reader", "_reason", "_receiving", "_records", "_sending", "_state", "_wants_peer", "closed_by_peer",
-        "hello", "info", "plain_http", "role",
+        "_pins", "_reader", "_reason", "_receiving", "_records", "_sending", "_state", "_tickets_wait", "_wants_peer",
+        "closed_by_peer", "hello", "info", "plain_http", "role",
     )  # fmt: skip
 
     def __init__(
@@ -133,9 +138,10 @@ class TLSConnection:
         self._alert_received = False
         self._receiving = False
         self._sending = False
+        self._tickets_wait = False
         self._wants_peer = False
         self._pins: frozenset[bytes] | None = None
-        if role is Role.SERVER:
+        if role is SERVER:
             if context is not None:
                 raise LocalProtocolError(
                     "a server's context is chosen with use_context(), once the ClientHello is known"
@@ -308,10 +314,13 @@ class TLSConnection:
         """
         if self._sending and self._engine is not None:
             self._engine.shutdown()
+        self._tickets_wait = False
         self._move(_LOCAL_CLOSE)
 
     def data_to_send(self) -> bytes:
         """Ciphertext for the peer, empty if there is none."""
+        if self._tickets_wait:
+            return b""
         if self._output:
             data = self._output
             self._output = b""
@@ -329,6 +338,7 @@ class TLSConnection:
         """Encrypt `data[start:end]`, the first bytes of a connection in small records."""
         engine = self._engine
         assert engine is not None
+        self._tickets_wait = False
         status = _OK
         if self._early > 0 and start < end:
             stop = min(end, start + self._early)
@@ -390,6 +400,8 @@ class TLSConnection:
         self.info = info
         # Whoever needs the hello longer has it from the event; for an idle connection it would be a tenth of its memory.
         self.hello = None
+        # Before TLS 1.3 a ticket is a part of the handshake, in front of our Finished (RFC 5077 section 3.3).
+        self._tickets_wait = self.role is SERVER and version == "TLSv1.3"
         self._move(_HANDSHAKE_DONE)
         return HandshakeCompleted(info)
 
@@ -440,6 +452,7 @@ class TLSConnection:
 
     def _release(self) -> None:
         """Keep what is still to be sent, and nothing else."""
+        self._tickets_wait = False
         if self._engine is not None:
             self._output += self._engine.take()
             self._engine.close()

@@ -59,4 +59,8 @@ cdef tuple _protocols(bytes data, Py_ssize_t start, Py_ssize_t end)
 )
 cpdef ClientHello parse_client_hello(bytes message)
 
+@cython.locals(raw=bytes)
 cpdef bytes hello_records(ClientHello hello)
+
+@cython.locals(size=Py_ssize_t)
+cdef bytes _in_record(bytes fragment)

@@ -420,9 +420,12 @@ def parse_client_hello(message: bytes) -> ClientHello:
 def hello_records(hello: ClientHello) -> bytes:
     """The ClientHello in records of our own making, for the engine."""
     raw = hello.raw
-    parts = []
-    for start in range(0, len(raw), MAX_FRAGMENT):
-        fragment = raw[start : start + MAX_FRAGMENT]
-        # A first record says TLS 1.0 for the sake of old servers (RFC 8446 section 5.1).
-        parts.append(b"\x16\x03\x01" + len(fragment).to_bytes(2, "big") + fragment)
-    return b"".join(parts)
+    if len(raw) <= MAX_FRAGMENT:  # nearly always
+        return _in_record(raw)
+    return b"".join([_in_record(raw[start : start + MAX_FRAGMENT]) for start in range(0, len(raw), MAX_FRAGMENT)])
+
+
+def _in_record(fragment: bytes) -> bytes:
+    """A handshake record. A first one says TLS 1.0 for the sake of old servers (RFC 8446 section 5.1)."""
+    size = len(fragment)
+    return bytes((HANDSHAKE_RECORD, 3, 1, size >> 8, size & 0xFF)) + fragment
