@@ -89,6 +89,21 @@ def test_a_request_through_tls_and_what_is_logged_of_it() -> None:
     assert record.handshake_time is not None
 
 
+def test_the_last_answer_and_the_goodbye_are_one_piece() -> None:
+    world = World(policy=policy(identity("a.test")))
+    peer = client(world, "a.test")
+    peer.send(head("GET / HTTP/1.1\nHost: a.test\nConnection: close"))
+    peer.end.take(0)
+    world.servers[0].send(OK)
+    channel = peer.end.channel
+    assert len(channel.data_to_send()) == channel.unsent > 0
+    assert channel.closes_next()
+    peer.end.take()
+    assert peer.text.endswith("hello")
+    assert peer.tls.closed
+    assert peer.end.how == [Close.HALF]
+
+
 def test_the_certificate_is_chosen_by_name() -> None:
     world = World(policy=policy(identity("a.test"), identity("*.b.test"), identity("x.b.test")))
     for name, subject in (("a.test", "a.test"), ("y.b.test", "*.b.test"), ("x.b.test", "x.b.test")):

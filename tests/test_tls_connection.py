@@ -136,6 +136,28 @@ class TestSession:
         pair.ours.send(b"")
         assert pair.ours.data_to_send() == b""
 
+    @pytest.mark.parametrize("last", [lambda ours: ours.send(b"x"), lambda ours: ours.close()], ids=["data", "goodbye"])
+    def test_tickets_leave_with_the_first_bytes(
+        self, context: ServerContext, last: Callable[[TLSConnection], None]
+    ) -> None:
+        pair = established(server_pair(context, ssl_client_context(**only("TLSv1.3"))))
+        assert isinstance(pair.peer, SSLPeer)
+        assert pair.ours.data_to_send() == b""
+        assert pair.peer.ssl.session is not None
+        assert not pair.peer.ssl.session.has_ticket
+        last(pair.ours)
+        pair.exchange()
+        session = pair.peer.ssl.session
+        assert session is not None
+        assert session.has_ticket
+
+    def test_tickets_before_tls_1_3_are_part_of_the_handshake(self, context: ServerContext) -> None:
+        pair = established(server_pair(context, ssl_client_context(**only("TLSv1.2"))))
+        assert isinstance(pair.peer, SSLPeer)
+        session = pair.peer.ssl.session
+        assert session is not None
+        assert session.has_ticket
+
     def test_any_bytes_like_object_can_be_sent(self, context: ServerContext) -> None:
         pair = established(server_pair(context))
         assert isinstance(pair.peer, SSLPeer)

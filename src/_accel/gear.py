@@ -23,6 +23,9 @@ AGAIN = -errno.EAGAIN
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 """What a socket can be watched for."""
 
+MORE = getattr(socket, "MSG_MORE", 0)
+"""Flag of `send`: the kernel need not send what does not fill a packet yet."""
+
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 seconds: closing sends RST and drops what is unsent."""
 
@@ -117,10 +120,13 @@ class Gear:
             return -(error.errno or errno.EIO)
         return len(self.piece)
 
-    def send(self, watched: Watched, data: bytes | memoryview) -> int:
-        """Write once: how many bytes the kernel took, or minus the errno; `AGAIN` if the socket is full."""
+    def send(self, watched: Watched, data: bytes | memoryview, more: bool = False) -> int:
+        """Write once: how many bytes the kernel took, or minus the errno; `AGAIN` if the socket is full.
+
+        `more`: `finish` or `drop` follows at once, and what is left of the last packet may wait for that.
+        """
         try:
-            count: int = watched.sock.send(data)
+            count: int = watched.sock.send(data, MORE if more else 0)
         except (BlockingIOError, InterruptedError):
             return AGAIN
         except OSError as error:

@@ -10,6 +10,6 @@ cdef class Poller(Gear):
     cdef size_t _size
 
     cdef void _close(self) noexcept
-    cdef Py_ssize_t _send(self, Watched watched, const char *place, size_t size) noexcept
+    cdef Py_ssize_t _send(self, Watched watched, const char *place, size_t size, int flags) noexcept
     cdef int _round(self, int wait) except -1
     cpdef int turn(self, double timeout) except -1

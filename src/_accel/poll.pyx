@@ -72,7 +72,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
     int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     int AF_INET, AF_INET6, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC, SOL_SOCKET, SO_ERROR, SO_LINGER, SHUT_WR
-    int MSG_NOSIGNAL, MSG_DONTWAIT
+    int MSG_NOSIGNAL, MSG_DONTWAIT, MSG_MORE
 
 cdef extern from "<netinet/in.h>" nogil:
     cdef struct in_addr:
@@ -180,20 +180,21 @@ cdef class Poller(Gear):
             return count
         return -EAGAIN if number == EINTR else -number
 
-    cpdef Py_ssize_t send(self, Watched watched, data) except? -32767:
+    cpdef Py_ssize_t send(self, Watched watched, data, bint more=False) except? -32767:
         cdef Py_buffer view
         cdef ssize_t count
+        cdef int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (MSG_MORE if more else 0)
         if type(data) is bytes:
-            return self._send(watched, PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data))
+            return self._send(watched, PyBytes_AS_STRING(data), <size_t>PyBytes_GET_SIZE(data), flags)
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        count = self._send(watched, <const char *>view.buf, <size_t>view.len)
+        count = self._send(watched, <const char *>view.buf, <size_t>view.len, flags)
         PyBuffer_Release(&view)
         return count
 
-    cdef Py_ssize_t _send(self, Watched watched, const char *place, size_t size) noexcept:
+    cdef Py_ssize_t _send(self, Watched watched, const char *place, size_t size, int flags) noexcept:
         cdef ssize_t count
         cdef PyThreadState *state = release(size)
-        count = send(watched.fd, place, size, MSG_NOSIGNAL | MSG_DONTWAIT)
+        count = send(watched.fd, place, size, flags)
         restore(state)
         return count if count >= 0 else failure()
 

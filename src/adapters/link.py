@@ -92,7 +92,7 @@ class Link(Watched):
             size = len(data)
             if not size:
                 break
-            count = gear.send(self, data)
+            count = gear.send(self, data, size == channel.unsent and channel.closes_next())
             del data  # the core cannot resize its buffer while we hold a view of it
             if count >= 0:
                 channel.data_sent(count, now)

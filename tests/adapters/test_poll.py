@@ -96,6 +96,21 @@ def test_bytes_go_through_by_descriptor(pairs: list[tuple[socket.socket, socket.
     assert poller.receive(far) == 0
 
 
+def test_what_is_sent_before_the_end_may_wait_for_it() -> None:
+    poller = Poller()
+    poller.read_into(memoryview(bytearray(8)))
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as client:
+        server, _ = listening.accept()
+        client.setblocking(False)
+        with server:
+            near, far = Watched(server.fileno()), Watched(client.fileno())
+            assert poller.send(near, b"last", True) == 4
+            assert poller.receive(far) == AGAIN
+            assert poller.finish(near) == 0
+            assert (poller.receive(far), poller.receive(far)) == (4, 0)
+    poller.close()
+
+
 def test_several_loops_release_the_lock_and_work_alike(pairs: list[tuple[socket.socket, socket.socket]]) -> None:
     others: list[Any] = [Poller() for _ in range(2)]
     test_bytes_go_through_by_descriptor(pairs)

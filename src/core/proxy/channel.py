@@ -164,6 +164,11 @@ class Channel(Side):
             self._sent = 0
         return memoryview(self._current)[self._sent :] if self._sent else self._current
 
+    def closes_next(self) -> bool:
+        """Whether the connection is closed, or half closed, as soon as everything is sent: end of file can come in one packet
+        with the last bytes."""
+        return self.phase == CLOSING or self._half_close
+
     def data_sent(self, nbytes: int, now: float) -> None:
         """The kernel took `nbytes` of `data_to_send()`."""
         hub = self.hub

@@ -338,7 +338,8 @@ class TLSConnection:
         """Encrypt `data[start:end]`, the first bytes of a connection in small records."""
         engine = self._engine
         assert engine is not None
-        self._tickets_wait = False
+        if start < end:
+            self._tickets_wait = False
         status = _OK
         if self._early > 0 and start < end:
             stop = min(end, start + self._early)
