@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from support_certs import NOW, rsa_key, sign, write
 
+from lockgate.certs.acme import renewal
+from lockgate.certs.acme.messages import AcmeError
+from lockgate.certs.acme.state import AcmeState
 from lockgate.server import cli
 from lockgate.server.certs_command import run
 
@@ -102,6 +106,7 @@ def test_table(folder, capsys):
 def test_json(folder, capsys):
     first, old, *_, last = listed(folder, capsys)
     assert first == {
+        "state": "issued",
         "names": ["a.test", "*.a.test", "third.test"],
         "issuer": "An Issuer",
         "key": "ECDSA P-256",
@@ -150,6 +155,96 @@ def test_issued_by_acme(folder, capsys, state):
     assert (auto["renewal"], auto["renewal_fault"]) == (due.isoformat(), "the CA is out")
     run(Namespace(file=folder / "lockgate.toml", json=False), NOW)
     assert "2026-06-08 00:00 (failed)" in capsys.readouterr().out
+
+
+def by_state(rows: list[dict]) -> dict[str, list[list[str]]]:
+    """The names of certificates in each state."""
+    found: dict[str, list[list[str]]] = {}
+    for row in rows:
+        found.setdefault(row["state"], []).append(row["names"])
+    return found
+
+
+def test_what_acme_has_not_got_yet_is_listed_first(folder, capsys):
+    """Without a state folder: nothing was ever tried."""
+    (folder / "lockgate.toml").write_text(TEXT + ACME)
+    rows = listed(folder, capsys)
+    assert [row["state"] for row in rows] == ["not issued yet", "on demand", *4 * ["issued"]]
+    first = rows[0]
+    assert first["names"] == ["auto.test", "second.auto.test"]
+    assert {first[key] for key in ("file", "issuer", "days_left", "renewal", "renewal_fault")} == {None}
+    assert first.keys() == rows[-1].keys()
+    assert not first["used"]
+    # Its clients are refused, and not shown another one.
+    assert not any(name in row["hosts"] for row in rows for name in first["names"])
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1] == ["auto.test,", "second.auto.test", "-", "-", "not", "issued", "yet", "-", "-", "-"]
+    assert lines[2] == ["*.shops.test", "-", "-", "on", "demand", "-", "-", "-"]
+
+
+def test_attempts_that_have_failed(folder, capsys, state):
+    """What the renewer itself writes: before an attempt, and after one that has failed."""
+    (folder / "lockgate.toml").write_text(TEXT + ACME)
+    there = AcmeState(state)
+    there.prepare(NOW.timestamp())
+    for name in ("auto.test", "a.shops.test", "stranger.test"):
+        with there.lock(name):
+            pass
+    assert by_state(listed(folder, capsys))["not issued yet"] == [["auto.test", "second.auto.test"], ["a.shops.test"]]
+    begun = renewal.begun(renewal.Schedule(), NOW.timestamp())
+    there.keep_schedule("auto.test", begun)
+    assert by_state(listed(folder, capsys))["asked for"] == [["auto.test", "second.auto.test"]]
+    error = AcmeError("the CA says: no \x1b[31m address")
+    failed = renewal.after_failure(renewal.Schedule(), error, NOW.timestamp(), lambda: 0.0)
+    there.keep_schedule("auto.test", failed)
+    (auto,) = [row for row in listed(folder, capsys) if row["state"] == "failed"]
+    assert (auto["names"], auto["renewal_fault"]) == (["auto.test", "second.auto.test"], str(error))
+    assert auto["renewal"] == (NOW + 2 * datetime.timedelta(minutes=1)).isoformat()
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW)
+    output = capsys.readouterr()
+    assert "not issued (failed)" in output.out
+    assert "2026-06-01 00:02 (failed)" in output.out
+    fault = "no \\x1b[31m address; the next one is on 2026-06-01 00:02 UTC"
+    assert (
+        f"warning: certificate for auto.test, second.auto.test: the last attempt to get it failed: the CA says: {fault}"
+        in (output.err.splitlines())
+    )
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW + DAY)
+    assert "address; the next one is due\n" in capsys.readouterr().err
+
+
+def test_a_certificate_that_came_ends_the_wait(folder, capsys, state):
+    (folder / "lockgate.toml").write_text(TEXT + ACME)
+    for name in ("auto.test", "a.shops.test"):
+        signed = sign(name, names=[name], last=30)
+        write(state / "acme" / "certificates" / name, "pair.pem", signed.key_pem(), signed.pem)
+    assert by_state(listed(folder, capsys)).keys() == {"issued"}
+    write(state / "acme" / "certificates" / "auto.test", "pair.pem", b"half a fi")
+    rows = listed(folder, capsys)
+    assert by_state(rows)["cannot be used"] == [["auto.test", "second.auto.test"]]
+
+
+def test_a_file_that_covers_a_host_does_not_hide_that_its_own_is_missing(folder, capsys):
+    """A wildcard is not used for it: the exact name goes first, and there is nothing for that."""
+    (folder / "lockgate.toml").write_text(TEXT + ACME.replace("second.auto.test", "y.a.test"))
+    rows = listed(folder, capsys)
+    assert rows[0]["names"] == ["auto.test", "y.a.test"]
+    assert not any("y.a.test" in row["hosts"] for row in rows)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_state_folder_of_somebody_else(folder, capsys, state):
+    (folder / "lockgate.toml").write_text(TEXT + ACME)
+    AcmeState(state).prepare(NOW.timestamp())
+    state.chmod(0)
+    try:
+        assert run(Namespace(file=folder / "lockgate.toml", json=True), NOW) == 0
+    finally:
+        state.chmod(0o700)
+    output = capsys.readouterr()
+    assert by_state(json.loads(output.out))["not known"] == [["auto.test", "second.auto.test"]]
+    assert "this folder may not be read" in output.err
 
 
 def test_what_was_issued_for_others_is_not_of_this_configuration(folder, capsys, state):

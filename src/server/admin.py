@@ -29,7 +29,8 @@ from urllib.parse import urlsplit
 
 from ..certs.entries import issuer_of
 from ..core.http.authority import parse_authority
-from .certs_command import Row, as_json, days_left, list_certificates
+from .certs_acme import Missing
+from .certs_command import Row, days_left, everything, list_certificates, list_missing
 from .config import Config
 from .counters import Counters, Totals
 from .metrics import CONTENT_TYPE, ProxyCollector, metrics_text
@@ -62,6 +63,7 @@ class Shown:
         self._counters = counters
         self._lock = threading.Lock()
         self._rows: list[Row] = []
+        self._missing: list[Missing] = []
         self._read = -KEEP
         self.collector = ProxyCollector(counters.totals, self.certificates, started)
 
@@ -71,12 +73,21 @@ class Shown:
 
     def certificates(self) -> list[Row]:
         """The certificates as they are in the files, a few seconds ago at most. What cannot be read is left out."""
+        return self._look()[0]
+
+    def missing(self) -> list[Missing]:
+        """Those that are to come by ACME, likewise."""
+        return self._look()[1]
+
+    def _look(self) -> tuple[list[Row], list[Missing]]:
         with self._lock:
             if time.monotonic() - self._read >= KEEP:
                 problems: list[Problem] = []
-                self._rows = list_certificates(self._config, datetime.now(UTC), problems)
+                now = datetime.now(UTC)
+                self._rows = list_certificates(self._config, now, problems)
+                self._missing = list_missing(self._config, self._rows, now)
                 self._read = time.monotonic()
-            return self._rows
+            return self._rows, self._missing
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -100,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, "text/plain", b"ok\n")
         elif path == "/certificates.json":
             now = datetime.now(UTC)
-            body = json.dumps([as_json(row, now) for row in shown.certificates()], indent=2)
+            body = json.dumps(everything(shown.certificates(), shown.missing(), now), indent=2)
             self._answer(200, "application/json", body.encode())
         elif path == "/":
             self._answer(200, "text/html; charset=utf-8", page(shown, datetime.now(UTC)).encode())
@@ -184,6 +195,11 @@ def page(shown: Shown, now: datetime) -> str:
         *((f"ended: {end}", f"{count:.0f}") for end, count in totals.by_end.items() if count and end != "complete"),
     ]
     certificates = []
+    for one in shown.missing():
+        names = ", ".join(one.names[:3]) + (" ..." if len(one.names) > 3 else "")
+        state = f"{one.state}: {one.fault}" if one.fault else one.state
+        cells = [names or "any name", "", "", state, ""]
+        certificates.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
     for row in shown.certificates():
         days = days_left(row.entry, now)
         mark = "very-soon" if days < VERY_SOON else "soon" if days < SOON else ""

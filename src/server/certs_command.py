@@ -1,7 +1,8 @@
 """`lockgate certs`: which certificates a configuration has, until when they are good, and what they are used for.
 
 The files are looked at, not a running proxy. Only leaves are read, so it is quick for thousands, needs no password, and shows
-certificates too that would not be served; what is wrong with those, `lockgate check` says as well.
+certificates too that would not be served; what is wrong with those, `lockgate check` says as well. Those that lockgate is to
+get by ACME and has not got yet go before them, with what is known of the attempts.
 """
 
 from __future__ import annotations
@@ -15,21 +16,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..certs.acme.names import is_allowed
 from ..certs.directory import CertificateDirectory
 from ..certs.entries import Entry, choose, index_file, issuer_of
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
-from ..certs.local_ca import LocalCAError, state_folder
 from . import config
+from .certs_acme import FAILED, Missing, issued_certificates, missing_certificates, next_attempt
 from .config import CertificateFiles, Config
 from .problems import Problem, one_line
 
 HEADINGS = ("NAMES", "ISSUER", "KEY", "DAYS", "USED BY", "RENEWAL", "FILE")
 SHOWN = 2
 """Names and hosts in a cell of the table; the others are counted. `--json` has them all."""
-MAX_RENEWAL = 65536
-"""Bytes of a renewal file that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +61,16 @@ def run(args: argparse.Namespace, now: datetime | None = None) -> int:
     draft = config.read_file(args.file)
     problems = list(draft.problems)
     rows = list_certificates(draft.config, now, problems)
+    missing = list_missing(draft.config, rows, now)
     if args.json:
-        print(json.dumps([as_json(row, now) for row in rows], indent=2))
+        print(json.dumps(everything(rows, missing, now), indent=2))
     else:
-        for line in table(rows, now):
+        for line in table(rows, missing, now):
             print(line)
     sys.stdout.flush()
     for text in expiry_notices((row.entry for row in rows if row.chosen), now).texts:
+        print(one_line(f"warning: {text}"), file=sys.stderr)
+    for text in _failures(rows, missing, now):
         print(one_line(f"warning: {text}"), file=sys.stderr)
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -90,33 +91,42 @@ def list_certificates(config: Config, now: datetime, problems: list[Problem]) ->
                 files.setdefault(entry.cert_path, entry)
                 if given.default:
                     defaults.add(entry.cert_path)
-    issued = {entry.cert_path: entry for entry in _issued(config, problems)}
+    issued = {entry.cert_path: entry for entry in issued_certificates(config, problems)}
     entries = [*files.values(), *folders, *issued.values()]
     owners = _owners((files.values(), folders, issued.values()), now)
     if len(entries) == 1:
         defaults.add(entries[0].cert_path)
     listeners = tuple(str(listen.address) for listen in config.listen if listen.is_tls)
     hosts = _hosts(config)
+    # Clients of a host with `acme` get the certificate of that, or none.
+    by_acme = {name for host in config.host if host.acme is not None and not host.acme.on_demand for name in host.names}
     used: dict[str, list[str]] = {}
     for host in hosts:
-        for path in owners.get(host) or owners.get(f"*.{host.partition('.')[2]}") or defaults:
+        others = () if host in by_acme else owners.get(f"*.{host.partition('.')[2]}") or defaults
+        for path in owners.get(host) or others:
             used.setdefault(path, []).append(host)
     chosen = {path for paths in owners.values() for path in paths} | defaults
     rows = []
     for entry in entries:
         path = entry.cert_path
-        renewal, fault = _renewal(path) if path in issued else (None, "")
+        renewal, fault = next_attempt(config, Path(path).parent.name, now) if path in issued else (None, "")
         serving = listeners if path in chosen else ()
         rows.append(Row(entry, serving, tuple(used.get(path, ())), path in defaults, path in chosen, renewal, fault))
     rows.sort(key=lambda row: (row.entry.not_after, row.entry.cert_path))
     return rows
 
 
-def table(rows: Sequence[Row], now: datetime) -> list[str]:
+def list_missing(config: Config, rows: Iterable[Row], now: datetime) -> list[Missing]:
+    """The certificates that are to come by ACME and are not among these rows."""
+    return missing_certificates(config, (row.entry for row in rows), now)
+
+
+def table(rows: Sequence[Row], missing: Sequence[Missing], now: datetime) -> list[str]:
     """The list in columns. Everything that comes out of a certificate is made printable."""
-    if not rows:
+    if not rows and not missing:
         return ["no certificates"]
-    cells = [HEADINGS, *(tuple(one_line(cell) for cell in _cells(row, now)) for row in rows)]
+    lines = [*map(_missing_cells, missing), *(_cells(row, now) for row in rows)]
+    cells = [HEADINGS, *(tuple(one_line(cell) for cell in line) for line in lines)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
@@ -140,14 +150,42 @@ def _cells(row: Row, now: datetime) -> tuple[str, ...]:
     return _some(entry.names) or "-", issuer_of(entry)[:60], entry.key_kind, days, used, renewal, entry.cert_path
 
 
+def _missing_cells(missing: Missing) -> tuple[str, ...]:
+    attempt = f"{missing.attempt:%Y-%m-%d %H:%M}" if missing.attempt else "-"
+    if missing.fault:
+        attempt += " (failed)"
+    state = "not issued (failed)" if missing.state == FAILED else missing.state
+    return _some(missing.names) or "any name", "-", "-", state, "-", attempt, "-"
+
+
+def _failures(rows: Iterable[Row], missing: Iterable[Missing], now: datetime) -> list[str]:
+    """Why certificates could not be got, or could not be renewed."""
+    faults = [(one.names, one.fault, one.attempt) for one in missing]
+    faults += [(row.entry.names, row.renewal_fault, row.renewal) for row in rows]
+    texts = []
+    for names, fault, attempt in faults:
+        if fault:
+            due = f"on {attempt:%Y-%m-%d %H:%M} UTC" if attempt and attempt > now else "due"
+            texts.append(
+                f"certificate for {_some(names)}: the last attempt to get it failed: {fault}; the next one is {due}"
+            )
+    return texts
+
+
 def _some(texts: Sequence[str]) -> str:
     more = f" +{len(texts) - SHOWN}" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
 
 
-def as_json(row: Row, now: datetime) -> dict[str, Any]:
+def everything(rows: Iterable[Row], missing: Iterable[Missing], now: datetime) -> list[dict[str, Any]]:
+    """What `--json` says: all certificates, those that are to come first."""
+    return [*map(_missing_json, missing), *(_as_json(row, now) for row in rows)]
+
+
+def _as_json(row: Row, now: datetime) -> dict[str, Any]:
     entry = row.entry
     return {
+        "state": "issued",
         "names": entry.names,
         "issuer": issuer_of(entry),
         "key": entry.key_kind,
@@ -162,6 +200,26 @@ def as_json(row: Row, now: datetime) -> dict[str, Any]:
         "key_file": entry.key_path,
         "renewal": row.renewal and row.renewal.isoformat(),
         "renewal_fault": row.renewal_fault or None,
+    }
+
+
+def _missing_json(missing: Missing) -> dict[str, Any]:
+    return {
+        "state": missing.state,
+        "names": missing.names,
+        "issuer": None,
+        "key": None,
+        "not_before": None,
+        "not_after": None,
+        "days_left": None,
+        "used": False,
+        "listeners": (),
+        "hosts": (),
+        "default": False,
+        "file": None,
+        "key_file": None,
+        "renewal": missing.attempt and missing.attempt.isoformat(),
+        "renewal_fault": missing.fault or None,
     }
 
 
@@ -203,58 +261,3 @@ def _folder(
     for fault in directory.faults:
         problems.append(Problem(str(fault.path), 0, fault.fault, fault.remedy, warning=True))
     return directory.entries
-
-
-def _state(config: Config) -> Path | None:
-    """The folder for what outlives the process."""
-    given = getattr(config, "state", None)
-    if given is not None:
-        return Path(given)
-    try:
-        return state_folder()
-    except LocalCAError:
-        return None
-
-
-def _issued(config: Config, problems: list[Problem]) -> tuple[Entry, ...]:
-    """The certificates that lockgate got by ACME for hosts of this configuration; others may share the folder."""
-    state = _state(config)
-    folder = None if state is None else state / "acme" / "certificates"
-    if folder is None or not folder.is_dir() or all(host.acme is None for host in config.host):
-        return ()
-    directory = CertificateDirectory(folder)
-    try:
-        directory.scan()
-    except CertificateError as error:
-        problems.append(Problem(str(error.path), 0, error.fault, error.remedy, warning=True))
-    for fault in directory.faults:
-        if _is_for_a_host(config, fault.path.parent.name):
-            problems.append(Problem(str(fault.path), 0, fault.fault, fault.remedy, warning=True))
-    return tuple(entry for entry in directory.entries if _is_for_a_host(config, Path(entry.cert_path).parent.name))
-
-
-def _is_for_a_host(config: Config, name: str) -> bool:
-    """Whether what was issued under this name is that of a `[[host]]`, or may be asked for on demand."""
-    for host in config.host:
-        if host.acme is None:
-            continue
-        if not host.acme.on_demand:
-            if name == host.names[0]:
-                return True
-        elif (not host.names or is_allowed(name, host.names)) and (
-            not host.acme.allow or is_allowed(name, host.acme.allow)
-        ):
-            return True
-    return False
-
-
-def _renewal(cert_path: str) -> tuple[datetime | None, str]:
-    """(when it will be renewed, why the last attempt failed), as its `renewal.json` says; nothing if that cannot be read."""
-    try:
-        with Path(cert_path).with_name("renewal.json").open("rb") as file:
-            found = json.loads(file.read(MAX_RENEWAL))
-        fault = found.get("fault") or ""
-        due = max(float(found.get("renew_at") or 0), float(found.get("retry_at") or 0))
-        return (datetime.fromtimestamp(due, UTC) if due else None), str(fault)[:200]
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None, ""
