@@ -78,7 +78,7 @@ def test_a_good_one(folder: Path) -> None:
         ('mode = "required", ca = "absent.pem"', "absent.pem: this certificate file does not exist"),
         ('mode = "required", ca = "site.key"', "site.key: has no certificate in it"),
         ('mode = "required", ca = "signing.pem"', "has no root certificate, so no client can be verified"),
-        (f'{AUTH}, crl = "absent.pem"', "absent.pem: cannot be read (No such file or directory)"),
+        (f'{AUTH}, crl = "absent.pem"', "absent.pem: this revocation list file does not exist"),
         (f'{AUTH}, crl = "clients.pem"', "no revocation list in PEM form"),
         (f'{AUTH}, crl = "stranger.pem"', "was not signed by any certificate in"),
         (f'{AUTH}, crl = "expired.pem"', "expired on"),

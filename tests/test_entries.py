@@ -98,7 +98,6 @@ class TestScan:
         write(tmp_path, ".a.pem.swp", b"x")
         (tmp_path / "loop").symlink_to("loop")
         (tmp_path / "empty.pem").mkdir()
-        os.mkfifo(tmp_path / "pipe.pem")
         directory = scanned(tmp_path)
         assert directory.entries == ()
         assert directory.faults == ()
@@ -224,7 +223,7 @@ class TestRescan:
         def refuse(*_: object) -> bytes:
             raise AssertionError("a file was read")
 
-        monkeypatch.setattr(entries_module, "_read", refuse)
+        monkeypatch.setattr(entries_module, "read_file", refuse)
         assert directory.rescan(NOW) == Changes()
         assert directory.entries == before
         assert len(directory.faults) == 1

@@ -140,10 +140,11 @@ def test_path_too_long():
 
 
 def test_unreadable_file(tmp_path, monkeypatch):
-    def refuse(self: Path) -> bytes:
+    def refuse(path: Path, flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (tmp_path / "x.key").touch()
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(CertificateError, match="this key file may not be read"):
         load_key(tmp_path / "x.key")
 

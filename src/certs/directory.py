@@ -187,7 +187,7 @@ def _listing(folder: str) -> tuple[dict[str, Stamp], list[str]]:
                 except OSError:
                     files[name] = NO_FILE
                     continue
-                if stat.S_ISREG(status.st_mode):
+                if not stat.S_ISDIR(status.st_mode):  # what is no regular file is told when it is read
                     files[name] = (status.st_mtime_ns, status.st_size, status.st_ino)
                     continue
             with suppress(OSError):  # a link that leads to itself

@@ -17,7 +17,7 @@ from cryptography import x509
 
 from ..core.tls.choice import PREFERENCE, key_kind
 from .chain import check_readable, parse_chain
-from .files import MAX_FILE, UNREADABLE, CertificateError, read_file
+from .files import UNREADABLE, CertificateError, read_file
 from .names import name_text, names_of
 from .store import Certificate, load_certificate
 
@@ -96,7 +96,7 @@ def index_file(
     cert_path, key_path = str(cert_path), str(key_path)
     if stamps is None:
         stamps = stamps_of(cert_path, key_path)
-    data = _read(cert_path, stamps[0])
+    data = read_file(cert_path, "certificate")
     if BEGIN not in data and b"-----BEGIN " in data and key_path == cert_path:
         return None
     leaf, is_authority = _leaf(data, cert_path)
@@ -108,7 +108,7 @@ def index_file(
             "there is no key for this certificate",
             f"put its key into {os.path.splitext(cert_path)[0]}{KEY_SUFFIX}, or into the same file",
         )
-    if key_path != cert_path and not os.access(key_path, os.R_OK):
+    if key_path != cert_path and not (os.path.isfile(key_path) and os.access(key_path, os.R_OK)):
         read_file(key_path, "key")  # which says why not
     try:
         kind = key_kind(leaf.public_key())
@@ -131,20 +131,9 @@ def index_file(
 def issuer_of(entry: Entry) -> str:
     """Common name of who signed the certificate, as it is there: not to be trusted to be printable. Empty if it is gone."""
     try:
-        return name_text(_leaf(_read(entry.cert_path, stamp_of(entry.cert_path)), entry.cert_path)[0].issuer)
+        return name_text(_leaf(read_file(entry.cert_path, "certificate"), entry.cert_path)[0].issuer)
     except (CertificateError, *UNREADABLE):
         return ""
-
-
-def _read(path: str, stamp: Stamp) -> bytes:
-    """The content of a certificate file; `read_file` costs several times as much, and says what is wrong."""
-    if 0 < stamp[1] <= MAX_FILE:
-        try:
-            with open(path, "rb", buffering=0) as file:
-                return file.read()
-        except (OSError, ValueError):
-            pass
-    return read_file(path, "certificate")
 
 
 def _leaf(data: bytes, path: str) -> tuple[x509.Certificate, bool]:

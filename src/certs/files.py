@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from ..core.errors import LockgateError
+from .regular import NotRegular, read_regular
 
 UNREADABLE = (
     ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,
@@ -30,20 +32,19 @@ class CertificateError(LockgateError):
         self.remedy = remedy
 
 
-def read_file(path: Path | str, what: str) -> bytes:
-    """The content of a file, of which `what` says what should be in it. Raises `CertificateError`."""
-    path = Path(path)
+def read_file(path: Path | str, what: str, *, most: int = MAX_FILE) -> bytes:
+    """The content of a regular file (`regular.py`), of which `what` says what should be in it. Never waits.
+
+    `most`: bytes; larger ones are refused. Raises `CertificateError`.
+    """
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise CertificateError(path, f"is too large for a {what} file", f"give the {what} file itself")
-    except (OSError, ValueError):
-        pass  # reading says it better
-    try:
-        return path.read_bytes()
+        data = read_regular(path, most + 1)
     except FileNotFoundError:
         raise CertificateError(path, f"this {what} file does not exist", "correct the path, or create it") from None
-    except IsADirectoryError:
-        raise CertificateError(path, "is a folder", f"give the {what} file itself") from None
+    except NotRegular as error:
+        is_folder = os.path.isdir(path)
+        remedy = f"give the {what} file itself" if is_folder else f"write the {what} into a regular file, and give that"
+        raise CertificateError(path, error.strerror, remedy) from None
     except PermissionError:
         raise CertificateError(
             path, f"this {what} file may not be read", "let the user that runs lockgate read it"
@@ -51,6 +52,9 @@ def read_file(path: Path | str, what: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the path is not possible"
         raise CertificateError(path, f"cannot be read ({reason})", "give a readable file") from None
+    if len(data) > most:
+        raise CertificateError(path, f"is too large for a {what} file", f"give the {what} file itself")
+    return data
 
 
 def pem_kinds(data: bytes) -> str:

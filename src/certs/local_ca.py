@@ -23,7 +23,6 @@ machine.
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -40,6 +39,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..core.errors import LockgateError
+from .regular import NotRegular, open_regular
 
 if sys.platform != "win32":
     import fcntl
@@ -157,13 +157,12 @@ class _Store:
         """The content of a file, or None if there is none; a secret that others may open is closed to them."""
         path = self.folder / name
         try:
-            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+            fd, status = open_regular(path, follow=False)
         except FileNotFoundError:
             return None
+        except NotRegular as error:
+            raise LocalCAError(f"{path} is not a file, it {error.strerror}: remove it") from None
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise LocalCAError(f"{path} is not a file: remove it")
             if sys.platform != "win32" and secret:
                 if status.st_uid != os.geteuid():
                     raise LocalCAError(f"{path} belongs to another user: name a folder of your own with --state DIR")

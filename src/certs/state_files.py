@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..core.errors import LockgateError
+from .regular import NotRegular, read_regular
 
 if sys.platform != "win32":
     import fcntl
@@ -59,24 +59,13 @@ def make_folder(path: Path) -> None:
 def read_file(path: Path) -> bytes | None:
     """The content, or None if there is no such file. Raises `StateError`."""
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        return read_regular(path, MAX_FILE, follow=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except NotRegular as error:
+        raise StateError(path, f"is not a file, it {error.strerror}", "remove it") from None
     except OSError as error:
         raise state_error(path, error) from None
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise StateError(path, "is not a file", "remove it")
-        parts = []
-        left = MAX_FILE
-        while left and (part := os.read(fd, left)):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
-    except OSError as error:
-        raise state_error(path, error) from None
-    finally:
-        os.close(fd)
 
 
 def write_file(path: Path, content: bytes, *, lasting: bool = True) -> None:

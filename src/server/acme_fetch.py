@@ -15,9 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from .. import __version__
 from ..certs.acme.machine import Fetch
 from ..certs.acme.messages import MAX_BODY, Response
+from ..certs.store import load_chain
 
 STEP_TIMEOUT = 15.0
 """Seconds for connecting, and for each read and write."""
@@ -33,8 +36,12 @@ class FetchError(Exception):
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:
-    """What verifies a CA's server: with the authorities of a PEM file, or those of the system."""
-    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    """What verifies a CA's server: with the authorities of a PEM file, or those of the system.
+
+    Raises `CertificateError`, and OSError for what OpenSSL refuses.
+    """
+    authorities = None if ca is None else b"".join(one.public_bytes(Encoding.DER) for one in load_chain(ca))
+    context = ssl.create_default_context(cadata=authorities)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

@@ -11,12 +11,15 @@ from ..certs.acme.challenges import HTTP_01, TLS_ALPN_01
 from ..certs.acme.jose import ExternalAccount, decode_base64url
 from ..certs.acme.names import is_host_name
 from ..certs.local_ca import LocalCAError, state_folder
+from ..certs.regular import read_regular
 from .check_hosts import is_address
 from .config import Acme, Config, Draft, Host
 from .problems import Problem, shown
 
 MAX_NAMES = 100
 """Names on one certificate that CAs accept at most."""
+MAX_EAB_KEY = 65536
+"""Bytes of an External Account Binding's key that are read."""
 
 
 def acme_problems(draft: Draft, in_files: Collection[str]) -> Iterator[Problem]:
@@ -75,7 +78,7 @@ def external_account(acme: Acme) -> ExternalAccount | None:
     """The External Account Binding of a configuration, read from its file. Raises OSError or ValueError."""
     if acme.eab_key_id is None or acme.eab_key_file is None:
         return None
-    text = acme.eab_key_file.read_text("ascii").strip()
+    text = read_regular(acme.eab_key_file, MAX_EAB_KEY).decode("ascii").strip()
     return ExternalAccount(acme.eab_key_id, decode_base64url(text))
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..certs import store
+from ..certs.chain import parse_chain
+from ..certs.files import read_file
 from .config import Backend, Config
 from .problems import Place, Problem, shown
 
@@ -21,8 +23,9 @@ def authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str, 
         if backend.tls is None or backend.tls.ca is None:
             continue
         try:
-            store.load_chain(backend.tls.ca)
-            yield name, backend.tls.ca.read_bytes()
+            data = read_file(backend.tls.ca, "certificate")
+            parse_chain(data, backend.tls.ca)
+            yield name, data
         except store.CertificateError as error:
             problems.append(certificate_problem(backend.tls.place.at("ca"), error))
 

@@ -16,12 +16,17 @@ from pathlib import Path
 from cryptography import x509
 
 from ..certs import store
+from ..certs.chain import parse_chain
+from ..certs.files import read_file
 from ..core.proxy.client_rule import ClientRule
 from ..core.tls.client_auth import ClientAuth, ClientAuthError, load_crls
 from . import config
 from .config import Draft, Host
 from .policy import HostRule, Identity
 from .problems import Problem, shown
+
+MAX_CRL = 64 * 1024 * 1024
+"""Bytes of a file with revocation lists: those of large authorities have ten million."""
 
 Rules = dict[str, HostRule | None]
 """By name; None for a name that has a host which does not ask."""
@@ -82,19 +87,17 @@ def _load(auth: config.ClientAuth, ca_path: Path, problems: list[Problem]) -> Ho
     ca = crl = b""
     authorities: list[x509.Certificate] = []
     try:
-        authorities = store.load_chain(ca_path)
-        ca = ca_path.read_bytes()
+        ca = read_file(ca_path, "certificate")
+        authorities = parse_chain(ca, ca_path)
     except store.CertificateError as error:
         problems.append(auth.place.at("ca").problem(f"{error.path}: {error.fault}", error.remedy))
     else:
         problems += _authority_faults(auth, authorities)
     if auth.crl is not None:
         try:
-            crl = auth.crl.read_bytes()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "the path is not possible"
-            fault = f"{auth.crl}: cannot be read ({reason})"
-            problems.append(auth.place.at("crl").problem(fault, "give the file with the revocation lists"))
+            crl = read_file(auth.crl, "revocation list", most=MAX_CRL)
+        except store.CertificateError as error:
+            problems.append(auth.place.at("crl").problem(f"{error.path}: {error.fault}", error.remedy))
         else:
             problems += _crl_faults(auth, crl, authorities)
     try:

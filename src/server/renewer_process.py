@@ -58,7 +58,7 @@ def run_renewer(config: Config, ready: Callable[[], None]) -> None:
             raise Stopped
         try:
             return fetch(request, tls_context(acme.ca))
-        except OSError:  # the file is gone, or damaged
+        except (OSError, CertificateError):  # the file is gone, or damaged
             raise FetchError(f"the authorities of {acme.ca or 'the system'} cannot be read") from None
 
     state = AcmeState(acme_state(config))
