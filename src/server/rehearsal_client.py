@@ -1,15 +1,8 @@
-"""A client that shows a certificate in a rehearsal: whether the handshake would take it, and what its host then says of it.
-
-Nobody here has the private key of that certificate, so the handshake cannot be finished, and need not be: OpenSSL judges the
-chain when it reads it, before the client proves that the key is its own. So a handshake is begun with a context that asks for
-just what the host asks for, and the chain is put into it as the client's Certificate message, which is plaintext in TLS 1.2
-(RFC 5246 section 7.4.2). What OpenSSL says to that is its verdict in every version: authorities, purpose, time, depth and
-revocation are the context's. That the client has the key is taken for granted.
-"""
+"""A client that shows a certificate in a rehearsal, or is merely taken to have one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -17,19 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ..core.errors import TLSError
 from ..core.proxy.statements import field_names
 from ..core.tls.client_auth import ClientAuth
-from ..core.tls.context import TLSOptions, client_context, server_context
-from ..core.tls.engine import PyOpenSSLContext, Status
-from ..core.tls.failure import Alert, reason_for
+from ..core.tls.client_check import check_client
 
-TLS_1_2 = TLSOptions(max_version="TLSv1.2", alpn=())
 NAME = "rehearsal.invalid"
-CERTIFICATE = 11
-"""HandshakeType, RFC 5246 section 7.4."""
-RECORD = b"\x16\x03\x03"
-MAX_RECORD = 16384
 
 UNKNOWN: dict[str, tuple[bytes, ...]] = {
     "client-cert": (b"<the certificate>", b"<the certificates above it, up to the root>"),
@@ -54,36 +39,7 @@ def show_certificate(auth: ClientAuth, chain: Sequence[bytes]) -> tuple[bytes, .
 
     Raises TLSError, as the handshake would, for one that is refused.
     """
-    context = server_context([_own_pair()], options=TLS_1_2, client_auth=auth, engine=PyOpenSSLContext)
-    server = context.engines.engine("", b"")
-    client = client_context(verify=False, options=TLS_1_2).engine(NAME)
-    assert server is not None
-    client.handshake()
-    server.feed(client.take())
-    server.handshake()
-    for record in _certificate_records(chain):
-        server.feed(record)
-    status = server.handshake()
-    if status == Status.FAILED:
-        reason = reason_for(server.alert, False, server.reason, server.verify_result)
-        # TLS 1.2 has no alert of its own for this one (RFC 8446 section 4.4.2.4).
-        alert = Alert.CERTIFICATE_REQUIRED if reason == "certificate_required" else server.alert
-        raise TLSError(reason, alert=alert)
-    return server.peer_chain()
-
-
-def _certificate_records(chain: Sequence[bytes]) -> Iterator[bytes]:
-    """A Certificate message in records."""
-    listed = b"".join(_counted(der) for der in chain)
-    message = bytes((CERTIFICATE,)) + _counted(_counted(listed))
-    for at in range(0, len(message), MAX_RECORD):
-        part = message[at : at + MAX_RECORD]
-        yield RECORD + len(part).to_bytes(2, "big") + part
-
-
-def _counted(data: bytes) -> bytes:
-    """Behind its length, in three bytes."""
-    return len(data).to_bytes(3, "big") + data
+    return check_client(auth, chain, _own_pair())
 
 
 @cache
