@@ -5,8 +5,8 @@ answers it as it would any other. The handshake need not be finished, as nothing
 not there yet, or are asked of the client, are no obstacle. The request is read by the parser that reads those of clients,
 and goes through the one function that routes (`core/proxy/routing.py`). `explain.py` puts it into words.
 
-Who is asked for a certificate and shows one is judged by OpenSSL (`core/tls/client_check.py`) and by the rule of the host. If it is
-not known what the client shows, it is one that may come in, and what backends would be told of it has placeholders.
+Who is asked for a certificate and shows one is judged by OpenSSL (`core/tls/client_check.py`) and by the rule of the host.
+If it is not known what the client shows, it is one that may come in, and what backends are told of it has placeholders.
 """
 
 from __future__ import annotations
