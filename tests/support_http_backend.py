@@ -64,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         if trailers:
             self.send_header("Trailer", ", ".join(name for name, _ in trailers))
         self.end_headers()
+        if self.command == "HEAD":
+            return
         for piece in pieces:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         lines = "".join(f"{name}: {value}\r\n" for name, value in trailers)

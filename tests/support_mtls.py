@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from support_tls import Authority, Pem, _builder, _key_pem, _key_usage, ssl_client_context
 
@@ -55,10 +55,11 @@ def client_pem(
     serial: int | None = None,
     by_root: bool = False,
     padding: int = 0,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
 ) -> Pem:
     """A client's chain and key. `server`: for servers only. `by_root`: no intermediate. `padding`: bytes to make it large."""
     signer = clients() if authority is None else authority
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a name that is too long
         attribute = x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False)

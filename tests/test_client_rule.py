@@ -157,6 +157,15 @@ def test_patterns_are_made_or_refused(text: str) -> None:
             continue
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["dns:a.example", "dns:*.a.example", "email:a@b.example", "spiffe://prod/*", "spiffe://prod/web", "uri:urn:x:1",
+     "uri:https://a.example/x/*", "sha256:" + "0a" * 32],
+)  # fmt: skip
+def test_a_pattern_can_be_shown_as_it_is_written(text: str) -> None:
+    assert str(parse_pattern(text)) == text
+
+
 SEGMENT = st.text("abz.-_%?#/*\0 é", max_size=6)
 
 

@@ -341,12 +341,21 @@ class TestRescan:
         assert len(directory.rescan(NOW).added) == 1
         assert directory.faults == ()
 
-    def test_names_in_a_file_that_was_renewed_since(self, tmp_path):
-        """Loaded between two looks, a renewed certificate counts as it is."""
+    def test_an_entry_is_what_was_in_its_files(self, tmp_path):
         site(tmp_path, "a", "a.test", "b.test")
-        (entry,) = scanned(tmp_path).entries
+        directory = scanned(tmp_path)
+        (entry,) = directory.entries
         site(tmp_path, "a", "a.test")
+        assert entry.load(NOW).names == ("a.test", "b.test")
+        directory.rescan(NOW)
+        (entry,) = directory.entries
         assert entry.load(NOW).names == ("a.test",)
+
+    def test_an_entry_does_not_show_its_key(self, tmp_path):
+        site(tmp_path, "a", "a.test")
+        (entry,) = scanned(tmp_path).entries
+        assert "PRIVATE" in entry.content[1].decode()
+        assert "PRIVATE" not in repr(entry)
 
 
 def entry(path: str, *names: str, first: float = -1, last: float = 90, kind: str = "ECDSA P-256") -> Entry:

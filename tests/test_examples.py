@@ -179,6 +179,22 @@ def test_ja4_proxy(files: tuple[str, str, str], backend: str) -> None:
         thread.join()
 
 
+def test_mtls_proxy(files: tuple[str, str, str], backend: str, tmp_path: Path) -> None:
+    clients = trustme.CA()
+    clients.cert_pem.write_to_path(tmp_path / "clients.pem")
+    status = ("-o", "/dev/null", "-w", "%{http_code}")
+    with running("mtls_proxy", files, backend, str(tmp_path / "clients.pem")) as (_, port):
+        for name in ("web.clients.example", "web.example"):
+            clients.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(tmp_path / name)
+        shown = ("--cert", str(tmp_path / "web.clients.example"), "-H", "client-cert: :forged:")
+        answer = curl(files, port, "/", *shown).lower()
+        assert answer.count("client-cert: ") == 1
+        assert "client-cert: :mii" in answer
+        assert curl(files, port, "/", "--cert", str(tmp_path / "web.example"), *status) == "403"
+        with pytest.raises(subprocess.CalledProcessError):
+            curl(files, port, "/")
+
+
 def test_bare_core() -> None:
     package = Path(lockgate.__path__[0]).absolute().parent
     run = subprocess.run(
@@ -196,6 +212,6 @@ def test_bare_core() -> None:
 
 def test_examples_are_short_and_all_tested() -> None:
     found = {path.stem: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
-    assert set(found) == {*PROXIES, "bare_core"}
+    assert set(found) == {*PROXIES, "bare_core", "mtls_proxy"}
     del found["selectors_proxy"]  # a whole adapter, not the use of one
     assert {name: size for name, size in found.items() if size > MAX_LINES} == {}

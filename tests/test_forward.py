@@ -128,6 +128,13 @@ def test_without_rules_a_trusted_hop_passes_unchanged() -> None:
     assert told(STRANGER, (b"x-forwarded-for", b"1.1.1.1"), rules=rules) == {}
 
 
+@pytest.mark.parametrize(("version", "said"), [(b"1.0", b"1.0"), (b"1.1", b"1.1"), (b"2", b"2.0")])
+def test_via_names_the_version_that_was_received(version: bytes, said: bytes) -> None:
+    response = Response(200, version=version, headers=Headers([]))
+    forward_response(response, ForwardRules(via=True))
+    assert list(response.headers) == [(b"via", said + b" lockgate")]
+
+
 def test_via_is_added_both_ways_and_stops_loops() -> None:
     rules = ForwardRules(via=True, x_forwarded=False)
     out = told(STRANGER, (b"via", b"1.0 fred"), rules=rules)

@@ -509,6 +509,24 @@ def test_a_websocket_over_a_stream() -> None:
     assert (w.records[0].status, w.records[0].end) == (101, "complete")
 
 
+def test_a_websocket_whose_server_has_not_understood_the_request() -> None:
+    """RFC 8441 section 5: what proves that it has is not passed on over HTTP/2, so it is looked at here."""
+    w = world()
+    client = Client(w)
+    stream = websocket(client)
+    w.servers[0].send(
+        head("HTTP/1.1 101 Switching Protocols\nUpgrade: websocket\nConnection: upgrade\nSec-WebSocket-Accept: AAAA")
+    )
+    answer = client.get(stream)
+    assert (answer.status, answer.ended) == ("502", True)
+    (record,) = w.records
+    assert (record.status, record.end) == (502, "upstream_bad")
+    assert (
+        record.detail == "the answer cannot be passed on: sec-websocket-accept does not answer the key of this stream"
+    )
+    assert w.servers[0].how == [Close.ABORT]
+
+
 def test_a_websocket_that_is_refused() -> None:
     w = world()
     client = Client(w)

@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import support_mtls as mtls
+from support_config import write_pem
+from support_tls import server_pem
 
 import lockgate
+from lockgate import ClientAuth, ClientRule, PeerCertificate, load_identity, parse_pattern
 
 HEAVY = ("OpenSSL", "asyncio", "cryptography", "lockgate.core.proxy", "trio")
 
@@ -33,3 +37,23 @@ def test_import_is_cheap() -> None:
         [sys.executable, "-c", program], env={"PYTHONPATH": package}, capture_output=True, text=True, check=True
     )
     assert run.stdout == "[]\n"
+
+
+def test_an_identity_that_asks_for_client_certificates(tmp_path: Path) -> None:
+    write_pem(tmp_path, "site", server_pem())
+    auth = ClientAuth(mode="optional", ca=mtls.clients().pem)
+    rule = ClientRule("optional", (parse_pattern("spiffe://prod/*"),), ("client-cert",))
+    paths = (tmp_path / "site.pem", tmp_path / "site.key")
+    for options in (None, lockgate.TLSOptions()):
+        identity = load_identity(*paths, options=options, client_auth=auth, client_rule=rule)
+        assert identity.client_auth is rule
+        for context in (identity.context, identity.http_1_context):
+            assert context is None or context.wants_peer
+    everyone = load_identity(*paths, client_auth=auth).client_auth
+    assert everyone is not None
+    assert (everyone.mode, everyone.allow, everyone.forward) == ("optional", (), ())
+    peer = PeerCertificate(tuple(map(mtls.der, mtls.certificates(mtls.web()))))
+    assert rule.judge(peer)[0] == ""
+    for wrong in (None, ClientAuth(mode="required", ca=auth.ca)):
+        with pytest.raises(ValueError, match="needs a client_auth of the same mode"):
+            load_identity(*paths, client_auth=wrong, client_rule=rule)

@@ -97,8 +97,12 @@ def test_added_renewed_broken_and_removed(folder: Path, backend: Backend, start:
     wait_until(lambda: "more.test" in ask(service, "a.test")[0], "the renewed certificate to be shown")
     assert ask(service, "c.test")[0] == ["c.test"]
     write(folder / "certs", "c.pem", b"disk full")
-    wait_until(lambda: "where it was loaded before, that stays in service" in service.output(), "the fault to be told")
+    write(folder / "certs", "b.key", b"disk full")
+    wait_until(
+        lambda: service.output().count("the certificate before it stays in service") == 2, "the faults to be told"
+    )
     assert ask(service, "c.test")[0] == ["c.test"]
+    assert "b.test" in ask(service, "b.test")[0], "nobody had asked for it before"
     (folder / "certs" / "b.pem").unlink()
     wait_until(lambda: "1 removed (" in service.output(), "the removal to be noticed")
 
@@ -120,6 +124,7 @@ def test_a_folder_that_is_gone_is_complained_about_once(folder: Path, backend: B
     time.sleep(2.5)
     assert service.output().count("this folder does not exist") == 1
     assert ask(service, "a.test")[0] == ["a.test", "*.a.test"]
+    assert "b.test" in ask(service, "b.test")[0], "nobody had asked for it before"
     os.rename(folder / "away", folder / "certs")
     put(folder, "c", "c.test")
     wait_until(lambda: "1 new (" in service.output(), "the folder to be looked into again")
@@ -355,17 +360,23 @@ def test_nothing_is_loaded_before_it_is_asked_for(kept):
     assert kept.find("a.test").context is context
 
 
-def test_what_could_not_be_loaded_is_tried_again_later(kept, folder):
-    pem = authority().issue("a.test", "*.a.test")
+def test_what_cannot_be_loaded_is_said_once_and_served_when_it_is_mended(folder, monkeypatch):
     write(folder / "certs", "a.key", b"rubbish")
+    kept = Kept(folder, monkeypatch)
     assert kept.find("a.test") is None
     kept.clock.pass_by(RETRY)
     assert kept.find("a.test") is None
     assert len(kept.said) == 1
-    put(folder, "a", pem=pem)
+    put(folder, "a", "a.test", "*.a.test")
     assert kept.find("a.test") is None
-    kept.clock.pass_by(RETRY)
+    kept.look()
     assert kept.find("a.test") is not None
+
+
+def test_what_breaks_before_it_was_asked_for_stays_in_service(kept, folder):
+    write(folder / "certs", "a.key", b"rubbish")
+    assert kept.find("a.test") is not None
+    assert kept.said == []
 
 
 def test_renewed_before_it_was_asked_for_stays_unloaded(kept, folder):
@@ -397,7 +408,7 @@ def test_faults_are_told_once_and_not_while_files_are_being_replaced(kept, folde
     assert kept.look() == []
     (said,) = kept.look(PATIENCE)
     assert "is not a PEM file" in said
-    assert said.endswith("where it was loaded before, that stays in service")
+    assert said.endswith("; the certificate before it stays in service")
     assert kept.look() == []
     assert kept.find("a.test").context is not None
 

@@ -147,7 +147,8 @@ class TestRecords:
     def test_small_at_first(self, context: ServerContext) -> None:
         ours = established(server_pair(context, CLIENT)).ours
         ours.send(bytes(EARLY_BYTES + 2 * RECORD + 5))
-        assert sizes(ours.data_to_send()) == [EARLY_RECORD] * (EARLY_BYTES // EARLY_RECORD) + [RECORD, RECORD, 5]
+        _, _, *records = sizes(ours.data_to_send())  # behind two tickets
+        assert records == [EARLY_RECORD] * (EARLY_BYTES // EARLY_RECORD) + [RECORD, RECORD, 5]
 
     def test_they_grow_over_many_calls(self, context: ServerContext) -> None:
         ours = established(server_pair(context, CLIENT)).ours

@@ -278,6 +278,8 @@ def test_sessions_resume_with_either(version):
         client.set_ciphers(ciphers)
         first = established(server_pair(context, client))
         assert isinstance(first.peer, SSLPeer)
+        first.ours.send(b"behind the tickets")
+        first.exchange()
         second = established(server_pair(context, client, session=first.peer.ssl.session))
         assert second.ours.info is not None
         assert second.ours.info.resumed

@@ -225,6 +225,8 @@ class TestSharing:
         client = ssl_client_context(**only(version))
         pair = established(server_pair(context, client))
         assert isinstance(pair.peer, SSLPeer)
+        pair.ours.send(b"behind the tickets")
+        pair.exchange()
         session = pair.peer.ssl.session
         child = os.fork()
         if child == 0:

@@ -15,7 +15,7 @@ the others from service: it is a fault in a list.
 
 `rescan` finds what has changed by the files' stamps (time of change, size, inode) and reads only that. What is to go into
 service while the proxy runs is checked in full first, key and chain included; if it is broken, the entry that was there
-stays, and the fault is told once. What stays in service then is what had been loaded: the old files are gone.
+stays, and the fault is told once: it has kept what was in the old files.
 """
 
 from __future__ import annotations

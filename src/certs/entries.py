@@ -1,7 +1,8 @@
 """Certificates that are known but not loaded: what is needed to choose one, and how to load it.
 
 An entry is made of the leaf in a file alone; the key, the chain and the TLS context are for `Entry.load`, when a client
-first asks for one of the names. `choose` says which of many entries answers for which name.
+first asks for one of the names. It keeps what was in the files: a certificate that is in service stays so when its files break
+or go, whether a client has asked for it yet or not. `choose` says which of many entries answers for which name.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from cryptography import x509
 from ..core.tls.choice import PREFERENCE, key_kind
 from .chain import check_readable, parse_chain
 from .files import UNREADABLE, CertificateError, read_file
+from .keys import parse_key
 from .names import name_text, names_of
-from .store import Certificate, load_certificate
+from .store import Certificate, pair
 
 Stamp = tuple[int, int, int]
 """Of a file: time of its last change in nanoseconds, size, inode; all 0 for a link to nothing."""
@@ -45,6 +47,8 @@ class Entry:
     password_file: str | None = None
     stamps: tuple[Stamp, Stamp] = field(default=(NO_FILE, NO_FILE), repr=False)
     """Of the certificate file and of the key file when the entry was made."""
+    content: tuple[bytes, bytes] = field(default=(b"", b""), repr=False, compare=False)
+    """What was in them."""
 
     @property
     def key_type(self) -> str:
@@ -56,14 +60,21 @@ class Entry:
         return self.not_before <= now <= self.not_after
 
     def load(self, now: datetime | None = None) -> Certificate:
-        """Read and check the files, as `load_certificate` does; being expired is only a warning.
+        """Check what was in the files, as `load_certificate` does; being expired is only a warning.
 
-        Blocks for the time of two reads and some cryptography, below a millisecond. Raises `CertificateError`.
+        Takes some cryptography, below a millisecond, and reads the password file if the key is encrypted. Raises
+        `CertificateError`.
         """
-        certificate = load_certificate(
-            self.cert_path, self.key_path, password_file=self.password_file, now=now, allow_expired=True
+        chain, key = self.content
+        certificate = pair(
+            parse_chain(chain, self.cert_path),
+            parse_key(key, self.key_path, self.password_file),
+            self.cert_path,
+            self.key_path,
+            now=now,
+            allow_expired=True,
         )
-        if not set(self.names) <= set(certificate.names) and self.stamps == stamps_of(self.cert_path, self.key_path):
+        if not set(self.names) <= set(certificate.names):
             # The index goes by the first certificate that is no authority's, the loaded one by the key.
             raise CertificateError(
                 self.cert_path,
@@ -108,8 +119,7 @@ def index_file(
             "there is no key for this certificate",
             f"put its key into {os.path.splitext(cert_path)[0]}{KEY_SUFFIX}, or into the same file",
         )
-    if key_path != cert_path and not (os.path.isfile(key_path) and os.access(key_path, os.R_OK)):
-        read_file(key_path, "key")  # which says why not
+    key_data = data if key_path == cert_path else read_file(key_path, "key")
     try:
         kind = key_kind(leaf.public_key())
     except UNREADABLE:
@@ -125,13 +135,14 @@ def index_file(
         not_after=leaf.not_valid_after_utc,
         password_file=None if password_file is None else str(password_file),
         stamps=stamps,
+        content=(data, key_data),
     )
 
 
 def issuer_of(entry: Entry) -> str:
     """Common name of who signed the certificate, as it is there: not to be trusted to be printable. Empty if it is gone."""
     try:
-        return name_text(_leaf(read_file(entry.cert_path, "certificate"), entry.cert_path)[0].issuer)
+        return name_text(_leaf(entry.content[0], entry.cert_path)[0].issuer)
     except (CertificateError, *UNREADABLE):
         return ""
 

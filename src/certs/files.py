@@ -44,7 +44,7 @@ def read_file(path: Path | str, what: str, *, most: int = MAX_FILE) -> bytes:
     except NotRegular as error:
         is_folder = os.path.isdir(path)
         remedy = f"give the {what} file itself" if is_folder else f"write the {what} into a regular file, and give that"
-        raise CertificateError(path, error.strerror, remedy) from None
+        raise CertificateError(path, str(error.strerror), remedy) from None
     except PermissionError:
         raise CertificateError(
             path, f"this {what} file may not be read", "let the user that runs lockgate read it"

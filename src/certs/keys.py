@@ -27,7 +27,11 @@ def load_key(path: Path | str, password_file: Path | str | None = None) -> Priva
     `password_file`: the file whose first line is the password of an encrypted key; it is not read for one that is not
     encrypted. Raises `CertificateError`.
     """
-    data = read_file(path, "key")
+    return parse_key(read_file(path, "key"), path, password_file)
+
+
+def parse_key(data: bytes, path: Path | str, password_file: Path | str | None = None) -> PrivateKey:
+    """The same for what is in the file `path`."""
     if b"PRIVATE KEY-----" not in data:
         if b"-----BEGIN" in data:
             raise CertificateError(

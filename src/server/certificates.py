@@ -211,7 +211,7 @@ class CertificateKeeper:
                 del self._faults[fault]
             elif now - since >= PATIENCE:
                 del self._faults[fault]
-                stays = "; where it was loaded before, that stays in service" if self._had_before(fault) else ""
+                stays = "; the certificate before it stays in service" if self._had_before(fault) else ""
                 self._say(f"{fault}{stays}")
         # One that has begun or ceased to be valid may change places with another one for the same name.
         date, before = datetime.now(UTC), self._chosen_at

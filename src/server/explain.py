@@ -19,14 +19,17 @@ from typing import Any
 from ..core.proxy.answers import own_response
 from ..core.proxy.policy import Listener
 from ..core.proxy.routing import host_of
+from ..core.tls.client_auth import ClientAuth
 from ..core.tls.context import ContextError
 from ..core.tls.failure import Alert, alert_name
 from ..core.tls.hello import plain_name
 from . import config
 from .check import Prepared, prepare
+from .client_rules import rule_of
+from .explain_clients import client_statements, client_verdict, read_shown, teller
 from .explain_fields import field_changes
 from .explain_routes import route_statements
-from .policy import Identity, acme_hosts
+from .policy import HostRule, Identity, acme_hosts
 from .problems import ConfigError, Place, Problem, choose, shown
 from .rehearsal import Imagined, Rehearsal, rehearse
 from .statements import Statement, quoted
@@ -64,6 +67,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be given again")
     parser.add_argument("--listener", metavar="ADDRESS", help="where it arrives (default: the first that speaks TLS)")
     parser.add_argument("--client", default="192.0.2.1", metavar="ADDRESS", help="where it comes from")
+    parser.add_argument(
+        "--client-cert",
+        metavar="FILE",
+        help="PEM: certificate that the client shows, with those it sends along; '' for none (default: one that may come in)",
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=main)
 
@@ -107,7 +115,8 @@ def imagine(args: Namespace) -> Imagined:
         problem = Problem(f"--client {shown(args.client)}", 0, "this is no IP address", "write one, such as 192.0.2.1")
         raise ConfigError([problem]) from None
     method, path = args.method.encode("utf-8", "replace"), args.path.encode("utf-8", "replace")
-    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), client)
+    shows = None if args.client_cert is None else read_shown(args.client_cert)
+    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), client, shows)
 
 
 def make_case(prepared: Prepared, imagined: Imagined, address: str | None = None) -> Case:
@@ -126,8 +135,13 @@ def make_case(prepared: Prepared, imagined: Imagined, address: str | None = None
             raise ConfigError([problem])
         listen = by_address[address]
     listener = make_listener(listen, listen.address, first_tls.address.port if first_tls else 0)
+
+    def asks(index: int) -> ClientAuth | None:
+        rule = _identity(prepared, index).rule
+        return None if rule is None else rule.auth
+
     try:
-        done = rehearse(prepared.policy, prepared.config.limits, listener, imagined)
+        done = rehearse(prepared.policy, prepared.config.limits, listener, imagined, asks)
     except ContextError as error:
         problem = Problem(f"--sni {shown(imagined.sni)}", 0, f"no client can ask for it: {error}", "give a host name")
         raise ConfigError([problem]) from None
@@ -156,6 +170,7 @@ def verdict(case: Case) -> dict[str, Any]:
         "outcome": outcome,
         "alert": None if done.alert is None else alert_name(done.alert),
         "certificate": _certificate_name(case, done.identity),
+        "client": client_verdict(case.imagined, done, _rule(case)),
         "status": None if done.answer is None else done.answer.status,
         "reason": done.end or None,
         "detail": done.detail or None,
@@ -207,7 +222,7 @@ def _certificate(case: Case) -> Iterator[Statement]:
     done, name = case.done, case.imagined.sni
     if not case.listener.tls:
         return
-    if done.alert is not None:
+    if done.alert is not None and not done.client_fault:
         yield _refused(case, done.alert)
     elif done.passed_as:
         because, place = _why_passed_on(case, name)
@@ -242,7 +257,7 @@ def _why_passed_on(case: Case, name: str) -> tuple[str, Place]:
 
 def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
     """Why a name leads to that identity, and where that is written."""
-    identity = _identity(case, index)
+    identity = _identity(case.prepared, index)
     wildcard = f"*.{name.partition('.')[2]}"
     if name in identity.names:
         return f"it is for {shown(name)} by that very name", _place(identity)
@@ -259,7 +274,7 @@ def _reason(case: Case, index: int, name: str) -> tuple[str, Place]:
 
 def _describe(case: Case, index: int) -> str:
     """A certificate, or a pair of them, in words."""
-    identity = _identity(case, index)
+    identity = _identity(case.prepared, index)
     files = " and ".join(
         [
             f"{files.cert} ({one.key_type}, until {one.not_after:%Y-%m-%d})"
@@ -275,17 +290,23 @@ def _describe(case: Case, index: int) -> str:
 
 def _files(case: Case, index: int) -> list[config.CertificateFiles]:
     """Where the certificates of an identity come from, in the same order."""
-    certificates = _identity(case, index).certificates
+    certificates = _identity(case.prepared, index).certificates
     return [files for certificate in certificates for files, one in case.prepared.loaded if one is certificate]
 
 
-def _identity(case: Case, index: int) -> Identity:
+def _identity(prepared: Prepared, index: int) -> Identity:
     """What an identity of the policy was made of; those that come by ACME are the last ones."""
-    own = case.prepared.identities
+    own = prepared.identities
     if index < len(own):
         return own[index]
-    host = acme_hosts(case.prepared.config)[index - len(own)]
-    return Identity(tuple(host.names), (), False, host.place, (), case.prepared.rules.get(host.names[0]))
+    host = acme_hosts(prepared.config)[index - len(own)]
+    return Identity(tuple(host.names), (), False, host.place, (), prepared.rules.get(host.names[0]))
+
+
+def _rule(case: Case) -> HostRule | None:
+    """What the clients of the connection have to show."""
+    index = case.done.identity
+    return None if index is None else _identity(case.prepared, index).rule
 
 
 def _place(identity: Identity) -> Place:
@@ -298,7 +319,7 @@ def _place(identity: Identity) -> Place:
 def _certificate_name(case: Case, index: int | None) -> str | None:
     if index is None:
         return None
-    identity = _identity(case, index)
+    identity = _identity(case.prepared, index)
     if identity.entries:
         return identity.entries[0].cert_path
     return str(_files(case, index)[0].cert) if identity.certificates else "a certificate by ACME"
@@ -327,17 +348,7 @@ def _host(case: Case) -> Iterator[Statement]:
 
 
 def _clients(case: Case) -> Iterator[Statement]:
-    """What the client has to show."""
-    index = case.done.identity
-    rule = None if index is None else _identity(case, index).rule
-    if rule is None:
-        return
-    may = "may have none" if rule.rule.mode == "optional" else "need one"
-    allowed = "one that the authorities vouch for" if not rule.rule.allow else "one that fits a pattern of allow"
-    text = f"clients are asked for a certificate: they {may}, and it has to be {allowed}"
-    yield Statement(
-        "client", text, "client_auth of the host; what follows is for a client that may come in", rule.place
-    )
+    yield from client_statements(case.prepared.config, case.listen, case.imagined, case.done, _rule(case))
 
 
 def _path(case: Case) -> Iterator[Statement]:
@@ -357,6 +368,9 @@ def _answer(case: Case) -> Iterator[Statement]:
     place: Place | None = None
     if done.end == "answered":
         place = listen.place.at("redirect_https")
+    elif done.end == "client_refused":
+        rule = _rule(case) or rule_of(case.host, case.prepared.rules)  # the latter without TLS
+        place = None if rule is None else rule.place.at("allow" if done.peer is not None else "mode")
     location = response.headers.get(b"location")
     more = "" if location is None else f", location: {location.decode('latin-1')}"
     because = {
@@ -413,7 +427,9 @@ def _routes(case: Case) -> Iterator[Statement]:
 
 def _fields(case: Case) -> Iterator[Statement]:
     if case.done.target is not None and case.done.group is not None:
-        yield from field_changes(case.prepared.config, case.listen, case.imagined, case.done.forwarded)
+        own, tells = case.prepared.policy.own_names, teller(_rule(case))
+        config, forwarded = case.prepared.config, case.done.forwarded
+        yield from field_changes(config, case.listen, case.imagined, forwarded, own=own, tells=tells)
 
 
 TOPICS: tuple[Callable[[Case], Iterator[Statement]], ...] = (

@@ -4,14 +4,18 @@ Nothing is decided here. A client of ours says its ClientHello to a `ReverseProx
 answers it as it would any other. The handshake need not be finished, as nothing is decided after that: certificates that are
 not there yet, or are asked of the client, are no obstacle. The request is read by the parser that reads those of clients,
 and goes through the one function that routes (`core/proxy/routing.py`). `explain.py` puts it into words.
+
+Who is asked for a certificate and shows one is judged by OpenSSL (`core/tls/client_check.py`) and by the rule of the host.
+If it is not known what the client shows, it is one that may come in, and what backends are told of it has placeholders.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..core.commands import NeedCertificate
-from ..core.errors import RemoteProtocolError
+from ..core.errors import RemoteProtocolError, TLSError
 from ..core.events import Request, Role
 from ..core.h1.connection import H1Connection
 from ..core.limits import Limits
@@ -22,9 +26,12 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.passthrough import Passthrough
 from ..core.proxy.policy import Listener, Policy, Route
 from ..core.proxy.routing import Refusal, route
+from ..core.tls.client_auth import ClientAuth
 from ..core.tls.connection import TLSConnection
 from ..core.tls.context import TLSOptions, client_context
 from ..core.tls.info import TLSInfo
+from ..core.tls.peer import PeerCertificate
+from .rehearsal_client import placeholders, show_certificate
 
 CLIENT_PORT = 40000
 OFFERED = (b"h2", b"http/1.1")
@@ -45,6 +52,9 @@ class Imagined:
     fields: tuple[Field, ...] = ()
     client: str = "192.0.2.1"
     """Address of the client."""
+    shows: tuple[bytes, ...] | None = None
+    """The certificates (DER) that the client shows if it is asked, its own first; none: it has none. None: it is not known
+    which, but the client may come in."""
 
     def head(self) -> bytes:
         """As it is on the wire in HTTP/1.1."""
@@ -79,10 +89,27 @@ class Rehearsal:
     group: ServerGroup | None = None
     forwarded: tuple[Field, ...] = ()
     """The fields of the request as a server gets it over HTTP/1.1, `host` among them."""
+    client_fault: str = ""
+    """Why the handshake was refused (`alert`) for what the client has shown."""
+    denied: str = ""
+    """Why the rule of the host does not let a client in that has shaken hands."""
+    peer: PeerCertificate | None = None
+    """The client's certificate, if it was asked for and verified."""
+    told: tuple[Field, ...] = ()
+    """What backends are told of the client by its certificate; placeholders if that is not known."""
 
 
-def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagined) -> Rehearsal:
-    """Run the request. Raises `ContextError` for a server name that no client could send."""
+def rehearse(
+    policy: Policy,
+    limits: Limits,
+    listener: Listener,
+    imagined: Imagined,
+    asks: Callable[[int], ClientAuth | None],
+) -> Rehearsal:
+    """Run the request. `asks`: what clients of an identity of the policy, by its index, are asked for in the handshake.
+
+    Raises `ContextError` for a server name that no client could send.
+    """
     done = Rehearsal()
     proxy = ReverseProxy(policy, limits=limits)
     listener = replace(listener, proxy_sources=())  # a PROXY header is behind us: it has named the client
@@ -104,6 +131,11 @@ def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagi
             return done  # a certificate from elsewhere: which hosts it is for is not known here
         done.identity = channel.identity
         channel.info = TLSInfo(version="", cipher="", group="", sni=imagined.sni, alpn=b"", resumed=False)
+        auth = asks(channel.identity)
+        if auth is not None:
+            _meet(channel, auth, imagined.shows, done)
+            if done.client_fault:
+                return done
     http = H1Connection(Role.SERVER, limits=limits, scheme=b"https" if listener.tls else b"http")
     http.receive_data(imagined.head())
     try:
@@ -128,6 +160,24 @@ def rehearse(policy: Policy, limits: Limits, listener: Listener, imagined: Imagi
     elif done.end == "no_route":
         done.target = exchange.request.target
     return done
+
+
+def _meet(channel: Downstream, auth: ClientAuth, shows: tuple[bytes, ...] | None, done: Rehearsal) -> None:
+    """What a client shows is judged, first by the handshake, then by the rule of the host."""
+    rule = channel.policy.identities[channel.identity].client_auth
+    assert rule is not None, "a context that asks belongs to an identity with a rule"
+    if shows is None:
+        done.told = placeholders(rule.forward)
+    else:
+        try:
+            chain = show_certificate(auth, shows)
+        except TLSError as error:
+            done.alert, done.client_fault = error.alert, error.reason
+            return
+        done.peer = PeerCertificate(chain) if chain else None
+        done.denied, done.told = rule.judge(done.peer)
+        channel.denied = done.denied
+    channel.client.tell(done.told)
 
 
 def _client_hello(name: str) -> bytes:

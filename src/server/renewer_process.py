@@ -15,6 +15,7 @@ from contextlib import suppress
 from ..certs.acme.machine import Fetch
 from ..certs.acme.messages import Response
 from ..certs.acme.state import AcmeState
+from ..certs.files import CertificateError
 from ..certs.state_files import StateError
 from .acme_fetch import FetchError, fetch, is_allowed_by, tls_context
 from .check_acme import acme_state

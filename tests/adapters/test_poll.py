@@ -99,7 +99,10 @@ def test_bytes_go_through_by_descriptor(pairs: list[tuple[socket.socket, socket.
 def test_what_is_sent_before_the_end_may_wait_for_it() -> None:
     poller = Poller()
     poller.read_into(memoryview(bytearray(8)))
-    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as client:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as client,
+    ):
         server, _ = listening.accept()
         client.setblocking(False)
         with server:

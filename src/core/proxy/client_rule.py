@@ -45,6 +45,13 @@ class Pattern:
             return any(self._fits_uri(uri) for uri in names.uris) if self.below else self.value in names.uris
         return any(self._fits_dns(name) for name in names.dns) if self.below else self.value in names.dns
 
+    def __str__(self) -> str:
+        """As it may be written in an `allow`."""
+        value = self.value
+        if self.below:
+            value = f"*{value}" if self.kind == "dns" else f"{value}*"
+        return value if value.startswith("spiffe://") else f"{self.kind}:{value}"
+
     def _fits_uri(self, uri: str) -> bool:
         return uri.startswith(self.value) and _SEGMENTS.fullmatch(uri, len(self.value)) is not None
 

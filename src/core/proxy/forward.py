@@ -228,7 +228,7 @@ def is_plain(block: bytes, managed: ManagedNames) -> bool:
 def forward_response(response: Response, rules: ForwardRules) -> Response:
     """The response, changed to what the client gets; hop-by-hop fields were consumed by the connection."""
     if rules.via:
-        response.headers.add(b"via", b"%s %s" % (response.version, _VIA_NAME))
+        response.headers.add(b"via", _via(response.version))
     return response
 
 
@@ -257,7 +257,12 @@ def add_via(headers: Headers, version: bytes) -> None:
     seen = headers.get_all(b"via")
     if any(part.split()[1:2] == [_VIA_NAME] for value in seen for part in value.split(b",")):
         raise RemoteProtocolError(Fault.MISDIRECTED, "the request came through this proxy before")
-    headers.set(b"via", b", ".join([*seen, b"%s %s" % (version, _VIA_NAME)]))
+    headers.set(b"via", b", ".join([*seen, _via(version)]))
+
+
+def _via(version: bytes) -> bytes:
+    """Our member of Via (RFC 9110 section 7.6.3). HTTP/2 is version 2.0 where a minor version is written (section 2.5)."""
+    return b"%s %s" % (b"2.0" if version == b"2" else version, _VIA_NAME)
 
 
 def authority_port(authority: bytes, https: bool) -> bytes:

@@ -241,7 +241,11 @@ class Relay:
         try:
             self.client.respond(response)
         except _UNSENDABLE as error:
-            self.fail(500, "hook_failed", f"the answer can not be sent: {_told(error)}")
+            self.tunnel = False
+            if hub.asks_response:  # a hook may have changed it
+                self.fail(500, "hook_failed", f"the answer can not be sent: {_told(error)}")
+            else:
+                self.fail(502, "upstream_bad", f"the answer cannot be passed on: {_told(error)}")
             return
         self.response_started = True
         self.record.status = response.status

@@ -55,6 +55,14 @@ def check_forward(forward: tuple[str, ...]) -> frozenset[bytes]:
     return frozenset(names)
 
 
+def field_names(text: str) -> tuple[bytes, ...]:
+    """The fields that one value of `forward` makes, in lower case. There need not be a chain to tell of."""
+    kind, _, name = text.partition(":")
+    if kind == "client-cert":
+        return b"client-cert", b"client-cert-chain"
+    return (name.lower().encode("ascii") or b"x-forwarded-client-cert",)
+
+
 def statements(peer: PeerCertificate, forward: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
     """The fields for this client. Raises PeerError for a certificate that cannot be told, or is too large for it."""
     made: list[tuple[bytes, bytes]] = []

@@ -15,9 +15,9 @@ A connection fails once and for good. What the peer is owed is in `data_to_send(
 alert of ours while there is no engine, otherwise the engine's own. The engine is freed then; so it is when both sides have
 closed. What had been decrypted before the failure is handed out first.
 
-A server's session tickets (TLS 1.3) wait for the first bytes that are sent, and leave with them: by themselves they would cost a
-packet, and both ends a call of the system, for something that a client needs for its next connection only (RFC 8446 section
-4.6.1 allows any time).
+A server's session tickets (TLS 1.3) wait for the first bytes that are sent, and leave with them: by themselves they would
+cost a packet, and both ends a call of the system, for something that a client needs for its next connection only (RFC 8446
+section 4.6.1 allows any time).
 
 Plaintext leaves in as few records as possible, but the first `EARLY_BYTES` of a connection in small ones: while TCP's window
 is still small, a full record would be held up until its last packet has come, and nothing of it could be read before.
