@@ -226,7 +226,10 @@ TEXT = """
 
 
 def admin_of(service: Service) -> str:
-    found = re.search(r"^metrics on (http://\S+)$", service.output(), re.MULTILINE)
+    """Where the metrics are, once that is said: it comes after the line that says that the service listens."""
+    said = re.compile(r"^metrics on (http://\S+)$", re.MULTILINE)
+    wait_until(lambda: said.search(service.output()) is not None, "the line that says where the metrics are")
+    found = said.search(service.output())
     assert found is not None
     return found[1]
 
