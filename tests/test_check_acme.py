@@ -8,7 +8,7 @@ import pytest
 from support_config import found, load, one, write_pem
 from support_tls import authority, server_pem
 
-from lockgate.server.check_acme import acme_state, external_account, kinds_for
+from lockgate.server.check_acme import acme_state, demanded_host, external_account, kinds_for, on_demand_host
 from lockgate.server.cli import main
 
 TEXT = """
@@ -78,6 +78,32 @@ def test_on_demand(folder, names, more):
     prepared = load(folder, with_names(names) + "on_demand = true\n" + more)
     assert prepared.policy.identities == ()
     assert prepared.policy.asks
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "may"),
+    [
+        (
+            "x.c.test",
+            2,
+            False,
+        ),  # named exactly, and not allowed there: neither the wildcard's host nor the last resort helps
+        ("y.c.test", 1, True),
+        ("z.test", 0, True),
+        ("y.test", 0, False),
+    ],
+)
+def test_which_host_a_name_on_demand_belongs_to(folder, name, place, may):
+    """Worker, renewer and `lockgate certs` go by the same rule."""
+    more = "on_demand = true\nallow = "
+    tables = [
+        with_names("[]") + more + '["z.test", "x.c.test"]',
+        with_names('["*.c.test"]') + more + '["*.c.test"]',
+        with_names('["x.c.test"]') + more + '["other.test"]',
+    ]
+    hosts = [load(folder, table).config.host[0] for table in tables]
+    assert on_demand_host(hosts, name) is hosts[place]
+    assert demanded_host(hosts, name) is (hosts[place] if may else None)
 
 
 @pytest.mark.parametrize(

@@ -112,8 +112,8 @@ def test_a_file_that_becomes_a_pipe_while_it_is_opened(tmp_path: Path, monkeypat
     opened: list[int] = []
     real = os.open
 
-    def remember(*arguments: object) -> int:
-        opened.append(real(*arguments))  # type: ignore[arg-type]
+    def remember(path: str, flags: int) -> int:
+        opened.append(real(path, flags))
         return opened[-1]
 
     monkeypatch.setattr(regular.os, "stat", lambda path, follow_symlinks: ordinary)

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from ..certs.acme.names import is_allowed, is_host_name
+from ..certs.acme.names import is_host_name
 from ..certs.acme.state import AcmeState, Stored
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
@@ -26,7 +26,7 @@ from ..core.proxy.policy import Identity
 from ..core.tls.context import TLSOptions, server_context
 from ..core.tls.hello import ACME_TLS
 from . import policy
-from .check_acme import acme_state
+from .check_acme import acme_state, demanded_host
 from .client_rules import Rules, rule_of
 from .config import Config, Host
 from .problems import ConfigError
@@ -83,7 +83,7 @@ class AcmeCertificates:
         if need.identity is not None:
             host = self._hosts.get(need.identity)
             return None if host is None else self._room.wait(host.names[0], partial(self._renew, need.identity, host))
-        demanded = self._host_on_demand(name) if is_host_name(name) else None
+        demanded = demanded_host(self._on_demand, name) if is_host_name(name) else None
         return None if demanded is None else self._room.wait(name, partial(self._demanded, name, demanded))
 
     def _renew(self, identity: Identity, host: Host) -> Identity | None:
@@ -132,14 +132,6 @@ class AcmeCertificates:
             return None
         options = TLSOptions(alpn=(ACME_TLS,), tickets=False)
         return Identity((name,), server_context([pair], options=options, session_id=b"acme-tls/1"))
-
-    def _host_on_demand(self, name: str) -> Host | None:
-        """The host that may get a certificate for the name, by what can be known here: `ask` is up to the renewer."""
-        for host in self._on_demand:
-            named = not host.names or is_allowed(name, host.names)
-            if named and host.acme is not None and (not host.acme.allow or is_allowed(name, host.acme.allow)):
-                return host
-        return None
 
 
 def acme_certificates(

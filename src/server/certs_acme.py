@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..certs.acme import renewal
-from ..certs.acme.names import is_allowed, is_host_name
+from ..certs.acme.names import is_host_name
 from ..certs.acme.state import AcmeState
 from ..certs.directory import CertificateDirectory
 from ..certs.entries import Entry
 from ..certs.files import CertificateError
 from ..certs.local_ca import LocalCAError
 from ..certs.state_files import StateError
-from .check_acme import acme_state
+from .check_acme import acme_state, demanded_host
 from .config import Config, Host
 from .problems import Problem
 
@@ -165,16 +165,7 @@ def _certificates(state: Path) -> Path:
 
 def _host_of(config: Config, name: str) -> Host | None:
     """The `[[host]]` whose certificate is kept under this name, or one whose clients may ask for it on demand."""
-    demanded = []
     for host in config.host:
-        if host.acme is None:
-            continue
-        if not host.acme.on_demand:
-            if host.names[:1] == (name,):
-                return host
-        elif (not host.names or is_allowed(name, host.names)) and (
-            not host.acme.allow or is_allowed(name, host.acme.allow)
-        ):
-            demanded.append(host)
-    # As for the renewer: named exactly, by a wildcard, or that for all names.
-    return min(demanded, key=lambda host: (name not in host.names, not host.names), default=None)
+        if host.acme is not None and not host.acme.on_demand and host.names[:1] == (name,):
+            return host
+    return demanded_host(config.host, name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from ..certs import store
 from ..certs.acme.challenges import HTTP_01, TLS_ALPN_01
 from ..certs.acme.jose import ExternalAccount, decode_base64url
-from ..certs.acme.names import is_host_name
+from ..certs.acme.names import is_allowed, is_host_name
 from ..certs.local_ca import LocalCAError, state_folder
 from ..certs.regular import read_regular
 from .check_hosts import is_address
@@ -72,6 +72,24 @@ def kinds_for(config: Config, acme: Acme) -> tuple[str, ...]:
     if any(not listen.is_tls for listen in config.listen):
         possible.append(HTTP_01)
     return tuple(kind for kind in possible if acme.challenge in (None, kind))
+
+
+def on_demand_host(hosts: Iterable[Host], name: str) -> Host | None:
+    """The `[[host]]` with `on_demand` that a name belongs to: the one that names it exactly, by a wildcard, or that for all."""
+    fitting = [
+        host
+        for host in hosts
+        if host.acme is not None and host.acme.on_demand and (not host.names or is_allowed(name, host.names))
+    ]
+    return min(fitting, key=lambda host: (name not in host.names, not host.names), default=None)
+
+
+def demanded_host(hosts: Iterable[Host], name: str) -> Host | None:
+    """The same if it may get a certificate for that name, as far as is known without a program that is asked (`ask`)."""
+    host = on_demand_host(hosts, name)
+    if host is None or host.acme is None or (host.acme.allow and not is_allowed(name, host.acme.allow)):
+        return None
+    return host
 
 
 def external_account(acme: Acme) -> ExternalAccount | None:

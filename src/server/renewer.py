@@ -19,7 +19,7 @@ What keeps it from doing harm:
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -36,8 +36,8 @@ from ..certs.acme.renewal import Pace, Schedule
 from ..certs.acme.state import AcmeState, private_pem
 from ..certs.state_files import StateError
 from .acme_fetch import FetchError
-from .check_acme import external_account, kinds_for
-from .config import Acme, Config, Host
+from .check_acme import external_account, kinds_for, on_demand_host
+from .config import Acme, Config
 
 LOOK = 1.0
 """Seconds between two looks at what is wanted."""
@@ -142,7 +142,7 @@ class Renewer:
             if host.acme is not None and not host.acme.on_demand:
                 self._add(Plan(host.names, host.acme, False))
         for name in self._state.issued_names():
-            host_of_name = self._on_demand_host(name)
+            host_of_name = on_demand_host(self._config.host, name)
             if name not in self._plans and host_of_name is not None and host_of_name.acme is not None:
                 self._add(Plan((name,), host_of_name.acme, True))
 
@@ -388,7 +388,7 @@ class Renewer:
             if held or renewal.attempt_due(plan.schedule, now) > now:
                 self._answer(name)
             return
-        host = self._on_demand_host(name)
+        host = on_demand_host(self._config.host, name)
         if name in self._asking:
             return
         if host is None or host.acme is None or self._denied.get(name, 0.0) > monotonic:
@@ -436,17 +436,6 @@ class Renewer:
             return self._ask(acme.ask, name)
         except FetchError as error:
             raise AcmeError(f"{acme.ask} does not say whether it may have one ({error})") from None
-
-    def _on_demand_host(self, name: str) -> Host | None:
-        """The `[[host]]` whose name it is: named exactly, by a wildcard, or that for all names."""
-        hosts: Sequence[Host] = [host for host in self._config.host if host.acme is not None and host.acme.on_demand]
-        for host in hosts:
-            if name in host.names:
-                return host
-        for host in hosts:
-            if is_allowed(name, host.names):
-                return host
-        return next((host for host in hosts if not host.names), None)
 
     def _answer(self, name: str) -> None:
         try:
