@@ -7,6 +7,9 @@ connection is lost while a worker is replaced.
 SIGHUP reads the configuration again. If it says what it said before, the workers look at the certificates' files; their
 connections stay. If not, everything of the new one is made and opened, then a new generation of workers takes over, with the
 sockets that both have; the old one finishes what it has begun. If anything fails, nothing is changed.
+
+Without a signal the same happens when a file that the configuration names has changed, but for those of certificates: the
+configuration is the one in service then, whatever is in its file by now (`watch.py`).
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ from .stamps import stamps
 from .staples import make_staples
 from .supervisor import Generation, Supervisor
 from .values import Address
+from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
@@ -61,7 +65,13 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], D
     service = _Service(prepared, hooks, again)
     gc.freeze()  # so that collections in the workers do not copy the memory that they share
     try:
-        return Supervisor(service.first, reload=service.reload, stopping=service.close_sockets).run()
+        return Supervisor(
+            service.first,
+            reload=service.reload,
+            look=service.look,
+            look_every=INTERVAL,
+            stopping=service.close_sockets,
+        ).run()
     finally:
         service.close_sockets()
 
@@ -85,6 +95,7 @@ class _Service:
         self._counters: Counters | None = None
         self._generations = 0
         self._started = time.time()
+        self._watch = Watch(lambda: stamps(self._prepared.config))
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
@@ -105,6 +116,29 @@ class _Service:
         _say("nothing is changed: the old configuration stays in service")
         return None
 
+    def look(self) -> Generation | None:
+        """See whether files have changed without a signal. None: there is nothing to be done, or they cannot be used."""
+        old = self._prepared
+        if not self._watch.is_due(old.stamps, time.monotonic()):
+            return None
+        try:
+            prepared = prepare(Draft(old.config, [], old.written, lambda place: False))
+            changed = ", ".join(map(str, self._watch.changed(old.stamps)))
+            generation = self._generation(prepared, f"changed and in service: {changed}")
+        except ConfigError as error:
+            texts = [str(problem) for problem in error.problems if not problem.warning]
+        except Exception as error:
+            texts = [f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}"]
+        else:
+            _tell([warning for warning in prepared.warnings if warning not in old.warnings])
+            return generation
+        said = self._watch.failed(texts, time.monotonic())
+        for text in said:
+            print(text, file=sys.stderr, flush=True)
+        if said:
+            _say("what the files said before stays in service")
+        return None
+
     def _is_in_service(self, draft: Draft) -> bool:
         """Whether it says what is served, with the same files but for certificates, and with ticket keys left."""
         old = self._prepared
@@ -118,8 +152,11 @@ class _Service:
         """
         _close_others(self._opened, [])
 
-    def _generation(self, prepared: Prepared) -> Generation:
-        """Workers for a configuration, with those of the sockets that are open already. Raises `ConfigError`."""
+    def _generation(self, prepared: Prepared, news: str = "the new configuration is in service") -> Generation:
+        """Workers for a configuration, with those of the sockets that are open already. Raises `ConfigError`.
+
+        `news`: what to say when they have taken over.
+        """
         config = prepared.config
         if config.gear == "native" and not has_native_gear():
             raise ConfigError([config.place.at("gear").problem(NOT_COMPILED, "leave the gear out")])
@@ -194,7 +231,7 @@ class _Service:
 
         def in_service() -> None:
             if before:
-                _say("the new configuration is in service")
+                _say(news)
             for listener, sock in bindings:
                 if sock not in before:
                     print(f"listening on {describe(listener)}", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ It does nothing else, so there is little in it that could fail. There is always 
 * SIGHUP: `reload` is asked. Either the workers get SIGHUP (they look after their files), or a new *generation* of workers is
   started beside them; once all of it is ready, the old one gets SIGTERM. The sockets stay open all the while, so nobody is
   refused. A generation that does not come up is given up, and the old one stays.
+* Every now and then `look` is asked, which may have a new generation too: files have changed.
 * A worker that does not end although it should is killed.
 * Where no process can be started (a bound on their number), those that there are go on, and it is tried again.
 
@@ -88,7 +89,8 @@ class Supervisor:
     """Runs the workers of one generation, and on SIGHUP those of the next.
 
     `reload` is called on SIGHUP: it returns a new generation, or None to have SIGHUP sent to the workers that there are. It
-    must not raise. `stopping` is called here as soon as no worker will be started any more.
+    must not raise. `look` is called every `look_every` seconds: it returns a new generation, or None for nothing to do, and
+    must not raise either. `stopping` is called here as soon as no worker will be started any more.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class Supervisor:
         first: Generation,
         *,
         reload: Callable[[], Generation | None] = lambda: None,
+        look: Callable[[], Generation | None] = lambda: None,
+        look_every: float = NEVER,
         stopping: Callable[[], None] = lambda: None,
     ) -> None:
         self._current = first
@@ -105,6 +109,9 @@ class Supervisor:
         self._give_up_at = NEVER  # on `_next`
         self._reload = reload
         self._reload_wanted = False
+        self._look = look
+        self._look_every = look_every
+        self._look_at = 0.0 if look_every != NEVER else NEVER
         self._children: dict[int, Child] = {}
         self._was_ready = False
         self._early_deaths = 0
@@ -140,6 +147,10 @@ class Supervisor:
                     self._reload_wanted = True
                 if self._reload_wanted and self._next is None and self._was_ready and not self._stopping:
                     self._begin_reload()
+                if time.monotonic() >= self._look_at:
+                    self._look_at = time.monotonic() + self._look_every
+                    if self._next is None and self._was_ready and not self._stopping:
+                        self._begin(self._look())
         finally:
             for child in self._children.values():  # only after an error of our own
                 _send(child.pid, signal.SIGKILL)
@@ -159,7 +170,9 @@ class Supervisor:
         """How long nothing has to be done if no signal comes."""
         if self._finished():
             return 0.0
-        due = min([self._renew_at, self._give_up_at, *(child.kill_at for child in self._children.values())])
+        due = min(
+            [self._renew_at, self._give_up_at, self._look_at, *(child.kill_at for child in self._children.values())]
+        )
         if not self._stopping and any(self._missing(generation) for generation in self._generations()):
             due = min(due, self._restart_at)
         return None if due == NEVER else max(0.0, due - time.monotonic())
@@ -242,7 +255,11 @@ class Supervisor:
         generation = self._reload()
         if generation is None:
             self._send_all(signal.SIGHUP)
-        else:
+        self._begin(generation)
+
+    def _begin(self, generation: Generation | None) -> None:
+        """Start the workers of a new generation, if there is one."""
+        if generation is not None:
             self._next = generation
             self._give_up_at = time.monotonic() + READY_TIMEOUT
             self._restart_at = 0.0
@@ -347,7 +364,7 @@ class Supervisor:
             child.kill_at = kill_at
         if not self._stopping:
             self._stopping = True
-            self._renew_at = self._give_up_at = NEVER
+            self._renew_at = self._give_up_at = self._look_at = NEVER
             self._on_stopping()
             coming, self._next = self._next, None
             if coming is not None:
