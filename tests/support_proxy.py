@@ -9,6 +9,7 @@ from lockgate.core.limits import Limits
 from lockgate.core.proxy.channel import Channel
 from lockgate.core.proxy.hooks import Hooks
 from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.core.proxy.meter import Meter
 from lockgate.core.proxy.policy import Backend, ForwardRules, Listener, Policy, Route
 from lockgate.core.proxy.record import AccessRecord
 
@@ -89,12 +90,13 @@ class World:
         forward: ForwardRules | None = None,
         accept_at_once: bool = True,
         policy: Policy | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.now = 1000.0
         self.hooks = hooks if hooks is not None else Recorder()
         if policy is None:
             policy = Policy.build(backends=backends, routes=routes, forward=forward)
-        self.proxy = ReverseProxy(policy, limits=limits, hooks=self.hooks)
+        self.proxy = ReverseProxy(policy, limits=limits, hooks=self.hooks, meter=meter)
         self.ends: dict[Channel, End] = {}
         self.servers: list[End] = []
         self.accept_at_once = accept_at_once

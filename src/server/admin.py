@@ -65,7 +65,7 @@ class Shown:
         self._rows: list[Row] = []
         self._missing: list[Missing] = []
         self._read = -KEEP
-        self.collector = ProxyCollector(counters.totals, self.certificates, started)
+        self.collector = ProxyCollector(counters.totals, counters.backends, self.certificates, started)
 
     def totals(self) -> Totals:
         """The numbers as they are now."""
@@ -189,6 +189,8 @@ def page(shown: Shown, now: datetime) -> str:
     totals = shown.totals()
     numbers = [
         ("requests", f"{sum(totals.by_status.values()):.0f}"),
+        *((f"handshakes, {of[1]} {of[0]}", f"{count:.0f}") for of, count in totals.handshakes.items() if count),
+        *((f"handshakes failed: {reason}", f"{count:.0f}") for reason, count in totals.failures.items() if count),
         *((f"answered {status}", f"{count:.0f}") for status, count in totals.by_status.items() if count),
         ("connections", f"{totals.connections:.0f}"),
         ("bytes received, sent", f"{totals.bytes_in:.0f}, {totals.bytes_out:.0f}"),

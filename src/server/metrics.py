@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,16 +17,23 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from .certs_command import Row
-from .counters import BUCKETS, Totals
+from .counters import BUCKETS, BackendTotals, Totals
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class ProxyCollector(Collector):
-    """`totals` and `certificates` are asked for the state at each scrape."""
+    """`totals`, `backends` and `certificates` are asked for the state at each scrape."""
 
-    def __init__(self, totals: Callable[[], Totals], certificates: Callable[[], Sequence[Row]], started: float) -> None:
+    def __init__(
+        self,
+        totals: Callable[[], Totals],
+        backends: Callable[[], Mapping[str, BackendTotals]],
+        certificates: Callable[[], Sequence[Row]],
+        started: float,
+    ) -> None:
         self._totals = totals
+        self._backends = backends
         self._certificates = certificates
         self._started = started
 
@@ -47,11 +54,10 @@ class ProxyCollector(Collector):
         for end, count in totals.by_end.items():
             ends.add_metric([end], count)
         yield ends
-        bounds = [*map(str, BUCKETS), "+Inf"]
         yield HistogramMetricFamily(
             "lockgate_request_duration_seconds",
             "From the first byte of a request to the last byte of its answer",
-            buckets=list(zip(bounds, accumulate(totals.buckets), strict=True)),
+            buckets=_buckets(totals.buckets),
             sum_value=totals.duration,
         )
         yield CounterMetricFamily("lockgate_received_bytes", "Bytes of bodies of requests", value=totals.bytes_in)
@@ -59,6 +65,8 @@ class ProxyCollector(Collector):
         yield GaugeMetricFamily(
             "lockgate_connections", "Connections that are open, with clients and with servers", value=totals.connections
         )
+        yield from _handshakes(totals)
+        yield from _of_backends(self._backends())
         expiry = GaugeMetricFamily(
             "lockgate_certificate_not_after_seconds",
             "When a certificate expires, since the epoch",
@@ -70,6 +78,64 @@ class ProxyCollector(Collector):
                 name = entry.names[0] if entry.names else ""
                 expiry.add_metric([name, entry.key_kind, entry.cert_path], entry.not_after.timestamp())
         yield expiry
+
+
+def _buckets(counts: Sequence[float]) -> list[tuple[str, float]]:
+    """Cumulative, as Prometheus wants them."""
+    return list(zip([*map(str, BUCKETS), "+Inf"], accumulate(counts), strict=True))
+
+
+def _handshakes(totals: Totals) -> Iterator[Metric]:
+    handshakes = CounterMetricFamily(
+        "lockgate_tls_handshakes",
+        "TLS handshakes with clients; the version of one that failed is not known",
+        labels=["outcome", "version"],
+    )
+    for (outcome, version), count in totals.handshakes.items():
+        handshakes.add_metric([outcome, version], count)
+    handshakes.add_metric(["failed", ""], sum(totals.failures.values()))
+    yield handshakes
+    failures = CounterMetricFamily(
+        "lockgate_tls_handshake_failures", "TLS handshakes with clients that failed", labels=["reason"]
+    )
+    for reason, count in totals.failures.items():
+        if count:
+            failures.add_metric([reason], count)
+    yield failures
+
+
+def _of_backends(backends: Mapping[str, BackendTotals]) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "lockgate_backend_requests",
+        "Requests that were given to a backend, by the class of the client's answer",
+        labels=["backend", "status"],
+    )
+    failures = CounterMetricFamily(
+        "lockgate_backend_connect_failures",
+        "Connections to a backend's servers that could not be made",
+        labels=["backend"],
+    )
+    durations = HistogramMetricFamily(
+        "lockgate_backend_response_seconds",
+        "From the head of a request to the head of its backend's answer",
+        labels=["backend"],
+    )
+    connections = GaugeMetricFamily(
+        "lockgate_backend_connections",
+        "Connections to a backend's servers that are open or being made",
+        labels=["backend"],
+    )
+    idle = GaugeMetricFamily(
+        "lockgate_backend_idle_connections", "Those of them that carry no request", labels=["backend"]
+    )
+    for name, found in backends.items():
+        for status, count in found.by_status.items():
+            requests.add_metric([name, status], count)
+        failures.add_metric([name], found.connect_failures)
+        durations.add_metric([name], _buckets(found.buckets), found.duration)
+        connections.add_metric([name], found.open)
+        idle.add_metric([name], found.idle)
+    yield from (requests, failures, durations, connections, idle)
 
 
 def metrics_text(collector: ProxyCollector) -> bytes:

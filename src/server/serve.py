@@ -187,6 +187,7 @@ class _Service:
         generation = self._generations
         self._generations += 1
         workers = config.workers or _cores()
+        rows = None if counters is None else counters.begin(list(config.backend), workers)
         # Processes beside the workers
         sides: list[Callable[[Callable[[], None]], None]] = []
         acme = AcmeState(acme_state(config)) if uses_acme(config) else None
@@ -204,13 +205,20 @@ class _Service:
                     sock.close()
                 sides[number - workers](ready)
                 return
-            row = None if counters is None else counters.worker(number, generation)
+            row = None if counters is None else counters.worker(number, generation, rows)
             proxy = ReverseProxy(
                 prepared.policy,
                 limits=config.limits,
                 hooks=_hooks(config, self._hooks, log, row),
                 challenges=None if acme is None else acme.http_01_answer,
+                meter=row,
             )
+
+            def count(connections: int) -> None:
+                if row is not None:
+                    row.set_connections(connections)
+                    row.set_backends(proxy.connections_by_backend())
+
             staples = make_staples(ocsp_folder(config))
             certificates = CertificateKeeper(prepared, proxy, staples, speaks=number == 0)
             try:
@@ -221,12 +229,13 @@ class _Service:
                     bindings,
                     certificates=certificates,
                     ready=ready,
-                    connections=(lambda count: None) if row is None else row.set_connections,
+                    connections=count,
                     cut_off=close_log,
                 )
             finally:
                 if row is not None:
                     row.set_connections(0)
+                    row.set_backends({})
                 close_log()
 
         def in_service() -> None:

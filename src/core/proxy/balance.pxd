@@ -21,6 +21,7 @@ cdef class Server:
 
 cdef class ServerGroup:
     cdef public object backend
+    cdef public Py_ssize_t connections
     cdef public str name
     cdef public list servers
     cdef public bint multiplexed
@@ -43,5 +44,7 @@ cdef class ServerGroup:
     cpdef Upstream find_shared(self, Server server)
     @cython.locals(server=Server)
     cpdef bint keep(self, Upstream upstream) except -1
+    @cython.locals(count=Py_ssize_t, server=Server, upstream=Upstream)
+    cpdef Py_ssize_t count_idle(self) except -1
     @cython.locals(idle=list)
     cpdef forget(self, Upstream upstream)

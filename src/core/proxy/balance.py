@@ -47,7 +47,9 @@ class Server:
 class ServerGroup:
     """The servers of one backend."""
 
-    __slots__ = ("_bounds", "_idle", "_least_conn", "_next", "backend", "introduces", "multiplexed", "name", "servers")
+    __slots__ = (
+        "_bounds", "_idle", "_least_conn", "_next", "backend", "connections", "introduces", "multiplexed", "name", "servers",
+    )  # fmt: skip
 
     def __init__(self, backend: Backend, bounds: Bounds) -> None:
         self.backend = backend
@@ -61,6 +63,8 @@ class ServerGroup:
         self._least_conn = backend.balance == "least_conn"
         self._next = 0
         self._idle = 0  # connections, to all servers
+        self.connections = 0
+        """Those that there are or are being made, to all servers."""
 
     def pick(self, tried: list[Server] | None, now: float) -> Server | None:
         """The server for the next request, none of those in `tried`; None when every one is."""
@@ -135,6 +139,16 @@ class ServerGroup:
         server.idle.append(upstream)
         server.down_until = 0.0
         return True
+
+    def count_idle(self) -> int:
+        """Connections that carry no request now. From any thread."""
+        count = self._idle
+        for server in self.servers:
+            for upstream in server.shared:
+                streams = upstream.streams
+                if streams is not None and streams.is_open and not streams.by_id:
+                    count += 1
+        return count
 
     def forget(self, upstream: Upstream) -> None:
         """A connection is gone, or of no more use."""

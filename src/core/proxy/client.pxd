@@ -38,6 +38,7 @@ cdef class ClientChannel(Channel):
     cdef object _handshake_time
     cdef AccessRecord _facts
     cdef bint _asked
+    cdef bint _end_logged
     cdef object _wanted
     cdef NameTable _names
     cdef double _accepted

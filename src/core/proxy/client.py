@@ -27,6 +27,7 @@ from .exchange import new_exchange
 from .facts import ClientHelloFacts
 from .forward import ClientInfo, client_address, is_trusted, managed_names
 from .hooks import Refuse, ServeAs
+from .meter import HANDSHAKE_ENDS
 from .phase import OPEN
 from .policy import Identity, Listener, NameTable, Policy
 from .record import AccessRecord
@@ -49,10 +50,9 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_asked", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names", "_refusal",
-        "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4", "listener",
-        "own_servers",
-        "plain_on_tls", "policy",
+        "_accepted", "_asked", "_end_logged", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names",
+        "_refusal", "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4", "listener",
+        "own_servers", "plain_on_tls", "policy",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -79,6 +79,7 @@ class ClientChannel(Channel):
         """The fingerprint of the client program, if somebody wants it."""
         self._refusal: tuple[str, str] | None = None  # (end, detail) for the log: a hook has ended the handshake
         self._handshake_time: float | None = None
+        self._end_logged = False  # a record of the connection itself is written
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
         sources = listener.proxy_sources
         self._header = ProxyHeaderReader() if sources and is_trusted(peer[0], sources) else None
@@ -171,6 +172,8 @@ class ClientChannel(Channel):
             self._facts = None
             self._idle_since = self.hub.now
             self._handshake_time = self.hub.now - self._accepted
+            if self.hub.meter is not None:
+                self.hub.meter.handshake_done(event.info)
             if self._rule is not None:
                 self._judge(event.info)
             self._speak(event.info.alpn)
@@ -438,6 +441,10 @@ class ClientChannel(Channel):
 
     def log_end(self, end: str, detail: str, status: int = 0) -> None:
         """Log the end of a connection that has no request to show for it."""
+        self._end_logged = True
+        in_handshake = self.tls is not None and self.info is None and end in HANDSHAKE_ENDS
+        if in_handshake and self.hub.meter is not None:
+            self.hub.meter.handshake_failed(end)
         record = self._record()
         record.started = self._accepted
         record.end, record.detail = (end, detail) if self._refusal is None else self._refusal

@@ -219,6 +219,8 @@ class Downstream(ClientChannel):
 
     def _tls_failed(self, error: TLSError) -> None:
         assert self.tls is not None
+        if self.info is None and self.hub.meter is not None:
+            self.hub.meter.handshake_failed(error.reason)
         if self.tls.plain_http is not None:
             # Answered in the language that the client speaks.
             self.plain_on_tls = True
@@ -428,7 +430,7 @@ class Downstream(ClientChannel):
             self.streams.lost(end, detail)
         elif self.relay is not None:
             self.relay.client_gone(end, detail)
-        elif self.http is None and self.info is None:
+        elif self.http is None and self.info is None and not self._end_logged:
             self.log_end(end, f"{detail}, {self._stage()}")
 
     def _describe_end(self, record: AccessRecord) -> None:

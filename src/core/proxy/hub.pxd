@@ -21,6 +21,7 @@ cdef class ReverseProxy:
     cdef readonly Bounds bounds
     cdef object _hooks
     cdef readonly object challenges
+    cdef readonly object meter
     cdef readonly bint asks_hello
     cdef readonly bint asks_request
     cdef readonly bint asks_response
@@ -61,4 +62,5 @@ cdef class ReverseProxy:
     cpdef settle(self)
     cpdef forget(self, Channel channel)
     cpdef group(self, Policy policy, str name)
+    cpdef dict connections_by_backend(self)
     cpdef log(self, AccessRecord record)

@@ -16,6 +16,7 @@ from .bounds import Bounds
 from .channel import Channel
 from .downstream import Downstream
 from .hooks import Hooks
+from .meter import Meter
 from .policy import Backend, Listener, Policy
 from .record import AccessRecord
 from .timers import NEVER, Timers
@@ -41,6 +42,7 @@ class ReverseProxy:
         limits: Limits | None = None,
         hooks: Hooks | None = None,
         challenges: Callable[[str], bytes | None] | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.policy = policy
         self.limits = Limits() if limits is None else limits
@@ -65,6 +67,8 @@ class ReverseProxy:
         self.challenges = challenges
         """What a CA finds at `/.well-known/acme-challenge/TOKEN` on listeners without TLS (RFC 8555 section 8.3): is given the
         token, as it came, and returns the body; None lets the request go on like any other."""
+        self.meter = meter
+        """Counts what no access record is about."""
         # What does nothing is not worth a call.
         self.asks_hello = self._hooks.overrides("on_client_hello")
         self.asks_request = self._hooks.overrides("on_request")
@@ -172,6 +176,7 @@ class ReverseProxy:
             self._clients -= 1
         elif isinstance(channel, Upstream):
             channel.group.forget(channel)
+            channel.group.connections -= 1
 
     def group(self, policy: Policy, name: str) -> ServerGroup | None:
         """The servers of a backend, or None if there is no such backend."""
@@ -189,6 +194,14 @@ class ReverseProxy:
             group = self._groups[backend] = ServerGroup(backend, self.bounds)
         self._groups_by_name[name] = group
         return group
+
+    def connections_by_backend(self) -> dict[str, tuple[int, int]]:
+        """Connections to the servers of each backend that was used: (all, those without a request). From any thread."""
+        found: dict[str, tuple[int, int]] = {}
+        for group in list(self._groups.values()):
+            total, idle = found.get(group.name, (0, 0))
+            found[group.name] = (total + group.connections, idle + group.count_idle())
+        return found
 
     def log(self, record: AccessRecord) -> None:
         """A request is over."""

@@ -86,6 +86,7 @@ class Upstream(Channel):
         self._responding = False
         self._session_chances = 0
         self._verified_at = hub.now
+        group.connections += 1
         hub.channels.add(self)
         self.touch()
 
@@ -400,6 +401,8 @@ class Upstream(Channel):
 
     def _fail_connect(self, detail: str, timed_out: bool) -> None:
         self.server.sessions.drop()
+        if self.hub.meter is not None:
+            self.hub.meter.connect_failed(self.group.name)
         streams = self.streams
         if streams is not None:
             self.group.forget(self)
