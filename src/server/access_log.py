@@ -11,6 +11,10 @@ on stderr once lines get through again.
 
 Several workers may share one log: each write appends whole lines, and to a pipe not more than the kernel writes
 in one piece (PIPE_BUF), which is why a record too long for that is shortened there.
+
+A file can be renamed and its name opened anew (`reopen`), which is how logs are rotated: the descriptor stays the same and
+leads to the new file from one write to the next, so no line is lost, doubled or cut. A named pipe is opened for reading too:
+then nobody waits for a reader to come, and one may leave and come back (Linux; POSIX leaves it open).
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
@@ -54,11 +59,11 @@ ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 256), ord
 class AccessLog:
     """Writes records to a file descriptor. Make it before workers are forked; each then writes on its own."""
 
-    def __init__(self, fd: int, render: Render) -> None:
+    def __init__(self, fd: int, render: Render, path: Path | None = None) -> None:
         self._fd = fd
+        self._path = path
         self._render = render
-        self._is_pipe = _is_pipe(fd)
-        self._max_piece = PIPE_BUF if self._is_pipe else MAX_WRITE
+        self._measure()
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
         self._waiting = 0
@@ -81,6 +86,23 @@ class AccessLog:
                 self._thread = threading.Thread(target=self._run, name="lockgate-access-log", daemon=True)
                 self._thread.start()
         self._more.set()
+
+    def reopen(self) -> None:
+        """From now on write to the file that has the name now. Raises OSError, and all is as before then.
+
+        Without a name (standard output) there is nothing to do. Does not block; may be called from any thread.
+        """
+        if self._path is None:
+            return
+        fd = _open(self._path)
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        self._measure()
+
+    def _measure(self) -> None:
+        """See what it is that is written to."""
+        self._is_pipe = _is_pipe(self._fd)
+        self._max_piece = PIPE_BUF if self._is_pipe else MAX_WRITE
 
     def close(self) -> None:
         """Write what waits, for at most `CLOSE_TIMEOUT` seconds."""
@@ -195,12 +217,21 @@ class LoggingHooks(Hooks):
 
 
 def open_access_log(target: str | Path, log_format: str) -> AccessLog:
-    """A log to a file that is appended to, or to standard output for `-`. Raises OSError."""
-    if target == "-":
-        fd = os.dup(sys.stdout.fileno())
-    else:
-        fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    return AccessLog(fd, FORMATS[log_format])
+    """A log to a file that is appended to, or to standard output for `-`. Raises OSError. Never blocks."""
+    if isinstance(target, Path):
+        return AccessLog(_open(target), FORMATS[log_format], target)
+    return AccessLog(os.dup(sys.stdout.fileno()), FORMATS[log_format])
+
+
+def _open(path: Path) -> int:
+    """A descriptor to append to a file, which is made if need be, or to write to a named pipe."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    with suppress(FileNotFoundError):
+        if stat.S_ISFIFO(path.stat().st_mode):
+            flags = os.O_RDWR
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+    os.set_blocking(fd, True)  # the writer has a thread of its own, which may wait
+    return fd
 
 
 def json_line(record: AccessRecord, began: float) -> str:

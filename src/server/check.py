@@ -453,10 +453,16 @@ def _access_log(config: Config) -> Iterator[Problem]:
     elif isinstance(target, Path):
         if target.is_dir():
             yield place.problem(f"{target} is a folder", "give a file in it")
+        elif target.is_socket() or target.is_block_device():
+            yield place.problem(f"{target} is no file", 'give a file or a named pipe, or write access_log = "-"')
         elif not target.parent.is_dir():
             yield place.problem(f"the folder {target.parent} does not exist", "create it")
         elif not os.access(target if target.exists() else target.parent, os.W_OK):
             yield place.problem(f"{target} may not be written", "let the user that runs lockgate write it")
+        elif target.is_fifo() and not os.access(target, os.R_OK):
+            yield place.problem(
+                f"the named pipe {target} may not be read", "let the user that runs lockgate read and write it"
+            )
 
 
 def _ports(config: Config) -> Iterator[Problem]:

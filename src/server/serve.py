@@ -6,7 +6,8 @@ connection is lost while a worker is replaced.
 
 SIGHUP reads the configuration again. If it says what it said before, the workers look at the certificates' files; their
 connections stay. If not, everything of the new one is made and opened, then a new generation of workers takes over, with the
-sockets that both have; the old one finishes what it has begun. If anything fails, nothing is changed.
+sockets that both have; the old one finishes what it has begun. If anything fails, nothing is changed. In each case the access
+log is opened anew, here and in all workers, since it may have been renamed.
 
 Without a signal the same happens when a file that the configuration names has changed, but for those of certificates: the
 configuration is the one in service then, whatever is in its file by now (`watch.py`).
@@ -21,6 +22,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from functools import partial
 from socket import socket
 from typing import NamedTuple
@@ -95,11 +97,24 @@ class _Service:
         self._counters: Counters | None = None
         self._generations = 0
         self._started = time.time()
+        self._log: AccessLog | None = None
         self._watch = Watch(lambda: stamps(self._prepared.config))
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
-        """For SIGHUP. None: the configuration is the one in service, so the workers look at its files."""
+        """For SIGHUP. None: the configuration stays the one in service, so the workers look at its files."""
+        if self._log is not None:
+            try:
+                self._log.reopen()  # first: workers that will be started inherit it
+            except OSError as error:
+                _say(
+                    f"{self._prepared.config.access_log} cannot be written ({error.strerror}); the access log goes on in the "
+                    "file that it was in; mend that and send SIGHUP again"
+                )
+        return self._read_again()
+
+    def _read_again(self) -> Generation | None:
+        """A new generation if the configuration is another one and without mistakes."""
         if self._again is None:
             return None
         try:
@@ -181,6 +196,11 @@ class _Service:
             if log is not None:
                 log.close()
 
+        def reopen_log() -> None:
+            if log is not None:
+                with suppress(OSError):  # the first process has said so
+                    log.reopen()
+
         counters = self._counters
         if config.admin is not None and counters is None:
             counters = self._counters = Counters()
@@ -231,6 +251,7 @@ class _Service:
                     ready=ready,
                     connections=count,
                     cut_off=close_log,
+                    reopen=reopen_log,
                 )
             finally:
                 if row is not None:
@@ -248,6 +269,7 @@ class _Service:
                 print(f"metrics on {admin_url(sockets.address_of(admin))}", file=sys.stderr, flush=True)
             self._opened = own
             self._prepared = prepared
+            self._log = log
 
         def over() -> None:
             _close_others(own, [opened.sock for opened in self._opened])

@@ -7,7 +7,7 @@ runs in the middle of something, a signal that comes before the loop is up waits
 * SIGTERM: drain, which may be said any number of times (a service manager signals all processes of a service, and so
   does the supervisor);
 * SIGQUIT: end at once;
-* SIGHUP: look at the certificates' files now;
+* SIGHUP: look at the certificates' files now, and open the access log anew;
 * SIGINT is ignored: Ctrl-C reaches all processes of a terminal, and the supervisor says what is to be done.
 
 A worker whose supervisor is gone (killed, so that it could not say anything) drains: the far end of a pipe closes.
@@ -52,12 +52,17 @@ def run_worker(
     connections: Callable[[int], None],
     ready: Callable[[], None],
     cut_off: Callable[[], None],
+    reopen: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM, then until drained.
 
     `gear` is one of `adapters.gear.GEARS`. `connections` is told every now and then how many are open.
-    `ready` is called once; `cut_off` before the process ends by SIGQUIT.
+    `ready` is called once; `cut_off` before the process ends by SIGQUIT; `reopen` at SIGHUP, for logs.
     """
+
+    def look() -> None:
+        reopen()
+        certificates.look_soon()
 
     def count() -> int:
         open_now = len(proxy.channels)
@@ -67,7 +72,7 @@ def run_worker(
     memory.start(count)
     certificates.start()
     run = {"threads": _run_threads, "asyncio": _run_asyncio, "trio": _run_trio}[adapter]
-    signals = partial(_start_signal_thread, cut_off=cut_off, look=certificates.look_soon)
+    signals = partial(_start_signal_thread, cut_off=cut_off, look=look)
     run(_Job(gear, proxy, bindings, certificates.find, ready), signals)
 
 
