@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support_config import found, load, one, write_pem
+from support_config import found, load, one, problems, write_pem
 from support_tls import authority, server_pem
 
 from lockgate.server.check_acme import acme_state, demanded_host, external_account, kinds_for, on_demand_host
@@ -130,9 +130,10 @@ def test_names(folder, names, line, words):
         ('challenge = "dns-01"', 'challenge = "dns-01" is not possible; write'),
         ('allow = ["c.test"]', "allow has no effect here; add on_demand = true, or remove allow"),
         ('ask = "http://a/"', "ask has no effect here"),
+        ("max_per_hour = 5", "max_per_hour has no effect here; add on_demand = true, or remove max_per_hour"),
+        ("on_demand = true\nask = 'http://a/'\nmax_per_hour = 0", "max_per_hour = 0 is out of bounds"),
         ('ask = "ftp://a/"', '"ftp://a/" is not a URL with https://'),
         ("on_demand = true", "with on_demand alone anybody could make lockgate ask for certificates without end"),
-        ('on_demand = true\nallow = ["c.test"]\nask = "http://a/"', "there are both allow and ask"),
         ('ca = "nope.pem"', "nope.pem: this certificate file does not exist"),
         ('eab_key_id = "kid"', "eab_key_id is of no use without eab_key_file; add eab_key_file, or remove eab_key_id"),
         ('eab_key_file = "eab.key"', "eab_key_file is of no use without eab_key_id"),
@@ -144,6 +145,20 @@ def test_names(folder, names, line, words):
 def test_keys(folder, more, words):
     _, message = one(folder, TEXT + more)
     assert words in message
+
+
+def test_a_wildcard_that_anybody_can_use_up_is_warned_about(folder):
+    found_there = problems(
+        folder, with_names("[]") + 'on_demand = true\nallow = ["a.test", "*.c.test"]\nmax_per_hour = 7'
+    )
+    (warning,) = [problem for problem in found_there if "anybody" in problem.message]
+    assert warning.warning
+    assert "any name below c.test, 7 in an hour" in warning.message
+    assert "add ask = " in warning.remedy
+    with_ask = 'on_demand = true\nallow = ["*.c.test"]\nask = "http://a/"'
+    assert not any("anybody" in problem.message for problem in problems(folder, with_names("[]") + with_ask))
+    listed = 'on_demand = true\nallow = ["a.test"]'
+    assert not any("anybody" in problem.message for problem in problems(folder, with_names("[]") + listed))
 
 
 @pytest.mark.parametrize(

@@ -543,6 +543,53 @@ def test_a_name_in_back_off_is_answered_at_once(tmp_path):
     assert len(world.orders_at) == orders
 
 
+def test_new_names_in_an_hour_are_bounded_and_that_is_said_once(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",), max_per_hour=3)
+    for number in range(10):
+        world.state.want(f"n{number}.c.test")
+        world.run(30)
+        assert not world.state.is_wanted(f"n{number}.c.test"), "nobody is left waiting"
+    assert len(world.orders_at) == 3
+    told = [text for text in world.said if "max_per_hour" in text]
+    assert len(told) == 1
+    assert "n3.c.test" in told[0]
+    world.run(3600)
+    world.state.want("n3.c.test")
+    world.run(30)
+    assert world.version("n3.c.test") is not None
+    world.run(62 * DAY)
+    assert len(world.orders_at) >= 8, "renewals do not count"
+
+
+def test_a_name_that_has_failed_is_asked_for_again_only_when_a_client_comes(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",))
+    world.ca.fails = {"tls-alpn-01", "http-01"}
+    world.state.want("nowhere.c.test")
+    world.run(15)
+    assert len(world.orders_at) == 1
+    world.run(3 * DAY)
+    assert len(world.orders_at) == 1
+    world.state.want("nowhere.c.test")
+    world.run(15)
+    assert len(world.orders_at) == 2
+    world.restart()
+    world.state.want("nowhere.c.test")
+    world.run(15)
+    assert len(world.orders_at) == 2, "the pause outlives the process"
+    assert not world.state.is_wanted("nowhere.c.test")
+
+
+def test_allow_goes_first_and_the_program_decides(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",), ask=WebURL("http://127.0.0.1:9/ask"))
+    world.allowed = lambda name: name == "a.c.test"
+    for name in ("a.c.test", "b.c.test", "evil.test"):
+        world.state.want(name)
+    world.run(15)
+    assert sorted(world.asked) == ["a.c.test", "b.c.test"]
+    assert world.version("a.c.test") is not None
+    assert world.version("b.c.test") is None
+
+
 def test_only_names_of_the_host_are_looked_at(tmp_path):
     world = demanding(tmp_path, "*.c.test", ask=WebURL("http://127.0.0.1:9/ask"))
     world.allowed = lambda name: True

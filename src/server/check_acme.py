@@ -13,7 +13,7 @@ from ..certs.acme.names import is_allowed, is_host_name
 from ..certs.local_ca import LocalCAError, state_folder
 from ..certs.regular import read_regular
 from .check_hosts import is_address
-from .config import Acme, Config, Draft, Host
+from .config import MAX_PER_HOUR, Acme, Config, Draft, Host
 from .problems import Problem, shown
 
 MAX_NAMES = 100
@@ -128,16 +128,27 @@ def _names(host: Host, acme: Acme) -> Iterator[Problem]:
 def _on_demand(draft: Draft, acme: Acme) -> Iterator[Problem]:
     place = acme.place
     if not acme.on_demand:
-        for key, value in (("allow", acme.allow), ("ask", acme.ask)):
-            if value:
+        for key, given in (
+            ("allow", bool(acme.allow)),
+            ("ask", acme.ask is not None),
+            ("max_per_hour", acme.max_per_hour != MAX_PER_HOUR),
+        ):
+            if given:
                 yield place.at(key).problem(f"{key} has no effect here", f"add on_demand = true, or remove {key}")
     elif not acme.allow and acme.ask is None and not draft.is_bad(place):
         yield place.at("on_demand").problem(
             "with on_demand alone anybody could make lockgate ask for certificates without end",
             'add allow = ["*.customers.example"] or ask = "http://127.0.0.1:9000/allowed"',
         )
-    elif acme.allow and acme.ask is not None:
-        yield place.at("ask").problem("there are both allow and ask", "remove one of the two")
+    elif acme.ask is None:
+        for index, name in enumerate(acme.allow):
+            if name.startswith("*."):
+                yield place.at("allow", index).problem(
+                    f"anybody can have lockgate ask for certificates for any name below {name[2:]}, {acme.max_per_hour} in an "
+                    "hour, until the CA gives out none for that domain any more",
+                    'add ask = "http://127.0.0.1:9000/allowed", or write the names',
+                    warning=True,
+                )
 
 
 def _challenge(draft: Draft, acme: Acme) -> Iterator[Problem]:

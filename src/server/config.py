@@ -44,6 +44,9 @@ Gear = Literal["auto", "native", "portable"]
 LogFormat = Literal["json", "common", "combined"]
 
 
+MAX_PER_HOUR = 20
+
+
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file."""
 
@@ -130,7 +133,10 @@ class Acme(Table, frozen=True, kw_only=True):
     allow: tuple[HostName, ...] = ()
     """With `on_demand`: the names that may be asked for."""
     ask: WebURL | None = None
-    """With `on_demand`: a URL that is asked, as `?domain=NAME`, whether the name may have a certificate; 200 means yes."""
+    """With `on_demand`: a URL that is asked, as `?domain=NAME`, whether the name may have a certificate; 200 means yes. Beside
+    `allow` it is asked about those names only."""
+    max_per_hour: Annotated[int, Meta(ge=1, le=100_000)] = MAX_PER_HOUR
+    """With `on_demand`: new names for which a certificate is asked for within an hour."""
 
 
 class Host(Table, frozen=True, kw_only=True):

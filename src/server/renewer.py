@@ -12,6 +12,8 @@ What keeps it from doing harm:
 * Failures wait by the wall clock, and `Pace` bounds all by one that does not jump. A CA that cannot be reached, or says that it
   was too much, is left alone by all plans for a while.
 * The old certificate stays until the new one is there whole.
+* Anybody can ask for a name by `on_demand`. So of those that may have a certificate, at most `max_per_hour` are asked for; and
+  one for which that has failed is forgotten, but for its pause, until a client comes for it again.
 
 `ask`, `fetch` and the clocks are arguments: tests have a CA in memory and time of their own.
 """
@@ -49,6 +51,7 @@ MOST, PERIOD = 100, 600.0
 """Attempts in so many seconds."""
 ON_DEMAND_MOST, ON_DEMAND_PERIOD = 20, 60.0
 """New names that are looked at in so many seconds."""
+HOUR = 3600.0
 DENIED_FOR = 60.0
 """Seconds for which a name that is not allowed is not asked about again."""
 FIRST_REST, LONGEST_REST = 30.0, 600.0
@@ -131,6 +134,12 @@ class Renewer:
         self._lock = threading.Lock()  # of what jobs and turns share: the pace and rests
         self._pace = Pace(each=EACH, most=MOST, period=PERIOD)
         self._on_demand_pace = Pace(each=0.0, most=ON_DEMAND_MOST, period=ON_DEMAND_PERIOD)
+        self._new_names = {  # by the table of each host
+            id(host.acme): Pace(each=0.0, most=host.acme.max_per_hour, period=HOUR)
+            for host in config.host
+            if host.acme is not None and host.acme.on_demand
+        }
+        self._told_at: dict[int, float] = {}  # when it was said of a table that it is full
         self._rests: dict[str, Rest] = {}
         self._denied: dict[str, float] = {}
         self._asking: set[str] = set()
@@ -287,7 +296,11 @@ class Renewer:
         else:
             left = plan.leaf.not_valid_after_utc.timestamp() - now
             meanwhile = f"the old one stays, valid for {_duration(left)}" if left > 0 else "the old one has EXPIRED"
-        self._say(f"{self._title(plan)}: {error}; {meanwhile}; next attempt in {_duration(wait)}")
+        again = "next attempt in"
+        if plan.on_demand and plan.leaf is None:
+            self._plans.pop(plan.name, None)
+            again = "not asked for again, whoever wants it, for"
+        self._say(f"{self._title(plan)}: {error}; {meanwhile}; {again} {_duration(wait)}")
         if error.kind in (UNREACHABLE, RATE_LIMITED):
             with self._lock:
                 rest = self._rests.setdefault(plan.acme.directory, Rest())
@@ -394,6 +407,9 @@ class Renewer:
         if host is None or host.acme is None or self._denied.get(name, 0.0) > monotonic:
             self._answer(name)
             return
+        if self._is_in_pause(name) or self._is_full(name, host.acme, monotonic):
+            self._answer(name)
+            return
         with self._lock:
             if self._on_demand_pace.allowed_at(name, monotonic) > monotonic:
                 held = True
@@ -407,16 +423,42 @@ class Renewer:
         acme = host.acme
         self._submit(lambda: self._consider(name, acme))
 
+    def _is_in_pause(self, name: str) -> bool:
+        """Whether a new name was asked for before, in vain and not long ago."""
+        try:
+            schedule = self._state.schedule(name)
+        except StateError:
+            return True
+        now = self._clock()
+        return schedule is not None and schedule.failures > 0 and renewal.attempt_due(schedule, now) > now
+
+    def _is_full(self, name: str, acme: Acme, monotonic: float) -> bool:
+        """Whether there were so many new names within an hour that this one has to wait; that is said now and then."""
+        with self._lock:
+            if self._new_names[id(acme)].allowed_at("", monotonic) <= monotonic:
+                return False
+            told = self._told_at.get(id(acme))
+            if told is not None and monotonic - told < HOUR:
+                return True
+            self._told_at[id(acme)] = monotonic
+        self._say(
+            f"certificate for {name}: not asked for, as there were {acme.max_per_hour} new names within an hour; if all of "
+            "them were wanted, raise max_per_hour, and if not, let a program decide (ask)"
+        )
+        return True
+
     def _consider(self, name: str, acme: Acme) -> None:
         """Whether a new name may have a certificate."""
         allowed = False
         try:
-            allowed = self._allows(acme, name)
+            allowed = self._allows(acme, name) and not self._is_full(name, acme, self._monotonic())
         except AcmeError as error:
             self._say(f"certificate for {name}: {error}")
         except Exception as error:  # a bug must not leave the name asked about for ever
             self._say(f"certificate for {name}: a bug in the renewer: {type(error).__name__}")
         if allowed:
+            with self._lock:
+                self._new_names[id(acme)].attempted("", self._monotonic())
             self._add(Plan((name,), acme, True, vetted=True))
         else:
             now = self._monotonic()
@@ -428,10 +470,10 @@ class Renewer:
 
     def _allows(self, acme: Acme, name: str) -> bool:
         """Raises `AcmeError` if that cannot be found out."""
-        if acme.allow:
-            return is_allowed(name, acme.allow)
-        if acme.ask is None:
+        if acme.allow and not is_allowed(name, acme.allow):
             return False
+        if acme.ask is None:
+            return bool(acme.allow)
         try:
             return self._ask(acme.ask, name)
         except FetchError as error:
