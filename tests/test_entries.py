@@ -28,6 +28,15 @@ def site(folder: Path, name: str, *names: str, **options: object) -> Signed:
     return signed
 
 
+def encrypted(folder: Path, *certificates: str, password: bytes = b"secret") -> Path:
+    """Sites whose keys are encrypted; the file with their password."""
+    for name in certificates:
+        signed = sign(name, names=[f"{name}.test"])
+        write(folder, f"{name}.pem", signed.pem)
+        write(folder, f"{name}.key", signed.key_pem(password))
+    return write(folder, "pass", password + b"\n")
+
+
 def scanned(folder: Path, password_file: Path | None = None) -> CertificateDirectory:
     directory = CertificateDirectory(folder, password_file)
     directory.scan()
@@ -340,6 +349,54 @@ class TestRescan:
         write(tmp_path, "pass", b"secret\n")
         assert len(directory.rescan(NOW).added) == 1
         assert directory.faults == ()
+
+    def test_a_wrong_password_at_the_start_can_be_corrected(self, tmp_path):
+        password = encrypted(tmp_path, "a")
+        write(tmp_path, "pass", b"wrong\n")
+        (entry,) = scanned(tmp_path, password).entries
+        with pytest.raises(CertificateError, match="cannot be decrypted"):
+            entry.load(NOW)
+        write(tmp_path, "pass", b"secret\n")
+        assert entry.load(NOW).names == ("a.test",)
+
+    @pytest.mark.parametrize(
+        ("content", "fault"),
+        [
+            (b"another\n", "has a password that does not fit {}/a.key and 1 more any more"),
+            (b"", "has no password in its first line"),
+            (None, "this password file does not exist"),
+        ],
+    )
+    def test_a_password_that_fits_no_more_is_a_fault_and_what_was_there_can_be_loaded(self, tmp_path, content, fault):
+        password = encrypted(tmp_path, "a", "b")
+        directory = scanned(tmp_path, password)
+        password.unlink()
+        if content is not None:
+            write(tmp_path, "pass", content)
+        changes = directory.rescan(NOW)
+        assert not changes
+        assert [(one.path, one.fault) for one in changes.faults] == [(password, fault.format(tmp_path))]
+        assert [entry.load(NOW).names[0] for entry in directory.entries] == ["a.test", "b.test"]
+        assert directory.faults == changes.faults
+        assert directory.rescan(NOW) == Changes(), "it is told once"
+        assert directory.faults[0] is changes.faults[0]
+        assert "another" not in str(changes.faults[0])
+        assert "secret" not in repr(directory.entries)
+        write(tmp_path, "pass", b"secret\r\n")
+        assert directory.rescan(NOW) == Changes()
+        assert directory.faults == ()
+
+    def test_keys_that_are_encrypted_anew_one_after_the_other(self, tmp_path):
+        password = encrypted(tmp_path, "a", "b")
+        directory = scanned(tmp_path, password)
+        write(tmp_path, "pass", b"another\n")
+        assert len(directory.rescan(NOW).faults) == 1
+        for name in ("a", "b"):
+            encrypted(tmp_path, name, password=b"another")
+            changes = directory.rescan(NOW)
+            assert len(changes.changed) == 1
+        assert directory.faults == ()
+        assert [entry.load(NOW).names[0] for entry in directory.entries] == ["a.test", "b.test"]
 
     def test_an_entry_is_what_was_in_its_files(self, tmp_path):
         site(tmp_path, "a", "a.test", "b.test")

@@ -317,7 +317,7 @@ class Clock:
 class Kept:
     """A keeper of the folder `certs`, what it says, and its proxy."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = GOOD) -> None:
         clock = self.clock = Clock()
 
         class Date(datetime):
@@ -326,7 +326,7 @@ class Kept:
                 return clock.date
 
         monkeypatch.setattr(keeper_module, "datetime", Date)
-        (folder / "lockgate.toml").write_text(GOOD)
+        (folder / "lockgate.toml").write_text(text)
         prepared = prepare(config.read_file(folder / "lockgate.toml"))
         self.proxy = ReverseProxy(prepared.policy)
         self.keeper = CertificateKeeper(prepared, self.proxy, clock=self.clock)
@@ -411,6 +411,23 @@ def test_faults_are_told_once_and_not_while_files_are_being_replaced(kept, folde
     assert said.endswith("; the certificate before it stays in service")
     assert kept.look() == []
     assert kept.find("a.test").context is not None
+
+
+def test_a_password_that_fits_no_more_leaves_the_certificate_in_service(tmp_path, monkeypatch):
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    signed = sign("a", names=["a.test"])
+    write(folder, "a.pem", signed.pem)
+    write(folder, "a.key", signed.key_pem(b"hush"))
+    password = write(tmp_path, "a.pass", b"hush\n")
+    kept = Kept(tmp_path, monkeypatch, GOOD.replace('"certs"', '"certs"\nkey_password_file = "a.pass"'))
+    write(tmp_path, "a.pass", b"another\n")
+    kept.look()
+    (said,) = kept.look(PATIENCE)
+    assert said.startswith(f"{password}: has a password that does not fit {folder}/a.key any more; write the one there")
+    assert said.endswith("; the certificate before it stays in service")
+    assert kept.find("a.test").context is not None, "loaded for the first time after that"
+    assert kept.look() == []
 
 
 def test_expiry_is_told_daily(kept, folder):

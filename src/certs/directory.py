@@ -15,7 +15,8 @@ the others from service: it is a fault in a list.
 
 `rescan` finds what has changed by the files' stamps (time of change, size, inode) and reads only that. What is to go into
 service while the proxy runs is checked in full first, key and chain included; if it is broken, the entry that was there
-stays, and the fault is told once: it has kept what was in the old files.
+stays, and the fault is told once: it has kept what was in the old files. It has kept the password too: one in the password file
+that does not fit a key any more is a fault, and no more than that.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pathlib import Path
 
 from .entries import KEY_SUFFIX, NO_FILE, Entry, Stamp, index_file, stamp_of
 from .files import CertificateError
+from .keys import parse_key, read_password
 
 SUFFIXES = (".pem", ".crt")
 FIXED_NAMES = (("fullchain.pem", "privkey.pem"), ("cert.pem", "key.pem"))
@@ -78,13 +80,14 @@ class CertificateDirectory:
         self._file_faults: dict[str, CertificateError] = {}
         self._folder_faults: dict[str, CertificateError] = {}
         self._password_stamp = NO_FILE
+        self._password_fault: CertificateError | None = None
 
     def scan(self) -> None:
         """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`."""
         found, self._folder_faults = _walk(self.folder)
         if self.folder in self._folder_faults:
             raise self._folder_faults[self.folder]
-        self._seen, self._entries, self._file_faults = found, {}, {}
+        self._seen, self._entries, self._file_faults, self._password_fault = found, {}, {}, None
         self._password_stamp = stamp_of(self.password_file)
         for path, files in found.items():
             try:
@@ -107,7 +110,8 @@ class CertificateDirectory:
             path: before[path] if path in before and before[path].fault == fault.fault else fault
             for path, fault in folder_faults.items()
         }
-        if self._password_stamp != (stamp := stamp_of(self.password_file)):
+        new_password = self._password_stamp != (stamp := stamp_of(self.password_file))
+        if new_password:
             self._password_stamp = stamp
             for path in self._file_faults:  # it may have been the password
                 self._seen.pop(path, None)
@@ -140,16 +144,52 @@ class CertificateDirectory:
             self._file_faults.pop(path, None)
             if path in self._entries:
                 removed.append(self._entries.pop(path))
+        if new_password or (self._password_fault is not None and (changed or removed)):
+            fault = self._misfit()
+            if str(fault) != str(self._password_fault):  # one that goes on stays the same object
+                self._password_fault = fault
+                faults += [] if fault is None else [fault]
         changes = Changes(tuple(added), tuple(changed), tuple(removed), tuple(faults))
         self._publish()
         return changes
+
+    def _misfit(self) -> CertificateError | None:
+        """What is wrong with the password file for keys that were decrypted with what it had in it before."""
+        old = [entry for entry in self._entries.values() if entry.password is not None]
+        if self.password_file is None or not old:
+            return None
+        try:
+            password = read_password(self.password_file)
+        except CertificateError as fault:
+            return fault
+        unfit = []
+        for entry in old:
+            if entry.password == password:
+                continue
+            try:
+                parse_key(entry.content[1], entry.key_path, password=password)
+            except CertificateError:
+                unfit.append(entry.key_path)
+        if not unfit:
+            return None
+        more = f" and {len(unfit) - 1} more" if len(unfit) > 1 else ""
+        return CertificateError(
+            self.password_file,
+            f"has a password that does not fit {min(unfit)}{more} any more",
+            "write the one there that the keys are encrypted with, or encrypt them with this one",
+        )
 
     def _index(self, path: str, files: _Files) -> Entry | None:
         return index_file(path, files.key_path, password_file=self.password_file, stamps=files.stamps)
 
     def _publish(self) -> None:
         self.entries = tuple(self._entries[path] for path in sorted(self._entries))
-        self.faults = (*self._folder_faults.values(), *(fault for _, fault in sorted(self._file_faults.items())))
+        of_password = () if self._password_fault is None else (self._password_fault,)
+        self.faults = (
+            *self._folder_faults.values(),
+            *of_password,
+            *(fault for _, fault in sorted(self._file_faults.items())),
+        )
 
 
 def _walk(folder: str) -> tuple[dict[str, _Files], dict[str, CertificateError]]:

@@ -1,8 +1,9 @@
 """Certificates that are known but not loaded: what is needed to choose one, and how to load it.
 
 An entry is made of the leaf in a file alone; the key, the chain and the TLS context are for `Entry.load`, when a client
-first asks for one of the names. It keeps what was in the files: a certificate that is in service stays so when its files break
-or go, whether a client has asked for it yet or not. `choose` says which of many entries answers for which name.
+first asks for one of the names. It keeps what was in the files, the password of an encrypted key among it: a certificate
+that is in service stays so when its files break or go, whether a client has asked for it yet or not. `choose` says which of
+many entries answers for which name.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cryptography import x509
 from ..core.tls.choice import PREFERENCE, key_kind
 from .chain import check_readable, parse_chain
 from .files import UNREADABLE, CertificateError, read_file
-from .keys import parse_key
+from .keys import PrivateKey, holds_encrypted, parse_key, read_password
 from .names import name_text, names_of
 from .store import Certificate, pair
 
@@ -49,6 +50,8 @@ class Entry:
     """Of the certificate file and of the key file when the entry was made."""
     content: tuple[bytes, bytes] = field(default=(b"", b""), repr=False, compare=False)
     """What was in them."""
+    password: bytes | None = field(default=None, repr=False, compare=False)
+    """That of the key, as it was then. None: the key has none, or it could not be read."""
 
     @property
     def key_type(self) -> str:
@@ -62,13 +65,12 @@ class Entry:
     def load(self, now: datetime | None = None) -> Certificate:
         """Check what was in the files, as `load_certificate` does; being expired is only a warning.
 
-        Takes some cryptography, below a millisecond, and reads the password file if the key is encrypted. Raises
-        `CertificateError`.
+        Takes some cryptography, below a millisecond; more if the key is encrypted. Raises `CertificateError`.
         """
         chain, key = self.content
         certificate = pair(
             parse_chain(chain, self.cert_path),
-            parse_key(key, self.key_path, self.password_file),
+            self._parse_key(key),
             self.cert_path,
             self.key_path,
             now=now,
@@ -82,6 +84,14 @@ class Entry:
                 "put the one that the key belongs to first",
             )
         return certificate
+
+    def _parse_key(self, data: bytes) -> PrivateKey:
+        try:
+            return parse_key(data, self.key_path, self.password_file, self.password)
+        except CertificateError:
+            if self.password is None:
+                raise
+        return parse_key(data, self.key_path, self.password_file)  # the password may have been put right since
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +146,18 @@ def index_file(
         password_file=None if password_file is None else str(password_file),
         stamps=stamps,
         content=(data, key_data),
+        password=_password_of(key_data, password_file),
     )
+
+
+def _password_of(key_data: bytes, password_file: Path | str | None) -> bytes | None:
+    """The password of a key, if it needs one; what is wrong with that is said when the key is loaded."""
+    if password_file is None or not holds_encrypted(key_data):
+        return None
+    try:
+        return read_password(password_file)
+    except CertificateError:
+        return None
 
 
 def issuer_of(entry: Entry) -> str:

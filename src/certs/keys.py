@@ -30,15 +30,17 @@ def load_key(path: Path | str, password_file: Path | str | None = None) -> Priva
     return parse_key(read_file(path, "key"), path, password_file)
 
 
-def parse_key(data: bytes, path: Path | str, password_file: Path | str | None = None) -> PrivateKey:
-    """The same for what is in the file `path`."""
+def parse_key(
+    data: bytes, path: Path | str, password_file: Path | str | None = None, password: bytes | None = None
+) -> PrivateKey:
+    """The same for what is in the file `path`. `password`: what was in `password_file` when it was read; None: not read yet."""
     if b"PRIVATE KEY-----" not in data:
         if b"-----BEGIN" in data:
             raise CertificateError(
                 path, "has no private key in it", f"give the file with the private key, not with {pem_kinds(data)}"
             )
         raise CertificateError(path, "is not a PEM file", "give a file that has -----BEGIN PRIVATE KEY----- in it")
-    key = _decode(path, data, password_file)
+    key = _decode(path, data, password_file, password)
     if not isinstance(key, PrivateKey):
         raise CertificateError(
             path, f"has a kind of key that TLS cannot use ({type(key).__name__})", "use an ECDSA (P-256) or RSA key"
@@ -54,17 +56,19 @@ def parse_key(data: bytes, path: Path | str, password_file: Path | str | None = 
 
 def is_encrypted(path: Path | str) -> bool:
     """Whether the private key in a PEM file is encrypted. Raises `CertificateError` if it cannot be read."""
-    return _is_encrypted(read_file(path, "key"))
+    return holds_encrypted(read_file(path, "key"))
 
 
-def _is_encrypted(data: bytes) -> bool:
+def holds_encrypted(data: bytes) -> bool:
+    """The same for what is in a file."""
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
 
 
-def _decode(path: Path | str, data: bytes, password_file: Path | str | None) -> object:
+def _decode(path: Path | str, data: bytes, password_file: Path | str | None, password: bytes | None) -> object:
     """The key in `data`, whatever it is good for."""
-    password = None
-    if _is_encrypted(data):
+    if not holds_encrypted(data):
+        password = None
+    elif password is None:
         if password_file is None:
             raise CertificateError(
                 path,
@@ -72,7 +76,7 @@ def _decode(path: Path | str, data: bytes, password_file: Path | str | None) -> 
                 'add key_password_file = "FILE" with the password in its first line, or decrypt it: '
                 "openssl pkey -in FILE -out FILE.plain, and protect that with mode 0600",
             )
-        password = _password(password_file)
+        password = read_password(password_file)
     try:
         return serialization.load_pem_private_key(data, password)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -88,8 +92,8 @@ def _decode(path: Path | str, data: bytes, password_file: Path | str | None) -> 
         ) from None
 
 
-def _password(path: Path | str) -> bytes:
-    """The first line of a password file."""
+def read_password(path: Path | str) -> bytes:
+    """The first line of a password file. Raises `CertificateError`."""
     password = read_file(path, "password").partition(b"\n")[0].removesuffix(b"\r")
     if not password:
         raise CertificateError(path, "has no password in its first line", "write the password of the key there")
