@@ -104,7 +104,10 @@ class Engine:
         return ("", "", "", "", b"", False)
 
     def peer_chain(self) -> tuple[bytes, ...]:
-        """The peer's certificate as DER, empty if it gave none. Only after the handshake.
+        """The peer's certificate as DER, empty if it gave none.
+
+        There from the moment on at which it was read and accepted, in the handshake already: then the peer has still to prove
+        that the key is its own, so who it is says only a completed handshake. Empty before, and where it was refused.
 
         Behind it, where the context verifies certificates and the session is no resumed one, the rest of the chain that was
         verified, up to the one that is trusted. What the peer merely sent is never among it.

@@ -145,10 +145,10 @@ class CertificateDirectory:
             if path in self._entries:
                 removed.append(self._entries.pop(path))
         if new_password or (self._password_fault is not None and (changed or removed)):
-            fault = self._misfit()
-            if str(fault) != str(self._password_fault):  # one that goes on stays the same object
-                self._password_fault = fault
-                faults += [] if fault is None else [fault]
+            misfit = self._misfit()
+            if str(misfit) != str(self._password_fault):  # one that goes on stays the same object
+                self._password_fault = misfit
+                faults += [] if misfit is None else [misfit]
         changes = Changes(tuple(added), tuple(changed), tuple(removed), tuple(faults))
         self._publish()
         return changes

@@ -45,6 +45,7 @@ def check_client(auth: ClientAuth, chain: Sequence[bytes], pair: tuple[bytes, by
         # TLS 1.2 has no alert of its own for this one (RFC 8446 section 4.4.2.4).
         alert = Alert.CERTIFICATE_REQUIRED if reason == "certificate_required" else server.alert
         raise TLSError(reason, alert=alert)
+    # In the middle of the handshake, where `Engine` says what was accepted, not that the client has the key.
     return server.peer_chain()
 
 
