@@ -51,7 +51,6 @@ MOST, PERIOD = 100, 600.0
 """Attempts in so many seconds."""
 ON_DEMAND_MOST, ON_DEMAND_PERIOD = 20, 60.0
 """New names that are looked at in so many seconds."""
-HOUR = 3600.0
 DENIED_FOR = 60.0
 """Seconds for which a name that is not allowed is not asked about again."""
 FIRST_REST, LONGEST_REST = 30.0, 600.0
@@ -135,7 +134,7 @@ class Renewer:
         self._pace = Pace(each=EACH, most=MOST, period=PERIOD)
         self._on_demand_pace = Pace(each=0.0, most=ON_DEMAND_MOST, period=ON_DEMAND_PERIOD)
         self._new_names = {  # by the table of each host
-            id(host.acme): Pace(each=0.0, most=host.acme.max_per_hour, period=HOUR)
+            id(host.acme): Pace(each=0.0, most=host.acme.max_per_hour, period=renewal.HOUR)
             for host in config.host
             if host.acme is not None and host.acme.on_demand
         }
@@ -296,10 +295,9 @@ class Renewer:
         else:
             left = plan.leaf.not_valid_after_utc.timestamp() - now
             meanwhile = f"the old one stays, valid for {_duration(left)}" if left > 0 else "the old one has EXPIRED"
-        again = "next attempt in"
+        again = "not asked for again for" if plan.on_demand and plan.leaf is None else "next attempt in"
         if plan.on_demand and plan.leaf is None:
             self._plans.pop(plan.name, None)
-            again = "not asked for again, whoever wants it, for"
         self._say(f"{self._title(plan)}: {error}; {meanwhile}; {again} {_duration(wait)}")
         if error.kind in (UNREACHABLE, RATE_LIMITED):
             with self._lock:
@@ -411,10 +409,8 @@ class Renewer:
             self._answer(name)
             return
         with self._lock:
-            if self._on_demand_pace.allowed_at(name, monotonic) > monotonic:
-                held = True
-            else:
-                held = False
+            held = self._on_demand_pace.allowed_at(name, monotonic) > monotonic
+            if not held:
                 self._on_demand_pace.attempted(name, monotonic)
         if held:
             self._answer(name)
@@ -438,7 +434,7 @@ class Renewer:
             if self._new_names[id(acme)].allowed_at("", monotonic) <= monotonic:
                 return False
             told = self._told_at.get(id(acme))
-            if told is not None and monotonic - told < HOUR:
+            if told is not None and monotonic - told < renewal.HOUR:
                 return True
             self._told_at[id(acme)] = monotonic
         self._say(
