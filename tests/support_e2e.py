@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from support_ports import free_port
 
 from lockgate import backend_info
 
@@ -39,14 +40,6 @@ def program(name: str) -> str:
     if path is None:
         pytest.fail(f"{name} is not installed; run: make programs", pytrace=False)
     return path
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout: float = START_TIMEOUT) -> None:

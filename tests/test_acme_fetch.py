@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support_ports import free_port
 from support_tls import Pem, authority, ssl_server_context
 
 from lockgate.certs.acme.machine import Fetch
@@ -127,10 +128,8 @@ def test_a_certificate_for_another_name(trusting):
 
 
 def test_nobody_there(trusting):
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
     with pytest.raises(FetchError, match="connection refused"):
-        fetch(get(port), trusting)
+        fetch(get(free_port()), trusting)
 
 
 @pytest.mark.parametrize("answer", [b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",

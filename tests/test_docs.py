@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from support_ports import free_port
 
 from lockgate.server.demo_auth import Auth
 from lockgate.server.demo_backends import Backend, Sessions
@@ -32,11 +33,6 @@ def block(language: str) -> str:
     """The one block in a language."""
     (text,) = [text for found, text in BLOCKS if found == language]
     return str(text)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class World:

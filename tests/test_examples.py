@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from support_ports import free_port
 
 import lockgate
 
@@ -79,8 +80,7 @@ def running(
     name: str, files: tuple[str, str, str], backend: str, *more: str
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The example as a process of its own, and the port it listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     package = Path(lockgate.__path__[0]).absolute().parent
     process = subprocess.Popen(
         [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *files[1:], backend, str(port), *more],

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support_e2e import backend, free_port, lockgate
+from support_e2e import backend, lockgate
+from support_ports import free_port
 
 REPO = Path(__file__).parent.parent
 EXT_SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, free_port, lockgate, made_file, nginx
+from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, lockgate, made_file, nginx
+from support_ports import free_port
 
 
 @pytest.fixture(scope="session")

@@ -29,13 +29,13 @@ from support_e2e import (
     Lockgate,
     Nginx,
     Service,
-    free_port,
     lockgate,
     program,
     run,
     started,
     wait_until,
 )
+from support_ports import free_port
 
 from lockgate.certs.acme.renewal import Schedule
 from lockgate.certs.acme.state import AcmeState

@@ -22,13 +22,13 @@ from support_e2e import (
     Lockgate,
     Nginx,
     backend,
-    free_port,
     listens,
     nginx,
     reset,
     run,
     wait_until,
 )
+from support_ports import free_port
 
 MB = 1 << 20
 Start = Callable[..., Lockgate]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from support_e2e import ADAPTERS, Certificates, Lockgate, free_port
+from support_e2e import ADAPTERS, Certificates, Lockgate
+from support_ports import free_port
 
 Start = Callable[..., Lockgate]
 MB = 1 << 20

@@ -16,7 +16,6 @@ from support_e2e import (
     Certificates,
     Lockgate,
     Nginx,
-    free_port,
     listens,
     made_file,
     program,
@@ -26,6 +25,7 @@ from support_e2e import (
     started,
     wait_until,
 )
+from support_ports import free_port
 
 Serve = Callable[..., Lockgate]
 CONFIGURATION = """

@@ -17,13 +17,13 @@ from support_e2e import (
     Lockgate,
     Nginx,
     Service,
-    free_port,
     listens,
     program,
     run,
     started,
     wait_until,
 )
+from support_ports import free_port
 
 CLIENT = "127.0.0.5"
 """Where curl comes from, so that it is not the address of whoever is in between."""
