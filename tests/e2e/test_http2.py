@@ -10,14 +10,13 @@ import signal
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, sync_playwright
-from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, run, sha256, wait_until
+from support_e2e import ADAPTERS, PATIENCE, Certificates, Lockgate, Nginx, has_begun, once, run, sha256, wait_until
 from support_http_backend import http_backend
 
 from lockgate import backend_info
@@ -52,10 +51,6 @@ def curl(gate: Lockgate, *arguments: str | Path, **options: object) -> tuple[int
     """Exit code and output of curl over HTTP/2."""
     done = gate.curl(*arguments, version="--http2", **options)
     return done.returncode, done.stdout
-
-
-def log_lines(gate: Lockgate) -> list[dict[str, object]]:
-    return [json.loads(line) for line in gate.output().splitlines() if line.startswith("{")]
 
 
 class TestCurl:
@@ -283,7 +278,7 @@ class TestNghttp:
     def test_answer_before_the_body_was_read(self, told: Lockgate, tmp_path: Path) -> None:
         """Then the rest of the upload is not wanted (RFC 9113 section 8.1). curl 7.88 waits for ever here, with any server."""
         (tmp_path / "sent").write_bytes(bytes(3 * MB))
-        said = nghttp(told, "-v", "-d", tmp_path / "sent", f"https://127.0.0.1:{told.port}/early", timeout=20)
+        said = nghttp(told, "-v", "-d", tmp_path / "sent", f"https://127.0.0.1:{told.port}/early", timeout=PATIENCE)
         assert "never mind" in said
         resets = re.findall(r"recv RST_STREAM.*\n +\(error_code=(\w+)", said)
         assert resets in ([], ["NO_ERROR"]), "the upload was read to its end, or stopped"
@@ -397,7 +392,7 @@ class TestAccessLog:
         curl(gate, "-o", "/dev/null", "-d", "12345", f"{gate.url}/seen")
         curl(gate, "-o", "/dev/null", f"{gate.url}/cut")
         assert gate.terminate() == 0
-        lines = log_lines(gate)
+        lines = gate.records()
         assert [(line["method"], line["target"], line["status"]) for line in lines] == [
             ("GET", "/size/1234?q=1", 200), ("GET", "/status/404", 404), ("POST", "/seen", 200), ("GET", "/cut", 200),
         ]  # fmt: skip
@@ -413,18 +408,17 @@ class TestAccessLog:
 
 class TestStop:
     @pytest.mark.parametrize("adapter", ADAPTERS)
-    def test_running_downloads_are_finished(self, serve: Start, web: Nginx, adapter: str) -> None:
+    def test_running_downloads_are_finished(self, serve: Start, web: Nginx, tmp_path: Path, adapter: str) -> None:
         (web.files / "half-a-megabyte.bin").write_bytes(bytes(MB // 2))
         gate = serve(web.port, adapter=adapter)
-        stopper = threading.Timer(0.7, gate.process.send_signal, (signal.SIGTERM,))
-        stopper.start()
-        code, said = curl(
-            gate, "--parallel", "--no-progress-meter", "-o", "/dev/null", "-w", "%{size_download}\n",
-            f"{gate.url}/slow/half-a-megabyte.bin?[1-5]",
-        )  # fmt: skip
-        stopper.join()
+        bodies = [tmp_path / f"body{number}" for number in range(1, 6)]
+        with once(has_begun(*bodies), lambda: gate.process.send_signal(signal.SIGTERM)):
+            code, said = curl(
+                gate, "--parallel", "--no-progress-meter", "-N", "-o", tmp_path / "body#1", "-w", "%{size_download}\n",
+                f"{gate.url}/slow/half-a-megabyte.bin?[1-5]",
+            )  # fmt: skip
         assert (code, said.split()) == (0, [str(MB // 2)] * 5)
-        assert gate.process.wait(10) == 0
+        assert gate.wait() == 0
 
     @pytest.mark.parametrize("adapter", ADAPTERS)
     def test_under_load(self, serve: Start, web: Nginx, adapter: str) -> None:
@@ -439,8 +433,9 @@ class TestStop:
 
         loader = threading.Thread(target=load)
         loader.start()
-        wait_until(lambda: "GET" in gate.output(), "the first request")
-        time.sleep(1)  # in the middle of it
+        wait_until(
+            lambda: gate.output().count('"method":"GET"') > 50, "the first requests"
+        )  # then it is in the middle of it
         assert gate.terminate() == 0
         loader.join()
         (said,) = outcome

@@ -18,7 +18,7 @@ def s_client(
 ) -> subprocess.CompletedProcess[str]:
     return run(
         "openssl", "s_client", "-connect", f"127.0.0.1:{gate.port}", "-CAfile", gate.ca, "-servername", name, "-ign_eof",
-        *arguments, input=send, timeout=20,
+        *arguments, input=send, timeout=60,
     )  # fmt: skip
 
 
