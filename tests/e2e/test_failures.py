@@ -85,7 +85,7 @@ class TestBackends:
 
     @pytest.mark.parametrize("adapter", ADAPTERS)
     def test_nginx_killed_in_the_body(self, serve: Start, adapter: str, tmp_path: Path) -> None:
-        with nginx(tmp_path) as web:
+        with nginx(tmp_path / "nginx") as web:
             (web.files / "big.bin").write_bytes(bytes(8 * MB))
             gate = serve(web.port, adapter=adapter)
             body = tmp_path / "body"
