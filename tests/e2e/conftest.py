@@ -98,7 +98,13 @@ def serve_toml_once(tmp_path_factory: pytest.TempPathFactory, certificates: Cert
         yield start
 
 
+@pytest.fixture(params=ADAPTERS, scope="module")
+def gate(request: pytest.FixtureRequest, serve_once: Serve, web: Nginx) -> Lockgate:
+    """lockgate in front of nginx, under each adapter in turn; for all tests of a module that leave it as it was."""
+    return serve_once(web.port, adapter=request.param)
+
+
 @pytest.fixture(params=ADAPTERS)
-def gate(request: pytest.FixtureRequest, serve: Serve, web: Nginx) -> Lockgate:
-    """lockgate in front of nginx, under each adapter in turn."""
+def own_gate(request: pytest.FixtureRequest, serve: Serve, web: Nginx) -> Lockgate:
+    """The same for one test: one that stops it, or measures its memory."""
     return serve(web.port, adapter=request.param)

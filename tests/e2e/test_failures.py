@@ -285,7 +285,8 @@ class TestStop:
         assert gate.wait() == 0
         assert not listens(gate.port)
 
-    def test_idle_connections_do_not_delay_it(self, gate: Lockgate) -> None:
+    def test_idle_connections_do_not_delay_it(self, own_gate: Lockgate) -> None:
+        gate = own_gate
         with tls(gate) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             received = b""

@@ -30,8 +30,15 @@ def app() -> Iterator[int]:
         yield port
 
 
+@pytest.fixture(params=ADAPTERS, scope="module")
+def gate(request: pytest.FixtureRequest, serve_once: Start, app: int) -> Lockgate:
+    """For all tests that leave it as it was."""
+    return serve_once(app, adapter=request.param)
+
+
 @pytest.fixture(params=ADAPTERS)
-def gate(request: pytest.FixtureRequest, serve: Start, app: int) -> Lockgate:
+def own_gate(request: pytest.FixtureRequest, serve: Start, app: int) -> Lockgate:
+    """For a test that stops it, or measures its memory."""
     return serve(app, adapter=request.param)
 
 
@@ -107,8 +114,9 @@ class TestWindows:
                 sizes[frame.stream] += len(frame.payload)
         assert sizes == {1: 1_000_000, 3: 1_000_000, 5: 1_000_000}
 
-    def test_a_hundred_endless_downloads_hold_little_memory(self, gate: Lockgate) -> None:
+    def test_a_hundred_endless_downloads_hold_little_memory(self, own_gate: Lockgate) -> None:
         """100 x 1 GB, and a reader that takes next to nothing: with all the window it can give, then with small ones."""
+        gate = own_gate
         for window, slack in ((h2.LARGEST, 24 * MB), (h2.WINDOW, 24 * MB)):
             with h2.Client(gate.port, ca=gate.ca, buffer=65536) as client:
                 before = gate.memory()
@@ -308,7 +316,8 @@ class TestStop:
         assert going == 2 * sent - 1
         assert gate.wait() == 0
 
-    def test_idle_connections_do_not_delay_it(self, gate: Lockgate) -> None:
+    def test_idle_connections_do_not_delay_it(self, own_gate: Lockgate) -> None:
+        gate = own_gate
         with h2.Client(gate.port, ca=gate.ca) as client:
             client.start()
             begin = time.monotonic()
