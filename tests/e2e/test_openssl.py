@@ -112,19 +112,17 @@ def test_alpn(gate: Lockgate, offer: str) -> None:
     assert "ALPN protocol: http/1.1" in s_client(gate, "-alpn", offer).stdout
 
 
-class TestServerNames:
+@pytest.fixture(scope="module")
+def two(serve_toml_once: Callable[[str], Lockgate], certificates: Certificates, web: Nginx) -> Lockgate:
     """Two certificates, neither the default."""
+    tables = ""
+    for name in ("a.test", "b.test"):
+        chain, key = certificates.issue(name)
+        tables += f'[[certificate]]\ncert = "{chain}"\nkey = "{key}"\n'
+    return serve_toml_once(f'{tables}\n[[route]]\nbackend = "web"\n[backend.web]\nservers = ["127.0.0.1:{web.port}"]\n')
 
-    @pytest.fixture(scope="class")
-    def two(self, serve_toml_once: Callable[[str], Lockgate], certificates: Certificates, web: Nginx) -> Lockgate:
-        tables = ""
-        for name in ("a.test", "b.test"):
-            chain, key = certificates.issue(name)
-            tables += f'[[certificate]]\ncert = "{chain}"\nkey = "{key}"\n'
-        return serve_toml_once(
-            f'{tables}\n[[route]]\nbackend = "web"\n[backend.web]\nservers = ["127.0.0.1:{web.port}"]\n'
-        )
 
+class TestServerNames:
     @pytest.mark.parametrize("name", ["a.test", "b.test", "A.TEST"])
     def test_name_chooses_the_certificate(self, two: Lockgate, name: str) -> None:
         done = s_client(
