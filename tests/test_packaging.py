@@ -52,7 +52,7 @@ def run(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=540,
+        timeout=1200,
         check=False,
     )
     assert (done.returncode != 0) == fails, (

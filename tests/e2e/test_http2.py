@@ -362,6 +362,9 @@ class TestChromium:
     PAGE = "<!doctype html><title>h2</title>" + "".join(f'<img src="picture.svg?{n}" alt="">' for n in range(60))
     PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="9"/></svg>'
 
+    @pytest.mark.parametrize(
+        "gate", ["threads"], indirect=True
+    )  # a browser takes long to start, and all adapters pass on the same
     def test_page_with_many_pictures(self, browser: Browser, gate: Lockgate, web: Nginx) -> None:
         (web.files / "h2").mkdir(exist_ok=True)
         (web.files / "h2" / "picture.svg").write_text(self.PICTURE)
