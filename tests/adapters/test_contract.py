@@ -139,25 +139,34 @@ def test_nagle_is_off_in_both_directions(adapter: str, echo_backend: tuple[str, 
 def test_slow_reader_holds_the_sender_back(adapter: str) -> None:
     """A peer that does not read makes the core pause it; all the bytes arrive in the end, in order."""
     message = bytes(range(251)) * 80_000  # 20 MB, more than the kernel buffers of both sides
-    with echo_hub(adapter, "echo") as (hub, address, _), connect(address) as client:
-        client.setblocking(False)
-        sent = 0
-        deadline = time.monotonic() + PATIENCE
-        while select.select([], [client], [], 0.3)[1]:
-            sent += client.send(message[sent : sent + 65536])
-            assert sent < len(message), "nothing holds the sender back"
-            assert time.monotonic() < deadline
-        assert hub.most_output <= HIGH_WATER + 65536
-        client.settimeout(PATIENCE)
+    with echo_hub(adapter, "echo") as (hub, address, running):
+        limit_buffers(running.bindings[0][1])  # what it accepts has them from it
+        with connect(address) as client:
+            limit_buffers(client)
+            client.setblocking(False)
+            sent = 0
+            deadline = time.monotonic() + PATIENCE
+            while select.select([], [client], [], 0.3)[1]:
+                sent += client.send(message[sent : sent + 65536])
+                assert sent < len(message), "nothing holds the sender back"
+                assert time.monotonic() < deadline
+            assert hub.most_output <= HIGH_WATER + 65536
+            client.settimeout(PATIENCE)
 
-        def send_rest() -> None:
-            client.sendall(message[sent:])
-            client.shutdown(socket.SHUT_WR)
+            def send_rest() -> None:
+                client.sendall(message[sent:])
+                client.shutdown(socket.SHUT_WR)
 
-        sender = threading.Thread(target=send_rest)
-        sender.start()
-        assert read_all(client) == message
-        sender.join()
+            sender = threading.Thread(target=send_rest)
+            sender.start()
+            assert read_all(client) == message
+            sender.join()
+
+
+def limit_buffers(sock: socket.socket) -> None:
+    """The kernel lets them grow to tens of megabytes, given time."""
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, buffer, 1 << 20)
 
 
 def test_pause_stops_reading_until_resume(adapter: str) -> None:

@@ -18,9 +18,9 @@ import support_h2_wire as h2
 from support_e2e import ADAPTERS, DRAIN, Lockgate, wait_until
 from support_http_backend import ANSWERED, http_backend
 
-from lockgate.core.proxy.downstream_h2 import GRACE
-
 MB, GB = 1 << 20, 1 << 30
+GRACE = 1.0
+"""Seconds between the two GOAWAY (core/proxy/downstream_h2.py)."""
 Start = Callable[..., Lockgate]
 
 
