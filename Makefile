@@ -19,11 +19,11 @@ VENV ?= .venv
 FUZZ_SECONDS ?= 60
 BENCH_ARGS ?= --quick
 INSTRUCTIONS_ARGS ?= --check
-# Test files run side by side, so many at a time; those that measure CPU time run alone after them. (Exit code 5: PYTEST_ARGS
-# leaves them out.)
+# Test files run side by side, so many at a time, the longest ones first (tests/conftest.py); those that measure CPU time run
+# alone after them. (Exit code 5: PYTEST_ARGS leaves them out.)
 JOBS ?= 2
 MEASURING = tests/e2e/test_http2_abuse.py
-PYTEST = -m pytest -n $(JOBS) --dist loadfile $(MEASURING:%=--ignore=%) $(PYTEST_ARGS)
+PYTEST = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(MEASURING:%=--ignore=%) $(PYTEST_ARGS)
 ALONE = -m pytest $(PYTEST_ARGS) $(MEASURING) || test $$? = 5
 SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python

@@ -18,6 +18,19 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 
+LONGEST = (
+    "test_packaging", "test_http2", "test_http2_streams", "test_acme", "test_scanners", "test_failures", "test_curl",
+    "test_openssl", "test_reload",
+)  # fmt: skip
+"""Files that take a minute or so. They begin first: a long one at the end would keep one worker busy and the others idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files in their order, then the others. (`--no-loadscope-reorder` has pytest-xdist keep to it.)"""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
 def pytest_report_header() -> str:
     info = backend_info()
     speed = "compiled" if info.compiled else "interpreted"

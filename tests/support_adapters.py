@@ -30,6 +30,8 @@ from lockgate.core.proxy.channel import Channel
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.timers import NEVER
 
+PATIENCE = 60.0
+"""Seconds that anything may take that has to happen: a busy machine is no failure."""
 HIGH_WATER, LOW_WATER = 100_000, 20_000
 PEER_TEXT = "quotes the peer"
 
@@ -169,12 +171,15 @@ class EchoChannel(Channel):
         self.close_after = Close.ABORT
 
     def do_pause(self, data: bytes, now: float) -> None:
-        """Reads nothing more until a timer ends the pause."""
+        """Reads nothing more until a timer finds that the pause may end."""
         self.reading = False
         self.hub.commands.append(commands.PauseReading(self))
-        self.hub.at(now + 0.1, self.end_pause)
+        self.hub.at(now + 0.02, self.end_pause)
 
     def end_pause(self, now: float) -> None:
+        if not self.hub.may_resume.is_set():
+            self.hub.at(now + 0.02, self.end_pause)
+            return
         self.reading = True
         self.behaviour = "echo"
         self.write(b"%d bytes before the pause;" % self.received)
@@ -228,6 +233,9 @@ class EchoHub(ReverseProxy):
         self.violations: list[str] = []
         self.reported: list[int] = []
         self.asks_local = False
+        self.may_resume = threading.Event()
+        """Set by a test: the behaviour `pause` may end."""
+        self.drain_timeout = 10.0
         self.most_output = 0
         self.was_cut_off = False
 
@@ -286,12 +294,12 @@ class EchoHub(ReverseProxy):
             self.alarms.pop(0)[1](now)
 
     def drain(self, now: float) -> None:
-        """Connections that have said something may finish, others are closed; all end after a second."""
+        """Connections that have said something may finish, others are closed; all end after `drain_timeout` seconds."""
         self.draining = True
         for channel in list(self.channels):
             if not channel.received:
                 channel.end(Close.BOTH)
-        self.at(now + 1.0, self.cut_off)
+        self.at(now + self.drain_timeout, self.cut_off)
 
     def cut_off(self, now: float) -> None:
         """Reset every connection."""
@@ -316,7 +324,7 @@ class Running:
         loop, _, self._gear = adapter.partition("-")
         self._thread = threading.Thread(target=self._run, args=(getattr(self, f"_{loop}"),), name=adapter, daemon=True)
         self._thread.start()
-        self._ready.wait(5)
+        assert self._ready.wait(PATIENCE)
 
     def _run(self, target: Callable[[], None]) -> None:
         try:
@@ -331,7 +339,7 @@ class Running:
         with suppress(RuntimeError, OSError):  # its loop or its socket is closed
             self._stop()
 
-    def join(self, timeout: float = 5.0) -> None:
+    def join(self, timeout: float = PATIENCE) -> None:
         """Wait for the end of the thread; raise what it raised."""
         self._thread.join(timeout)
         if self._error is not None:
@@ -409,10 +417,10 @@ def connect(address: Any) -> socket.socket:
     """A client socket, with a deadline for every call."""
     if isinstance(address, str):
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE)
         sock.connect(address)
         return sock
-    return socket.create_connection(address[:2], 5)
+    return socket.create_connection(address[:2], PATIENCE)
 
 
 def read_all(sock: socket.socket) -> bytes:

@@ -88,12 +88,13 @@ def _name(name: str) -> x509.GeneralName:
 
 
 def write(folder: Path, name: str, *parts: bytes, mode: int = 0o600) -> Path:
-    """A file with the parts one after the other."""
+    """A file with the parts one after the other, in one step: nobody who looks finds half of it."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(parts))
-    path.chmod(mode)
-    return path
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(b"".join(parts))
+    new.chmod(mode)
+    return new.replace(path)
 
 
 def no_roots() -> dict[bytes, list[x509.Certificate]]:

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from support_e2e import PATIENCE, wait_until
 
 PACKAGES = Path(__file__).resolve().parent.parent / "build" / "pkg"
 
@@ -39,11 +40,7 @@ class Demo:
 
     def wait_for(self, text: str) -> None:
         """Wait until it has been said."""
-        for _ in range(100):
-            if text in self.text:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{text} is not in {self.text}")
+        wait_until(lambda: text in self.text, f"{text} to be said")
 
     @property
     def https_port(self) -> int:
@@ -101,13 +98,13 @@ def running_demo(state: Path, *arguments: str) -> Iterator[Demo]:
     for reader in readers:
         reader.start()
     try:
-        assert ready["stdout"].wait(30)
-        assert ready["stderr"].wait(30)
+        assert ready["stdout"].wait(PATIENCE)
+        assert ready["stderr"].wait(PATIENCE)
         assert process.poll() is None, "".join(demo.complained)
         yield demo
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0, "".join(demo.complained)
+        assert process.wait(PATIENCE) == 0, "".join(demo.complained)
     finally:
         process.kill()
         process.wait()

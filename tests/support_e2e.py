@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,14 +24,17 @@ from pathlib import Path
 
 import pytest
 import trustme
+from support_ports import free_port
 
 from lockgate import backend_info
 
 ADAPTERS = ("threads", "asyncio", "trio") if backend_info().compiled else ("threads",)
 """Adapters are never compiled: interpreted, one of them shows what the others would."""
 
-START_TIMEOUT = 20.0
-STOP_TIMEOUT = 10.0
+PATIENCE = 60.0
+"""Seconds that anything may take that has to happen: a busy machine is no failure."""
+DRAIN = 30.0
+"""Seconds that running work has when lockgate is stopped (`drain_timeout`): who ends sooner has waited for nothing."""
 
 
 def program(name: str) -> str:
@@ -41,15 +45,7 @@ def program(name: str) -> str:
     return path
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = START_TIMEOUT) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
     """Look again and again until `condition` holds; TimeoutError with `what` in it if it does not in time."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -58,7 +54,34 @@ def wait_until(condition: Callable[[], bool], what: str, timeout: float = START_
         time.sleep(0.01)
 
 
-def run(*command: str | Path, input: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[str]:
+@contextlib.contextmanager
+def once(condition: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
+    """Beside the `with` block: as soon as `condition` holds, `act`. It is an error if that does not come to pass."""
+    over, done = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.01):
+            if condition():
+                act()
+                done.set()
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+    assert done.is_set(), "the moment did not come"
+
+
+def has_begun(*paths: Path) -> Callable[[], bool]:
+    """A condition: there is something in each of the files that a client writes (curl: with `-N`, piece by piece)."""
+    return lambda: all(path.exists() and path.stat().st_size > 0 for path in paths)
+
+
+def run(*command: str | Path, input: bytes = b"", timeout: float = 2 * PATIENCE) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, whatever its exit code. Output that is not UTF-8 is escaped."""
     name, *arguments = (str(part) for part in command)
     done = subprocess.run([program(name), *arguments], input=input, capture_output=True, timeout=timeout, check=False)
@@ -101,7 +124,16 @@ class Service:
     def terminate(self) -> int:
         """Ask it to stop; its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_TIMEOUT)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; its exit code."""
+        return self.process.wait(PATIENCE)
+
+    def records(self) -> list[dict[str, object]]:
+        """The lines of its access log that are complete: others may just be written."""
+        lines = self.output().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
 
 @contextlib.contextmanager
@@ -118,7 +150,7 @@ def started(command: list[str], log: Path, env: dict[str, str] | None = None) ->
         if process.poll() is None:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT)
+                process.wait(PATIENCE)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -159,7 +191,7 @@ class Lockgate(Service):
 
     def serves(self) -> bool:
         """Whether a new client gets an answer."""
-        done = self.curl("-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", f"{self.url}/")
+        done = self.curl("-o", "/dev/null", "-w", "%{http_code}", "--max-time", "60", f"{self.url}/")
         return done.stdout not in ("", "000")
 
 
@@ -319,7 +351,7 @@ def backend(answer: Callable[[socket.socket, bytes], None]) -> Iterator[int]:
 
     def serve(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(30)
+            connection.settimeout(PATIENCE)
             head = b""
             while b"\r\n\r\n" not in head:
                 data = connection.recv(65536)

@@ -224,7 +224,7 @@ class Client:
     """
 
     def __init__(
-        self, port: int, host: str = "127.0.0.1", *, ca: Path | str | None = None, timeout: float = 10, buffer: int = 0
+        self, port: int, host: str = "127.0.0.1", *, ca: Path | str | None = None, timeout: float = 60, buffer: int = 0
     ) -> None:
         """`buffer`: size of the socket's receive buffer, to be a slow reader with; 0: the system's."""
         plain = socket.socket()

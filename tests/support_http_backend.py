@@ -23,6 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 BLOCK = bytes(65536)
+ANSWERED: list[str] = []
+"""Targets of the requests to all backends whose answer has been handed to the kernel, in that order."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -115,6 +117,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(b"at last\n")
             case _:
                 self.answer(b"hello\n")
+        ANSWERED.append(self.path)
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_OPTIONS = handle_any
 

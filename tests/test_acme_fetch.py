@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support_ports import free_port
 from support_tls import Pem, authority, ssl_server_context
 
 from lockgate.certs.acme.machine import Fetch
@@ -29,7 +30,7 @@ def server(handle: Handle, *, tls: bool = True, pem: Pem | None = None) -> Itera
 
     def deal(sock: socket.socket) -> None:
         with contextlib.suppress(OSError), sock:
-            sock.settimeout(5)
+            sock.settimeout(60)
             secure = sock if context is None else context.wrap_socket(sock, server_side=True)
             with secure:
                 data = b""
@@ -58,7 +59,7 @@ def server(handle: Handle, *, tls: bool = True, pem: Pem | None = None) -> Itera
         listening.close()
         accepting.join()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
 
 
 requests: list[bytes] = []
@@ -127,10 +128,8 @@ def test_a_certificate_for_another_name(trusting):
 
 
 def test_nobody_there(trusting):
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
     with pytest.raises(FetchError, match="connection refused"):
-        fetch(get(port), trusting)
+        fetch(get(free_port()), trusting)
 
 
 @pytest.mark.parametrize("answer", [b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nshort",
@@ -154,7 +153,7 @@ def test_an_answer_without_end_is_cut_off(trusting):
 
 def test_silence(trusting):
     done = threading.Event()
-    with server(lambda sock: done.wait(5) and None) as port:
+    with server(lambda sock: done.wait(60) and None) as port:
         with pytest.raises(FetchError, match="no answer in time"):
             fetch(get(port), trusting, step=0.2)
         done.set()
@@ -171,7 +170,7 @@ def test_an_answer_that_drips_has_a_deadline(trusting, head):
     begun = time.monotonic()
     with server(drip) as port, pytest.raises(FetchError, match=r"no complete answer in 0.4 s"):
         fetch(get(port), trusting, step=5, whole=0.4)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15, "it ends long before the server does"
 
 
 def test_asking_a_program():

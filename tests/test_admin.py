@@ -243,7 +243,7 @@ def test_requests_to_all_workers_are_counted_also_over_a_reload(folder: Path, ba
     service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address))
     for _ in range(6):
         assert curl(folder, url(service)).startswith("app")
-    assert counted(service) == 6
+    wait_until(lambda: counted(service) == 6, "the requests to be counted, a moment after they were answered")
     file = folder / "lockgate.toml"
     file.write_text(file.read_text() + "[limits]\nidle_timeout = 5\n")
     os.kill(service.process.pid, signal.SIGHUP)
@@ -282,5 +282,5 @@ def test_a_unix_socket_is_for_its_owner(folder: Path, backend: Backend, start: S
 def test_the_flag(folder: Path, backend: Backend, start: Start) -> None:
     service = start(*flags(folder, backend, "--admin", "127.0.0.1:0", "--access-log", "-"))
     assert curl(folder, url(service)).startswith("app")
-    assert counted(service) == 1
+    wait_until(lambda: counted(service) == 1, "the request to be counted")
     wait_until(lambda: '"status":200' in service.output(), "the line of the access log")

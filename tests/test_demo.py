@@ -99,7 +99,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 class TestWholeDemo:
     def connect(self, demo: Demo, host: str = "localhost") -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=demo.ca)
-        return http.client.HTTPSConnection(host, demo.https_port, context=context, timeout=30)
+        return http.client.HTTPSConnection(host, demo.https_port, context=context, timeout=60)
 
     def get(self, demo: Demo, path: str, host: str = "localhost") -> tuple[http.client.HTTPResponse, bytes]:
         connection = self.connect(demo, host)
@@ -136,7 +136,7 @@ class TestWholeDemo:
     @pytest.mark.parametrize("tls_port", [False, True])
     def test_plain_http_is_redirected(self, demo: Demo, tls_port: bool) -> None:
         port = demo.https_port if tls_port else demo.http_port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/search?q=rope", headers={"Host": f"localhost:{port}"})
         response = connection.getresponse()
         response.read()
@@ -149,7 +149,7 @@ class TestWholeDemo:
         assert len(lines) == 8
         script = "set -e\n" + "\n".join(line.replace("curl ", "curl -sS --fail-with-body ") for line in lines)
         done = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
         )
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.rstrip().endswith('{"user": "demo"}')
@@ -162,7 +162,7 @@ class TestWholeDemo:
 
     def test_a_client_without_the_ca_refuses(self, demo: Demo) -> None:
         connection = http.client.HTTPSConnection(
-            "localhost", demo.https_port, context=ssl.create_default_context(), timeout=10
+            "localhost", demo.https_port, context=ssl.create_default_context(), timeout=60
         )
         with pytest.raises(ssl.SSLCertVerificationError):
             connection.request("GET", "/")
@@ -174,14 +174,14 @@ class TestWholeDemo:
 def test_a_signal_lets_a_download_end_and_then_stops(tmp_path: Path, number: signal.Signals) -> None:
     with running_demo(tmp_path / "state") as demo:
         context = ssl.create_default_context(cafile=demo.ca)
-        connection = http.client.HTTPSConnection("localhost", demo.https_port, context=context, timeout=30)
+        connection = http.client.HTTPSConnection("localhost", demo.https_port, context=context, timeout=60)
         connection.request("GET", "/price-history.csv")
         response = connection.getresponse()
         first = response.read(10)
         demo.process.send_signal(number)
         assert first + response.read() == b"".join(price_history())
         connection.close()
-        assert demo.process.wait(30) == 0
+        assert demo.process.wait(60) == 0
     assert demo.said[-1] == "Stopped.\n"
 
 
@@ -191,7 +191,7 @@ def test_the_ca_is_the_same_next_time(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--access-log") as second:
         assert second.ca.read_bytes() == ca
         assert "made a" not in second.text.lower()
-        connection = http.client.HTTPConnection("127.0.0.1", second.http_port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", second.http_port, timeout=60)
         connection.request("GET", "/logged", headers={"Host": "localhost"})
         connection.getresponse().read()
         connection.close()
@@ -208,7 +208,7 @@ def test_a_port_that_is_taken(tmp_path: Path, option: str) -> None:
             env=demo_environment(),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
     assert (done.returncode, done.stdout) == (1, "")

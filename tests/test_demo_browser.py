@@ -16,7 +16,7 @@ from support_demo import Demo, running_demo
 from lockgate.server.demo_catalogue import PRODUCTS, price_history
 
 CHROMIUM = shutil.which("chromium")
-expect.set_options(timeout=20_000)  # a busy machine is no failure
+expect.set_options(timeout=60_000)  # a busy machine is no failure
 QUIET = (
     "--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -38,7 +38,7 @@ def browser(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
     environment = {**os.environ, "HOME": str(home)}
     trust, no_more = demo.find(r"Chrome on Linux +(.*)\n"), demo.find(r"Chrome on Linux.*\n +no more +(.*)\n")
     for command in (f"certutil -d sql:{database} -N --empty-password", trust, no_more, trust):
-        subprocess.run(["bash", "-c", command], env=environment, check=True, timeout=30)
+        subprocess.run(["bash", "-c", command], env=environment, check=True, timeout=120)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET), env=environment)
         yield browser

@@ -10,13 +10,14 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trustme
+from support_e2e import PATIENCE, listens, wait_until
+from support_ports import free_port
 
 from lockgate.server.demo_auth import Auth
 from lockgate.server.demo_backends import Backend, Sessions
@@ -32,11 +33,6 @@ def block(language: str) -> str:
     """The one block in a language."""
     (text,) = [text for found, text in BLOCKS if found == language]
     return str(text)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class World:
@@ -75,13 +71,8 @@ class World:
         """A program in the folder, once it listens."""
         process = subprocess.Popen(command, cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL)
         try:
-            for _ in range(200):
-                assert process.poll() is None
-                try:
-                    socket.create_connection(("127.0.0.1", int(self.ports["8443"]))).close()
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.05)
+            wait_until(lambda: process.poll() is not None or listens(int(self.ports["8443"])), "it to listen")
+            assert process.poll() is None
             yield process
         finally:
             process.kill()
@@ -93,7 +84,7 @@ class World:
         request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
         address = ("127.0.0.1", int(self.ports["8443"]))
         with (
-            socket.create_connection(address, timeout=30) as raw,
+            socket.create_connection(address, timeout=PATIENCE) as raw,
             context.wrap_socket(raw, server_hostname=name) as sock,
         ):
             sock.sendall(request.encode())
@@ -134,7 +125,7 @@ def test_every_block_is_tried_below() -> None:
 @pytest.mark.parametrize("command", COMMANDS[:2])
 def test_make_knows_the_target(command: str) -> None:
     done = subprocess.run(
-        [*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+        [*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -144,7 +135,7 @@ def test_serve_with_flags(world: World) -> None:
         assert "lockgate-demo-products" in world.get("localhost", "/")
         assert "lockgate-demo-auth" in world.get("localhost", "/login")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_check_and_serve_the_file(world: World) -> None:
@@ -153,7 +144,7 @@ def test_check_and_serve_the_file(world: World) -> None:
         lockgate(world, COMMANDS[3]),
         cwd=world.folder,
         env=environment(),
-        timeout=30,
+        timeout=PATIENCE,
         check=True,
         stdout=subprocess.DEVNULL,
     )
@@ -161,7 +152,7 @@ def test_check_and_serve_the_file(world: World) -> None:
         lockgate(world, COMMANDS[4]),
         cwd=world.folder,
         env=environment(),
-        timeout=30,
+        timeout=PATIENCE,
         check=True,
         capture_output=True,
         text=True,
@@ -171,13 +162,13 @@ def test_check_and_serve_the_file(world: World) -> None:
         assert "lockgate-demo-auth" in world.get("example.com", "/login")
         for _ in range(2):
             assert "lockgate-demo-products" in world.get("example.com", "/products/rope")
-        with socket.create_connection(("127.0.0.1", int(world.ports["8080"])), timeout=30) as sock:
+        with socket.create_connection(("127.0.0.1", int(world.ports["8080"])), timeout=PATIENCE) as sock:
             sock.sendall(b"GET /a HTTP/1.1\r\nHost: example.com\r\n\r\n")
             head = sock.recv(4096).decode()
         assert head.startswith("HTTP/1.1 308 ")
         assert f"location: https://example.com:{world.ports['8443']}/a\r\n" in head
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_the_program(world: World) -> None:

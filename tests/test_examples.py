@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+from support_e2e import PATIENCE, listens, wait_until
+from support_ports import free_port
 
 import lockgate
 
@@ -26,16 +26,18 @@ PROXIES = (
 )  # fmt: skip
 GRACEFUL = ("asyncio_proxy", "threads_proxy", "trio_proxy")
 MAX_LINES = 30
+BEGUN, GO_ON = threading.Event(), threading.Event()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with the request as it arrived; `/slow` takes a while."""
+    """Answers with the request as it arrived; `/slow` takes until it may go on."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         if self.path == "/slow":
-            time.sleep(0.5)
+            BEGUN.set()
+            assert GO_ON.wait(PATIENCE)
         self.answer(f"{self.requestline}\n{self.headers}".encode())
 
     def do_POST(self) -> None:
@@ -79,8 +81,7 @@ def running(
     name: str, files: tuple[str, str, str], backend: str, *more: str
 ) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The example as a process of its own, and the port it listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     package = Path(lockgate.__path__[0]).absolute().parent
     process = subprocess.Popen(
         [sys.executable, "-W", "error", EXAMPLES / f"{name}.py", *files[1:], backend, str(port), *more],
@@ -98,22 +99,15 @@ def running(
 
 def wait_for(port: int, process: subprocess.Popen[str]) -> None:
     """Return once somebody listens."""
-    end = time.monotonic() + 10
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
-    process.kill()
-    assert process.stderr is not None
-    pytest.fail(process.stderr.read())
+    wait_until(lambda: process.poll() is not None or listens(port), "the example to listen")
+    if process.poll() is not None:
+        assert process.stderr is not None
+        pytest.fail(process.stderr.read())
 
 
 def curl(files: tuple[str, str, str], port: int, path: str, *options: str) -> str:
     """What curl prints for one request, with certificate and name verified."""
-    command = ["curl", "-sS", "--max-time", "10", "--cacert", files[0], *options, f"https://localhost:{port}{path}"]
+    command = ["curl", "-sS", "--max-time", "90", "--cacert", files[0], *options, f"https://localhost:{port}{path}"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -134,13 +128,17 @@ def test_a_signal_lets_the_running_request_finish(
 ) -> None:
     with running(name, files, backend) as (process, port):
         answers: list[str] = []
+        BEGUN.clear()
+        GO_ON.clear()
         client = threading.Thread(target=lambda: answers.append(curl(files, port, "/slow")))
         client.start()
-        time.sleep(0.25)
+        assert BEGUN.wait(PATIENCE)
         process.send_signal(number)
+        wait_until(lambda: not listens(port), "it to listen no more")
+        GO_ON.set()
         client.join()
         assert answers[0].startswith("GET /slow HTTP/1.1\n")
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_custom_proxy(files: tuple[str, str, str], backend: str) -> None:
@@ -171,7 +169,7 @@ def test_ja4_proxy(files: tuple[str, str, str], backend: str) -> None:
             answer = curl(files, port, "/", "-H", "x-ja4: me", "--ciphers", suites)
             assert re.search(r"^x-ja4: t13d1[56]\d\dh2_[0-9a-f]{12}_[0-9a-f]{12}$", answer, re.MULTILINE)
             refused = subprocess.run(
-                ["curl", "-sSk", "--max-time", "10", "--tls-max", "1.2", f"https://localhost:{port}/"],
+                ["curl", "-sSk", "--max-time", "90", "--tls-max", "1.2", f"https://localhost:{port}/"],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert "access denied" in refused.stderr

@@ -1,4 +1,4 @@
-"""Bounds of the proxy at their exact values, where the stories of `test_proxy.py` would not notice another value."""
+"""Bounds of the proxy at their exact values, where the stories of `test_proxy*.py` would not notice another value."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -14,9 +15,12 @@ from pathlib import Path
 
 import pytest
 from support_config import write_pem
-from support_e2e import Service, wait_until
+from support_e2e import PATIENCE, Service, wait_until
 from support_serve import ADAPTERS, Backend, Download, Start, backend, curl, folder, running, start, url
 from support_tls import Pem, authority, ssl_client_context
+
+from lockgate.server.certificates import INTERVAL
+from lockgate.server.certificates import PATIENCE as KEYS_PATIENCE
 
 TEXT = """
     workers = 2
@@ -44,8 +48,13 @@ def text(backend: Backend, adapter: str = "threads", more: str = "") -> str:
 def replace(folder: Path, pem: Pem) -> None:
     """As a careful program does it: each file is replaced in one step."""
     for suffix, content in ((".key", pem.key), (".pem", pem.chain)):
-        (folder / "new").write_bytes(content)
-        os.replace(folder / "new", folder / f"site{suffix}")
+        put(folder / f"site{suffix}", content)
+
+
+def put(path: Path, content: bytes) -> None:
+    """In one step: nobody who looks finds half of it."""
+    path.with_name("new").write_bytes(content)
+    path.with_name("new").replace(path)
 
 
 def port_of(service: Service) -> int:
@@ -57,7 +66,7 @@ def shown_names(service: Service, session: ssl.SSLSession | None = None) -> list
     context = ssl_client_context()
     context.check_hostname = False
     with (
-        socket.create_connection(("127.0.0.1", port_of(service)), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", port_of(service)), timeout=PATIENCE) as sock,
         context.wrap_socket(sock, server_hostname="localhost", session=session) as secure,
     ):
         certificate = secure.getpeercert()
@@ -72,7 +81,7 @@ def test_a_renewed_certificate_is_shown_to_new_clients_while_old_connections_sta
     service = start(text=text(backend, adapter))
     context = ssl_client_context()
     with (
-        socket.create_connection(("127.0.0.1", port_of(service)), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", port_of(service)), timeout=PATIENCE) as sock,
         context.wrap_socket(sock, server_hostname="localhost") as old,
     ):
         replace(folder, authority().issue("localhost", "127.0.0.1", "renewed.test"))
@@ -102,7 +111,7 @@ def test_changed_files_are_noticed_without_a_signal(folder: Path, backend: Backe
 
 def test_a_broken_file_leaves_the_old_certificate_in_service(folder: Path, backend: Backend, start: Start) -> None:
     service = start(text=text(backend))
-    (folder / "site.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n")
+    put(folder / "site.pem", b"-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n")
     os.kill(service.process.pid, signal.SIGHUP)
     wait_until(lambda: "the certificate before it stays in service" in service.output(), "the complaint")
     assert "site.pem: has a certificate that cannot be decoded" in service.output()
@@ -121,12 +130,19 @@ def test_a_broken_file_is_complained_about_without_a_signal(folder: Path, backen
 
 def test_a_key_that_comes_later_is_no_fault(folder: Path, backend: Backend, start: Start) -> None:
     service = start(text=text(backend))
-    new = authority().issue("localhost", "renewed.test")
-    (folder / "site.pem").write_bytes(new.chain)
-    time.sleep(1.5)  # long enough for a look at the half of it
-    (folder / "site.key").write_bytes(new.key)
-    wait_until(lambda: "renewed.test" in shown_names(service), "the new certificate to be shown")
-    assert "stays in service" not in service.output()
+    for number in range(5):
+        name = f"renewed{number}.test"
+        new = authority().issue("localhost", name)
+        complaints = service.output().count("stays in service")
+        begin = time.monotonic()
+        put(folder / "site.pem", new.chain)
+        time.sleep(1.5 * INTERVAL)  # long enough for a look at the half of it
+        put(folder / "site.key", new.key)
+        took = time.monotonic() - begin
+        wait_until(lambda name=name: name in shown_names(service), "the new certificate to be shown")  # type: ignore[misc]
+        if took < KEYS_PATIENCE:
+            break  # else we were not let run for so long that the key came too late: once more
+    assert service.output().count("stays in service") == complaints
 
 
 def test_names_that_a_new_certificate_does_not_have_are_told(folder: Path, backend: Backend, start: Start) -> None:
@@ -156,7 +172,7 @@ def resumes(service: Service, version: ssl.TLSVersion, times: int) -> int:
 
     def connect(session: ssl.SSLSession | None) -> tuple[bool, ssl.SSLSession | None]:
         with (
-            socket.create_connection(("127.0.0.1", port_of(service)), timeout=10) as sock,
+            socket.create_connection(("127.0.0.1", port_of(service)), timeout=PATIENCE) as sock,
             context.wrap_socket(sock, server_hostname="localhost", session=session) as secure,
         ):
             secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -250,7 +266,8 @@ def test_a_port_that_is_in_use_changes_nothing(folder: Path, backend: Backend, s
     assert curl(folder, url(service)).startswith("app")
 
 
-SWAPS = 30
+SWAPS = 8
+"""As many have to be noticed while there is load."""
 
 
 @pytest.mark.parametrize("client", ["wrk", "h2load"])
@@ -261,7 +278,7 @@ def test_swaps_under_load(folder: Path, backend: Backend, start: Start, client: 
     ended = threading.Event()
 
     def swap() -> None:
-        for number in range(SWAPS):
+        for number in itertools.count():
             replace(folder, pems[number % len(pems)])
             os.kill(service.process.pid, signal.SIGHUP)
             if ended.wait(0.1):
@@ -269,25 +286,27 @@ def test_swaps_under_load(folder: Path, backend: Backend, start: Start, client: 
 
     target = url(service) + "/"
     if client == "wrk":
-        keeping = ["wrk", "-t1", "-c8", "-d4s", target]
-        opening = ["wrk", "-t1", "-c8", "-d4s", "-H", "Connection: close", target]
+        keeping = ["wrk", "-t1", "-c8", "-d4s", "--timeout", "60s", target]
+        opening = ["wrk", "-t1", "-c8", "-d4s", "--timeout", "60s", "-H", "Connection: close", target]
     else:
         keeping = ["h2load", "-t1", "-c4", "-m4", "-D4", target]
         opening = ["h2load", "-t1", "-c8", "-r8", "-n32", "-m1", target]
     thread = threading.Thread(target=swap)
     thread.start()
-    loads = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        for command in (keeping, opening)
-    ]
-    outputs = [load.communicate(timeout=60)[0] for load in loads]
-    ended.set()
-    thread.join()
-    assert service.output().count("is renewed") > SWAPS / 4
+    try:
+        while service.output().count("is renewed") < SWAPS:  # once is enough, where it is not let run for seconds
+            loads = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                for command in (keeping, opening)
+            ]
+            outputs = [load.communicate(timeout=2 * PATIENCE)[0] for load in loads]
+            for load, output in zip(loads, outputs, strict=True):
+                assert load.returncode == 0, output
+                assert "Socket errors" not in output, output
+                assert "Non-2xx" not in output, output
+                if client == "h2load":
+                    assert re.search(r"requests: .* 0 failed, 0 errored, 0 timeout", output), output
+    finally:
+        ended.set()
+        thread.join()
     assert "nothing is changed" not in service.output()
-    for load, output in zip(loads, outputs, strict=True):
-        assert load.returncode == 0, output
-        assert "Socket errors" not in output, output
-        assert "Non-2xx" not in output, output
-        if client == "h2load":
-            assert re.search(r"requests: .* 0 failed, 0 errored, 0 timeout", output), output

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support_config import write_pem
-from support_e2e import Service, started, wait_for_line, wait_until
+from support_e2e import PATIENCE, Service, started, wait_for_line, wait_until
 from support_serve import (
     ADAPTERS,
     ENVIRONMENT,
@@ -34,6 +34,8 @@ from support_serve import (
 )
 from support_tls import authority, rsa_pem, ssl_server_context
 
+from lockgate.server.supervisor import SAME_SIGNAL, YOUNG
+
 __all__ = ["backend", "folder", "start"]
 
 
@@ -50,7 +52,7 @@ def test_a_stop_lets_running_requests_finish(folder, backend, start, adapter):
     assert service.process.poll() is None
     backend.go_on.set()
     assert download.end() == (0, PIECE * 2)
-    assert service.process.wait(10) == 0
+    assert service.wait() == 0
     first, second = logged(service)
     assert (first["target"], first["status"], first["end"]) == ("/a?b=1", 200, "complete")
     assert (first["sni"], first["tls_version"], first["alpn"]) == ("", "TLSv1.3", "h2")
@@ -92,7 +94,7 @@ def test_a_signal_for_all_processes_is_graceful_too(folder, backend, start, numb
     wait_until(lambda: refuses(service), "the listening socket to close")
     backend.go_on.set()
     assert download.end() == (0, PIECE * 2)
-    assert service.process.wait(10) == 0
+    assert service.wait() == 0
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -103,9 +105,9 @@ def test_a_second_signal_cuts_off(folder, backend, start, adapter, second):
     download = Download(folder, service, backend)
     service.process.send_signal(signal.SIGTERM)
     wait_until(lambda: refuses(service), "the listening socket to close")
-    time.sleep(0.2)
+    time.sleep(2 * SAME_SIGNAL)
     service.process.send_signal(second)
-    assert service.process.wait(5) == 1
+    assert service.wait() == 1
     code, body = download.end()
     assert code != 0
     assert body == PIECE
@@ -115,12 +117,14 @@ def test_a_second_signal_cuts_off(folder, backend, start, adapter, second):
 def test_two_signals_at_once_are_one(folder, backend, start):
     service = start(*flags(folder, backend))
     download = Download(folder, service, backend)
+    service.process.send_signal(signal.SIGSTOP)  # so that they come at once although we may be interrupted
     service.process.send_signal(signal.SIGTERM)
     service.process.send_signal(signal.SIGINT)
+    service.process.send_signal(signal.SIGCONT)
     wait_until(lambda: refuses(service), "the listening socket to close")
     backend.go_on.set()
     assert download.end() == (0, PIECE * 2)
-    assert service.process.wait(10) == 0
+    assert service.wait() == 0
 
 
 def test_the_drain_deadline(folder, backend, start):
@@ -135,7 +139,7 @@ def test_the_drain_deadline(folder, backend, start):
     service = start(text=text)
     download = Download(folder, service, backend)
     service.process.send_signal(signal.SIGTERM)
-    assert service.process.wait(5) == 0
+    assert service.wait() == 0
     assert download.end()[0] != 0
 
 
@@ -153,7 +157,7 @@ def test_a_killed_worker_is_replaced(folder, backend, start):
     service = start(*flags(folder, backend, "--workers", "2"))
     _, *workers = service.processes()
     assert len(workers) == 2
-    time.sleep(1)  # one that dies young is replaced after a pause
+    time.sleep(YOUNG)  # one that dies young is replaced after a pause
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     assert curl(folder, "--retry", "3", "--retry-connrefused", url(service)).startswith("app / ")
@@ -193,12 +197,12 @@ def supervise(work: str, seconds: float) -> tuple[int | None, str]:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.terminate()
-            return None, process.communicate(timeout=10)[0]
+            return None, process.communicate(timeout=PATIENCE)[0]
         return process.returncode, process.communicate()[0]
 
 
 def test_workers_that_cannot_start_are_not_tried_for_ever():
-    code, output = supervise("raise RuntimeError('no way')", 10)
+    code, output = supervise("raise RuntimeError('no way')", PATIENCE)
     assert code == 0  # of the program above
     assert "lockgate: a worker failed: RuntimeError" in output
     assert "before it was ready; giving up" in output
@@ -231,7 +235,7 @@ def test_a_worker_that_does_not_stop_is_killed():
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
-        assert process.communicate(timeout=10)[0] == "exit 0\n"
+        assert process.communicate(timeout=PATIENCE)[0] == "exit 0\n"
 
 
 # -- listening -------------------------------------------------------------------------------------------------------
@@ -247,7 +251,7 @@ def test_port_in_use(folder, backend):
             capture_output=True,
             text=True,
             env=ENVIRONMENT,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
         )
     assert done.returncode == 2
@@ -410,7 +414,7 @@ def test_the_access_log_has_the_fingerprint_of_clients_if_it_is_wanted(folder, s
             backend.app.servers = ["{backend.address}"]
             """
         )
-        plain = re.findall(r"^listening on (http://\S+)$", service.output(), re.MULTILINE)[0]
+        plain = wait_for_line(service, r"^listening on (http://\S+)$")[1]
         for arguments in ([url(service)], [url(service)], ["--http1.1", url(service)], [plain]):
             assert curl(folder, *arguments).startswith("app / ")
         assert service.terminate() == 0

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import stat
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support_e2e import Service, wait_until
+from support_e2e import Service, started, wait_for_line, wait_until
 from support_serve import ENVIRONMENT, Backend, Start, backend, curl, folder, start, url
 
 from lockgate.server import sockets
@@ -35,7 +36,7 @@ servers = ["{server}"]
 
 
 SUPERVISE = """
-import os, signal, threading, time
+import os, signal
 import lockgate.server.supervisor as s
 from lockgate.server.supervisor import Generation, Supervisor
 
@@ -51,21 +52,10 @@ def generation(name, work=serve):
         work, 2, 1.0, lambda: print(name, "in service", flush=True), lambda: print(name, "over", flush=True)
     )
 
-def after(seconds, do):
-    timer = threading.Timer(seconds, do)
-    timer.daemon = True
-    timer.start()
-
-def send(number):
-    return lambda: os.kill(os.getpid(), number)
-
 fork = os.fork
 
 def no_fork():
     raise BlockingIOError(11, "Resource temporarily unavailable")
-
-def forks_again():
-    os.fork = fork
 
 def reload():
     {reload}
@@ -75,68 +65,77 @@ print("exit", Supervisor(generation("first"), reload=reload).run(), flush=True)
 """
 
 
-def supervise(before: str, reload: str = "return None") -> str:
-    """What a supervisor writes until it ends."""
+@contextlib.contextmanager
+def supervised(folder: Path, before: str = "", reload: str = "return None") -> Iterator[Service]:
+    """A supervisor with two workers. `before`: what it does first; `reload`: what it does when it is asked for others."""
     code = SUPERVISE.format(before=before, reload=reload)
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=ENVIRONMENT, text=True, timeout=30
-    )
-    return done.stdout
+    with started([sys.executable, "-c", code], folder / "log", ENVIRONMENT) as service:
+        yield service
+
+
+def reloaded(service: Service) -> None:
+    """Ask it for others, once the first ones are in service."""
+    wait_for_line(service, "^first in service$")
+    service.process.send_signal(signal.SIGHUP)
 
 
 # -- generations -----------------------------------------------------------------------------------------------------
 
 
-def test_a_new_generation_that_cannot_be_forked_leaves_the_old_one_in_service() -> None:
+def test_a_new_generation_that_cannot_be_forked_leaves_the_old_one_in_service(tmp_path: Path) -> None:
     """A bound on processes (systemd's TasksMax), met when there are twice as many for a moment."""
-    output = supervise(
-        "after(1, send(signal.SIGHUP)); after(2, send(signal.SIGTERM))",
-        "os.fork = no_fork; return generation('second')",
-    )
-    assert "Resource temporarily unavailable" in output
-    assert "the old configuration stays in service" in output
-    assert "second over" in output
-    assert output.endswith("exit 0\n")
+    with supervised(tmp_path, reload="os.fork = no_fork; return generation('second')") as service:
+        reloaded(service)
+        wait_for_line(service, "^second over$")
+        assert "Resource temporarily unavailable" in service.output()
+        assert "the old configuration stays in service" in service.output()
+        assert service.terminate() == 0
+        assert service.output().endswith("exit 0\n")
 
 
-def test_a_worker_that_cannot_be_forked_again_is_tried_later() -> None:
-    dies = "if number == 1 and not os.path.exists(mark): open(mark, 'w'); time.sleep(1.5); os._exit(3)"
-    output = supervise(
-        "import tempfile; mark = tempfile.mktemp(); old = serve\n"
-        f"def serve(number, ready):\n    ready()\n    {dies}\n    signal.sigwait([signal.SIGTERM])\n"
-        "generation.__defaults__ = (serve,)\n"
-        "after(1, lambda: setattr(os, 'fork', no_fork)); after(2.5, forks_again); after(4, send(signal.SIGTERM))"
-    )
-    assert "Resource temporarily unavailable" in output
-    assert output.count("Resource temporarily unavailable") < 10
-    assert output.endswith("exit 0\n")
+def test_a_worker_that_cannot_be_forked_again_is_tried_later(tmp_path: Path) -> None:
+    bound = tmp_path / "no more processes"
+    fork = f"os.fork = lambda: no_fork() if os.path.exists({str(bound)!r}) else fork()"
+    with supervised(tmp_path, fork) as service:
+        wait_for_line(service, "^first in service$")
+        bound.touch()
+        os.kill(service.processes()[1], signal.SIGKILL)
+        wait_for_line(service, "Resource temporarily unavailable")
+        assert len(service.processes()) == 2
+        bound.unlink()
+        wait_until(lambda: len(service.processes()) == 3, "the worker to be replaced")
+        assert service.terminate() == 0
+        assert service.output().count("Resource temporarily unavailable") < 10
+        assert service.output().endswith("exit 0\n")
 
 
-def test_workers_that_cannot_be_forked_at_all() -> None:
-    output = supervise("os.fork = no_fork")
-    assert "Resource temporarily unavailable" in output
-    assert "giving up" in output
-    assert output.endswith("exit 1\n")
+def test_workers_that_cannot_be_forked_at_all(tmp_path: Path) -> None:
+    with supervised(tmp_path, "os.fork = no_fork") as service:
+        service.wait()
+        assert "Resource temporarily unavailable" in service.output()
+        assert "giving up" in service.output()
+        assert service.output().endswith("exit 1\n")
 
 
-def test_a_new_generation_that_hangs_is_given_up() -> None:
+def test_a_new_generation_that_hangs_is_given_up(tmp_path: Path) -> None:
     """Otherwise no later SIGHUP would have an effect."""
-    output = supervise(
-        "s.READY_TIMEOUT = 1.0; after(1, send(signal.SIGHUP)); after(3, send(signal.SIGTERM))",
-        "return generation('second', hang)",
-    )
-    assert "the old configuration stays in service" in output
-    assert "second over" in output
-    assert output.endswith("exit 0\n")
+    with supervised(tmp_path, "s.READY_TIMEOUT = 0.5", "return generation('second', hang)") as service:
+        reloaded(service)
+        wait_for_line(service, "^second over$")
+        assert "the old configuration stays in service" in service.output()
+        assert service.terminate() == 0
+        assert service.output().endswith("exit 0\n")
 
 
-def test_a_stop_while_a_new_generation_comes_up_leaves_nothing_of_it() -> None:
-    output = supervise(
-        "after(1, send(signal.SIGHUP)); after(2, send(signal.SIGTERM))", "return generation('second', hang)"
-    )
-    assert "second over" in output
-    assert output.endswith("exit 0\n")
+def test_a_stop_while_a_new_generation_comes_up_leaves_nothing_of_it(tmp_path: Path) -> None:
+    with supervised(tmp_path, reload="return generation('second', hang)") as service:
+        reloaded(service)
+        wait_until(lambda: len(service.processes()) == 5, "the new workers")
+        family = service.processes()
+        assert service.terminate() == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in family)
+        assert "second over" in service.output()
+        assert service.output().endswith("exit 0\n")
 
 
 # -- descriptors and files -------------------------------------------------------------------------------------------
@@ -156,7 +155,7 @@ def test_reloads_that_fail_late_leak_nothing(folder: Path, backend: Backend, sta
         for count in range(1, 6):
             service.process.send_signal(signal.SIGHUP)
             wait_until(lambda count=count: service.output().count("nothing is changed") == count, "the complaint")
-    assert descriptors(service) == before
+    wait_until(lambda: descriptors(service) == before, "what was opened to be closed")
     assert curl(folder, url(service)).startswith("app")
 
 
@@ -168,7 +167,7 @@ def connects(path: Path) -> bool:
 def test_the_file_of_another_process_is_not_removed(folder: Path, backend: Backend, start: Start) -> None:
     """A new one is started while the old one still drains."""
     path = folder / "sock"
-    text = f'[limits]\ndrain_timeout = 3\n[[listen]]\naddress = "unix:{path}"\ntls = false\n'
+    text = f'[limits]\ndrain_timeout = 1.5\n[[listen]]\naddress = "unix:{path}"\ntls = false\n'
     service = start(text=TEXT.format(server=backend.address) + text)
     with socket.socket(socket.AF_UNIX) as client, socket.socket(socket.AF_UNIX) as other:
         client.connect(str(path))
@@ -178,7 +177,7 @@ def test_the_file_of_another_process_is_not_removed(folder: Path, backend: Backe
         path.unlink(missing_ok=True)
         other.bind(str(path))
         other.listen()
-        assert service.process.wait(20) == 0
+        assert service.wait() == 0
         assert path.exists()
 
 

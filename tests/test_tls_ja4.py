@@ -209,7 +209,7 @@ def first_hello(port_of: socket.socket) -> ClientHello:
     reader = ClientHelloReader(65536)
     connection, _ = port_of.accept()
     with connection:
-        connection.settimeout(10)
+        connection.settimeout(60)
         while True:
             data = connection.recv(65536)
             assert data, "the client left"
@@ -224,8 +224,8 @@ CLIENTS = {
     "openssl TLS 1.2 without name": (
         "openssl", "s_client", "-connect", "127.0.0.1:{port}", "-noservername", "-tls1_2"
     ),
-    "curl": ("curl", "-sk", "--max-time", "5", "--resolve", f"{EXAMPLE}:{{port}}:127.0.0.1", f"https://{EXAMPLE}:{{port}}/"),
-    "curl HTTP/1.1 to an address": ("curl", "-sk", "--max-time", "5", "--http1.1", "https://127.0.0.1:{port}/"),
+    "curl": ("curl", "-sk", "--max-time", "60", "--resolve", f"{EXAMPLE}:{{port}}:127.0.0.1", f"https://{EXAMPLE}:{{port}}/"),
+    "curl HTTP/1.1 to an address": ("curl", "-sk", "--max-time", "60", "--http1.1", "https://127.0.0.1:{port}/"),
 }  # fmt: skip
 STARTS = {
     "openssl": "t13d", "openssl TLS 1.2 without name": "t12i", "curl": "t13d", "curl HTTP/1.1 to an address": "t13i",
@@ -236,14 +236,14 @@ STARTS = {
 def test_real_clients(client: str) -> None:
     command = CLIENTS[client]
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(10)
+        listening.settimeout(60)
         port = str(listening.getsockname()[1])
         process = subprocess.Popen(
             [part.replace("{port}", port) for part in command],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         hello = first_hello(listening)
-        process.wait(10)
+        process.wait(60)
     assert ja4(hello) == reference(hello.raw)
     assert ja4(hello).startswith(STARTS[client])
 
@@ -273,7 +273,7 @@ def test_chromium_shuffles_its_extensions_and_keeps_its_fingerprint(tmp_path: Pa
         f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP a.test 127.0.0.1",
     ]  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(30)
+        listening.settimeout(90)
         address = f"https://{EXAMPLE}:{listening.getsockname()[1]}/"
         with subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import trio
-from support_e2e import wait_until
+from support_e2e import PATIENCE, wait_until
 from support_tls import SSLPeer, authority, ssl_client_context
 
 from lockgate.adapters import asyncio as on_asyncio
@@ -46,7 +46,7 @@ def serving(adapter: str, gear: str, find: Find, pause: threading.Event | None =
 
     def blocking(need: NeedCertificate) -> Any:
         if pause is not None:
-            assert pause.wait(10)
+            assert pause.wait(PATIENCE)
         return find(need)
 
     def run() -> None:
@@ -90,13 +90,13 @@ def serving(adapter: str, gear: str, find: Find, pause: threading.Event | None =
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(PATIENCE)
         yield port
     finally:
         if pause is not None:
             pause.set()
         stop.set()
-        thread.join(10)
+        thread.join(PATIENCE)
         stop.close()
         assert not thread.is_alive()
 
@@ -105,7 +105,7 @@ def shaken(port: int, name: str, context: ssl.SSLContext | None = None) -> list[
     """The names in the certificate that a client gets who asks for `name`."""
     context = ssl_client_context() if context is None else context
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as sock,
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock,
         context.wrap_socket(sock, server_hostname=name) as secure,
     ):
         certificate = secure.getpeercert()
@@ -147,11 +147,11 @@ def test_clients_wait_side_by_side(adapter: str, gear: str) -> None:
         for thread in clients:
             thread.start()
         for _ in clients:
-            assert arrived.acquire(timeout=10)
+            assert arrived.acquire(timeout=PATIENCE)
         assert not answers
         pause.set()
         for thread in clients:
-            thread.join(10)
+            thread.join(PATIENCE)
         assert sorted(answers) == [["a.test"], ["b.test"], ["c.test"]]
 
 
@@ -194,7 +194,7 @@ def test_stopping_while_one_waits(adapter: str, gear: str) -> None:
     """The drain deadline ends the handshake; the answer that comes later is nobody's."""
     pause = threading.Event()
     with serving(adapter, gear, lambda need: identity("a.test"), pause) as port:
-        sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         secure = ssl_client_context().wrap_socket(sock, server_hostname="a.test", do_handshake_on_connect=False)
         secure.setblocking(False)
         with pytest.raises(ssl.SSLWantReadError):
@@ -219,7 +219,7 @@ def test_threads_may_answer_later_without_a_thread(gear: str) -> None:
         for future in futures:
             future.set_result(identity("a.test"))
         for thread in clients:
-            thread.join(10)
+            thread.join(PATIENCE)
     assert answers == [["a.test"]] * len(clients)
 
 
@@ -254,7 +254,7 @@ def test_searches_do_not_keep_names_of_servers_waiting(gear: str) -> None:
 
     def find(need: NeedCertificate) -> None:
         arrived.release()
-        pause.wait(10)
+        pause.wait(PATIENCE)
 
     secure, plain = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
     handshakes, requests = secure.getsockname(), plain.getsockname()
@@ -269,10 +269,10 @@ def test_searches_do_not_keep_names_of_servers_waiting(gear: str) -> None:
             for _ in range(on_threads.HELPER_THREADS):
                 client = stack.enter_context(socket.create_connection(handshakes))
                 client.sendall(SSLPeer(ssl_client_context(), server_name="a.test").data_to_send())
-                assert arrived.acquire(timeout=10)
+                assert arrived.acquire(timeout=PATIENCE)
             client = stack.enter_context(socket.create_connection(requests))
             client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
-            server.settimeout(5)
+            server.settimeout(PATIENCE)
             stack.enter_context(server.accept()[0])
         finally:
             pause.set()

@@ -22,6 +22,7 @@ import trustme
 from support_adapters import (
     ADAPTERS,
     HIGH_WATER,
+    PATIENCE,
     PEER_TEXT,
     EchoHub,
     Running,
@@ -55,7 +56,7 @@ def echo_backend() -> Iterator[tuple[str, int]]:
 
     def talk(conn: socket.socket) -> None:
         with conn, suppress(ConnectionError):
-            conn.settimeout(5)
+            conn.settimeout(PATIENCE)
             while data := conn.recv(65536):
                 conn.sendall(data)
 
@@ -64,10 +65,10 @@ def echo_backend() -> Iterator[tuple[str, int]]:
     yield listening.getsockname()
     listening.shutdown(socket.SHUT_RDWR)
     listening.close()
-    thread.join(5)
+    thread.join(PATIENCE)
 
 
-def wait_until(condition: object, seconds: float = 5.0) -> None:
+def wait_until(condition: object, seconds: float = PATIENCE) -> None:
     """Wait for something that another thread does."""
     assert callable(condition)
     end = time.monotonic() + seconds
@@ -138,33 +139,45 @@ def test_nagle_is_off_in_both_directions(adapter: str, echo_backend: tuple[str, 
 def test_slow_reader_holds_the_sender_back(adapter: str) -> None:
     """A peer that does not read makes the core pause it; all the bytes arrive in the end, in order."""
     message = bytes(range(251)) * 80_000  # 20 MB, more than the kernel buffers of both sides
-    with echo_hub(adapter, "echo") as (hub, address, _), connect(address) as client:
-        client.setblocking(False)
-        sent = 0
-        deadline = time.monotonic() + 5
-        while select.select([], [client], [], 0.3)[1]:
-            sent += client.send(message[sent : sent + 65536])
-            assert sent < len(message), "nothing holds the sender back"
-            assert time.monotonic() < deadline
-        assert hub.most_output <= HIGH_WATER + 65536
-        client.settimeout(5)
+    with echo_hub(adapter, "echo") as (hub, address, running):
+        limit_buffers(running.bindings[0][1])  # what it accepts has them from it
+        with connect(address) as client:
+            limit_buffers(client)
+            client.setblocking(False)
+            sent = 0
+            deadline = time.monotonic() + PATIENCE
+            while select.select([], [client], [], 0.3)[1]:
+                sent += client.send(message[sent : sent + 65536])
+                assert sent < len(message), "nothing holds the sender back"
+                assert time.monotonic() < deadline
+            assert hub.most_output <= HIGH_WATER + 65536
+            client.settimeout(PATIENCE)
 
-        def send_rest() -> None:
-            client.sendall(message[sent:])
-            client.shutdown(socket.SHUT_WR)
+            def send_rest() -> None:
+                client.sendall(message[sent:])
+                client.shutdown(socket.SHUT_WR)
 
-        sender = threading.Thread(target=send_rest)
-        sender.start()
-        assert read_all(client) == message
-        sender.join()
+            sender = threading.Thread(target=send_rest)
+            sender.start()
+            assert read_all(client) == message
+            sender.join()
+
+
+def limit_buffers(sock: socket.socket) -> None:
+    """The kernel lets them grow to tens of megabytes, given time."""
+    for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        sock.setsockopt(socket.SOL_SOCKET, buffer, 1 << 20)
 
 
 def test_pause_stops_reading_until_resume(adapter: str) -> None:
-    with echo_hub(adapter, "pause") as (_, address, _), connect(address) as client:
+    with echo_hub(adapter, "pause") as (hub, address, _), connect(address) as client:
         client.sendall(b"one")
-        assert select.select([client], [], [], 0.05)[0] == []
+        wait_until(lambda: hub.calls)
         client.sendall(b"two")
         client.shutdown(socket.SHUT_WR)
+        assert select.select([client], [], [], 0.05)[0] == []
+        assert hub.calls == [("pause", "data")]
+        hub.may_resume.set()
         assert read_all(client) == b"3 bytes before the pause;two"
 
 
@@ -337,7 +350,8 @@ def test_stop_closes_the_door_and_lets_running_work_finish(adapter: str) -> None
 
 
 def test_stop_cuts_off_what_is_left_at_the_deadline(adapter: str) -> None:
-    with echo_hub(adapter, "echo") as (_, address, running), connect(address) as busy:
+    with echo_hub(adapter, "echo") as (hub, address, running), connect(address) as busy:
+        hub.drain_timeout = 0.2
         busy.sendall(b"hello")
         assert read_exactly(busy, 5) == b"hello"
         running.stop()
@@ -402,7 +416,7 @@ def test_out_of_file_descriptors(adapter: str, caplog: pytest.LogCaptureFixture)
         clients = [socket.socket() for _ in range(3)]
         with no_more_descriptors():
             for client in clients:
-                client.settimeout(5)
+                client.settimeout(PATIENCE)
                 client.connect(address)
             wait_until(lambda: "cannot accept" in caplog.text)
             time.sleep(0.1)
@@ -504,7 +518,7 @@ def over_tls(address: tuple[str, int], authority: trustme.CA) -> HTTPSConnection
     """A client that verifies the certificate."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    return HTTPSConnection("localhost", address[1], timeout=5, context=context)
+    return HTTPSConnection("localhost", address[1], timeout=PATIENCE, context=context)
 
 
 def exchange(client: HTTPConnection, method: str, target: str, body: bytes | None = None) -> tuple[int, bytes]:
@@ -518,7 +532,7 @@ def test_real_proxy_serves_plain_and_tls(
 ) -> None:
     body = bytes(range(256)) * 8000
     with real_proxy(adapter, identity, http_backend) as (plain, tls, _):
-        for client in (HTTPConnection(*plain, timeout=5), over_tls(tls, authority)):
+        for client in (HTTPConnection(*plain, timeout=PATIENCE), over_tls(tls, authority)):
             for _ in range(3):  # on one connection
                 assert exchange(client, "GET", "/5") == (200, bytes(5))
                 assert exchange(client, "POST", "/", body) == (200, body)
@@ -548,10 +562,14 @@ def test_real_proxy_is_held_back_by_a_slow_client(
         client = over_tls(tls, authority)
         client.request("GET", f"/{size}")
         response = client.getresponse()
-        time.sleep(0.3)
         limits = running.proxy.limits
-        unsent = max(channel.unsent for channel in running.proxy.channels)
-        assert limits.low_water < unsent < limits.high_water + 2 * limits.read_size
+
+        def unsent() -> int:
+            return max(channel.unsent for channel in list(running.proxy.channels))
+
+        wait_until(lambda: unsent() > limits.low_water)
+        time.sleep(0.3)  # for more than it may take
+        assert limits.low_water < unsent() < limits.high_water + 2 * limits.read_size
         assert response.read() == bytes(size)
         client.close()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from support_adapters import EchoHub, Listener, connect, listen, read_all, read_exactly
+from support_adapters import PATIENCE, EchoHub, Listener, connect, listen, read_all, read_exactly
 
 from lockgate.adapters import asyncio as on_asyncio
 from lockgate.adapters import threads as on_threads
@@ -89,7 +89,7 @@ def test_interrupted_thread_cuts_everything_off() -> None:
     thread.start()
     client = talk(address)
     connect(address).close()
-    thread.join(5)
+    thread.join(PATIENCE)
     assert len(errors) == 1
     check_cut_off(client, bindings, hub)
     assert other.fileno() == -1
@@ -141,7 +141,7 @@ def test_one_stop_for_several_loops() -> None:
     for _ in range(100_000):  # more than its socket holds: it must not block, as it may run in a signal handler
         stop.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     stop.close()
 

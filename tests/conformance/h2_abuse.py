@@ -57,6 +57,10 @@ def memory(pid: int) -> int:
     return total * os.sysconf("SC_PAGE_SIZE")
 
 
+STALL = 5.0
+"""Seconds after which a server that takes nothing is said to have stopped reading."""
+
+
 @dataclass
 class Outcome:
     """What became of an attack. `code` is that of GOAWAY; None if there was none."""
@@ -96,8 +100,8 @@ def run(
     cpu_before, memory_before = cpu(pid), memory(pid)
     with connect() as client:
         client.start(*attack.settings)
-        client.timeout = 2.0
-        client.socket.settimeout(2.0)
+        client.timeout = STALL
+        client.socket.settimeout(STALL)
         deadline = time.monotonic() + seconds
         batch = bytearray()
         try:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, free_port, lockgate, made_file, nginx
+from support_e2e import ADAPTERS, Certificates, Lockgate, Nginx, lockgate, made_file, nginx
+from support_ports import free_port
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +98,13 @@ def serve_toml_once(tmp_path_factory: pytest.TempPathFactory, certificates: Cert
         yield start
 
 
+@pytest.fixture(params=ADAPTERS, scope="module")
+def gate(request: pytest.FixtureRequest, serve_once: Serve, web: Nginx) -> Lockgate:
+    """lockgate in front of nginx, under each adapter in turn; for all tests of a module that leave it as it was."""
+    return serve_once(web.port, adapter=request.param)
+
+
 @pytest.fixture(params=ADAPTERS)
-def gate(request: pytest.FixtureRequest, serve: Serve, web: Nginx) -> Lockgate:
-    """lockgate in front of nginx, under each adapter in turn."""
+def own_gate(request: pytest.FixtureRequest, serve: Serve, web: Nginx) -> Lockgate:
+    """The same for one test: one that stops it, or measures its memory."""
     return serve(web.port, adapter=request.param)

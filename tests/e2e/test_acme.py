@@ -29,13 +29,13 @@ from support_e2e import (
     Lockgate,
     Nginx,
     Service,
-    free_port,
     lockgate,
     program,
     run,
     started,
     wait_until,
 )
+from support_ports import free_port
 
 from lockgate.certs.acme.renewal import Schedule
 from lockgate.certs.acme.state import AcmeState
@@ -173,7 +173,7 @@ class Site(Lockgate):
     def get(self, name: str, *more: str) -> str:
         """What curl gets from `https://NAME/`, verifying."""
         address = f"{name}:{self.port}:127.0.0.1"
-        options = ("-sS", "--max-time", "40", "--cacert", str(self.ca), "--resolve", address)
+        options = ("-sS", "--max-time", "90", "--cacert", str(self.ca), "--resolve", address)
         done = run("curl", *options, *more, f"https://{name}:{self.port}/")
         return done.stdout or done.stderr
 
@@ -181,7 +181,7 @@ class Site(Lockgate):
         """The certificate that a client gets."""
         context = ssl.create_default_context(cafile=str(self.ca))
         with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=40) as sock,
+            socket.create_connection(("127.0.0.1", self.port), timeout=90) as sock,
             context.wrap_socket(sock, server_hostname=name) as secure,
         ):
             der = secure.getpeercert(binary_form=True)
@@ -267,7 +267,7 @@ def test_a_renewed_certificate_comes_into_service(ca: Pebble, begin: Begin) -> N
         path.write_bytes(Schedule().to_json())
         # A renewer asks once in a minute at most, so this one is replaced; the new one looks at what is there
         os.kill(site.processes()[-1], signal.SIGKILL)
-        wait_until(lambda: site.serial() != first.serial_number and site.serves_the_newest(), "the renewal", 40)
+        wait_until(lambda: site.serial() != first.serial_number and site.serves_the_newest(), "the renewal")
     finally:
         over.set()
         clients.join()

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support_e2e import Certificates, Lockgate, Nginx, free_port, listens, program, started, wait_until
+from support_e2e import Certificates, Lockgate, Nginx, listens, program, started, wait_until
+from support_ports import free_port
 
 ServeToml = Callable[..., Lockgate]
 

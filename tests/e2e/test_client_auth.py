@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from support_config import write_pem
-from support_e2e import ADAPTERS, Certificates, Lockgate, run, wait_until
+from support_e2e import ADAPTERS, PATIENCE, Certificates, Lockgate, run, wait_until
 from support_http_backend import http_backend
 from support_mtls import client_pem, clients, der, pem_of, revocation_list, strangers, uri, web
 from support_tls import Pem
@@ -58,15 +58,13 @@ class Setup:
         return run(
             "openssl", "s_client", "-connect", f"127.0.0.1:{self.gate.port}", "-CAfile", self.gate.ca, "-servername", host,
             "-ign_eof", *files, *more, input=f"GET /seen HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode(),
-            timeout=20,
         )  # fmt: skip
 
     def wait_for_log(self, **values: object) -> None:
         """Until a request with these values is in the access log, which is written a little later."""
 
         def there() -> bool:
-            entries = [json.loads(line) for line in self.gate.output().splitlines() if line.endswith("}")]
-            return any(all(entry[key] == value for key, value in values.items()) for entry in entries)
+            return any(all(entry[key] == value for key, value in values.items()) for entry in self.gate.records())
 
         wait_until(there, f"{values} in the access log")
 
@@ -222,7 +220,7 @@ def test_sni_is_not_host(setup: Setup) -> None:
     context = ssl.create_default_context(cafile=setup.gate.ca)
     context.load_cert_chain(setup.folder / "web.pem", setup.folder / "web.key")
     with (
-        socket.create_connection(("127.0.0.1", setup.gate.port), timeout=20) as raw,
+        socket.create_connection(("127.0.0.1", setup.gate.port), timeout=PATIENCE) as raw,
         context.wrap_socket(raw, server_hostname="open.w.test") as tls,
     ):
         for host, status in (("open.w.test", b"200"), ("Closed.w.test.", b"421")):

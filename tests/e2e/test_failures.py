@@ -5,12 +5,10 @@ A truncated answer must never look complete, and whatever one client does, the n
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,17 +16,21 @@ from pathlib import Path
 import pytest
 from support_e2e import (
     ADAPTERS,
+    DRAIN,
+    PATIENCE,
     Certificates,
     Lockgate,
     Nginx,
     backend,
-    free_port,
+    has_begun,
     listens,
     nginx,
+    once,
     reset,
     run,
     wait_until,
 )
+from support_ports import free_port
 
 MB = 1 << 20
 Start = Callable[..., Lockgate]
@@ -39,7 +41,7 @@ CURL_RECEIVE_ERROR = 56
 
 def raw(gate: Lockgate, data: bytes, *, finish: bool = False) -> bytes:
     """What the TLS port answers to these bytes, sent without TLS, until it closes."""
-    with socket.create_connection(("127.0.0.1", gate.port), timeout=15) as client:
+    with socket.create_connection(("127.0.0.1", gate.port), timeout=PATIENCE) as client:
         client.sendall(data)
         if finish:
             client.shutdown(socket.SHUT_WR)
@@ -54,7 +56,7 @@ def raw(gate: Lockgate, data: bytes, *, finish: bool = False) -> bytes:
 
 def tls(gate: Lockgate) -> ssl.SSLSocket:
     context = ssl.create_default_context(cafile=gate.ca)
-    plain = socket.create_connection(("127.0.0.1", gate.port), timeout=15)
+    plain = socket.create_connection(("127.0.0.1", gate.port), timeout=PATIENCE)
     return context.wrap_socket(plain, server_hostname="localhost")
 
 
@@ -65,29 +67,30 @@ class TestBackends:
     )
     @pytest.mark.parametrize("end", [lambda connection: None, reset], ids=["fin", "reset"])
     def test_died_in_the_body_is_no_complete_answer(
-        self, serve: Start, adapter: str, framing: bytes, end: Callable[[socket.socket], None]
+        self, serve: Start, tmp_path: Path, adapter: str, framing: bytes, end: Callable[[socket.socket], None]
     ) -> None:
         def answer(connection: socket.socket, head: bytes) -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")
             connection.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
-            time.sleep(0.2)
+            wait_until(has_begun(body), "the client to have something of it")
             end(connection)
+
+        body = tmp_path / "body"
 
         with backend(answer) as port:
             gate = serve(port, adapter=adapter)
-            done = gate.curl("-o", "/dev/null", "-w", "%{http_code}", f"{gate.url}/")
+            done = gate.curl("-N", "-o", body, "-w", "%{http_code}", f"{gate.url}/")
             assert done.returncode in (CURL_PARTIAL_FILE, CURL_RECEIVE_ERROR)
             assert done.stdout == "200"
 
     @pytest.mark.parametrize("adapter", ADAPTERS)
     def test_nginx_killed_in_the_body(self, serve: Start, adapter: str, tmp_path: Path) -> None:
-        with nginx(tmp_path) as web:
+        with nginx(tmp_path / "nginx") as web:
             (web.files / "big.bin").write_bytes(bytes(8 * MB))
             gate = serve(web.port, adapter=adapter)
-            killer = threading.Timer(0.7, web.kill)
-            killer.start()
-            done = gate.curl("-o", "/dev/null", f"{gate.url}/slow/big.bin")
-            killer.join()
+            body = tmp_path / "body"
+            with once(has_begun(body), web.kill):
+                done = gate.curl("-N", "-o", body, f"{gate.url}/slow/big.bin")
             assert done.returncode in (CURL_PARTIAL_FILE, CURL_RECEIVE_ERROR)
             done = gate.curl("-w", "%{http_code}", "-o", "/dev/null", f"{gate.url}/")
             assert done.stdout == "502"
@@ -270,24 +273,29 @@ class TestRedirects:
 class TestStop:
     @pytest.mark.parametrize("adapter", ADAPTERS)
     @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["term", "int"])
-    def test_running_request_is_finished(self, serve: Start, web: Nginx, adapter: str, stop: signal.Signals) -> None:
+    def test_running_request_is_finished(
+        self, serve: Start, web: Nginx, tmp_path: Path, adapter: str, stop: signal.Signals
+    ) -> None:
         (web.files / "half-a-megabyte.bin").write_bytes(bytes(MB // 2))
         gate = serve(web.port, adapter=adapter)
-        stopper = threading.Timer(0.7, gate.process.send_signal, (stop,))
-        stopper.start()
-        done = gate.curl("-o", "/dev/null", "-w", "%{size_download}", f"{gate.url}/slow/half-a-megabyte.bin")
-        stopper.join()
+        body = tmp_path / "body"
+        with once(has_begun(body), lambda: gate.process.send_signal(stop)):
+            done = gate.curl("-N", "-o", body, "-w", "%{size_download}", f"{gate.url}/slow/half-a-megabyte.bin")
         assert (done.returncode, done.stdout) == (0, str(MB // 2))
-        assert gate.process.wait(10) == 0
+        assert gate.wait() == 0
         assert not listens(gate.port)
 
-    def test_idle_connections_do_not_delay_it(self, gate: Lockgate) -> None:
+    def test_idle_connections_do_not_delay_it(self, own_gate: Lockgate) -> None:
+        gate = own_gate
         with tls(gate) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+            received = b""
+            while not received.endswith(b"hello from nginx\n"):
+                received += client.recv(4096)
+            assert received.startswith(b"HTTP/1.1 200")
             started = time.monotonic()
             assert gate.terminate() == 0
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < DRAIN
             assert client.recv(4096) == b""  # with close_notify: an error otherwise
 
 
@@ -295,7 +303,7 @@ def test_access_log_tells_what_happened(serve: Start, web: Nginx) -> None:
     gate = serve(web.port)
     gate.curl("-A", "tester", f"{gate.url}/connection?q=1", f"{gate.url}/missing")
     assert gate.terminate() == 0
-    lines = [json.loads(line) for line in gate.output().splitlines() if line.startswith("{")]
+    lines = gate.records()
     assert [(line["method"], line["status"], line["tls_version"], line["sni"]) for line in lines] == [
         ("GET", 200, "TLSv1.3", "localhost"),
         ("GET", 404, "TLSv1.3", "localhost"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import threading
@@ -153,7 +152,7 @@ def test_subprotocol(gate: Lockgate) -> None:
 
 def test_more_than_all_windows(gate: Lockgate) -> None:
     """Three megabytes come back while they are credited."""
-    with h2.Client(gate.port, ca=gate.ca, timeout=30) as client:
+    with h2.Client(gate.port, ca=gate.ca) as client:
         client.start()
         socket = Socket(client, 1)
         for _ in range(60):
@@ -244,6 +243,5 @@ def test_chromium(serve: Start, backend: int) -> None:
         assert page.evaluate(script, f"wss://localhost:{gate.port}/") == [5, 100_000, 4000]
         browser.close()
     gate.terminate()
-    lines = [json.loads(line) for line in gate.output().splitlines() if line.startswith("{")]
-    (line,) = [line for line in lines if line["target"] == "/"]
+    (line,) = [line for line in gate.records() if line["target"] == "/"]
     assert (line["version"], line["alpn"]) == ("2", "h2")

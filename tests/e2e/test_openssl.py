@@ -18,7 +18,7 @@ def s_client(
 ) -> subprocess.CompletedProcess[str]:
     return run(
         "openssl", "s_client", "-connect", f"127.0.0.1:{gate.port}", "-CAfile", gate.ca, "-servername", name, "-ign_eof",
-        *arguments, input=send, timeout=20,
+        *arguments, input=send, timeout=60,
     )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def typed_into(gate: Lockgate, log: Path, version: str) -> Iterator[Callable[[by
         assert process.stdin is not None
         process.stdin.write(line)
         process.stdin.flush()
-        wait_until(lambda: expected in log.read_text(errors="backslashreplace"), f"{expected!r} after {line!r}", 10)
+        wait_until(lambda: expected in log.read_text(errors="backslashreplace"), f"{expected!r} after {line!r}")
 
     try:
         yield type_line
@@ -112,17 +112,17 @@ def test_alpn(gate: Lockgate, offer: str) -> None:
     assert "ALPN protocol: http/1.1" in s_client(gate, "-alpn", offer).stdout
 
 
-class TestServerNames:
+@pytest.fixture(scope="module")
+def two(serve_toml_once: Callable[[str], Lockgate], certificates: Certificates, web: Nginx) -> Lockgate:
     """Two certificates, neither the default."""
+    tables = ""
+    for name in ("a.test", "b.test"):
+        chain, key = certificates.issue(name)
+        tables += f'[[certificate]]\ncert = "{chain}"\nkey = "{key}"\n'
+    return serve_toml_once(f'{tables}\n[[route]]\nbackend = "web"\n[backend.web]\nservers = ["127.0.0.1:{web.port}"]\n')
 
-    @pytest.fixture
-    def two(self, serve_toml: Callable[[str], Lockgate], certificates: Certificates, web: Nginx) -> Lockgate:
-        tables = ""
-        for name in ("a.test", "b.test"):
-            chain, key = certificates.issue(name)
-            tables += f'[[certificate]]\ncert = "{chain}"\nkey = "{key}"\n'
-        return serve_toml(f'{tables}\n[[route]]\nbackend = "web"\n[backend.web]\nservers = ["127.0.0.1:{web.port}"]\n')
 
+class TestServerNames:
     @pytest.mark.parametrize("name", ["a.test", "b.test", "A.TEST"])
     def test_name_chooses_the_certificate(self, two: Lockgate, name: str) -> None:
         done = s_client(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import ssl
@@ -13,10 +12,10 @@ from pathlib import Path
 import pytest
 from support_e2e import (
     ADAPTERS,
+    PATIENCE,
     Certificates,
     Lockgate,
     Nginx,
-    free_port,
     listens,
     made_file,
     program,
@@ -26,6 +25,7 @@ from support_e2e import (
     started,
     wait_until,
 )
+from support_ports import free_port
 
 Serve = Callable[..., Lockgate]
 CONFIGURATION = """
@@ -63,7 +63,7 @@ def gate(request: pytest.FixtureRequest, both: Callable[..., Lockgate]) -> Lockg
 def curl(gate: Lockgate, name: str, path: str, *arguments: str | Path, version: str = "--http1.1") -> str:
     """What curl says to https://NAME/PATH through lockgate's port."""
     return run(
-        "curl", "-sS", version, "--max-time", "30", "--cacert", gate.ca, "--resolve", f"{name}:{gate.port}:127.0.0.1",
+        "curl", "-sS", version, "--max-time", "90", "--cacert", gate.ca, "--resolve", f"{name}:{gate.port}:127.0.0.1",
         *arguments, f"https://{name}:{gate.port}{path}",
     ).stdout  # fmt: skip
 
@@ -71,7 +71,7 @@ def curl(gate: Lockgate, name: str, path: str, *arguments: str | Path, version: 
 def names_of_certificate(gate: Lockgate, name: str, *arguments: str) -> str:
     done = run(
         "openssl", "s_client", "-connect", f"127.0.0.1:{gate.port}", "-CAfile", gate.ca, "-servername", name,
-        "-verify_return_error", "-verify_hostname", name, *arguments, input=b"", timeout=20,
+        "-verify_return_error", "-verify_hostname", name, *arguments, input=b"",
     )  # fmt: skip
     certificate = (
         "-----BEGIN" + done.stdout.split("-----BEGIN", 1)[1].split("-----END", 1)[0] + "-----END CERTIFICATE-----\n"
@@ -79,13 +79,9 @@ def names_of_certificate(gate: Lockgate, name: str, *arguments: str) -> str:
     return run("openssl", "x509", "-noout", "-ext", "subjectAltName", input=certificate.encode()).stdout + done.stdout
 
 
-def logged(gate: Lockgate) -> list[dict[str, object]]:
-    return [json.loads(line) for line in gate.output().splitlines() if line.startswith("{")]
-
-
 def wait_for_log(gate: Lockgate, count: int = 1) -> list[dict[str, object]]:
-    wait_until(lambda: len(logged(gate)) >= count, f"{count} access records")
-    return logged(gate)
+    wait_until(lambda: len(gate.records()) >= count, f"{count} access records")
+    return gate.records()
 
 
 def test_each_name_has_its_own_certificate(gate: Lockgate) -> None:
@@ -157,14 +153,14 @@ def test_client_certificates_reach_the_backend(
     context = ssl.create_default_context(cafile=gate.ca)
     context.load_cert_chain(*certificates.issue("client.test"))
     with (
-        socket.create_connection(("127.0.0.1", gate.port), 15) as plain,
+        socket.create_connection(("127.0.0.1", gate.port), PATIENCE) as plain,
         context.wrap_socket(plain, server_hostname="backend.test") as client,
     ):
         client.sendall(b"hello\n")
         assert client.recv(100) == b"olleh\n"
     without = ssl.create_default_context(cafile=gate.ca)
     with (
-        socket.create_connection(("127.0.0.1", gate.port), 15) as plain,
+        socket.create_connection(("127.0.0.1", gate.port), PATIENCE) as plain,
         pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"),
         without.wrap_socket(plain, server_hostname="backend.test") as client,
     ):
@@ -175,7 +171,7 @@ def test_a_backend_that_is_not_there(both: Callable[..., Lockgate]) -> None:
     gate = both(far=free_port())
     context = ssl.create_default_context(cafile=gate.ca)
     with (
-        socket.create_connection(("127.0.0.1", gate.port), 15) as plain,
+        socket.create_connection(("127.0.0.1", gate.port), PATIENCE) as plain,
         pytest.raises(ssl.SSLError, match="INTERNAL_ERROR"),
     ):
         context.wrap_socket(plain, server_hostname="backend.test")
@@ -195,12 +191,12 @@ def test_fin_and_reset_arrive_as_such(both: Callable[..., Lockgate], adapter: st
         hello_maker.do_handshake()
     hello = outgoing.read()
     with listener:
-        with socket.create_connection(("127.0.0.1", gate.port), 15) as client:
+        with socket.create_connection(("127.0.0.1", gate.port), PATIENCE) as client:
             for byte in hello[:-1]:
                 client.sendall(bytes([byte]))
             client.sendall(hello[-1:] + b"and more")
             server, _ = listener.accept()
-            server.settimeout(15)
+            server.settimeout(PATIENCE)
             with server:
                 client.shutdown(socket.SHUT_WR)
                 assert server.makefile("rb").read() == hello + b"and more"
@@ -208,10 +204,10 @@ def test_fin_and_reset_arrive_as_such(both: Callable[..., Lockgate], adapter: st
                 server.shutdown(socket.SHUT_WR)
                 assert client.makefile("rb").read() == b"x" * 1_000_000
         for cut in ("client", "server"):
-            client = socket.create_connection(("127.0.0.1", gate.port), 15)
+            client = socket.create_connection(("127.0.0.1", gate.port), PATIENCE)
             client.sendall(hello)
             server, _ = listener.accept()
-            server.settimeout(15)
+            server.settimeout(PATIENCE)
             assert server.recv(65536) == hello
             one, other = (client, server) if cut == "client" else (server, client)
             reset(one)
@@ -236,7 +232,7 @@ def test_a_stop_waits_for_what_is_passed_on(both: Callable[..., Lockgate], web: 
         wait_until(lambda: not listens(gate.port), "the listening socket to close")
         rest = client.stdout.read()
     assert first + rest == (web.files / "slow.bin").read_bytes()
-    assert gate.process.wait(10) == 0
+    assert gate.wait() == 0
 
 
 def test_nothing_but_passing_on(serve_toml: Serve, certificates: Certificates, web: Nginx) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -13,17 +12,18 @@ from pathlib import Path
 import pytest
 from support_e2e import (
     ADAPTERS,
+    PATIENCE,
     Certificates,
     Lockgate,
     Nginx,
     Service,
-    free_port,
     listens,
     program,
     run,
     started,
     wait_until,
 )
+from support_ports import free_port
 
 CLIENT = "127.0.0.5"
 """Where curl comes from, so that it is not the address of whoever is in between."""
@@ -33,9 +33,9 @@ global
     log stderr format raw local0
     maxconn 100
 defaults
-    timeout connect 5s
-    timeout client 15s
-    timeout server 15s
+    timeout connect 60s
+    timeout client 60s
+    timeout server 60s
 """
 
 NGINX = """
@@ -102,10 +102,6 @@ def site(certificates: Certificates, backend: str, listen: str = "") -> str:
     return f'{listen}\n{certificate}[[route]]\nbackend = "app"\n[backend.app]\n{backend}\n'
 
 
-def logged(gate: Lockgate) -> list[dict[str, object]]:
-    return [json.loads(line) for line in gate.output().splitlines() if line.startswith("{")]
-
-
 def ask(gate: Lockgate, port: int, *arguments: str, version: str = "--http1.1", host: str = "127.0.0.1") -> str:
     """What curl, which comes from `CLIENT`, gets from a port in front of lockgate, or of lockgate."""
     done = gate.curl(
@@ -134,10 +130,10 @@ def test_the_client_that_haproxy_names(
     with haproxy(tmp_path, rules, front):
         for http in ("--http1.1", "--http2"):
             assert f"for={CLIENT}|" in ask(gate, front, version=http)
-        done = gate.curl("-m", "5", "-w", "%{http_code}", f"{gate.url}/")
+        done = gate.curl("-m", "60", "-w", "%{http_code}", f"{gate.url}/")
         assert done.returncode != 0, "from 127.0.0.1 without a header"
-    wait_until(lambda: any(entry["end"] == "bad_proxy_header" for entry in logged(gate)), "the log")
-    assert [entry["client"] for entry in logged(gate) if entry["status"] == 200] == [CLIENT] * 2
+    wait_until(lambda: any(entry["end"] == "bad_proxy_header" for entry in gate.records()), "the log")
+    assert [entry["client"] for entry in gate.records() if entry["status"] == 200] == [CLIENT] * 2
 
 
 def test_haproxys_health_checks_are_taken(tmp_path: Path, serve_toml: Serve, configuration: str) -> None:
@@ -150,12 +146,12 @@ def test_haproxys_health_checks_are_taken(tmp_path: Path, serve_toml: Serve, con
     )
 
     def checked() -> bool:
-        return any(entry["target"] == "/204" and entry["status"] == 204 for entry in logged(gate))
+        return any(entry["target"] == "/204" and entry["status"] == 204 for entry in gate.records())
 
     with haproxy(tmp_path, rules, front):
         wait_until(checked, "a health check")
         assert f"for={CLIENT}|" in ask(gate, front)
-    assert next(entry for entry in logged(gate) if entry["target"] == "/204")["client"] == "127.0.0.1"
+    assert next(entry for entry in gate.records() if entry["target"] == "/204")["client"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize(("listed", "taken"), [("127.0.0.1", True), ("127.0.0.9", False)])
@@ -164,9 +160,9 @@ def test_curls_header_is_read_from_listed_sources_only(
 ) -> None:
     configuration = site(certificates, f'servers = ["127.0.0.1:{web.port}"]', f'proxy_protocol = ["{listed}"]')
     gate = serve_toml(configuration)
-    with_header = gate.curl("-m", "5", "--haproxy-protocol", f"{gate.url}/seen")
+    with_header = gate.curl("-m", "60", "--haproxy-protocol", f"{gate.url}/seen")
     assert (with_header.returncode == 0) is taken
-    without = gate.curl("-m", "5", f"{gate.url}/seen")
+    without = gate.curl("-m", "60", f"{gate.url}/seen")
     assert (without.returncode == 0) is not taken
     assert "for=127.0.0.1|" in (with_header if taken else without).stdout
 
@@ -176,9 +172,9 @@ def test_curls_header_before_plain_http(serve_toml: Serve, certificates: Certifi
     plain = f'[[listen]]\naddress = "127.0.0.1:{port}"\ntls = false\nproxy_protocol = ["127.0.0.0/8"]\n'
     serve_toml(plain + site(certificates, f'servers = ["127.0.0.1:{web.port}"]'))
     url = f"http://127.0.0.1:{port}/seen"
-    assert "for=127.0.0.1|proto=http" in run("curl", "-sS", "-m", "5", "--haproxy-protocol", url).stdout
-    assert run("curl", "-sS", "-m", "5", url).returncode != 0
-    with socket.create_connection(("127.0.0.1", port), 5) as client:
+    assert "for=127.0.0.1|proto=http" in run("curl", "-sS", "-m", "60", "--haproxy-protocol", url).stdout
+    assert run("curl", "-sS", "-m", "60", url).returncode != 0
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
         client.sendall(
             b"PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\nGET /seen HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         )

@@ -30,7 +30,7 @@ def sslyze(gate: Lockgate, certificates: Certificates, *arguments: str) -> str:
     if not SSLYZE.exists():
         pytest.fail("sslyze is not installed; run: make test", pytrace=False)
     # It ends with 1 for what is said of the certificate; what matters here is in its output.
-    done = run(SSLYZE, "--certinfo_ca_file", certificates.ca, *arguments, f"localhost:{gate.port}", timeout=60)
+    done = run(SSLYZE, "--certinfo_ca_file", certificates.ca, *arguments, f"localhost:{gate.port}")
     assert "SCANS COMPLETED" in done.stdout, done.stderr
     return done.stdout
 
@@ -55,7 +55,7 @@ def test_testssl_has_no_finding_above_low(gate: Lockgate, certificates: Certific
     run(
         program("testssl"), "--quiet", "--color", "0", "--warnings", "off", "--ip", "127.0.0.1",
         "--add-ca", certificates.ca, "--jsonfile", found, "-p", "-s", "-f", "-P", "-U", f"https://localhost:{gate.port}/",
-        timeout=300,
+        timeout=900,
     )  # fmt: skip
     findings = json.loads(found.read_text())
     tested = {finding["id"] for finding in findings}

@@ -124,7 +124,8 @@ def test_renewed_only_when_there_is_a_staple(serve_toml: ServeToml, web: Nginx, 
         may_answer = True
         assert f"{leaves['old'].serial_number:X}" in asked_for_status(gate, tmp_path)
         name = leaves["new"].fingerprint(hashes.SHA256()).hex()
-        (tmp_path / "state" / "ocsp" / f"{name}.der").write_bytes(answer(leaves["new"]))
+        (tmp_path / "new.der").write_bytes(answer(leaves["new"]))
+        (tmp_path / "new.der").rename(tmp_path / "state" / "ocsp" / f"{name}.der")
         wait_until(lambda: "is renewed" in gate.output(), "the new certificate")
         found = asked_for_status(gate, tmp_path)
         assert found.count(f"{leaves['new'].serial_number:X}") >= 1

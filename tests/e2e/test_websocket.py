@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from support_e2e import ADAPTERS, Lockgate
+from support_e2e import ADAPTERS, PATIENCE, Lockgate
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK, InvalidStatus
@@ -48,7 +48,7 @@ def websocket_test(test: Callable[[Start, str], Awaitable[None]]) -> Callable[[S
 
     @pytest.mark.parametrize("adapter", ADAPTERS)
     def run(serve: Start, adapter: str) -> None:
-        asyncio.run(asyncio.wait_for(test(serve, adapter), 60))
+        asyncio.run(asyncio.wait_for(test(serve, adapter), 2 * PATIENCE))
 
     run.__name__ = test.__name__
     return run
@@ -83,7 +83,7 @@ async def test_both_directions_at_once(start: Start, adapter: str) -> None:
 async def test_ping(start: Start, adapter: str) -> None:
     async with client(start, adapter) as connection:
         pong = await connection.ping()
-        assert await pong < 10
+        assert await pong < PATIENCE
 
 
 @websocket_test

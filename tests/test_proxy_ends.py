@@ -1,0 +1,296 @@
+"""The proxy core on plain connections: early answers, tunnels, limits of a connection, and the end of the proxy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support_proxy import GET, OK, PLAIN, Recorder, World, head
+
+from lockgate.core.commands import Close
+from lockgate.core.events import Response
+from lockgate.core.limits import Limits
+from lockgate.core.proxy.hooks import Answer, Exchange, Hooks
+from lockgate.core.proxy.policy import ForwardRules, Route
+
+POST = head("POST /x HTTP/1.1\nHost: a.test\nContent-Length: 10")
+
+
+# -- early answers, leftovers, tunnels -----------------------------------------------------------------------------
+
+
+def test_an_early_answer_ends_the_connection_and_the_rest_of_the_body_is_no_request() -> None:
+    world = World()
+    client = world.client()
+    client.send(head("POST / HTTP/1.1\nHost: a\nContent-Length: 1000000"))
+    (server,) = world.servers
+    server.send(OK)
+    assert "connection: close" in client.text.lower()
+    assert client.text.endswith("hello")
+    assert client.how == [Close.HALF]
+    client.send(GET * 3)
+    assert len(world.servers) == 1
+    assert server.how
+    assert len(world.records) == 1
+
+
+def test_a_small_unwanted_body_is_dropped_and_the_connection_kept() -> None:
+    world = World(routes=(Route("app", "b"),))
+    client = world.client()
+    client.send(POST)
+    assert client.pop().startswith("HTTP/1.1 404")
+    client.send(b"0123456789")
+    assert not client.how
+    client.send(head("GET / HTTP/1.1\nHost: b"))
+    assert len(world.servers) == 1
+
+
+def test_refused_expectation_does_not_wait_for_the_body() -> None:
+    world = World(routes=())
+    client = world.client()
+    client.send(head("POST / HTTP/1.1\nHost: a\nContent-Length: 5\nExpect: 100-continue"))
+    assert client.text.startswith("HTTP/1.1 404")
+    assert client.how == [Close.HALF]
+
+
+UPGRADE = head("GET /ws HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket")
+SWITCH = head("HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: websocket")
+
+
+def test_a_tunnel_after_101() -> None:
+    world = World()
+    client = world.client()
+    client.send(UPGRADE)
+    (server,) = world.servers
+    assert "upgrade: websocket\r\n" in server.text.lower()
+    server.send(SWITCH + b"first")
+    assert client.text.startswith("HTTP/1.1 101 ")
+    assert client.text.endswith("\r\n\r\nfirst")
+    client.send(b"\x00\xffraw")
+    assert server.received.endswith(b"\r\n\r\n\x00\xffraw")
+    server.eof()
+    assert client.how == [Close.HALF]
+    client.send(b"more")
+    assert server.received.endswith(b"more")
+    client.eof()
+    assert client.how == [Close.HALF, Close.BOTH]
+    assert Close.BOTH in server.how
+    (record,) = world.records
+    assert (record.status, record.end) == (101, "complete")
+
+
+def test_what_a_client_says_before_101_goes_into_the_tunnel() -> None:
+    world = World()
+    client = world.client()
+    client.send(UPGRADE + b"early")
+    client.eof()
+    (server,) = world.servers
+    assert "early" not in server.text
+    server.send(SWITCH)
+    assert server.received.endswith(b"\r\n\r\nearly")
+    assert server.how == [Close.HALF]
+
+
+def test_no_tunnel_without_101() -> None:
+    world = World()
+    client = world.client()
+    client.send(UPGRADE + GET)
+    (server,) = world.servers
+    assert server.text.count("GET ") == 1
+    server.send(OK)
+    assert server.text.count("GET /x") == 1  # parsed as the request it is
+    server.send(OK)
+    assert client.text.count("hello") == 2
+
+
+def test_an_idle_tunnel_ends() -> None:
+    world = World(limits=Limits(tunnel_timeout=100))
+    client = world.client()
+    client.send(UPGRADE)
+    world.servers[0].send(SWITCH)
+    world.wait(90)
+    client.send(b"x")
+    world.wait(90)
+    assert not client.how
+    world.wait(20)
+    assert client.how == [Close.ABORT]
+    assert world.records[0].end == "idle"
+
+
+# -- limits of a connection, and the end of the proxy --------------------------------------------------------------
+
+
+def test_connections_end_after_so_many_requests_and_so_long() -> None:
+    world = World(limits=Limits(max_requests=2))
+    client = world.client()
+    for _ in range(2):
+        client.send(GET)
+        world.servers[0].send(OK)
+    assert client.text.lower().count("connection: close") == 1
+    assert client.how == [Close.HALF]
+    world = World(limits=Limits(max_connection_age=10, idle_timeout=100))
+    client = world.client()
+    world.wait(11)
+    client.send(GET)
+    world.servers[0].send(OK)
+    assert client.how == [Close.HALF]
+
+
+def test_too_many_connections() -> None:
+    world = World(limits=Limits(max_connections=1))
+    first = world.client()
+    second = world.client()
+    assert second.how == [Close.ABORT]
+    assert world.records[0].end == "overload"
+    first.reset()
+    assert not world.client().how
+
+
+def test_drain_lets_running_requests_finish() -> None:
+    world = World()
+    idle, busy = world.client(), world.client()
+    busy.send(GET)
+    world.proxy.drain(world.now)
+    world.run()
+    assert idle.how == [Close.HALF]
+    idle.eof()
+    assert not busy.how
+    world.servers[0].send(OK)
+    assert busy.text.endswith("hello")
+    assert "connection: close" in busy.text.lower()
+    assert busy.how == [Close.HALF]
+    busy.eof()
+    world.servers[0].eof()
+    assert world.proxy.drained
+
+
+def test_drain_deadline_cuts_off() -> None:
+    world = World()
+    client = world.client()
+    client.send(GET)
+    world.proxy.drain(world.now)
+    world.run()
+    world.wait(31)
+    assert client.how == [Close.ABORT]
+    assert world.records[0].end == "drained"
+    assert world.proxy.drained
+
+
+def test_an_end_at_once_cuts_off_and_says_what_was_under_way() -> None:
+    world = World()
+    idle, busy, sent = world.client(), world.client(), world.client()
+    busy.send(GET)
+    sent.takes = 0
+    sent.send(head("GET / HTTP/1.0"))
+    world.servers[1].send(OK)
+    world.proxy.cut_off(world.now)
+    world.run()
+    assert idle.how == busy.how == sent.how == [Close.ABORT]
+    assert sorted((record.status, record.end) for record in world.records) == [(200, "drained"), (499, "drained")]
+    assert world.proxy.drained
+
+
+def test_nothing_is_left_behind() -> None:
+    world = World(forward=ForwardRules(via=True))
+    for _ in range(3):
+        client = world.client(PLAIN)
+        client.send(GET)
+        world.servers[-1].send(OK)
+        client.eof()
+    world.wait(100)
+    assert world.proxy.drained
+    assert world.proxy.get_timer() is None
+
+
+def test_a_request_of_which_no_byte_was_taken_is_whole() -> None:
+    """The idle connection closes before anything was sent on it: any method may have another one then."""
+    world = World()
+    client = world.client()
+    client.send(GET)
+    (server,) = world.servers
+    server.send(OK)
+    server.takes = 0
+    client.send(head("POST /x HTTP/1.1\nHost: a.test\nContent-Length: 0"))
+    server.eof()
+    assert len(world.servers) == 2
+    assert world.servers[1].text.startswith("POST /x ")
+    world.servers[1].send(OK)
+    assert client.text.count("hello") == 2
+
+
+class Spoiling(Recorder):
+    """Takes away what `part` names."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.part = part
+
+    def on_request(self, exchange: Exchange) -> None:
+        nothing: Any = None
+        if self.part == "request":
+            exchange.request = nothing
+        elif self.part == "request headers":
+            exchange.request.headers = nothing
+        elif self.part == "request value":
+            exchange.request.headers.add(b"x-value", nothing)
+
+    def on_response(self, exchange: Exchange, response: Response) -> None:
+        nothing: Any = None
+        if self.part == "response headers":
+            response.headers = nothing
+        elif self.part == "response value":
+            response.headers.add(b"x-value", nothing)
+
+
+@pytest.mark.parametrize("part", ["request", "request headers", "request value", "response headers", "response value"])
+def test_a_hook_that_takes_something_away_fails_closed(part: str) -> None:
+    world = World(hooks=Spoiling(part))
+    client = world.client()
+    client.send(GET)
+    if part.startswith("response"):
+        world.servers[0].send(OK)
+    assert client.text.startswith("HTTP/1.1 500 ")
+    assert world.records[0].end == "hook_failed"
+
+
+def test_a_hook_cannot_be_put_in_place_later() -> None:
+    """What is not overridden when the proxy is made is never asked, so it must not look as if it were."""
+    hooks = Recorder()
+    with pytest.raises(AttributeError, match="on_request can be overridden in a class only"):
+        hooks.on_request = lambda exchange: Answer(403)  # type: ignore[method-assign]
+
+
+def test_only_hooks_that_are_overridden_are_asked() -> None:
+    class Base(Hooks):
+        def on_request(self, exchange: Exchange) -> Answer | None:
+            return super().on_request(exchange)
+
+    class Derived(Base):
+        pass
+
+    proxy = World(hooks=Derived()).proxy
+    assert (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log) == (False, True, False, False)
+    proxy = World(hooks=Recorder()).proxy
+    assert (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log) == (False, False, False, True)
+    proxy = World(hooks=Hooks()).proxy
+    asked = (proxy.asks_hello, proxy.asks_request, proxy.asks_response, proxy.asks_log, proxy.wants_ja4)
+    assert not any(asked)
+
+
+@pytest.mark.parametrize("count", [-1, 65537, 10**9])
+def test_more_bytes_than_the_buffer_has_are_refused(count: int) -> None:
+    world = World()
+    client = world.client()
+    assert len(client.channel.get_buffer()) == 65536
+    with pytest.raises(ValueError, match="not so many bytes"):
+        client.channel.buffer_updated(count, 1.0)
+
+
+def test_limits_without_end() -> None:
+    """What bounds nothing is no number that has to fit anywhere."""
+    world = World(limits=replace(Limits(), max_requests=2**70, drain_body=2**70))
+    client = world.client()
+    client.send(GET)
+    world.servers[0].send(OK)
+    assert "hello" in client.text
