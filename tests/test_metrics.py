@@ -9,7 +9,8 @@ import ssl
 from pathlib import Path
 
 import pytest
-from support_e2e import Service, free_port, run, wait_until
+from support_e2e import Service, run, wait_until
+from support_ports import free_port
 from support_proxy import GET, OK, World, head
 from support_proxy_h2 import Server
 from support_serve import Backend, Start, backend, curl, folder, start, url
