@@ -100,7 +100,8 @@ class Limits:
     pool_idle_timeout: float = 30.0
     pool_size: int = 256
     """Idle connections kept for one backend: what a few clients over HTTP/2 use at a time, with 100 requests each. Fewer,
-    and connections are opened and closed all the time under load."""
+    and connections are opened and closed all the time under load. Past it, the one that was idle for longest is
+    closed."""
     pool_fresh: float = 1.0
     """A request that must not be sent twice takes an idle connection only if it was used this recently."""
     connect_attempts: int = 3

@@ -4,6 +4,7 @@ cdef class Server
 cdef class ServerGroup
 
 from .bounds cimport Bounds
+from .channel cimport Channel
 from .upstream cimport Upstream
 
 
@@ -41,7 +42,9 @@ cdef class ServerGroup:
     cpdef close_own(self, client)
     @cython.locals(upstream=Upstream)
     cpdef Upstream find_shared(self, Server server)
-    @cython.locals(server=Server)
+    @cython.locals(server=Server, owner=Channel)
     cpdef bint keep(self, Upstream upstream) except -1
+    @cython.locals(server=Server, oldest=Upstream)
+    cdef bint _close_oldest(self) except -1
     @cython.locals(idle=list)
     cpdef forget(self, Upstream upstream)

@@ -23,7 +23,7 @@ FIRST_STREAMS = 100
 
 
 class Server:
-    """One server of a backend, with the idle connections to it, the latest used last."""
+    """One server of a backend, with the idle connections to it, in the order in which they became idle."""
 
     __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "sessions", "shared", "stream_limit")
 
@@ -125,15 +125,32 @@ class ServerGroup:
         return None
 
     def keep(self, upstream: Upstream) -> bool:
-        """Take back a connection that can be used again; False if there are enough already."""
-        if self._idle >= self._bounds.pool_size:
+        """Take back a connection that can be used again; False if nobody may use it, or none are kept at all."""
+        owner = upstream.owner
+        if owner is not None and (owner.eof or owner.closed):
             return False
-        if upstream.owner is not None and upstream.owner.closed:
+        if self._idle >= self._bounds.pool_size and not self._close_oldest():
             return False
         self._idle += 1
         server = upstream.server
         server.idle.append(upstream)
         server.down_until = 0.0
+        return True
+
+    def _close_oldest(self) -> bool:
+        """Make room in a full pool: the connection that was idle for longest is the least likely to be wanted again, as its
+        client asks nothing more, or its server is asked nothing more. False if none is idle.
+
+        Not the newest: a pool full of what nobody takes would have every request connect anew.
+        """
+        oldest = None
+        for server in self.servers:
+            if server.idle and (oldest is None or server.idle[0].idle_since < oldest.idle_since):
+                oldest = server.idle[0]
+        if oldest is None:
+            return False
+        self.forget(oldest)
+        oldest.close()
         return True
 
     def forget(self, upstream: Upstream) -> None:
