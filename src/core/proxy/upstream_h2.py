@@ -186,7 +186,14 @@ class ServerStreams(Streams):
             return False
         if not self.is_open:
             return len(self.pending) < self.upstream.server.stream_limit
-        return self.h2.can_open() and len(self.by_id) < self.hub.limits.h2_max_streams
+        return self.h2.can_open() and len(self.by_id) < self.hub.limits.h2_max_streams and not self.is_choked()
+
+    def is_choked(self) -> bool:
+        """The server reads nothing: more waits for it than bodies alone can be (as in `ClientStreams._pace`).
+
+        Heads, and resets of clients that have left, wait for no window. They would pile up until `write_timeout`.
+        """
+        return self.channel.unsent > 2 * self.hub.bounds.high_water
 
     def join(self, relay: Relay) -> None:
         """Send a request here, as soon as the connection is open."""
@@ -287,7 +294,9 @@ class ServerStreams(Streams):
             if self.upstream.idle_since == NEVER:
                 self.upstream.idle_since = self.hub.now
                 self.upstream.keep_session()
-            if self.h2.is_done() or self.hub.draining:
+            if self.is_choked():  # with requests that nobody waits for any more
+                self.channel.abort()
+            elif self.h2.is_done() or self.hub.draining:
                 self.close_idle()
 
     def close_idle(self) -> None:
