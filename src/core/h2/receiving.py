@@ -125,7 +125,7 @@ class Receiving(Heads):
         if self._frame.begun or self._buffer.available() or self._section_id:
             raise RemoteProtocolError(Fault.TRUNCATED, "connection ended in a frame")
         for stream in self._streams.values():
-            if stream.state < _HALF_CLOSED_REMOTE and not stream.is_dead:
+            if stream.state < _HALF_CLOSED_REMOTE:
                 raise RemoteProtocolError(Fault.TRUNCATED, "connection ended in a message")
         self._closed_reported = True
         return ConnectionClosed()
@@ -217,7 +217,7 @@ class Receiving(Heads):
         if self._data_left:
             piece = buffer.take(self._data_left)
             self._data_left -= len(piece)
-            is_wanted = stream is not None and stream.state != _CLOSED and not stream.is_dead
+            is_wanted = stream is not None and stream.state != _CLOSED
             if self._data_left == 0 and self._pad_left == 0:
                 self._end_data()
             if is_wanted and piece:
@@ -271,12 +271,9 @@ class Receiving(Heads):
         else:
             self._budgets.empty()
         stream = self._look(frame.stream_id)
-        if stream is None or stream.is_dead:
+        if stream is None:
             self._credit(length)
-            if stream is not None:
-                self._data_stream = stream
-            else:
-                self._judge_closed(frame.stream_id)
+            self._judge_closed(frame.stream_id)
             return None
         event = self._judge_data(stream, length, size)
         if event is not None:
