@@ -10,6 +10,7 @@ from support_tls import SSLPeer, authority, ssl_server_context
 
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.balance import HTTP_1_PERIOD
 from lockgate.core.proxy.policy import Backend, Policy, Route
 from lockgate.core.tls.context import TLSOptions, client_context
 
@@ -433,6 +434,28 @@ def test_a_server_that_wants_http_1_gets_it() -> None:
     one.pop()
     one.send(GET)
     assert len(w.servers) == 2, "a connection over HTTP/1.1 goes back to the pool"
+
+
+def test_a_server_that_wanted_http_1_is_asked_again_after_a_while() -> None:
+    """It may have been replaced, or configured anew, meanwhile."""
+    w = tls_world()
+
+    def ask(*alpn: str) -> bytes:
+        known = len(w.servers)
+        w.client().send(head("GET /x HTTP/1.1\nHost: a.test\nConnection: close"))
+        assert len(w.servers) == known + 1
+        peer = TLSServer(w.servers[-1], *alpn)
+        asked = peer.move()
+        if asked.startswith(b"GET /x "):
+            peer.tls.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx")
+            peer.move()
+        return asked[:4]
+
+    assert ask("http/1.1") == b"GET "
+    w.wait(HTTP_1_PERIOD - 1)
+    assert ask("h2", "http/1.1") == b"GET ", "it is not asked each time"
+    w.wait(1)
+    assert ask("h2", "http/1.1") == b"PRI "
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 FIRST_STREAMS = 100
 """What RFC 9113 section 6.5.2 asks of every server."""
 
+HTTP_1_PERIOD = 300.0
+"""Seconds for which a server that did not want HTTP/2 is spoken HTTP/1.1 to. Then it is offered again, as the server may be
+another one behind its address by now; one connection in that time costs nothing."""
+
 
 class Server:
     """One server of a backend, with the idle connections to it, in the order in which they became idle."""
 
-    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "sessions", "shared", "stream_limit")
+    __slots__ = ("address", "busy", "down_until", "http_1_until", "idle", "name", "sessions", "shared", "stream_limit")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -37,8 +41,8 @@ class Server:
         """Connections that carry many requests at a time, or will once they stand."""
         self.stream_limit = FIRST_STREAMS
         """Requests that one connection takes at a time, as far as is known."""
-        self.only_http_1 = False
-        """It has been offered HTTP/2 and did not want it."""
+        self.http_1_until = 0.0
+        """It has been offered HTTP/2 and did not want it: until then it is not offered again."""
         self.down_until = 0.0
         self.sessions = Sessions()
         """TLS sessions that the next connections can resume."""
@@ -89,6 +93,10 @@ class ServerGroup:
     def failed(self, server: Server, now: float) -> None:
         """A connection to the server could not be made."""
         server.down_until = now + self._bounds.server_pause
+
+    def declined_http_2(self, server: Server, now: float) -> None:
+        """The server was offered HTTP/2 in a handshake, and chose HTTP/1.1."""
+        server.http_1_until = now + HTTP_1_PERIOD
 
     def take_idle(self, server: Server, since: float) -> Upstream | None:
         """The idle connection to the server that was used last, if that was not before `since`."""

@@ -112,7 +112,7 @@ class Relay:
         self.record.attempts = self._attempts
         self.record.server = server.name
         bounds = hub.bounds
-        if group.multiplexed and not server.only_http_1:
+        if group.multiplexed and server.http_1_until <= hub.now:
             self._reused = (
                 True  # what a server refuses over HTTP/2 may be sent again even if the connection is a new one
             )

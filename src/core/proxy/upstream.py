@@ -260,7 +260,7 @@ class Upstream(Channel):
     def _speak_http_1(self, streams: ServerStreams) -> None:
         """The server does not want HTTP/2: one request is for this connection, the others get their own."""
         self.streams = None
-        self.server.only_http_1 = True
+        self.group.declined_http_2(self.server, self.hub.now)
         self.group.forget(self)
         relays = streams.take_pending()
         if relays:
