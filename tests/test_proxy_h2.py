@@ -214,6 +214,15 @@ def test_a_malformed_request_is_reset_and_logged() -> None:
     assert (w.records[0].end, w.records[0].target) == ("bad_request", b"/")
 
 
+def test_a_request_that_becomes_malformed_is_reset_and_nothing_was_said() -> None:
+    w = world()
+    client = Client(w)
+    stream = client.ask(method="POST", fields=(("content-length", "5"),), body=b"123", end=False)
+    client.raw(b"\0\0\3\0\1" + stream.to_bytes(4, "big") + b"xyz")
+    assert client.get(stream).reset == int(h2.errors.ErrorCodes.PROTOCOL_ERROR)
+    assert [(record.end, record.status) for record in w.records] == [("bad_request", 0)]
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
@@ -272,8 +281,25 @@ def test_a_client_that_breaks_http_2_ends_everything() -> None:
     client.raw(b"\x00\x00\x05\x06\x00\x00\x00\x00\x00hello")  # a PING of five bytes
     assert [code for _, code in client.goaway] == [int(h2.errors.ErrorCodes.FRAME_SIZE_ERROR)]
     assert w.servers[0].how == [Close.ABORT]
-    assert w.records[0].end == "bad_request"
+    assert [(record.end, record.status) for record in w.records] == [("protocol_error", 0)], "it has not left: no 499"
     assert client.end.how[0] is Close.HALF
+
+
+def test_an_answer_that_was_begun_when_a_client_breaks_http_2_keeps_its_status() -> None:
+    w = world()
+    client = Client(w)
+    client.ask("/1")
+    w.servers[0].send(head("HTTP/1.1 200 OK\nContent-Length: 10") + b"half")
+    client.raw(b"\x00\x00\x05\x06\x00\x00\x00\x00\x00hello")
+    assert [(record.end, record.status) for record in w.records] == [("protocol_error", 200)]
+
+
+def test_a_connection_that_breaks_http_2_without_a_request_is_logged() -> None:
+    w = world()
+    client = Client(w)
+    client.raw(b"\x00\x00\x05\x06\x00\x00\x00\x00\x00hello")
+    (record,) = w.records
+    assert (record.end, record.status, record.method) == ("protocol_error", 0, b"")
 
 
 def test_a_client_that_closes_its_socket_has_left() -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 _SAFE = SAFE_METHODS
+_FAULTS = ("bad_request", "protocol_error")
+"""Ends of requests whose client did not leave: it was thrown out."""
 _UNSENDABLE = (LocalProtocolError, TypeError)
 """What a message that a hook has spoilt raises: its parts are not what HTTP allows, or no bytes at all."""
 
@@ -195,9 +197,9 @@ class Relay:
                 self._tunnel_side_ended()
 
     def client_gone(self, end: str, detail: str) -> None:
-        """There is nobody left to answer."""
+        """There is nobody left to answer: the client has left (499 in the log), or was thrown out for a fault."""
         self._drop_upstream()
-        if not self.response_ended:
+        if not self.response_ended and end not in _FAULTS:
             self.record.status = self.record.status or 499
         self.finish(end, detail)
 
