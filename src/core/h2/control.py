@@ -175,8 +175,7 @@ class Control(Sending):
                 self.settings_acknowledged = True
                 self._shrink_windows()
             return
-        if self._settings_seen:
-            self._budgets.control(self.now)
+        self._budgets.settings(self.now, length // 6, not self._settings_seen)
         peer = self._peer
         window = peer.initial_window
         table_size = peer.table_size
