@@ -5,8 +5,8 @@ SETTINGS have come, which say how many streams it takes and whether it knows ext
 in `pending`: if it then turns out that the server would rather speak HTTP/1.1, the first of them gets the connection and the
 others get connections of their own.
 
-What a server has certainly not looked at may be sent again, whatever its method, if none of a body was passed on: a stream
-that it refused, or one above the last that its GOAWAY names (RFC 9113 section 8.7).
+What a server has certainly not looked at may be sent again, whatever its method: a stream that it refused, or one above the
+last that its GOAWAY names (RFC 9113 section 8.7). `relay.py` says what has to be there of its body for that.
 """
 
 from __future__ import annotations
