@@ -572,7 +572,7 @@ def test_what_was_under_way_when_we_reset_is_ignored_and_credited() -> None:
     peer.connection.reset(1, CANCEL)
     assert peer.resets() == [(1, CANCEL)]
     assert peer.feed(data(1, b"x"), window_update(1, 5), headers(1, [("t", "1")]), reset(1)) == []
-    peer = opened()
+    peer = opened(limits=Limits(h2_connection_window=64 * 16384))
     peer.connection.reset(1, CANCEL)
     peer.connection.data_to_send()
     peer.feed(data(1, bytes(16384)) * 32)
@@ -867,6 +867,16 @@ def test_credit_of_the_connection_comes_back_too() -> None:
     peer.feed(data(1, bytes(16384)) * 2)
     peer.connection.acknowledge(1, 32768)
     assert [(found.stream_id, found.value) for found in peer.sent()] == [(1, 32768), (0, 32768)]
+
+
+def test_bytes_that_wait_in_one_stream_do_not_keep_the_credit_of_another_one() -> None:
+    """The peer may send 65535 bytes on the connection: of those, 20000 were passed on, and then 45535 come that wait."""
+    peer = Peer(limits=Limits(h2_connection_window=65535))
+    peer.feed(headers(1, POST, END_HEADERS), headers(3, POST, END_HEADERS))
+    peer.feed(data(1, bytes(10000)), data(1, bytes(10000)))
+    peer.connection.acknowledge(1, 20000)
+    peer.feed(data(3, bytes(15000)), data(3, bytes(15000)), data(3, bytes(15535)))
+    assert [(found.stream_id, found.value) for found in peer.sent()] == [(0, 20000)]
 
 
 def test_more_than_the_window_of_the_connection() -> None:

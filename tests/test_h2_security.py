@@ -388,8 +388,8 @@ def test_a_body_that_ends_in_an_empty_frame_is_no_flood() -> None:
 
 
 def test_bytes_of_bodies_are_bounded_by_the_windows() -> None:
-    limits = Limits()
-    peer = Peer()
+    limits = Limits(h2_connection_window=16 * 65536)
+    peer = Peer(limits=limits)
     received = 0
     for n in range(limits.h2_connection_window // 65536):
         events = peer.feed(headers(stream(n), POST, END_HEADERS) + data(stream(n), bytes(16384)) * 4)

@@ -377,6 +377,36 @@ def test_credit_comes_back_when_the_server_has_taken_the_body() -> None:
     assert client.h2.local_flow_control_window(stream) > 16384
 
 
+def test_bodies_that_slow_servers_hold_up_do_not_stop_another_one() -> None:
+    """Each waits here within the window of its own stream, and that of the connection has room for all of them."""
+    limits = Limits()
+    w = world(accept_at_once=False)
+    client = Client(w)
+    for number in range(limits.h2_max_streams - 1):
+        stream = client.ask(f"/{number}", "POST", end=False)
+        for _ in range(4):
+            client.data(stream, b"x" * 16384)
+        assert client.h2.local_flow_control_window(stream) == 0
+    stream = client.ask("/last", "POST", end=False)
+    w.servers[-1].accept()
+    for _ in range(64):
+        client.data(stream, b"x" * 16384)
+    assert w.servers[-1].received.count(b"x" * 16384) == 64
+
+
+def test_what_one_client_can_make_us_keep_is_the_window_of_its_connection() -> None:
+    w = world(accept_at_once=False, limits=Limits(h2_connection_window=200000))
+    client = Client(w)
+    sent = 0
+    for number in range(10):
+        stream = client.ask(f"/{number}", "POST", end=False)
+        size = client.h2.local_flow_control_window(stream)
+        for at in range(0, size, 16384):
+            client.data(stream, b"x" * min(16384, size - at))
+        sent += size
+    assert sent == 200000
+
+
 def test_a_body_that_comes_too_slowly() -> None:
     w = world(limits=Limits(body_timeout=30, min_body_rate=0))
     client = Client(w)

@@ -63,9 +63,11 @@ class Limits:
     """Requests of one connection at a time. RFC 9113 section 6.5.2 wants no less."""
     h2_stream_window: int = 65536
     """Bytes of one message's body that the peer may send before we have passed them on."""
-    h2_connection_window: int = 1048576
-    """The same for all messages together: what one client's connection can make us keep. A server's connection, which many
-    clients share, gets `h2_max_streams` times `h2_stream_window` if that is more."""
+    h2_connection_window: int = 6553600
+    """The same for all messages together: what one client's connection can make us keep. `h2_max_streams` times
+    `h2_stream_window`, so that bodies which slow servers hold up stop no other one; answers that a client does not take are
+    kept up to about as much. With less, so many of them that fill it stop the rest. A server's connection, which many clients
+    share, gets that product if it is more."""
     h2_settings_timeout: float = 10.0
     """From our SETTINGS to their acknowledgement."""
     h2_max_resets: int = 100

@@ -265,6 +265,8 @@ class Receiving(Heads):
         # Section 6.9: all of it counts, padding too, on the connection wherever it goes.
         if not self._windows.receive(length):
             raise RemoteProtocolError(Fault.FLOW_CONTROL, "more DATA than the window of the connection")
+        if self._windows.credit > self._windows.incoming:
+            self._credit(0)
         size = self._data_left
         if size or frame.flags & END_STREAM:
             self._budgets.full()
