@@ -393,10 +393,7 @@ cdef class NativeEngine(Engine):
             data = <bytes>ready
             Py_DECREF(data)
             self.renew_output = True
-            if ssl.BIO_get_mem_data(self.output, &start) > 0:
-                return data + self.take()
-            self.replace_output()
-            return data
+            return data + self.take() if ssl.BIO_get_mem_data(self.output, &start) > 0 else data
         size = ssl.BIO_get_mem_data(self.output, &start)
         if size <= 0:
             return b""
