@@ -495,6 +495,40 @@ def test_a_websocket_from_end_to_end() -> None:
     assert asked.ended
 
 
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_the_last_bytes_of_a_tunnel_wait_for_the_server_but_not_for_ever(takes_it: bool) -> None:
+    """Until then their stream is one of those that the server allows, beside the requests of others."""
+    w = plain(limits=Limits(write_timeout=10, first_byte_timeout=1000))
+    client = w.client()
+    client.send(
+        head(
+            "GET /x HTTP/1.1\nHost: a.test\nConnection: upgrade\nUpgrade: websocket\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        )
+    )
+    server = Server(w.servers[0], credit=False, settings={4: 5, 8: 1})
+    server.answer(1, end=False)
+    w.client().send(GET)
+    client.send(b"0123456789")
+    server.h2.send_data(1, b"", end_stream=True)
+    server.move()
+    client.eof()
+    server.move()
+    assert (server.stream(1).body, server.stream(1).ended) == (b"01234", False)
+    w.wait(9)
+    if takes_it:
+        server.h2.increment_flow_control_window(5, 1)
+    server.move()
+    w.wait(21)
+    server.move()
+    if takes_it:
+        assert (server.stream(1).body, server.stream(1).ended) == (b"0123456789", True)
+    else:
+        assert server.stream(1).reset == CANCEL
+    (upstream,) = [end.channel for end in w.servers]
+    assert len(upstream.streams.by_id) == upstream.streams.h2.stream_count == 1
+
+
 def test_an_offer_that_the_server_cannot_take_is_left_out() -> None:
     w = plain()
     client = w.client()

@@ -78,9 +78,13 @@ class ServerStream(Stream):
         self._gone(True)
 
     def tunnel_left(self) -> None:
-        """Both directions of the tunnel have ended."""
+        """Both directions of the tunnel have ended. Its last bytes may still wait for the server's window."""
         self.relay = None
-        self._gone(False)
+        streams = self.streams
+        if streams.h2.queued(self.id):
+            streams.check_by(streams.hub.now + streams.hub.bounds.write_timeout)
+        else:
+            self._gone(False)
 
     def _gone(self, cut_off: bool) -> None:
         streams = self.streams
@@ -321,12 +325,15 @@ class ServerStreams(Streams):
             self.check()
 
     def check_stream(self, stream: Stream, now: float) -> float:
-        """End a stream whose answer does not come in time."""
+        """End a stream whose answer does not come in time, or that only had its last bytes to send."""
         assert isinstance(stream, ServerStream)
         when = stream.deadline()
         relay = stream.relay
         if relay is None:
-            return NEVER
+            if stream.is_stalled(now) or stream.seen_at == NEVER:
+                stream.leave()
+                return NEVER
+            return stream.seen_at + self.hub.bounds.write_timeout
         if when <= now:
             if relay.tunnel:
                 self._end(stream, "idle", "nothing went through the tunnel")
