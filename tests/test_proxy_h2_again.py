@@ -98,6 +98,31 @@ def test_calls_above_the_last_stream_of_a_goaway_are_sent_again_with_their_bodie
     assert [client.get(stream).status for stream in streams] == [""] * 4
 
 
+def test_requests_that_are_refused_together_share_one_new_connection() -> None:
+    w = both()
+    client = Client(w)
+    streams = [client.ask(f"/{n}", "POST", body=b"x") for n in range(50)]
+    server = Server(w.servers[0])
+    server.end.send(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + bytes(8))
+    again = Server(w.servers[1])
+    assert len(w.servers) == 2
+    for stream_id in list(again.streams):
+        again.answer(stream_id, b"x")
+    assert {client.get(stream).status for stream in streams} == {"200"}
+
+
+def test_a_refused_request_is_not_sent_on_the_same_connection_again() -> None:
+    w = both()
+    client = Client(w)
+    one, two = client.ask("/1", "POST", body=b"x"), client.ask("/2", "POST", body=b"x")
+    server = Server(w.servers[0])
+    refuse(server, 1)
+    Server(w.servers[1]).answer(1, b"x")
+    refuse(server, 3)
+    Server(w.servers[2]).answer(1, b"x")
+    assert [client.get(stream).status for stream in (one, two)] == ["200", "200"]
+
+
 @pytest.mark.parametrize(("size", "status"), [(KEPT_BODY, "200"), (KEPT_BODY + 1, "502")])
 def test_a_body_that_is_too_long_to_be_kept_is_not_sent_again(size: int, status: str) -> None:
     w = plain()

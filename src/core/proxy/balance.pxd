@@ -42,7 +42,7 @@ cdef class ServerGroup:
     @cython.locals(server=Server, upstream=Upstream)
     cpdef close_own(self, client)
     @cython.locals(upstream=Upstream)
-    cpdef Upstream find_shared(self, Server server)
+    cpdef Upstream find_shared(self, Server server, bint fresh)
     @cython.locals(server=Server, owner=Channel)
     cpdef bint keep(self, Upstream upstream) except -1
     @cython.locals(server=Server, oldest=Upstream)

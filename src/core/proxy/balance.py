@@ -125,10 +125,10 @@ class ServerGroup:
                 self.forget(upstream)
                 upstream.close()
 
-    def find_shared(self, server: Server) -> Upstream | None:
-        """A connection to the server that can carry one request more."""
+    def find_shared(self, server: Server, fresh: bool) -> Upstream | None:
+        """A connection to the server that can carry one request more. `fresh`: one that is still being made."""
         for upstream in server.shared:
-            if upstream.has_room():
+            if upstream.has_room() and not (fresh and upstream.is_open()):
                 return upstream
         return None
 

@@ -133,7 +133,7 @@ class Relay:
             self._reused = (
                 True  # what a server refuses over HTTP/2 may be sent again even if the connection is a new one
             )
-            shared = None if self._fresh else group.find_shared(server)
+            shared = group.find_shared(server, self._fresh)
             if shared is None:
                 shared = Upstream(hub, group, server, None)
                 server.shared.append(shared)

@@ -142,6 +142,10 @@ class Upstream(Channel):
         """Can it be joined?"""
         return self.streams is not None and self.streams.has_room()
 
+    def is_open(self) -> bool:
+        """It speaks HTTP/2, and the server has said its SETTINGS."""
+        return self.streams is not None and self.streams.is_open
+
     def is_ready(self) -> bool:
         """The connection stands."""
         return self.http is not None
