@@ -7,6 +7,8 @@
 #   make fuzz     random and mutated input for FUZZ_SECONDS (60)
 #   make bench    lockgate beside nginx, HAProxy, hitch, Envoy, Caddy and others, and its core alone: about two minutes
 #                 (BENCH_ARGS="--rounds 5" and so on: docs/benchmarks.md)
+#   make optimized  a profile-guided build (GCC): compiled twice, with half a minute of work in between. To go on with it, say
+#                 `export LOCKGATE_PROFILE=use` before other targets; without that they compile an ordinary build again
 #   make instructions   instructions per request under valgrind against bench/instructions.json: a minute
 #                 (INSTRUCTIONS_ARGS=--update writes that file)
 #   make sanitize the compiled modules under the address and undefined behaviour sanitizers: about seven minutes
@@ -28,14 +30,14 @@ ALONE = -m pytest $(PYTEST_ARGS) $(MEASURING) || test $$? = 5
 SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build programs clean
+.PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build optimized programs clean
 
 demo: build
 	@$(VENV)/bin/lockgate demo $(DEMO_ARGS)
 
 test: test-compiled test-pure
 
-test-compiled test-pure lint fuzz bench instructions soak: export LOCKGATE_REQUIRE_COMPILED = 1
+test-compiled test-pure lint fuzz bench instructions soak optimized: export LOCKGATE_REQUIRE_COMPILED = 1
 
 test-compiled: $(VENV)/with-test $(VENV)-scanners/with-scanners programs build
 	$(RUN) $(PYTEST)
@@ -76,6 +78,13 @@ soak: $(VENV)/with-base programs build
 
 build: $(VENV)/with-base
 	@$(RUN) setup.py -q build_ext --inplace
+
+# Counts of a build before would be added to.
+optimized: $(VENV)/with-base programs
+	@find build -name '*.gcda' -delete
+	LOCKGATE_PROFILE=generate $(RUN) setup.py -q build_ext --inplace
+	$(RUN) bench/train.py
+	LOCKGATE_PROFILE=use $(RUN) setup.py -q build_ext --inplace
 
 programs:
 	@.ci/programs

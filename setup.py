@@ -4,11 +4,13 @@ What is compiled: every `.pyx`, and every `.py` that has a `.pxd` beside it. Cyt
 the package root, and a folder called `src` hides that name: declarations are then ignored without a word. So `src/` is
 shown under its real name through the link build/pkg/lockgate, which type checkers and fuzzers use as search path too.
 
-The environment decides three things:
+The environment decides four things:
 
 * `LOCKGATE_PURE=1` compiles nothing; the wheel is then a `py3-none-any` one.
 * `LOCKGATE_REQUIRE_COMPILED=1` makes it an error if compiling fails. Otherwise such a build goes on without extensions.
 * `CFLAGS`, if set, replaces our own flags and so decides on optimisation, debug information and sanitizers.
+* `LOCKGATE_PROFILE=generate` compiles modules that count which way they go, in files beside the objects; `use` compiles by
+  what was counted (GCC only). `make optimized` does both, with the work of `bench/train.py` in between.
 
 All or nothing: compiled modules use each other's C structs, so a build never leaves some old, or only some, behind.
 """
@@ -31,6 +33,19 @@ REQUIRE_COMPILED = os.environ.get("LOCKGATE_REQUIRE_COMPILED") == "1"
 
 # -O2: what -O3 unrolls is larger, and a request runs through more code than the nearest cache holds.
 OWN_FLAGS = ["-g0", "-O2", "-fno-semantic-interposition"] if os.name == "posix" and "CFLAGS" not in os.environ else []
+# What was not trained stays as fast as without a profile (partial), and what has changed since is compiled without one.
+PROFILES = {
+    "": [],
+    "generate": ["-fprofile-generate", "-fprofile-update=prefer-atomic"],
+    "use": [
+        *("-fprofile-use", "-fprofile-partial-training", "-fprofile-correction"),
+        *("-Wno-missing-profile", "-Wno-coverage-mismatch"),
+    ],
+}
+PROFILE = os.environ.get("LOCKGATE_PROFILE", "")
+if PROFILE not in PROFILES:
+    raise SystemExit(f"LOCKGATE_PROFILE is {PROFILE!r}; it can be 'generate' or 'use'")
+OWN_FLAGS += PROFILES[PROFILE]
 COMPILER_VARIABLES = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
 DIRECTIVES = {
     "language_level": "3str",
@@ -68,6 +83,7 @@ def extensions() -> list[Extension]:
             ".".join(path.relative_to(STAGE).with_suffix("").parts),
             [path.as_posix()],
             extra_compile_args=OWN_FLAGS,
+            extra_link_args=PROFILES["generate"] if PROFILE == "generate" else [],
         )
         for path in sorted(paths)
     ]

@@ -91,11 +91,16 @@ def find_program(name: str) -> str | None:
     return next((found for place in places if (found := shutil.which(name, path=place))), None)
 
 
-def lockgate(name: str, adapter: str, gear: str, *, uvloop: bool = True, backend: int = FIRST_PORT) -> Server:
-    """lockgate with an adapter and a gear."""
+def lockgate(
+    name: str, adapter: str, gear: str, *, uvloop: bool = True, counting: bool = False, backend: int = FIRST_PORT
+) -> Server:
+    """lockgate with an adapter and a gear. `counting`: see `run_lockgate.py`."""
+    first = [] if uvloop else ["--no-uvloop"]
+    if counting:
+        first = ["--counting"]
 
     def command(folder: Path, port: int, *, workers: int = 1, routes: int = 1) -> list[str]:
-        start = [sys.executable, str(HERE / "run_lockgate.py"), *([] if uvloop else ["--no-uvloop"]), "serve"]
+        start = [sys.executable, str(HERE / "run_lockgate.py"), *first, "serve"]
         start += configs.lockgate(folder, port, backend, routes=routes)
         return [*start, "--workers", str(workers), "--adapter", adapter, "--gear", gear]
 

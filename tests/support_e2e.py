@@ -207,7 +207,7 @@ def lockgate_command(package: Path | None) -> list[str]:
 def lockgate(
     folder: Path, ca: Path, *arguments: str | Path, port: int, package: Path | None = None
 ) -> Iterator[Lockgate]:
-    """Run `lockgate serve` with these arguments, which must make it listen on https://127.0.0.1:`port`.
+    """Run `lockgate serve` with these arguments, which must make it listen on 127.0.0.1:`port`.
 
     `package`: the folder in which to find lockgate, instead of the one under test.
     """
@@ -220,7 +220,7 @@ def lockgate(
         "PYTHONWARNINGS": "error",
     }
     with started(command, folder / f"lockgate-{port}.log", environment) as service:
-        wait_for_line(service, rf"listening on https://127\.0\.0\.1:{port}\b")
+        wait_for_line(service, rf"listening on https?://127\.0\.0\.1:{port}\b")
         yield Lockgate(service.process, service.log, port, ca)
 
 

@@ -91,6 +91,13 @@ underscore_fields = "kepe"
     assert without == expected
 
 
+def test_http_2_where_only_redirects_are_said(folder):
+    listed = found(folder, GOOD + '[[listen]]\naddress = "127.0.0.1:8080"\nredirect_https = true\nh2c = true\n')
+    assert [text for _, text in listed] == [
+        "h2c has no effect here: all that this listener says is a redirect; remove it"
+    ]
+
+
 def test_problem_as_text(folder):
     (problem,) = problems(folder, GOOD + "adapter = 1\n")
     assert str(problem) == f'{folder}/lockgate.toml:11: unknown key "adapter" in [backend.app]; write one of ' + (
@@ -118,6 +125,8 @@ def test_problem_as_text(folder):
         ('"127.0.0.1:8443"', '"unix:run.sock"', 3, 'is not absolute; write "unix:/run/run.sock"'),
         ('"127.0.0.1:8443"', '"unix:/' + "a" * 120 + '"', 3, "write a path of at most 107 bytes"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nhttps_port = 443', 4, "https_port has no effect here; add redirect_"),
+        ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nh2c = true', 4, "this listener speaks TLS, where HTTP/2 is offered anyway; "),
+        ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nh2c = 1', 4, "h2c is the number 1; write true or false"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nhttps_port = 0', 4, "https_port = 0 is out of bounds; write a whole num"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = "10.0.0.0/8"', 4, "write a list, such as trusted = ["),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = ["10.0.0.1/8"]', 4, 'bits set after its prefix; write "10.0.0'),

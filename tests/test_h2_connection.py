@@ -572,7 +572,7 @@ def test_what_was_under_way_when_we_reset_is_ignored_and_credited() -> None:
     peer.connection.reset(1, CANCEL)
     assert peer.resets() == [(1, CANCEL)]
     assert peer.feed(data(1, b"x"), window_update(1, 5), headers(1, [("t", "1")]), reset(1)) == []
-    peer = opened()
+    peer = opened(limits=Limits(h2_connection_window=64 * 16384))
     peer.connection.reset(1, CANCEL)
     peer.connection.data_to_send()
     peer.feed(data(1, bytes(16384)) * 32)
@@ -675,16 +675,34 @@ def test_a_body_that_is_too_large_is_answered() -> None:
     assert event.status == 413
 
 
-def test_an_answer_that_waits_for_a_window_is_still_given() -> None:
-    peer = Peer(limits=Limits(max_target=40), settings=setting((4, 0)))
-    (event,) = peer.feed(headers(1, [*GET[:2], (":path", "/" + "x" * 50), GET[3]], END_HEADERS))
-    assert event.status == 414
-    assert [found.kind for found in peer.sent()] == [HEADERS]
-    # Nothing that comes for it meanwhile makes an event; nor can anything else be sent.
-    assert peer.feed(data(1, b"x"), window_update(1, 0)) == []
-    peer.connection.send_data(1, b"x")
-    assert peer.feed(window_update(1, 100)) == []
-    assert [found.kind for found in peer.sent()] == [DATA, RST_STREAM]
+@pytest.mark.parametrize("ended", [True, False])
+def test_an_answer_to_a_fault_does_not_wait_for_a_window(ended: bool) -> None:
+    """It would keep its stream, which counts as one of those that the client may have at a time."""
+    peer = Peer(limits=Limits(max_target=40, h2_max_streams=2), settings=setting((4, 10)))
+    too_long = [*GET[:2], (":path", "/" + "x" * 50), GET[3]]
+    for stream_id in (1, 3, 5):
+        (event,) = peer.feed(headers(stream_id, too_long, 5 if ended else 4))
+        assert event.status == 414
+        assert peer.connection.stream_count == 0
+        head, *rest = peer.sent()
+        answer = dict(peer.fields(head))
+        assert (answer[":status"], answer["content-length"], head.flags & END_STREAM) == ("414", "0", END_STREAM)
+        assert [(found.kind, found.code) for found in rest] == ([] if ended else [(RST_STREAM, NO_ERROR)])
+        assert peer.connection.error_length == 0
+    # What still comes for it makes no event; nor can anything else be sent.
+    assert peer.feed(*[data(5, b"x")] * (not ended), window_update(5, 0)) == []
+    peer.connection.send_data(5, b"x")
+    (request, *_) = peer.feed(headers(7, GET))
+    assert request.target == b"/"
+
+
+def test_the_window_of_the_connection_does_not_keep_an_answer_to_a_fault_either() -> None:
+    peer = answering(b"x" * 65530)
+    peer.feed(window_update(1, 100))
+    peer.sent()
+    (event,) = peer.feed(headers(3, [*GET, ("expect", "x")]))
+    assert event.status == 417
+    assert [(found.kind, found.stream_id) for found in peer.sent()] == [(HEADERS, 3)]
 
 
 def test_a_fault_found_above_is_answered_too() -> None:
@@ -849,6 +867,16 @@ def test_credit_of_the_connection_comes_back_too() -> None:
     peer.feed(data(1, bytes(16384)) * 2)
     peer.connection.acknowledge(1, 32768)
     assert [(found.stream_id, found.value) for found in peer.sent()] == [(1, 32768), (0, 32768)]
+
+
+def test_bytes_that_wait_in_one_stream_do_not_keep_the_credit_of_another_one() -> None:
+    """The peer may send 65535 bytes on the connection: of those, 20000 were passed on, and then 45535 come that wait."""
+    peer = Peer(limits=Limits(h2_connection_window=65535))
+    peer.feed(headers(1, POST, END_HEADERS), headers(3, POST, END_HEADERS))
+    peer.feed(data(1, bytes(10000)), data(1, bytes(10000)))
+    peer.connection.acknowledge(1, 20000)
+    peer.feed(data(3, bytes(15000)), data(3, bytes(15000)), data(3, bytes(15535)))
+    assert [(found.stream_id, found.value) for found in peer.sent()] == [(0, 20000)]
 
 
 def test_more_than_the_window_of_the_connection() -> None:

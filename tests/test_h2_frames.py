@@ -172,6 +172,24 @@ def test_a_window_is_never_wider_than_any_may_be() -> None:
     assert windows.outgoing == -1
 
 
+@given(st.lists(st.tuples(st.integers(0, 50), st.booleans())), st.integers(1, 100))
+def test_what_is_held_back_of_a_shared_window_is_less_than_what_is_left(
+    sizes: list[tuple[int, bool]], window: int
+) -> None:
+    """However much of it waits (`passed_on` False) in some stream: the others never stand still for it."""
+    windows = Windows(0, window)
+    waiting = 0
+    for size, passed_on in sizes:
+        if windows.receive(size):
+            waiting += size
+            windows.give_back_shared(0)
+            if passed_on:
+                windows.give_back_shared(size)
+                waiting -= size
+        assert windows.incoming + windows.credit + waiting == window
+        assert windows.credit < windows.incoming or windows.credit == 0
+
+
 @given(st.lists(st.integers(0, 50)), st.integers(1, 100))
 def test_what_is_given_back_is_what_came(sizes: list[int], window: int) -> None:
     """Credit is neither lost nor made up, and less than half a window of it is ever kept."""

@@ -236,6 +236,26 @@ def test_control_frames(attack: bytes) -> None:
     assert flood(peer, lambda _: attack, 10000) <= BURST
 
 
+MANY_VALUES = setting(*[(0x10 + n, n) for n in range(2730)])
+"""As many as go into one frame: 0.3 ms of work."""
+
+
+def test_the_values_of_settings_are_counted() -> None:
+    assert flood(Peer(), lambda _: MANY_VALUES, 1000) == 1
+
+
+def test_the_values_of_the_first_settings_are_counted_too() -> None:
+    peer = Peer(greet=False)
+    peer.feed(PREFACE, MANY_VALUES)
+    assert peer.fault(frame(SETTINGS, ACK, 0)) == ("excess", ENHANCE_YOUR_CALM)
+
+
+def test_settings_of_usual_size_cost_a_frame_each() -> None:
+    """Browsers say up to ten values, some of them without a meaning."""
+    usual = setting(*[(0x10 + n, n) for n in range(10)])
+    assert flood(Peer(limits=Limits(h2_control_burst=50)), lambda _: usual, 1000) in (49, 50)
+
+
 def test_control_frames_at_an_honest_rate() -> None:
     peer = Peer()
     for n in range(10000):
@@ -368,8 +388,8 @@ def test_a_body_that_ends_in_an_empty_frame_is_no_flood() -> None:
 
 
 def test_bytes_of_bodies_are_bounded_by_the_windows() -> None:
-    limits = Limits()
-    peer = Peer()
+    limits = Limits(h2_connection_window=16 * 65536)
+    peer = Peer(limits=limits)
     received = 0
     for n in range(limits.h2_connection_window // 65536):
         events = peer.feed(headers(stream(n), POST, END_HEADERS) + data(stream(n), bytes(16384)) * 4)

@@ -214,6 +214,15 @@ def test_a_malformed_request_is_reset_and_logged() -> None:
     assert (w.records[0].end, w.records[0].target) == ("bad_request", b"/")
 
 
+def test_a_request_that_becomes_malformed_is_reset_and_nothing_was_said() -> None:
+    w = world()
+    client = Client(w)
+    stream = client.ask(method="POST", fields=(("content-length", "5"),), body=b"123", end=False)
+    client.raw(b"\0\0\3\0\1" + stream.to_bytes(4, "big") + b"xyz")
+    assert client.get(stream).reset == int(h2.errors.ErrorCodes.PROTOCOL_ERROR)
+    assert [(record.end, record.status) for record in w.records] == [("bad_request", 0)]
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
@@ -272,8 +281,25 @@ def test_a_client_that_breaks_http_2_ends_everything() -> None:
     client.raw(b"\x00\x00\x05\x06\x00\x00\x00\x00\x00hello")  # a PING of five bytes
     assert [code for _, code in client.goaway] == [int(h2.errors.ErrorCodes.FRAME_SIZE_ERROR)]
     assert w.servers[0].how == [Close.ABORT]
-    assert w.records[0].end == "bad_request"
+    assert [(record.end, record.status) for record in w.records] == [("protocol_error", 0)], "it has not left: no 499"
     assert client.end.how[0] is Close.HALF
+
+
+def test_an_answer_that_was_begun_when_a_client_breaks_http_2_keeps_its_status() -> None:
+    w = world()
+    client = Client(w)
+    client.ask("/1")
+    w.servers[0].send(head("HTTP/1.1 200 OK\nContent-Length: 10") + b"half")
+    client.raw(b"\x00\x00\x05\x06\x00\x00\x00\x00\x00hello")
+    assert [(record.end, record.status) for record in w.records] == [("protocol_error", 200)]
+
+
+def test_a_connection_that_breaks_http_2_without_a_request_is_logged() -> None:
+    w = world()
+    client = Client(w)
+    client.raw(b"\x00\x00\x05\x06\x00\x00\x00\x00\x00hello")
+    (record,) = w.records
+    assert (record.end, record.status, record.method) == ("protocol_error", 0, b"")
 
 
 def test_a_client_that_closes_its_socket_has_left() -> None:
@@ -349,6 +375,36 @@ def test_credit_comes_back_when_the_server_has_taken_the_body() -> None:
     server.take()
     client.move()
     assert client.h2.local_flow_control_window(stream) > 16384
+
+
+def test_bodies_that_slow_servers_hold_up_do_not_stop_another_one() -> None:
+    """Each waits here within the window of its own stream, and that of the connection has room for all of them."""
+    limits = Limits()
+    w = world(accept_at_once=False)
+    client = Client(w)
+    for number in range(limits.h2_max_streams - 1):
+        stream = client.ask(f"/{number}", "POST", end=False)
+        for _ in range(4):
+            client.data(stream, b"x" * 16384)
+        assert client.h2.local_flow_control_window(stream) == 0
+    stream = client.ask("/last", "POST", end=False)
+    w.servers[-1].accept()
+    for _ in range(64):
+        client.data(stream, b"x" * 16384)
+    assert w.servers[-1].received.count(b"x" * 16384) == 64
+
+
+def test_what_one_client_can_make_us_keep_is_the_window_of_its_connection() -> None:
+    w = world(accept_at_once=False, limits=Limits(h2_connection_window=200000))
+    client = Client(w)
+    sent = 0
+    for number in range(10):
+        stream = client.ask(f"/{number}", "POST", end=False)
+        size = client.h2.local_flow_control_window(stream)
+        for at in range(0, size, 16384):
+            client.data(stream, b"x" * min(16384, size - at))
+        sent += size
+    assert sent == 200000
 
 
 def test_a_body_that_comes_too_slowly() -> None:

@@ -10,6 +10,7 @@ from support_tls import SSLPeer, authority, ssl_server_context
 
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.balance import HTTP_1_PERIOD
 from lockgate.core.proxy.policy import Backend, Policy, Route
 from lockgate.core.tls.context import TLSOptions, client_context
 
@@ -235,15 +236,13 @@ def test_a_refused_stream_is_sent_again_whatever_its_method(request_: bytes) -> 
     client = w.client()
     client.send(request_)
     server = Server(w.servers[0])
-    body_was_sent = request_ is POST
     server.h2.reset_stream(1, REFUSED_STREAM)
     server.move()
-    if body_was_sent:  # it is not kept
-        assert client.text.startswith("HTTP/1.1 502 ")
-    else:
-        again = Server(w.servers[1])
-        again.answer(1, b"x")
-        assert client.text.startswith("HTTP/1.1 200 ")
+    again = Server(w.servers[1])
+    assert again.stream(1).body == (b"hi" if request_ is POST else b"")
+    assert again.stream(1).ended
+    again.answer(1, b"x")
+    assert client.text.startswith("HTTP/1.1 200 ")
 
 
 def test_requests_above_the_last_stream_of_a_goaway_are_sent_again() -> None:
@@ -435,6 +434,28 @@ def test_a_server_that_wants_http_1_gets_it() -> None:
     assert len(w.servers) == 2, "a connection over HTTP/1.1 goes back to the pool"
 
 
+def test_a_server_that_wanted_http_1_is_asked_again_after_a_while() -> None:
+    """It may have been replaced, or configured anew, meanwhile."""
+    w = tls_world()
+
+    def ask(*alpn: str) -> bytes:
+        known = len(w.servers)
+        w.client().send(head("GET /x HTTP/1.1\nHost: a.test\nConnection: close"))
+        assert len(w.servers) == known + 1
+        peer = TLSServer(w.servers[-1], *alpn)
+        asked = peer.move()
+        if asked.startswith(b"GET /x "):
+            peer.tls.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx")
+            peer.move()
+        return asked[:4]
+
+    assert ask("http/1.1") == b"GET "
+    w.wait(HTTP_1_PERIOD - 1)
+    assert ask("h2", "http/1.1") == b"GET ", "it is not asked each time"
+    w.wait(1)
+    assert ask("h2", "http/1.1") == b"PRI "
+
+
 @pytest.mark.parametrize(
     ("backend", "wrong"),
     [
@@ -472,6 +493,40 @@ def test_a_websocket_from_end_to_end() -> None:
     client.eof()
     server.move()
     assert asked.ended
+
+
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_the_last_bytes_of_a_tunnel_wait_for_the_server_but_not_for_ever(takes_it: bool) -> None:
+    """Until then their stream is one of those that the server allows, beside the requests of others."""
+    w = plain(limits=Limits(write_timeout=10, first_byte_timeout=1000))
+    client = w.client()
+    client.send(
+        head(
+            "GET /x HTTP/1.1\nHost: a.test\nConnection: upgrade\nUpgrade: websocket\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        )
+    )
+    server = Server(w.servers[0], credit=False, settings={4: 5, 8: 1})
+    server.answer(1, end=False)
+    w.client().send(GET)
+    client.send(b"0123456789")
+    server.h2.send_data(1, b"", end_stream=True)
+    server.move()
+    client.eof()
+    server.move()
+    assert (server.stream(1).body, server.stream(1).ended) == (b"01234", False)
+    w.wait(9)
+    if takes_it:
+        server.h2.increment_flow_control_window(5, 1)
+    server.move()
+    w.wait(21)
+    server.move()
+    if takes_it:
+        assert (server.stream(1).body, server.stream(1).ended) == (b"0123456789", True)
+    else:
+        assert server.stream(1).reset == CANCEL
+    (upstream,) = [end.channel for end in w.servers]
+    assert len(upstream.streams.by_id) == upstream.streams.h2.stream_count == 1
 
 
 def test_an_offer_that_the_server_cannot_take_is_left_out() -> None:

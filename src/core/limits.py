@@ -63,9 +63,11 @@ class Limits:
     """Requests of one connection at a time. RFC 9113 section 6.5.2 wants no less."""
     h2_stream_window: int = 65536
     """Bytes of one message's body that the peer may send before we have passed them on."""
-    h2_connection_window: int = 1048576
-    """The same for all messages together: what one client's connection can make us keep. A server's connection, which many
-    clients share, gets `h2_max_streams` times `h2_stream_window` if that is more."""
+    h2_connection_window: int = 6553600
+    """The same for all messages together: what one client's connection can make us keep. `h2_max_streams` times
+    `h2_stream_window`, so that bodies which slow servers hold up stop no other one; answers that a client does not take are
+    kept up to about as much. With less, so many of them that fill it stop the rest. A server's connection, which many clients
+    share, gets that product if it is more."""
     h2_settings_timeout: float = 10.0
     """From our SETTINGS to their acknowledgement."""
     h2_max_resets: int = 100
@@ -73,7 +75,8 @@ class Limits:
     opened then. (Rapid reset, CVE-2023-44487, and MadeYouReset, CVE-2025-8671.)"""
     h2_reset_period: float = 10.0
     h2_control_rate: float = 10.0
-    """PING, SETTINGS, PRIORITY and PRIORITY_UPDATE frames in a second, on average."""
+    """PING, SETTINGS, PRIORITY and PRIORITY_UPDATE frames in a second, on average. SETTINGS of more than 16 values count as
+    one more for each further value."""
     h2_control_burst: int = 200
     """How many of them may come at once."""
     h2_control_queue: int = 1000
@@ -100,7 +103,8 @@ class Limits:
     pool_idle_timeout: float = 30.0
     pool_size: int = 256
     """Idle connections kept for one backend: what a few clients over HTTP/2 use at a time, with 100 requests each. Fewer,
-    and connections are opened and closed all the time under load."""
+    and connections are opened and closed all the time under load. Past it, the one that was idle for longest is
+    closed."""
     pool_fresh: float = 1.0
     """A request that must not be sent twice takes an idle connection only if it was used this recently."""
     connect_attempts: int = 3

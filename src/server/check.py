@@ -155,6 +155,15 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
             yield listen.place.at("https_port").problem(
                 "https_port has no effect here", "add redirect_https = true, or remove it"
             )
+        if listen.h2c and listen.is_tls and not _unsure(draft, listen.place, "tls", "redirect_https"):
+            yield listen.place.at("h2c").problem(
+                "h2c is HTTP/2 without TLS, and this listener speaks TLS, where HTTP/2 is offered anyway",
+                "add tls = false, or remove h2c",
+            )
+        elif listen.h2c and listen.redirect_https:
+            yield listen.place.at("h2c").problem(
+                "h2c has no effect here: all that this listener says is a redirect", "remove it"
+            )
         yield from _proxy_sources(listen)
 
 

@@ -66,6 +66,8 @@ class Listen(Table, frozen=True, kw_only=True):
     """The port that redirects name. None: this one if it speaks TLS, else that of the first listener that does, else 443."""
     http2: bool = True
     """Speak HTTP/2 with clients that offer it."""
+    h2c: bool = False
+    """Without TLS: speak HTTP/2 with clients that know beforehand that it is spoken, beside HTTP/1.1."""
     trusted: tuple[Network, ...] = ()
     """Peers (proxies in front of lockgate) whose X-Forwarded-* and Forwarded fields are believed."""
     proxy_protocol: tuple[Network, ...] = ()

@@ -349,6 +349,7 @@ def make_listener(listen: Listen, address: Address, first_tls: int) -> Listener:
         redirect_https=listen.redirect_https,
         https_port=listen.https_port or own or HTTPS_PORT,
         http2=listen.http2,
+        h2c=listen.h2c,
         trusted=listen.trusted,
         proxy_sources=listen.proxy_protocol,
     )

@@ -1,4 +1,4 @@
-cdef int UPDATES_PER_FRAME, UPDATES_PER_STREAM, FULL_FRAME
+cdef int UPDATES_PER_FRAME, UPDATES_PER_STREAM, FULL_FRAME, USUAL_VALUES
 
 
 cdef class Budgets:
@@ -21,6 +21,7 @@ cdef class Budgets:
     cpdef sent(self, Py_ssize_t size, bint is_held)
     cpdef worked(self, long long updates)
     cpdef control(self, double now)
+    cpdef settings(self, double now, Py_ssize_t values, bint is_first)
     cpdef updated(self, double now)
     cpdef empty(self)
     cpdef full(self)

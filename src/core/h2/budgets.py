@@ -19,6 +19,10 @@ FULL_FRAME = 512
 """A DATA frame smaller than that because of the peer's window pays for nothing: tiny windows are a way to make us work."""
 
 
+USUAL_VALUES = 16
+"""Values in one SETTINGS frame (RFC 9113 section 6.5): there are seven with a meaning, and some peers add one without."""
+
+
 class Budgets:
     """The accounts of one connection. Every method raises `RemoteProtocolError(Fault.EXCESS)` when one is overdrawn."""
 
@@ -79,6 +83,14 @@ class Budgets:
         if self._control < 1.0:
             raise RemoteProtocolError(Fault.EXCESS, "too many control frames")
         self._control -= 1.0
+
+    def settings(self, now: float, values: int, is_first: bool) -> None:
+        """SETTINGS with so many values. What is above `USUAL_VALUES` costs as if each value were a frame, and may be owed: then
+        the next control frame is one too many. The first SETTINGS has to be sent, and is free but for that."""
+        if not is_first:
+            self.control(now)
+        if values > USUAL_VALUES:
+            self._control -= values - USUAL_VALUES
 
     def updated(self, now: float) -> None:
         """A WINDOW_UPDATE."""

@@ -324,11 +324,9 @@ class H2Connection(Receiving):
     def _find(self, stream_id: int) -> Stream | None:
         """The stream with that id, None if it is over; `LocalProtocolError` if it never was."""
         stream = self._look(stream_id)
-        if stream is None:
-            if self._is_idle(stream_id):
-                raise LocalProtocolError("no such stream")
-            return None
-        return None if stream.is_dead else stream
+        if stream is None and self._is_idle(stream_id):
+            raise LocalProtocolError("no such stream")
+        return stream
 
     # The end of streams and of the connection
 

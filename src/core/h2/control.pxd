@@ -12,7 +12,7 @@ from .states cimport move
 from .stream cimport Stream
 
 cdef int _CLOSED, _RECEIVE_END
-cdef int ACK, CANCEL, DEFAULT_PRIORITY, FORBIDDEN, REFUSED_STREAM
+cdef int ACK, CANCEL, DATA, END_STREAM, DEFAULT_PRIORITY, FORBIDDEN, REFUSED_STREAM
 
 
 cdef class Control(Sending):
@@ -39,6 +39,7 @@ cdef class Control(Sending):
     cdef StreamReset _fail_stream(self, Stream stream, fault, message)
     cdef _count_reset(self)
     cdef StreamReset _end_stream(self, Stream stream, fault, message, bytes method, bytes target)
+    @cython.locals(text=bytes, size=Py_ssize_t, ended=bint, unread="long long", section=bytes)
     cdef _answer(self, Stream stream, int status, message)
     cdef _read_reset(self, Py_ssize_t start)
     cdef bint _is_reset(self, long long stream_id) except -1

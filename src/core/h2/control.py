@@ -11,7 +11,7 @@ from ..errors import Fault, RemoteProtocolError
 from ..events import EndOfMessage, HTTPEvent, Response, Role, StreamReset
 from ..http.headers import Headers
 from ..limits import Limits
-from .frames import ACK, CANCEL, REFUSED_STREAM, FrameReader
+from .frames import ACK, CANCEL, DATA, END_STREAM, REFUSED_STREAM, FrameReader
 from .messages import write_response
 from .priority import DEFAULT_PRIORITY, parse_priority
 from .sending import Sending
@@ -106,28 +106,28 @@ class Control(Sending):
     def _answer(self, stream: Stream, status: int, message: str) -> None:
         """The last that is said on a stream: the response to a request that is at fault."""
         text = b"%b\n" % message.encode("ascii")
-        headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))])
-        section = write_response(
-            self._writer(), Response(status, headers, len(text)), stream.is_to_head, None, stream.id
-        )
-        stream.is_dead = True
+        size = len(text)
+        if size > stream.outgoing or size > self._windows.outgoing:
+            # The status has to do. A stream that waits would take the place of another, for as long as the peer likes.
+            text = b""
+            size = 0
+        headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % size)])
+        section = write_response(self._writer(), Response(status, headers, size), stream.is_to_head, None, stream.id)
         stream.has_head_out = True
         stream.is_ending = True
         unread = stream.unread
         stream.unread = 0
         if unread:
             self._credit(unread)
-        self._queue_owed(self._frames.headers(section, stream.is_to_head, stream.id))
-        if stream.is_to_head:
-            self._ended(stream)
-            return
-        self.error_length = len(text)
-        stream.put(text)
-        self.queued_total += len(text)
-        self._wake(stream)
-        # At once, if that is possible: the stream is to be out of the way.
-        if stream.is_ready and self._windows.outgoing > 0 and self._schedule is not None:
-            self._send_frame(self._schedule, stream, len(text))
+        ended = stream.is_to_head or size == 0
+        self.error_length = 0 if ended else size
+        self._queue_owed(self._frames.headers(section, ended, stream.id))
+        if not ended:
+            stream.outgoing -= size
+            self._windows.outgoing -= size
+            self._queue(self._frames.header(size, DATA, END_STREAM, stream.id))
+            self._queue(text)
+        self._ended(stream)
 
     def _read_reset(self, start: int) -> HTTPEvent | None:
         """RST_STREAM (section 6.4)."""
@@ -140,7 +140,7 @@ class Control(Sending):
             self._budgets.control(self.now)
             return None
         self._abandon(stream)
-        return None if stream.is_dead else StreamReset(stream_id, self._number(start), True)
+        return StreamReset(stream_id, self._number(start), True)
 
     def _is_reset(self, stream_id: int) -> bool:
         """Have we reset it lately?"""
@@ -161,8 +161,7 @@ class Control(Sending):
         stream.state = state
         if state == _CLOSED:
             self._close(stream)
-        if not stream.is_dead:
-            self._wait(end_of_message(stream.id, trailers))
+        self._wait(end_of_message(stream.id, trailers))
 
     # The connection
 
@@ -176,8 +175,7 @@ class Control(Sending):
                 self.settings_acknowledged = True
                 self._shrink_windows()
             return
-        if self._settings_seen:
-            self._budgets.control(self.now)
+        self._budgets.settings(self.now, length // 6, not self._settings_seen)
         peer = self._peer
         window = peer.initial_window
         table_size = peer.table_size
@@ -225,7 +223,7 @@ class Control(Sending):
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "WINDOW_UPDATE on a stream that is not open")
         stream = self._look(stream_id)
-        if stream is None or (stream.is_dead and increment == 0):
+        if stream is None:
             return None
         if increment == 0:
             return self._fail_stream(stream, Fault.PROTOCOL, "window of a stream updated by nothing")
@@ -272,7 +270,7 @@ class Control(Sending):
         if self._is_idle(stream_id):
             raise RemoteProtocolError(fault, message)
         stream = self._look(stream_id)
-        if stream is not None and not stream.is_dead:
+        if stream is not None:
             return self._fail_stream(stream, fault, message)
         return None
 

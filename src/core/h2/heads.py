@@ -120,13 +120,7 @@ class Heads(Control):
         if stream is None:
             return None
         if move(stream.state, _RECEIVE_HEADERS) == FORBIDDEN:
-            if stream.is_dead:
-                return None
             return self._fail_stream(stream, Fault.STREAM_CLOSED, "HEADERS after the end of a message")
-        if stream.is_dead:
-            if ended:
-                self._received_end(stream, None)
-            return None
         if self._section_fault:
             return self._fail_stream(stream, Fault.PROTOCOL, "stream depends on itself")
         try:

@@ -125,7 +125,7 @@ class Receiving(Heads):
         if self._frame.begun or self._buffer.available() or self._section_id:
             raise RemoteProtocolError(Fault.TRUNCATED, "connection ended in a frame")
         for stream in self._streams.values():
-            if stream.state < _HALF_CLOSED_REMOTE and not stream.is_dead:
+            if stream.state < _HALF_CLOSED_REMOTE:
                 raise RemoteProtocolError(Fault.TRUNCATED, "connection ended in a message")
         self._closed_reported = True
         return ConnectionClosed()
@@ -217,7 +217,7 @@ class Receiving(Heads):
         if self._data_left:
             piece = buffer.take(self._data_left)
             self._data_left -= len(piece)
-            is_wanted = stream is not None and stream.state != _CLOSED and not stream.is_dead
+            is_wanted = stream is not None and stream.state != _CLOSED
             if self._data_left == 0 and self._pad_left == 0:
                 self._end_data()
             if is_wanted and piece:
@@ -265,18 +265,17 @@ class Receiving(Heads):
         # Section 6.9: all of it counts, padding too, on the connection wherever it goes.
         if not self._windows.receive(length):
             raise RemoteProtocolError(Fault.FLOW_CONTROL, "more DATA than the window of the connection")
+        if self._windows.credit > self._windows.incoming:
+            self._credit(0)
         size = self._data_left
         if size or frame.flags & END_STREAM:
             self._budgets.full()
         else:
             self._budgets.empty()
         stream = self._look(frame.stream_id)
-        if stream is None or stream.is_dead:
+        if stream is None:
             self._credit(length)
-            if stream is not None:
-                self._data_stream = stream
-            else:
-                self._judge_closed(frame.stream_id)
+            self._judge_closed(frame.stream_id)
             return None
         event = self._judge_data(stream, length, size)
         if event is not None:

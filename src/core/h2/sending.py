@@ -250,7 +250,7 @@ class Sending(HTTPConnection):
 
     def _credit(self, size: int) -> None:
         """So many bytes are done with, for the window of the connection."""
-        increment = self._windows.give_back(size)
+        increment = self._windows.give_back_shared(size)
         if increment:
             self._queue_owed(self._frames.number(WINDOW_UPDATE, 0, increment))
 

@@ -28,7 +28,6 @@ cdef class Stream(Windows):
     cdef public bytes offered
     cdef public bytes accept
     cdef public bint is_tunnel
-    cdef public bint is_dead
     cdef public int urgency
     cdef public bint incremental
     cdef bytes _piece

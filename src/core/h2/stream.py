@@ -27,13 +27,13 @@ class Stream(Windows):
     `UNKNOWN`), `in_total`, `interim` (interim responses so far). Outwards: `has_head_out`, `out_left`, `queued` (bytes
     that wait), `is_ending` (the message is complete), `trailers`, `is_ready` (it waits in the schedule). Both:
     `is_to_head` (the request is HEAD), `offered` (the protocol that an extended CONNECT asks for), `accept`
-    (`messages.expected_accept`), `is_tunnel`, `is_dead` (the layer above has heard its end; only a last answer may still
-    go out). `key` is `id` as the object by which the stream is kept: the same object is found without being compared.
+    (`messages.expected_accept`), `is_tunnel`. `key` is `id` as the object by which the stream is kept: the same object
+    is found without being compared.
     """
 
     __slots__ = (
         "_first", "_piece", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total",
-        "incremental", "interim", "is_dead", "is_ending", "is_ready", "is_to_head", "is_tunnel", "key", "offered", "out_left",
+        "incremental", "interim", "is_ending", "is_ready", "is_to_head", "is_tunnel", "key", "offered", "out_left",
         "queued", "state", "taken", "trailers", "urgency",
     )  # fmt: skip
 
@@ -55,7 +55,6 @@ class Stream(Windows):
     offered: bytes | None
     accept: bytes | None
     is_tunnel: bool
-    is_dead: bool
     urgency: int
     incremental: bool
     _piece: bytes | None
@@ -148,7 +147,6 @@ def new_stream(stream_id: int, outgoing: int, incoming: int) -> Stream:
     stream.offered = None
     stream.accept = None
     stream.is_tunnel = False
-    stream.is_dead = False
     stream.urgency = DEFAULT_PRIORITY >> 1
     stream.incremental = DEFAULT_PRIORITY & 1 == 1
     stream._piece = None

@@ -14,3 +14,4 @@ cdef class Windows:
     cpdef bint receive(self, long long size) except -1
     @cython.locals(increment="long long")
     cpdef long long give_back(self, long long size) except -1
+    cpdef long long give_back_shared(self, long long size) except -1

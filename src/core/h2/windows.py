@@ -5,7 +5,9 @@ SETTINGS_INITIAL_WINDOW_SIZE, which can bring it below zero: then nothing goes o
 
 The *incoming* window is how many the peer may send. What it has sent is *unread* until the layer above says that it has
 passed it on; then it is *credit*. Credit is given back in one WINDOW_UPDATE when it has become half of the window: often
-enough that a peer never waits for it, seldom enough not to be counted in frames.
+enough that a peer never waits for it, seldom enough not to be counted in frames. The window of the connection may be
+taken up by bytes that wait in one stream while another one's are passed on: there, credit is given back when it has
+become half of the rest.
 """
 
 from __future__ import annotations
@@ -45,6 +47,20 @@ class Windows:
         self.credit += size
         increment = self.credit
         if increment * 2 < self.size:
+            return 0
+        self.credit = 0
+        self.incoming += increment
+        return increment
+
+    def give_back_shared(self, size: int) -> int:
+        """The same for the window that all streams share.
+
+        Asked (with a size of 0) when bytes have come, too: what is held back stays less than what the peer may still
+        send, so the peer never stands still for that.
+        """
+        self.credit += size
+        increment = self.credit
+        if increment < self.incoming:
             return 0
         self.credit = 0
         self.incoming += increment

@@ -4,6 +4,7 @@ cdef class Server
 cdef class ServerGroup
 
 from .bounds cimport Bounds
+from .channel cimport Channel
 from .upstream cimport Upstream
 
 
@@ -13,7 +14,7 @@ cdef class Server:
     cdef public Py_ssize_t busy
     cdef public list idle
     cdef public list shared
-    cdef public bint only_http_1
+    cdef public double http_1_until
     cdef public Py_ssize_t stream_limit
     cdef public double down_until
     cdef public object sessions
@@ -34,6 +35,7 @@ cdef class ServerGroup:
     @cython.locals(count=Py_ssize_t, step=Py_ssize_t, index=Py_ssize_t, after_best=Py_ssize_t, server=Server, best=Server)
     cpdef Server pick(self, list tried, double now)
     cpdef failed(self, Server server, double now)
+    cpdef declined_http_2(self, Server server, double now)
     @cython.locals(idle=list, upstream=Upstream)
     cpdef Upstream take_idle(self, Server server, double since)
     @cython.locals(upstream=Upstream)
@@ -41,10 +43,12 @@ cdef class ServerGroup:
     @cython.locals(server=Server, upstream=Upstream)
     cpdef close_own(self, client)
     @cython.locals(upstream=Upstream)
-    cpdef Upstream find_shared(self, Server server)
-    @cython.locals(server=Server)
+    cpdef Upstream find_shared(self, Server server, bint fresh)
+    @cython.locals(server=Server, owner=Channel)
     cpdef bint keep(self, Upstream upstream) except -1
     @cython.locals(count=Py_ssize_t, server=Server, upstream=Upstream)
     cpdef Py_ssize_t count_idle(self) except -1
+    @cython.locals(server=Server, oldest=Upstream)
+    cdef bint _close_oldest(self) except -1
     @cython.locals(idle=list)
     cpdef forget(self, Upstream upstream)

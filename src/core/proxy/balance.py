@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 FIRST_STREAMS = 100
 """What RFC 9113 section 6.5.2 asks of every server."""
 
+HTTP_1_PERIOD = 300.0
+"""Seconds for which a server that did not want HTTP/2 is spoken HTTP/1.1 to. Then it is offered again, as the server may be
+another one behind its address by now; one connection in that time costs nothing."""
+
 
 class Server:
-    """One server of a backend, with the idle connections to it, the latest used last."""
+    """One server of a backend, with the idle connections to it, in the order in which they became idle."""
 
-    __slots__ = ("address", "busy", "down_until", "idle", "name", "only_http_1", "sessions", "shared", "stream_limit")
+    __slots__ = ("address", "busy", "down_until", "http_1_until", "idle", "name", "sessions", "shared", "stream_limit")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -37,8 +41,8 @@ class Server:
         """Connections that carry many requests at a time, or will once they stand."""
         self.stream_limit = FIRST_STREAMS
         """Requests that one connection takes at a time, as far as is known."""
-        self.only_http_1 = False
-        """It has been offered HTTP/2 and did not want it."""
+        self.http_1_until = 0.0
+        """It has been offered HTTP/2 and did not want it: until then it is not offered again."""
         self.down_until = 0.0
         self.sessions = Sessions()
         """TLS sessions that the next connections can resume."""
@@ -94,6 +98,10 @@ class ServerGroup:
         """A connection to the server could not be made."""
         server.down_until = now + self._bounds.server_pause
 
+    def declined_http_2(self, server: Server, now: float) -> None:
+        """The server was offered HTTP/2 in a handshake, and chose HTTP/1.1."""
+        server.http_1_until = now + HTTP_1_PERIOD
+
     def take_idle(self, server: Server, since: float) -> Upstream | None:
         """The idle connection to the server that was used last, if that was not before `since`."""
         idle = server.idle
@@ -121,18 +129,19 @@ class ServerGroup:
                 self.forget(upstream)
                 upstream.close()
 
-    def find_shared(self, server: Server) -> Upstream | None:
-        """A connection to the server that can carry one request more."""
+    def find_shared(self, server: Server, fresh: bool) -> Upstream | None:
+        """A connection to the server that can carry one request more. `fresh`: one that is still being made."""
         for upstream in server.shared:
-            if upstream.has_room():
+            if upstream.has_room() and not (fresh and upstream.is_open()):
                 return upstream
         return None
 
     def keep(self, upstream: Upstream) -> bool:
-        """Take back a connection that can be used again; False if there are enough already."""
-        if self._idle >= self._bounds.pool_size:
+        """Take back a connection that can be used again; False if nobody may use it, or none are kept at all."""
+        owner = upstream.owner
+        if owner is not None and (owner.eof or owner.closed):
             return False
-        if upstream.owner is not None and upstream.owner.closed:
+        if self._idle >= self._bounds.pool_size and not self._close_oldest():
             return False
         self._idle += 1
         server = upstream.server
@@ -149,6 +158,22 @@ class ServerGroup:
                 if streams is not None and streams.is_open and not streams.by_id:
                     count += 1
         return count
+
+    def _close_oldest(self) -> bool:
+        """Make room in a full pool: the connection that was idle for longest is the least likely to be wanted again, as its
+        client asks nothing more, or its server is asked nothing more. False if none is idle.
+
+        Not the newest: a pool full of what nobody takes would have every request connect anew.
+        """
+        oldest = None
+        for server in self.servers:
+            if server.idle and (oldest is None or server.idle[0].idle_since < oldest.idle_since):
+                oldest = server.idle[0]
+        if oldest is None:
+            return False
+        self.forget(oldest)
+        oldest.close()
+        return True
 
     def forget(self, upstream: Upstream) -> None:
         """A connection is gone, or of no more use."""

@@ -18,6 +18,7 @@ from .relay cimport Relay
 cdef double NEVER
 cdef int OPEN
 cdef object NEED_DATA, PAUSED, SERVER
+cdef bytes PREFACE
 
 
 cdef class Downstream(ClientChannel):
@@ -32,6 +33,7 @@ cdef class Downstream(ClientChannel):
     cdef bint _keep_body
     cdef bint _cycle_waits
     cdef long long _requests
+    cdef bint _undecided
 
     # What the adapter calls
     @cython.locals(relay=Relay)
@@ -49,6 +51,9 @@ cdef class Downstream(ClientChannel):
     cpdef answer(self, answer)
 
     # HTTP
+    cdef _speak_http_2(self, bytes scheme)
+    @cython.locals(begun=bytes)
+    cdef bint _decide(self) except -1
     @cython.locals(http=H1Connection)
     cdef _advance_http(self)
     @cython.locals(relay=Relay)

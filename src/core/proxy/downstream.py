@@ -1,7 +1,8 @@
 """What a client says over HTTP, and what it is told.
 
 HTTP/1.1 is here: requests one after the other, their answers, and how the connection ends. If the handshake agrees on HTTP/2,
-`streams` has the requests (`downstream_h2.py`), and what is HTTP's business is handed over to it. A client that is passed on
+or a client without TLS begins with its preface where the listener has `h2c`, `streams` has the requests (`downstream_h2.py`),
+and what is HTTP's business is handed over to it. A client that is passed on
 undecrypted is one tunnel from its first byte (`passthrough.py`). The connection itself is `client.py`'s.
 """
 
@@ -13,6 +14,7 @@ from ..errors import Fault, RemoteProtocolError, TLSError
 from ..events import NEED_DATA, PAUSED, SERVER, Data, EndOfMessage, Event, InformationalResponse, Request, Response
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
+from ..h2.frames import PREFACE
 from ..tls.connection import TLSConnection
 from ..tls.hello import ACME_TLS, ClientHello
 from .answers import own_response
@@ -36,7 +38,7 @@ class Downstream(ClientChannel):
 
     __slots__ = (
         "_body_bytes", "_body_last", "_body_since", "_cycle_waits", "_head_since", "_held_since", "_keep_body", "_requests",
-        "h1", "relay", "streams",
+        "_undecided", "h1", "relay", "streams",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -51,6 +53,7 @@ class Downstream(ClientChannel):
         self._keep_body = False  # an unwanted body is read to its end, to keep the connection
         self._cycle_waits = False  # the next request waits for the output to drain
         self._requests = 0
+        self._undecided = False  # the first bytes will tell if this is HTTP/2; until then it is taken for HTTP/1.1
         if self._header is None:
             self._begin()
 
@@ -59,6 +62,7 @@ class Downstream(ClientChannel):
             self.tls = TLSConnection(SERVER, limits=self.hub.limits)
         else:
             self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"http")
+            self._undecided = self.listener.h2c
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
@@ -66,13 +70,13 @@ class Downstream(ClientChannel):
         """The client will send no more bytes (FIN).
 
         Over TLS a client that still wants its answer half closes with close_notify and keeps the socket; one that closes the
-        socket has left, and what its request still costs is in vain. Plain HTTP has nothing but FIN to half close with,
+        socket has left, and what its request still costs is in vain. HTTP without TLS has nothing but FIN to half close with,
         and the last bytes of a tunnel are delivered in any case.
         """
         Channel.receive_eof(self, now)
         relay = self.relay
         if self.streams is not None:
-            if self.phase == OPEN:
+            if self.tls is not None and self.phase == OPEN:
                 self.streams.client_left()
                 self.hub.settle()
         elif (
@@ -211,11 +215,14 @@ class Downstream(ClientChannel):
             self.log_end("answered", "a CA has checked that this name leads here")
             self.close()
         elif protocol == b"h2":
-            self.streams = ClientStreams(self, H2Connection(SERVER, limits=self.hub.limits))
-            self.http = self.streams.h2
-            self.multiplexed = True
+            self._speak_http_2(b"https")
         else:
             self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"https")
+
+    def _speak_http_2(self, scheme: bytes) -> None:
+        self.streams = ClientStreams(self, H2Connection(SERVER, limits=self.hub.limits, scheme=scheme))
+        self.http = self.streams.h2
+        self.multiplexed = True
 
     def _tls_failed(self, error: TLSError) -> None:
         assert self.tls is not None
@@ -254,7 +261,28 @@ class Downstream(ClientChannel):
 
     # -- HTTP ------------------------------------------------------------------------------------------------------
 
+    def _decide(self) -> bool:
+        """Find out which HTTP a client without TLS speaks; False: so far it can be either.
+
+        No request of HTTP/1.1 begins with the preface of HTTP/2 (RFC 9113 section 3.4), and what begins otherwise is no HTTP/2.
+        """
+        assert self.h1 is not None
+        begun = self.h1.trailing_data
+        if begun.startswith(PREFACE):
+            self._speak_http_2(b"http")
+            assert self.http is not None
+            self.http.receive_data(begun)
+            if self.eof:
+                self.http.receive_eof()
+            self.h1 = None
+        elif PREFACE.startswith(begun) and not self.eof:
+            return False
+        self._undecided = False
+        return True
+
     def _advance_http(self) -> None:
+        if self._undecided and not self._decide():
+            return
         if self.streams is not None:
             self.streams.advance()
             return

@@ -261,7 +261,7 @@ class ClientStreams(Streams):
 
     def broken(self, error: RemoteProtocolError) -> None:
         """The client broke HTTP/2, or has gone in the middle of something; the GOAWAY is queued."""
-        end = "client_gone" if error.fault is Fault.TRUNCATED else "bad_request"
+        end = "client_gone" if error.fault is Fault.TRUNCATED else "protocol_error"
         if not self.by_id:
             self.client.log_end(end, str(error))
         self.lost(end, str(error))

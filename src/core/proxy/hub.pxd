@@ -31,6 +31,7 @@ cdef class ReverseProxy:
     cdef public object read_buffer
     cdef public double now
     cdef public bint draining
+    cdef public Py_ssize_t kept_total
     cdef public Timers timers
     cdef public set channels
     cdef public Channel unsettled

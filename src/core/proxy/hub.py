@@ -52,6 +52,8 @@ class ReverseProxy:
         self.read_buffer = memoryview(self.read_space)
         self.now = 0.0
         self.draining = False
+        self.kept_total = 0
+        """Bytes of bodies that are kept for being sent again (`relay.py`)."""
         self.timers = Timers()
         self.channels: set[Channel] = set()
         self.unsettled: Channel | None = None

@@ -39,6 +39,8 @@ class Listener:
     """The port that redirects name."""
     http2: bool = True
     """Speak HTTP/2 with clients that offer it, if the identity's context does too."""
+    h2c: bool = False
+    """On a plain listener: speak HTTP/2 with clients that begin with its preface (RFC 9113 section 3.3)."""
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers whose X-Forwarded-* and Forwarded fields are believed and extended; everyone else's are replaced."""
     proxy_sources: tuple[IPv4Network | IPv6Network, ...] = ()

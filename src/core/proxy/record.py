@@ -174,6 +174,7 @@ END_REASONS = {
     "complete": "request and answer went through",
     "answered": "answered by lockgate itself: redirect, refusal or a hook",
     "bad_request": "the client broke HTTP",
+    "protocol_error": "the client broke HTTP/2 in a way that ends its whole connection, or flooded it",
     "bad_proxy_header": "no PROXY header, or a wrong one, from a source that has to send one",
     "tls_failed": "the handshake or a record failed",
     "client_timeout": "the client was too slow to send or to take",

@@ -2,7 +2,7 @@ cimport cython
 
 cdef class Relay
 
-from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response
+from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response, data_event
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
 from .exchange cimport Exchange
@@ -16,6 +16,7 @@ from .upstream cimport Upstream
 
 cdef frozenset _SAFE
 cdef EndOfMessage END
+cdef Py_ssize_t _KEPT_BODY, _KEPT_TOTAL
 
 
 cdef class Relay:
@@ -39,6 +40,8 @@ cdef class Relay:
     cdef bint _fresh
     cdef bint _reused
     cdef bint _idle_ok
+    cdef bytearray _kept
+    cdef EndOfMessage _end
 
     cpdef begin(self, ReverseProxy hub, Policy policy, Side client, Exchange exchange)
 
@@ -52,7 +55,7 @@ cdef class Relay:
     cdef _connect(self)
     cpdef connect_failed(self, str detail, bint timed_out)
     cpdef connect_again(self)
-    @cython.locals(request=Request)
+    @cython.locals(request=Request, kept=bytearray)
     cpdef upstream_ready(self, Side upstream)
 
     # What the client does
@@ -69,12 +72,17 @@ cdef class Relay:
     cpdef response_data(self, Data event)
     @cython.locals(upstream=Side)
     cpdef response_end(self, EndOfMessage event)
+    @cython.locals(has_no_body=bint)
     cpdef upstream_failed(self, str end, str detail, bint answered, bint asked)
 
     # Ends
     cpdef fail(self, int status, str end, str detail)
     cpdef answer(self, answer, str end, str detail=*)
     cpdef finish(self, str end=*, str detail=*)
+    @cython.locals(kept=bytearray, size=Py_ssize_t, hub=ReverseProxy)
+    cdef _keep(self, data)
+    @cython.locals(kept=bytearray)
+    cdef _forget_kept(self)
     @cython.locals(sent=bint)
     cdef bint _to_server(self, Side upstream, Event event) except -1
     cdef bint _to_client(self, Event event) except -1

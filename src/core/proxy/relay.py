@@ -11,6 +11,10 @@ again only if its method is safe (RFC 9110 section 9.2.1), it has no body, the c
 of an answer came. That is the one race of keep-alive in which a server's close and our request cross. A request of which the
 kernel has not taken a byte yet is whole too, whatever its method.
 
+Over HTTP/2 a server can say that it has not looked at a request (RFC 9113 section 8.7), which makes it whole again, if what was
+passed on of its body is still here: a copy of it is kept until the answer begins, of at most `KEPT_BODY` bytes. What is
+longer, and what is beyond `KEPT_TOTAL` in all requests together, is not kept, and such a request is answered with 502.
+
 What may be passed on
 ---------------------
 An answer that ends early is never given a clean end: the client's connection is reset.
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from ..commands import OpenUpstream
 from ..errors import LocalProtocolError
-from ..events import END, Data, EndOfMessage, InformationalResponse, Request, Response
+from ..events import END, Data, EndOfMessage, InformationalResponse, Request, Response, data_event
 from .balance import Server, ServerGroup
 from .exchange import Exchange
 from .forward import forward_response
@@ -36,6 +40,13 @@ if TYPE_CHECKING:
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 _SAFE = SAFE_METHODS
+_FAULTS = ("bad_request", "protocol_error")
+"""Ends of requests whose client did not leave: it was thrown out."""
+KEPT_BODY = 65536
+"""Most that is kept of one body: nearly all calls of gRPC are smaller, and uploads of files are larger anyway."""
+KEPT_TOTAL = 16777216
+"""Most that is kept in all requests of a proxy together, in bytes."""
+_KEPT_BODY, _KEPT_TOTAL = KEPT_BODY, KEPT_TOTAL
 _UNSENDABLE = (LocalProtocolError, TypeError)
 """What a message that a hook has spoilt raises: its parts are not what HTTP allows, or no bytes at all."""
 
@@ -49,9 +60,9 @@ class Relay:
     """A request, its answer, and how far each has come."""
 
     __slots__ = (
-        "_attempts", "_fresh", "_group", "_idle_ok", "_reused", "_server", "_tried", "client", "exchange", "finished", "hub",
-        "last_activity", "policy", "record", "request_ended", "response_ended", "response_started", "started", "tunnel",
-        "upstream",
+        "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "client",
+        "exchange", "finished", "hub", "last_activity", "policy", "record", "request_ended", "response_ended",
+        "response_started", "started", "tunnel", "upstream",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
@@ -81,6 +92,10 @@ class Relay:
         self._fresh = False
         self._reused = False
         self._idle_ok = False
+        self._kept: bytearray | None = None
+        """What was passed on of the body, as long as all of it is here and no answer has begun."""
+        self._end: EndOfMessage = END
+        """The end of the request as it came, if it came with trailers."""
 
     # -- finding a server ------------------------------------------------------------------------------------------
 
@@ -95,6 +110,8 @@ class Relay:
         self._idle_ok = safe and request.body_length == 0 and request.upgrade is None
         if request.body_length != 0:
             self.client.hold()
+            if group.multiplexed and request.upgrade is None:
+                self._kept = bytearray()
         self._connect()
 
     def _connect(self) -> None:
@@ -112,11 +129,11 @@ class Relay:
         self.record.attempts = self._attempts
         self.record.server = server.name
         bounds = hub.bounds
-        if group.multiplexed and not server.only_http_1:
+        if group.multiplexed and server.http_1_until <= hub.now:
             self._reused = (
                 True  # what a server refuses over HTTP/2 may be sent again even if the connection is a new one
             )
-            shared = None if self._fresh else group.find_shared(server)
+            shared = group.find_shared(server, self._fresh)
             if shared is None:
                 shared = Upstream(hub, group, server, None)
                 server.shared.append(shared)
@@ -169,7 +186,10 @@ class Relay:
             request.authority = self._server.name.encode("ascii", "replace")
         if not self._to_server(upstream, request):
             return
-        if self.request_ended and self._to_server(upstream, END):
+        kept = self._kept
+        if kept and not self._to_server(upstream, data_event(bytes(kept))):
+            return
+        if self.request_ended and self._to_server(upstream, self._end):
             upstream.request_sent()
         self.client.release()
 
@@ -179,12 +199,16 @@ class Relay:
         """A piece of the request's body."""
         self.record.bytes_in += len(event.data)
         self.last_activity = self.hub.now
+        if self._kept is not None:
+            self._keep(event.data)
         if self.upstream is not None:
             self._to_server(self.upstream, event)
 
     def request_end(self, event: EndOfMessage) -> None:
         """The request is complete; in a tunnel, the client has closed its side."""
         self.request_ended = True
+        if event.found is not None:
+            self._end = event
         upstream = self.upstream
         if upstream is None or not upstream.is_ready():
             return
@@ -195,9 +219,9 @@ class Relay:
                 self._tunnel_side_ended()
 
     def client_gone(self, end: str, detail: str) -> None:
-        """There is nobody left to answer."""
+        """There is nobody left to answer: the client has left (499 in the log), or was thrown out for a fault."""
         self._drop_upstream()
-        if not self.response_ended:
+        if not self.response_ended and end not in _FAULTS:
             self.record.status = self.record.status or 499
         self.finish(end, detail)
 
@@ -222,6 +246,8 @@ class Relay:
     def response(self, event: Response) -> None:
         """The head of the answer."""
         hub = self.hub
+        if self._kept is not None:
+            self._forget_kept()
         self.record.first_byte_time = hub.now - self.started
         policy = self.policy
         response = forward_response(event, policy.forward) if policy.via else event
@@ -279,11 +305,14 @@ class Relay:
         `answered`: something of an answer came. `asked`: it may have acted on the request.
         """
         self.upstream = None
-        whole = self._reused and self.request_ended and not answered and not self.record.bytes_in
-        if whole and end == "upstream_gone" and (self._idle_ok or not asked):
-            self._fresh = True
-            self._connect()
-            return
+        if end == "upstream_gone" and self._reused and not answered and not self.response_started:
+            has_no_body = self.request_ended and not self.record.bytes_in
+            if (has_no_body and (self._idle_ok or not asked)) or (self._kept is not None and not asked):
+                if not self.request_ended:
+                    self.client.hold()
+                self._fresh = True
+                self._connect()
+                return
         self.fail(504 if end == "upstream_timeout" else 502, end, detail)
 
     # -- ends ------------------------------------------------------------------------------------------------------
@@ -299,6 +328,8 @@ class Relay:
 
     def answer(self, answer: Answer, end: str, detail: str = "") -> None:
         """Answer in place of a backend."""
+        if self._kept is not None:
+            self._forget_kept()
         self.record.end = end
         self.record.detail = detail
         self.record.status = answer.status
@@ -317,10 +348,30 @@ class Relay:
             return
         self.finished = True
         self._leave_server()
+        if self._kept is not None:
+            self._forget_kept()
         if end:
             self.record.end = end
             self.record.detail = detail
         self.hub.log(self.record)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep a piece of the body that is passed on; or nothing of it any more, if it is too much."""
+        kept = self._kept
+        assert kept is not None
+        size = len(data)
+        if len(kept) + size > _KEPT_BODY or self.hub.kept_total + size > _KEPT_TOTAL:
+            self._forget_kept()
+        else:
+            kept += data
+            self.hub.kept_total += size
+
+    def _forget_kept(self) -> None:
+        """The request will not be sent again."""
+        kept = self._kept
+        self._kept = None
+        if kept is not None:
+            self.hub.kept_total -= len(kept)
 
     def _to_server(self, upstream: Side, event: Request | Data | EndOfMessage) -> bool:
         """Pass an event on; False if the request was given up: there is nobody any more to pass it to, or a hook made a

@@ -42,6 +42,7 @@ cdef class Upstream(Channel):
     cpdef belong_to(self, client)
     cpdef join(self, Relay relay)
     cpdef bint has_room(self) except -1
+    cpdef bint is_open(self) except -1
     @cython.locals(h1=H1Connection)
     cpdef bint send(self, Event event) except -1
     cpdef take(self, Relay relay)

@@ -143,6 +143,10 @@ class Upstream(Channel):
         """Can it be joined?"""
         return self.streams is not None and self.streams.has_room()
 
+    def is_open(self) -> bool:
+        """It speaks HTTP/2, and the server has said its SETTINGS."""
+        return self.streams is not None and self.streams.is_open
+
     def is_ready(self) -> bool:
         """The connection stands."""
         return self.http is not None
@@ -261,7 +265,7 @@ class Upstream(Channel):
     def _speak_http_1(self, streams: ServerStreams) -> None:
         """The server does not want HTTP/2: one request is for this connection, the others get their own."""
         self.streams = None
-        self.server.only_http_1 = True
+        self.group.declined_http_2(self.server, self.hub.now)
         self.group.forget(self)
         relays = streams.take_pending()
         if relays:

@@ -43,6 +43,7 @@ cdef class ServerStreams(Streams):
     cdef public bint is_open
 
     cpdef bint has_room(self) except -1
+    cdef bint is_choked(self) except -1
     @cython.locals(stream=ServerStream)
     cpdef join(self, Relay relay)
     @cython.locals(limit="long long")

@@ -5,8 +5,8 @@ SETTINGS have come, which say how many streams it takes and whether it knows ext
 in `pending`: if it then turns out that the server would rather speak HTTP/1.1, the first of them gets the connection and the
 others get connections of their own.
 
-What a server has certainly not looked at may be sent again, whatever its method, if none of a body was passed on: a stream
-that it refused, or one above the last that its GOAWAY names (RFC 9113 section 8.7).
+What a server has certainly not looked at may be sent again, whatever its method: a stream that it refused, or one above the
+last that its GOAWAY names (RFC 9113 section 8.7). `relay.py` says what has to be there of its body for that.
 """
 
 from __future__ import annotations
@@ -78,9 +78,13 @@ class ServerStream(Stream):
         self._gone(True)
 
     def tunnel_left(self) -> None:
-        """Both directions of the tunnel have ended."""
+        """Both directions of the tunnel have ended. Its last bytes may still wait for the server's window."""
         self.relay = None
-        self._gone(False)
+        streams = self.streams
+        if streams.h2.queued(self.id):
+            streams.check_by(streams.hub.now + streams.hub.bounds.write_timeout)
+        else:
+            self._gone(False)
 
     def _gone(self, cut_off: bool) -> None:
         streams = self.streams
@@ -186,7 +190,14 @@ class ServerStreams(Streams):
             return False
         if not self.is_open:
             return len(self.pending) < self.upstream.server.stream_limit
-        return self.h2.can_open() and len(self.by_id) < self.hub.limits.h2_max_streams
+        return self.h2.can_open() and len(self.by_id) < self.hub.limits.h2_max_streams and not self.is_choked()
+
+    def is_choked(self) -> bool:
+        """The server reads nothing: more waits for it than bodies alone can be (as in `ClientStreams._pace`).
+
+        Heads, and resets of clients that have left, wait for no window. They would pile up until `write_timeout`.
+        """
+        return self.channel.unsent > 2 * self.hub.bounds.high_water
 
     def join(self, relay: Relay) -> None:
         """Send a request here, as soon as the connection is open."""
@@ -287,7 +298,9 @@ class ServerStreams(Streams):
             if self.upstream.idle_since == NEVER:
                 self.upstream.idle_since = self.hub.now
                 self.upstream.keep_session()
-            if self.h2.is_done() or self.hub.draining:
+            if self.is_choked():  # with requests that nobody waits for any more
+                self.channel.abort()
+            elif self.h2.is_done() or self.hub.draining:
                 self.close_idle()
 
     def close_idle(self) -> None:
@@ -312,12 +325,15 @@ class ServerStreams(Streams):
             self.check()
 
     def check_stream(self, stream: Stream, now: float) -> float:
-        """End a stream whose answer does not come in time."""
+        """End a stream whose answer does not come in time, or that only had its last bytes to send."""
         assert isinstance(stream, ServerStream)
         when = stream.deadline()
         relay = stream.relay
         if relay is None:
-            return NEVER
+            if stream.is_stalled(now) or stream.seen_at == NEVER:
+                stream.leave()
+                return NEVER
+            return stream.seen_at + self.hub.bounds.write_timeout
         if when <= now:
             if relay.tunnel:
                 self._end(stream, "idle", "nothing went through the tunnel")

@@ -1,0 +1,78 @@
+"""What a connection over HTTP/2 to a server, which many clients share, can make us keep, and for how long it is believed."""
+
+from __future__ import annotations
+
+from support_proxy import End, World, head
+from support_proxy_h2 import Server
+
+from lockgate.core.commands import Close
+from lockgate.core.limits import Limits
+from lockgate.core.proxy.policy import Backend, Policy, Route
+
+H2C = Backend("app", ("10.0.0.1:80",), protocol="h2c")
+LARGE = 65536
+LIMITS = Limits(high_water=LARGE, low_water=16384)
+
+
+def world(**settings: object) -> World:
+    """Clients over HTTP/1.1 without TLS, servers over HTTP/2."""
+    return World(policy=Policy.build(backends=[H2C], routes=[Route("app")]), **settings)  # type: ignore[arg-type]
+
+
+def request(number: int) -> bytes:
+    """A head of 4 KB that HPACK makes little smaller: each has another value."""
+    return head(f"GET /{number} HTTP/1.1\nHost: a.test\nX-Long: {f'{number:08}' * 512}")
+
+
+def stop_reading(w: World) -> list[End]:
+    """The servers that there are have sent their SETTINGS, and read nothing from now on."""
+    for end in w.servers:
+        if end.takes is None:
+            Server(end)
+            end.takes = 0
+    return [end for end in w.servers if not end.channel.closed]
+
+
+def test_a_server_that_does_not_read_is_not_sent_the_requests_of_clients_that_come_and_go() -> None:
+    w = world(limits=LIMITS)
+    w.client().send(request(0))
+    stop_reading(w)
+    most = 0
+    for number in range(1, 500):
+        client = w.client()
+        client.send(request(number))
+        client.reset()
+        open_ends = stop_reading(w)
+        most = max(most, sum(end.channel.unsent for end in open_ends))
+    assert most < 5 * LARGE, "2 MB without a bound"
+    assert not w.servers[0].channel.closed, "the first client still waits for its answer"
+
+
+def test_a_choked_connection_that_nobody_waits_for_is_reset() -> None:
+    w = world(limits=LIMITS)
+    clients = [w.client() for _ in range(60)]
+    clients[0].send(request(0))
+    stop_reading(w)
+    for number, client in enumerate(clients[1:], 1):
+        client.send(request(number))
+    (choked, *_) = w.servers
+    assert choked.channel.unsent > 2 * LARGE
+    for client in reversed(clients):
+        assert choked.how == [], "the first client still waits for its answer"
+        client.reset()
+    assert choked.how == [Close.ABORT]
+
+
+def test_a_large_upload_does_not_keep_other_requests_off_its_connection() -> None:
+    w = world(limits=LIMITS)
+    upload = w.client()
+    upload.send(head("POST /large HTTP/1.1\nHost: a.test\nContent-Length: 1000000"))
+    server = Server(w.servers[0], credit=False)
+    server.h2.increment_flow_control_window(1000000)
+    server.h2.increment_flow_control_window(1000000, 1)
+    server.move()
+    w.servers[0].takes = 0
+    upload.send(b"x" * 60000, b"x" * 60000)
+    assert w.servers[0].channel.unsent >= LARGE
+    w.client().send(request(1))
+    assert len(w.servers) == 1
