@@ -20,7 +20,7 @@ cdef class Gear:
     cpdef read_into(self, space)
     cpdef call_after(self, after)
     cpdef Py_ssize_t receive(self, Watched watched) except? -32767
-    cpdef Py_ssize_t receive_piece(self, Watched watched) except? -32767
+    cpdef Py_ssize_t receive_piece(self, Watched watched, Py_ssize_t size) except? -32767
     cpdef Py_ssize_t send(self, Watched watched, data, bint more=*) except? -32767
     cpdef watch(self, Watched watched, bint reading, bint writing)
     cpdef int accept(self, Watched listening) except? -32767

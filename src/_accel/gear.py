@@ -110,10 +110,10 @@ class Gear:
             return -(error.errno or errno.EIO)
         return count
 
-    def receive_piece(self, watched: Watched) -> int:
-        """The same, but what came is a new object, `piece`: worth it where much comes and would be copied anyway."""
+    def receive_piece(self, watched: Watched, size: int) -> int:
+        """The same for at most `size` bytes, which become a new object, `piece`: where it would be copied anyway."""
         try:
-            self.piece = watched.sock.recv(len(self._space))
+            self.piece = watched.sock.recv(size)
         except (BlockingIOError, InterruptedError):
             return AGAIN
         except OSError as error:

@@ -161,15 +161,15 @@ cdef class Poller(Gear):
         restore(state)
         return count if count >= 0 else failure()
 
-    cpdef Py_ssize_t receive_piece(self, Watched watched) except? -32767:
+    cpdef Py_ssize_t receive_piece(self, Watched watched, Py_ssize_t size) except? -32767:
         cdef ssize_t count
         cdef int number
         cdef PyThreadState *state
-        cdef PyObject *piece = new_bytes(NULL, <Py_ssize_t>self._size)
+        cdef PyObject *piece = new_bytes(NULL, size)
         if piece is NULL:
             raise MemoryError
-        state = release(self._size)
-        count = recv(watched.fd, content(piece), self._size, MSG_DONTWAIT)
+        state = release(size)
+        count = recv(watched.fd, content(piece), size, MSG_DONTWAIT)
         restore(state)
         number = errno
         if resize_bytes(&piece, count if count > 0 else 0) < 0:

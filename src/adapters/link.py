@@ -159,7 +159,7 @@ class Link(Watched):
         # What comes in full buffers is mostly a long body: then each is an object of its own, which goes through the core as
         # it is. Not with TLS, whose plaintext is another object anyway.
         whole = self._much and channel.tls is None
-        count = gear.receive_piece(self) if whole else gear.receive(self)
+        count = gear.receive_piece(self, channel.piece_size()) if whole else gear.receive(self)
         self._much = count >= MUCH
         if count == AGAIN:
             return False

@@ -54,6 +54,7 @@ cdef class Channel(Side):
     cpdef connection_lost(self, double now, str reason=*)
     @cython.locals(more=list)
     cpdef data_to_send(self)
+    cpdef Py_ssize_t piece_size(self) except -1
     cpdef bint closes_next(self) except -1
     @cython.locals(hub=ReverseProxy, before=Py_ssize_t)
     cpdef data_sent(self, Py_ssize_t nbytes, double now)

@@ -98,6 +98,10 @@ class Channel(Side):
         """Where to read into: shared by all channels of the proxy, so valid until the next call only."""
         return self.hub.read_buffer
 
+    def piece_size(self) -> int:
+        """Most bytes that are worth reading at once, for an adapter that hands them over (`receive_data`)."""
+        return self.hub.bounds.read_size
+
     def buffer_updated(self, nbytes: int, now: float) -> None:
         """`nbytes` were read into the buffer; 0 means end of file. ValueError for more than the buffer has."""
         if not 0 <= nbytes <= len(self.hub.read_space):

@@ -17,6 +17,7 @@ from .upstream_h2 cimport ServerStreams
 cdef double NEVER
 cdef int CLOSED, OPEN
 cdef int _SESSION_CHANCES
+cdef Py_ssize_t STREAM_HIGH
 cdef object CLIENT, NEED_DATA, PAUSED
 cdef object ABORT, BOTH
 
@@ -37,6 +38,10 @@ cdef class Upstream(Channel):
     cdef bint _responding
     cdef int _session_chances
     cdef double _verified_at
+
+    # What the adapter calls
+    @cython.locals(relay=Relay, size=Py_ssize_t, client=Channel)
+    cpdef Py_ssize_t piece_size(self) except -1
 
     # What the relay calls
     cpdef belong_to(self, client)

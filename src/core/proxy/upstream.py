@@ -29,6 +29,7 @@ from .balance import Server, ServerGroup
 from .channel import Channel
 from .introduction import introduction
 from .phase import CLOSED, OPEN
+from .streams import STREAM_HIGH
 from .timers import NEVER
 from .upstream_h2 import ServerStreams
 
@@ -91,6 +92,16 @@ class Upstream(Channel):
         self.touch()
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
+
+    def piece_size(self) -> int:
+        """See `Channel`. What is for one stream of many is no more than the stream takes before it is full."""
+        relay = self.relay
+        size = self.hub.bounds.read_size
+        if relay is not None:
+            client: Channel = relay.client.connection()
+            if client.multiplexed:
+                size = min(size, STREAM_HIGH)
+        return size
 
     def connected(self, now: float) -> None:
         """The socket is connected."""
