@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,10 @@ def test_all_workers_write_to_the_new_file_after_sighup(
         """The processes that have the old file open."""
         found = set()
         for pid in service.processes():
-            for fd in Path(f"/proc/{pid}/fd").iterdir():
+            descriptors = []
+            with suppress(FileNotFoundError):  # a worker that has ended meanwhile
+                descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+            for fd in descriptors:
                 try:
                     if os.stat(fd).st_ino == old.stat().st_ino:
                         found.add(pid)

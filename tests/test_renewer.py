@@ -577,6 +577,10 @@ def test_a_name_that_has_failed_is_asked_for_again_only_when_a_client_comes(tmp_
     world.run(15)
     assert len(world.orders_at) == 2, "the pause outlives the process"
     assert not world.state.is_wanted("nowhere.c.test")
+    world.run(3 * DAY)
+    world.restart()
+    world.run(15)
+    assert len(world.orders_at) == 2, "a restart is no client"
 
 
 def test_allow_goes_first_and_the_program_decides(tmp_path):

@@ -80,6 +80,7 @@ def test_end_of_file_waits_behind_unread_bytes() -> None:
     client.send(b"two")
     client.eof()
     assert client.take() == b""
+    hub.may_resume.set()
     driver.advance(0.1)
     assert client.take() == b"3 bytes before the pause;two"
     assert client.closed is Close.BOTH

@@ -246,10 +246,13 @@ class TestPieces:
 class TestEngineParts:
     def test_write_a_part(self, engine: EngineKind) -> None:
         server, client = two_engines(engine)
-        assert client.write(memoryview(b"0123456789"), 2, 5) == Status.OK
-        assert client.write(bytearray(b"abc"), 1) == Status.OK
-        assert client.write(b"abc", 3, 3) == Status.OK
-        assert client.write(b"abcdef", 0, 5, 2) == Status.OK
+        assert client.write_part(memoryview(b"0123456789"), 2, 5, RECORD) == Status.OK
+        assert client.write_part(bytearray(b"abc"), 1, 3, RECORD) == Status.OK
+        assert client.write_part(b"abc", 3, 3, RECORD) == Status.OK
+        assert client.write_part(b"abcdef", 0, 5, 2) == Status.OK
+        for start, end, record in ((-1, 2, RECORD), (2, 1, RECORD), (0, 4, RECORD), (0, 3, 0)):
+            with pytest.raises(ValueError, match="no such part"):
+                client.write_part(b"abc", start, end, record)
         stream = client.take()
         assert sizes(stream) == [3, 2, 2, 2, 1]
         server.feed(stream)

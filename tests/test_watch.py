@@ -110,6 +110,18 @@ def test_an_authority_that_is_taken_away(folder: Path, backend: Backend, start: 
     assert enter(service, with_certificate(make_client()))[0] == "HTTP/1.1 200 OK"
 
 
+def test_a_broken_certificate_does_not_keep_a_revocation_list_out(folder: Path, backend: Backend, start: Start) -> None:
+    service = serve_clients(folder, backend, start)
+    client = with_certificate(make_client(serial=SERIAL))
+    assert enter(service, client)[0] == "HTTP/1.1 200 OK"
+    put(folder / "site.pem", b"broken")
+    wait_until(lambda: "site.pem" in service.output(), "the complaint about the certificate")
+    revoke(folder, SERIAL)
+    taken_over(service)
+    assert enter(service, client)[0] == ""
+    assert enter(service, with_certificate(make_client()))[0] == "HTTP/1.1 200 OK", "with the certificate of before"
+
+
 @pytest.mark.parametrize(("file", "gone"), [("clients.crl", True), ("clients.pem", False)])
 def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(
     folder: Path, backend: Backend, start: Start, file: str, gone: bool

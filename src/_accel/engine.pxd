@@ -27,7 +27,8 @@ cdef class Engine:
 
     # Outgoing
     cpdef expect(self, Py_ssize_t size)
-    cpdef int write(self, data, Py_ssize_t start=*, Py_ssize_t end=*, Py_ssize_t record=*) except -1
+    cpdef int write(self, data) except -1
+    cpdef int write_part(self, data, Py_ssize_t start, Py_ssize_t end, Py_ssize_t record) except -1
     cpdef bytes take(self)
 
     # The end

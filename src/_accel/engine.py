@@ -11,8 +11,6 @@ from enum import IntEnum
 RECORD = 16384
 """Most plaintext in one record (RFC 8446 section 5.1)."""
 
-TO_THE_END = -1
-
 
 class Status(IntEnum):
     """How an operation of an engine ended."""
@@ -82,10 +80,12 @@ class Engine:
     def expect(self, size: int) -> None:
         """`size` bytes are about to be written and then taken: an engine may make room for what they become."""
 
-    def write(
-        self, data: bytes | bytearray | memoryview, start: int = 0, end: int = TO_THE_END, record: int = RECORD
-    ) -> int:
-        """Encrypt `data[start:end]`, in records of at most `record` bytes."""
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Encrypt `data`, in full records."""
+        return self.write_part(data, 0, len(data), RECORD)
+
+    def write_part(self, data: bytes | bytearray | memoryview, start: int, end: int, record: int) -> int:
+        """Encrypt `data[start:end]`, in records of at most `record` bytes. ValueError if there is no such part."""
         return _FAILED
 
     def shutdown(self) -> int:

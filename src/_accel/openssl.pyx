@@ -320,7 +320,7 @@ cdef class NativeEngine(Engine):
         ssl.BIO_read(self.output, self.ready_place + self.ready_size, <int>waiting)
         self.ready_size += waiting
 
-    cpdef int write(self, data, Py_ssize_t start=0, Py_ssize_t end=-1, Py_ssize_t record=RECORD) except -1:
+    cpdef int write_part(self, data, Py_ssize_t start, Py_ssize_t end, Py_ssize_t record) except -1:
         """See `Engine`."""
         cdef Py_buffer view
         cdef int status
@@ -328,9 +328,7 @@ cdef class NativeEngine(Engine):
             return FAILED
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            if end < 0 or end > view.len:
-                end = view.len
-            if not 0 <= start <= end or record <= 0:
+            if not 0 <= start <= end <= view.len or record <= 0:
                 raise ValueError("there is no such part")
             if end - start > BIG:
                 self.busy = True

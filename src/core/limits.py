@@ -90,8 +90,8 @@ class Limits:
     # Buffers: past `high_water` the other side is not read, until below `low_water`
     high_water: int = 131072
     low_water: int = 32768
-    read_size: int = 114688
-    """Most that is read from a socket at once: seven records of TLS, which do not reach `high_water` by themselves."""
+    read_size: int = 65536
+    """Most that is read from a socket at once; of a long answer to HTTP/1.1 twice that, if it stays below `high_water`."""
 
     # Upstream
     connect_timeout: float = 5.0

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -51,6 +51,10 @@ TICKET_SETS = 16
 """Sets of ticket keys made at the start, for all workers: enough for a week; then new workers are started with new ones."""
 
 
+Loaded = tuple[tuple[CertificateFiles, store.Certificate], ...]
+"""Certificates, each with where it is from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A configuration without mistakes, and the policy made of it and of the files it names.
@@ -63,7 +67,7 @@ class Prepared:
     config: Config
     policy: Policy
     warnings: tuple[Problem, ...]
-    loaded: tuple[tuple[CertificateFiles, store.Certificate], ...]
+    loaded: Loaded
     identities: tuple[Identity, ...]
     rules: Rules
     tickets: Tickets
@@ -82,9 +86,10 @@ class Prepared:
         return self.made + (TICKET_SETS - 1) * TICKET_LIFE
 
 
-def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
+def prepare(draft: Draft, *, ports: bool = False, kept: Loaded = ()) -> Prepared:
     """Check everything and load the files. With `ports`, see also whether the addresses can be listened on.
 
+    `kept`: certificates to go on with, until they expire, where their files cannot be used; that is a warning then.
     Raises `ConfigError` when there is any problem but warnings.
     """
     problems = list(draft.problems)
@@ -92,7 +97,7 @@ def prepare(draft: Draft, *, ports: bool = False) -> Prepared:
     files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
     problems += check_tables(draft)
-    loaded = list(_certificates(config, problems))
+    loaded = list(_certificates(config, problems, kept))
     identities = join_certificates(loaded, problems)
     folders = open_folders(config, problems, load=ports)
     identities += folder_identities(folders, identities, datetime.now(UTC))
@@ -210,10 +215,19 @@ def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
     return any(draft.is_bad(place.at(key)) for key in keys)
 
 
-def _certificates(config: Config, problems: list[Problem]) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
+def _certificates(
+    config: Config, problems: list[Problem], kept: Loaded
+) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
     """Load each certificate."""
+    now = datetime.now(UTC)
     for files in config.certificate:
-        certificate = None if files.cert is None else load_files(files, problems)
+        faults: list[Problem] = []
+        certificate = None if files.cert is None else load_files(files, faults)
+        if certificate is None:
+            certificate = next((old for of, old in kept if of is files and old.not_after > now), None)
+            if certificate is not None:
+                faults = [replace(fault, warning=True) for fault in faults]
+        problems += faults
         if certificate is not None:
             yield files, certificate
 

@@ -224,6 +224,11 @@ class Counters:
         self._backends.append(rows)
         return rows
 
+    def end(self, rows: BackendRows) -> None:
+        """A generation never came into service: its place is for another one."""
+        if rows in self._backends:
+            self._backends.remove(rows)
+
     def worker(self, number: int, generation: int, backends: BackendRows | None = None) -> WorkerCounters:
         """The rows of a worker, counted from 0, of a generation, counted from 0. `backends`: what `begin` returned."""
         at = _WIDTH * ((generation % GENERATIONS) * WORKERS + number % WORKERS)

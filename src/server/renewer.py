@@ -151,7 +151,10 @@ class Renewer:
                 self._add(Plan(host.names, host.acme, False))
         for name in self._state.issued_names():
             host_of_name = on_demand_host(self._config.host, name)
-            if name not in self._plans and host_of_name is not None and host_of_name.acme is not None:
+            if name in self._plans or host_of_name is None or host_of_name.acme is None:
+                continue
+            # What was asked for in vain waits for a client: anybody can bring in names.
+            if self._state.certificate((name,)) is not None:
                 self._add(Plan((name,), host_of_name.acme, True))
 
     def turn(self) -> float:
@@ -405,7 +408,7 @@ class Renewer:
         if host is None or host.acme is None or self._denied.get(name, 0.0) > monotonic:
             self._answer(name)
             return
-        if self._is_in_pause(name) or self._is_full(name, host.acme, monotonic):
+        if self._is_in_pause(name) or self._is_full(name, host.acme):
             self._answer(name)
             return
         with self._lock:
@@ -428,9 +431,10 @@ class Renewer:
         now = self._clock()
         return schedule is not None and schedule.failures > 0 and renewal.attempt_due(schedule, now) > now
 
-    def _is_full(self, name: str, acme: Acme, monotonic: float) -> bool:
+    def _is_full(self, name: str, acme: Acme) -> bool:
         """Whether there were so many new names within an hour that this one has to wait; that is said now and then."""
         with self._lock:
+            monotonic = self._monotonic()  # not earlier than what another thread has noted
             if self._new_names[id(acme)].allowed_at("", monotonic) <= monotonic:
                 return False
             told = self._told_at.get(id(acme))
@@ -447,7 +451,7 @@ class Renewer:
         """Whether a new name may have a certificate."""
         allowed = False
         try:
-            allowed = self._allows(acme, name) and not self._is_full(name, acme, self._monotonic())
+            allowed = self._allows(acme, name) and not self._is_full(name, acme)
         except AcmeError as error:
             self._say(f"certificate for {name}: {error}")
         except Exception as error:  # a bug must not leave the name asked about for ever

@@ -137,7 +137,7 @@ class _Service:
         if not self._watch.is_due(old.stamps, time.monotonic()):
             return None
         try:
-            prepared = prepare(Draft(old.config, [], old.written, lambda place: False))
+            prepared = prepare(Draft(old.config, [], old.written, lambda place: False), kept=old.loaded)
             changed = ", ".join(map(str, self._watch.changed(old.stamps)))
             generation = self._generation(prepared, f"changed and in service: {changed}")
         except ConfigError as error:
@@ -208,6 +208,7 @@ class _Service:
         self._generations += 1
         workers = config.workers or _cores()
         rows = None if counters is None else counters.begin(list(config.backend), workers)
+        served: list[bool] = []
         # Processes beside the workers
         sides: list[Callable[[Callable[[], None]], None]] = []
         acme = AcmeState(acme_state(config)) if uses_acme(config) else None
@@ -270,8 +271,14 @@ class _Service:
             self._opened = own
             self._prepared = prepared
             self._log = log
+            served.append(True)
 
         def over() -> None:
+            if not served:  # its numbers are for the next one
+                if counters is not None and rows is not None:
+                    counters.end(rows)
+                if self._generations == generation + 1:
+                    self._generations = generation
             _close_others(own, [opened.sock for opened in self._opened])
             _close_logs(log, prepared)
 

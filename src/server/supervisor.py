@@ -253,8 +253,8 @@ class Supervisor:
     def _begin_reload(self) -> None:
         self._reload_wanted = False
         generation = self._reload()
-        if generation is None:
-            self._send_all(signal.SIGHUP)
+        # In any case: who is to be replaced may serve for long, or for good if the new ones do not come up.
+        self._send_all(signal.SIGHUP)
         self._begin(generation)
 
     def _begin(self, generation: Generation | None) -> None:

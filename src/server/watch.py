@@ -54,7 +54,8 @@ class Watch:
             self._changed_at = now
         if self._seen != before:
             return False
-        if self._seen == self._tried and now - self._tried_at < AGAIN and self._said:
+        was_patient = self._said or self._tried_at - self._changed_at >= PATIENCE
+        if self._seen == self._tried and was_patient and now - self._tried_at < AGAIN:
             return False
         self._tried, self._tried_at = self._seen, now
         return True

@@ -17,7 +17,7 @@ from .upstream_h2 cimport ServerStreams
 cdef double NEVER
 cdef int CLOSED, OPEN
 cdef int _SESSION_CHANCES
-cdef Py_ssize_t STREAM_HIGH
+cdef Py_ssize_t _RECORD
 cdef object CLIENT, NEED_DATA, PAUSED
 cdef object ABORT, BOTH
 
@@ -40,7 +40,7 @@ cdef class Upstream(Channel):
     cdef double _verified_at
 
     # What the adapter calls
-    @cython.locals(relay=Relay, size=Py_ssize_t, client=Channel)
+    @cython.locals(relay=Relay, bounds=Bounds, size="long long", client=Channel)
     cpdef Py_ssize_t piece_size(self) except -1
 
     # What the relay calls

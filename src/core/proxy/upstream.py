@@ -29,7 +29,6 @@ from .balance import Server, ServerGroup
 from .channel import Channel
 from .introduction import introduction
 from .phase import CLOSED, OPEN
-from .streams import STREAM_HIGH
 from .timers import NEVER
 from .upstream_h2 import ServerStreams
 
@@ -42,6 +41,8 @@ if TYPE_CHECKING:
 SESSION_CHANCES = 4
 """How often a connection is asked for a session before it is taken to have none."""
 _SESSION_CHANCES = SESSION_CHANCES
+_RECORD = 16384
+"""More than what TLS adds to a piece."""
 
 
 class Upstream(Channel):
@@ -94,13 +95,17 @@ class Upstream(Channel):
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
     def piece_size(self) -> int:
-        """See `Channel`. What is for one stream of many is no more than the stream takes before it is full."""
+        """See `Channel`. A long answer comes in fewer and larger pieces, if none of them is too much for the client by itself.
+
+        For one stream of many it would be.
+        """
+        bounds = self.hub.bounds
+        size = bounds.read_size
         relay = self.relay
-        size = self.hub.bounds.read_size
         if relay is not None:
             client: Channel = relay.client.connection()
-            if client.multiplexed:
-                size = min(size, STREAM_HIGH)
+            if not client.multiplexed:
+                size = max(size, min(2 * size, bounds.high_water - _RECORD))
         return size
 
     def connected(self, now: float) -> None:

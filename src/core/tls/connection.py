@@ -344,10 +344,10 @@ class TLSConnection:
         if self._early > 0 and start < end:
             stop = min(end, start + self._early)
             self._early -= stop - start
-            status = engine.write(data, start, stop, _EARLY_RECORD)
+            status = engine.write_part(data, start, stop, _EARLY_RECORD)
             start = stop
         if status == _OK and start < end:
-            status = engine.write(data, start, end, _RECORD)
+            status = engine.write_part(data, start, end, _RECORD)
         if status != _OK:
             self._fail_with_engine()
             raise self._error()

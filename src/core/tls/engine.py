@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL, crypto
 
-from ..._accel.engine import RECORD, TO_THE_END, Engine, Session, Status
+from ..._accel.engine import RECORD, Engine, Session, Status
 from .. import backend
 from . import binding
 
@@ -299,14 +299,14 @@ class PyOpenSSLEngine(Engine):
             self.status = Status.OK
         return b"".join(chunks)
 
-    def write(
-        self, data: bytes | bytearray | memoryview, start: int = 0, end: int = TO_THE_END, record: int = RECORD
-    ) -> int:
+    def write_part(self, data: bytes | bytearray | memoryview, start: int, end: int, record: int) -> int:
         """See `Engine`."""
         if self._connection is None:
-            return Engine.write(self, data, start, end, record)
+            return Engine.write_part(self, data, start, end, record)
+        if not 0 <= start <= end <= len(data) or record <= 0:
+            raise ValueError("there is no such part")
         self._untaken = True
-        view = memoryview(data).cast("B")[start : None if end == TO_THE_END else end]
+        view = memoryview(data).cast("B")[start:end]
         done = 0
         try:
             while done < len(view):
