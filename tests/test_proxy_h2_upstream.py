@@ -434,6 +434,16 @@ def test_a_server_that_wants_http_1_gets_it() -> None:
     assert len(w.servers) == 2, "a connection over HTTP/1.1 goes back to the pool"
 
 
+def test_who_waited_for_a_connection_that_has_no_room_has_lost_no_attempt() -> None:
+    w = tls_world(limits=Limits(connect_attempts=1))
+    w.client().send(GET)
+    second = w.client()
+    second.send(head("GET /two HTTP/1.1\nHost: a.test"))
+    TLSServer(w.servers[0], "http/1.1").move()
+    assert second.text == ""
+    assert TLSServer(w.servers[1], "http/1.1").move().startswith(b"GET /two HTTP/1.1\r\n")
+
+
 def test_a_server_that_wanted_http_1_is_asked_again_after_a_while() -> None:
     """It may have been replaced, or configured anew, meanwhile."""
     w = tls_world()
@@ -519,6 +529,8 @@ def test_the_last_bytes_of_a_tunnel_wait_for_the_server_but_not_for_ever(takes_i
     if takes_it:
         server.h2.increment_flow_control_window(5, 1)
     server.move()
+    (upstream,) = [end.channel for end in w.servers]
+    assert len(upstream.streams.by_id) == (1 if takes_it else 2), "it does not stay longer than its bytes"
     w.wait(21)
     server.move()
     if takes_it:

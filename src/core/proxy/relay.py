@@ -62,7 +62,7 @@ class Relay:
     __slots__ = (
         "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "client",
         "exchange", "finished", "hub", "last_activity", "policy", "record", "request_ended", "response_ended",
-        "response_started", "started", "tunnel", "upstream",
+        "response_started", "started", "tunnel", "turned_away", "upstream",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
@@ -89,6 +89,8 @@ class Relay:
         """The one that counts this request."""
         self._tried: list[Server] | None = None
         self._attempts = 0
+        self.turned_away = False
+        """A connection that it waited for stands, but had no room for it."""
         self._fresh = False
         self._reused = False
         self._idle_ok = False
@@ -174,6 +176,9 @@ class Relay:
     def connect_again(self) -> None:
         """The connection is there, but cannot carry this request too: nothing was sent."""
         self.upstream = None
+        if not self.turned_away:  # once that is no attempt that failed
+            self.turned_away = True
+            self._attempts -= 1
         self._connect()
 
     def upstream_ready(self, upstream: Side) -> None:

@@ -25,6 +25,7 @@ cdef class ServerStream(Stream):
     @cython.locals(streams=Streams)
     cpdef request_sent(self)
     @cython.locals(streams=ServerStreams)
+    cpdef sent_last(self)
     cdef _gone(self, bint cut_off)
     cpdef receive(self, Event event)
     @cython.locals(relay=Relay, size=Py_ssize_t, data=Data)
@@ -40,6 +41,7 @@ cdef class ServerStream(Stream):
 cdef class ServerStreams(Streams):
     cdef public Upstream upstream
     cdef public list pending
+    cdef public list leaving
     cdef public bint is_open
 
     cpdef bint has_room(self) except -1
@@ -57,6 +59,8 @@ cdef class ServerStreams(Streams):
     @cython.locals(stream=ServerStream, relay=Relay)
     cpdef fail_all(self, str end, str detail)
     cpdef settle(self)
+    @cython.locals(leaving=list, stream=ServerStream)
+    cdef _let_go(self)
     cpdef close_idle(self)
     cpdef double deadline(self) except -1
     cpdef too_slow(self)

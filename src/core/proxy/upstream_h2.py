@@ -82,9 +82,15 @@ class ServerStream(Stream):
         self.relay = None
         streams = self.streams
         if streams.h2.queued(self.id):
+            assert isinstance(streams, ServerStreams)
+            streams.leaving.append(self)
             streams.check_by(streams.hub.now + streams.hub.bounds.write_timeout)
         else:
             self._gone(False)
+
+    def sent_last(self) -> None:
+        """What was left of a tunnel is sent."""
+        self._gone(False)
 
     def _gone(self, cut_off: bool) -> None:
         streams = self.streams
@@ -176,13 +182,15 @@ class ServerStream(Stream):
 class ServerStreams(Streams):
     """All streams of a connection to a server, and the requests that wait for it."""
 
-    __slots__ = ("is_open", "pending", "upstream")
+    __slots__ = ("is_open", "leaving", "pending", "upstream")
 
     def __init__(self, upstream: Upstream, h2: H2Connection) -> None:
         super().__init__(upstream, h2)
         self.is_open = False
         self.upstream = upstream
         self.pending: list[ServerStream] = []
+        self.leaving: list[ServerStream] = []
+        """Of tunnels that are over but for their last bytes."""
 
     def has_room(self) -> bool:
         """Another request can be sent here."""
@@ -292,6 +300,8 @@ class ServerStreams(Streams):
     def settle(self) -> None:
         """Something may have been sent, or a stream have ended."""
         Streams.settle(self)
+        if self.leaving:
+            self._let_go()
         if self.by_id:
             self.upstream.idle_since = NEVER
         else:
@@ -302,6 +312,15 @@ class ServerStreams(Streams):
                 self.channel.abort()
             elif self.h2.is_done() or self.hub.draining:
                 self.close_idle()
+
+    def _let_go(self) -> None:
+        """Tunnels of which only the last bytes were left are over when these are sent."""
+        leaving, self.leaving = self.leaving, []
+        for stream in leaving:
+            if self.h2.queued(stream.id):
+                self.leaving.append(stream)
+            else:
+                stream.sent_last()
 
     def close_idle(self) -> None:
         """Nothing is under way, and nothing more is wanted here."""
