@@ -150,12 +150,10 @@ class Renewer:
             if host.acme is not None and not host.acme.on_demand:
                 self._add(Plan(host.names, host.acme, False))
         for name in self._state.issued_names():
-            host_of_name = on_demand_host(self._config.host, name)
-            if name in self._plans or host_of_name is None or host_of_name.acme is None:
-                continue
+            acme = getattr(on_demand_host(self._config.host, name), "acme", None)
             # What was asked for in vain waits for a client: anybody can bring in names.
-            if self._state.certificate((name,)) is not None:
-                self._add(Plan((name,), host_of_name.acme, True))
+            if name not in self._plans and acme is not None and self._state.certificate((name,)) is not None:
+                self._add(Plan((name,), acme, True))
 
     def turn(self) -> float:
         """Start what is due. Returns the seconds until the next turn."""
@@ -437,8 +435,7 @@ class Renewer:
             monotonic = self._monotonic()  # not earlier than what another thread has noted
             if self._new_names[id(acme)].allowed_at("", monotonic) <= monotonic:
                 return False
-            told = self._told_at.get(id(acme))
-            if told is not None and monotonic - told < renewal.HOUR:
+            if monotonic - self._told_at.get(id(acme), -renewal.HOUR) < renewal.HOUR:
                 return True
             self._told_at[id(acme)] = monotonic
         self._say(
