@@ -224,10 +224,14 @@ def open_access_log(target: str | Path, log_format: str) -> AccessLog:
 
 
 def _open(path: Path) -> int:
-    """A descriptor to append to a file, which is made if need be, or to write to a named pipe."""
+    """A descriptor to append to a file, which is made if need be, or to write to a named pipe.
+
+    The pipe is opened for reading too, so that its reader may come and go. Not one behind a link such as /dev/stdout: whoever
+    made that is at its other end, and to write when nobody is there any more has to fail.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     with suppress(FileNotFoundError):
-        if stat.S_ISFIFO(path.stat().st_mode):
+        if stat.S_ISFIFO(path.lstat().st_mode):
             flags = os.O_RDWR
     fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
     os.set_blocking(fd, True)  # the writer has a thread of its own, which may wait
