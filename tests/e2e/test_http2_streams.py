@@ -166,6 +166,10 @@ class TestWindows:
         assert client.until(h2.HEADERS).stream == 41
 
 
+SHORT = b"/size/60000"
+"""A body that waits here whole (`STREAM_HIGH`), in whatever pieces the backend's bytes arrive."""
+
+
 class TestOrder:
     def test_urgent_comes_first(self, client: h2.Client) -> None:
         """RFC 9218: with all waiting for the window, the one with the lowest number goes first, whoever asked first."""
@@ -175,7 +179,7 @@ class TestOrder:
         received = 0
         while received < h2.WINDOW:
             received += len(client.until(h2.DATA).payload)
-        client.send(h2.get(3, b"/size/100000", (b"priority", b"u=1")))
+        client.send(h2.get(3, SHORT, (b"priority", b"u=1")))
         assert client.until(h2.HEADERS).stream == 3
         settle(client, answered + 2)
         before = len(client.frames)
@@ -190,7 +194,7 @@ class TestOrder:
         received = 0
         while received < h2.WINDOW:
             received += len(client.until(h2.DATA).payload)
-        client.send(h2.get(3, b"/size/100000", (b"priority", b"u=3")))
+        client.send(h2.get(3, SHORT, (b"priority", b"u=3")))
         assert client.until(h2.HEADERS).stream == 3
         settle(client, answered + 2)
         before = len(client.frames)
