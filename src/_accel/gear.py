@@ -111,9 +111,12 @@ class Gear:
         return count
 
     def receive_piece(self, watched: Watched, size: int) -> int:
-        """The same for at most `size` bytes, which become a new object, `piece`: where it would be copied anyway."""
+        """The same for at most `size` bytes, which become a new object, `piece`: where it would be copied anyway.
+
+        This gear reads no more than into its space, so that connections whose peers read nothing hold less.
+        """
         try:
-            self.piece = watched.sock.recv(size)
+            self.piece = watched.sock.recv(min(size, len(self._space)))
         except (BlockingIOError, InterruptedError):
             return AGAIN
         except OSError as error:
