@@ -201,13 +201,10 @@ class Client(H2End):
         return self.stream(stream_id)
 
 
-class Server(H2End):
-    """A server behind the proxy, without TLS."""
+class PlainEnd(H2End):
+    """One end without TLS."""
 
-    def __init__(self, end: End, *, credit: bool = True, settings: dict[int, int] | None = None) -> None:
-        super().__init__(False, credit, settings)
-        self.end = end
-        self.move()
+    end: End
 
     def move(self) -> None:
         while True:
@@ -219,6 +216,15 @@ class Server(H2End):
                 self.receive(came)
             if not out and not came:
                 return
+
+
+class Server(PlainEnd):
+    """A server behind the proxy, without TLS."""
+
+    def __init__(self, end: End, *, credit: bool = True, settings: dict[int, int] | None = None) -> None:
+        super().__init__(False, credit, settings)
+        self.end = end
+        self.move()
 
     def answer(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h2.errors
 import pytest
 from hypothesis import given, settings
@@ -18,12 +20,12 @@ H2C = Backend("app", ("10.0.0.1:80",), protocol="h2c")
 CHUNKED = head("POST /p HTTP/1.1\nHost: a.test\nTransfer-Encoding: chunked")
 
 
-def plain(**more: object) -> World:
-    return World(policy=Policy.build(backends=[H2C], routes=[Route("app")]), **more)  # type: ignore[arg-type]
+def plain(**more: Any) -> World:
+    return World(policy=Policy.build(backends=[H2C], routes=[Route("app")]), **more)
 
 
-def both(**more: object) -> World:
-    return World(policy=policy(backend=H2C), **more)  # type: ignore[arg-type]
+def both(**more: Any) -> World:
+    return World(policy=policy(backend=H2C), **more)
 
 
 def chunk(data: bytes) -> bytes:

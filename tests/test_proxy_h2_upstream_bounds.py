@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from support_proxy import End, World, head
 from support_proxy_h2 import Server
 
@@ -14,9 +16,9 @@ LARGE = 65536
 LIMITS = Limits(high_water=LARGE, low_water=16384)
 
 
-def world(**settings: object) -> World:
+def world(**settings: Any) -> World:
     """Clients over HTTP/1.1 without TLS, servers over HTTP/2."""
-    return World(policy=Policy.build(backends=[H2C], routes=[Route("app")]), **settings)  # type: ignore[arg-type]
+    return World(policy=Policy.build(backends=[H2C], routes=[Route("app")]), **settings)
 
 
 def request(number: int) -> bytes:

@@ -8,8 +8,8 @@ import h2.errors
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_proxy import GET, OK, End, World, head
-from support_proxy_h2 import H2End
+from support_proxy import GET, OK, World, head
+from support_proxy_h2 import PlainEnd
 
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
@@ -20,26 +20,15 @@ H2C = Listener("plain", tls=False, h2c=True)
 PING_OF_FIVE = b"\x00\x00\x05\x06\x00\x00\x00\x00\x00hello"
 
 
-class Client(H2End):
+class Client(PlainEnd):
     """A client without TLS. Its first bytes are sent in pieces of at most `cut` bytes."""
 
     def __init__(self, world: World, listener: Listener = H2C, cut: int = 1000) -> None:
         super().__init__(True)
-        self.end: End = world.client(listener)
+        self.end = world.client(listener)
         first = self.h2.data_to_send()
         self.end.send(*[first[at : at + cut] for at in range(0, len(first), cut)])
         self.move()
-
-    def move(self) -> None:
-        while True:
-            out = self.h2.data_to_send()
-            if out and not self.end.channel.closed:
-                self.end.send(out)
-            came, self.end.received = self.end.received, b""
-            if came:
-                self.receive(came)
-            if not out and not came:
-                return
 
     def ask(self, path: str = "/", method: str = "GET", body: bytes | None = None, end: bool = True) -> int:
         stream_id: int = self.h2.get_next_available_stream_id()

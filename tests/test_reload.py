@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,11 @@ def shown_names(service: Service, session: ssl.SSLSession | None = None) -> list
         certificate = secure.getpeercert()
     assert certificate is not None
     return [value for _, value in certificate["subjectAltName"]]
+
+
+def shows(service: Service, name: str) -> bool:
+    """Whether that is one of them."""
+    return name in shown_names(service)
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
@@ -139,7 +145,7 @@ def test_a_key_that_comes_later_is_no_fault(folder: Path, backend: Backend, star
         time.sleep(1.5 * INTERVAL)  # long enough for a look at the half of it
         put(folder / "site.key", new.key)
         took = time.monotonic() - begin
-        wait_until(lambda name=name: name in shown_names(service), "the new certificate to be shown")  # type: ignore[misc]
+        wait_until(partial(shows, service, name), "the new certificate to be shown")
         if took < KEYS_PATIENCE:
             break  # else we were not let run for so long that the key came too late: once more
     assert service.output().count("stays in service") == complaints

@@ -150,10 +150,10 @@ class Renewer:
             if host.acme is not None and not host.acme.on_demand:
                 self._add(Plan(host.names, host.acme, False))
         for name in self._state.issued_names():
-            acme = getattr(on_demand_host(self._config.host, name), "acme", None)
+            host_of = on_demand_host(self._config.host, name)
             # What was asked for in vain waits for a client: anybody can bring in names.
-            if name not in self._plans and acme is not None and self._state.certificate((name,)) is not None:
-                self._add(Plan((name,), acme, True))
+            if host_of and host_of.acme and name not in self._plans and self._state.certificate((name,)) is not None:
+                self._add(Plan((name,), host_of.acme, True))
 
     def turn(self) -> float:
         """Start what is due. Returns the seconds until the next turn."""

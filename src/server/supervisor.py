@@ -285,7 +285,6 @@ class Supervisor:
         kill_at = time.monotonic() + generation.drain_timeout + LATE
         for child in self._of(generation):
             child.kill_at = kill_at
-            _send(child.pid, signal.SIGHUP)  # its logs may have been renamed too
             _send(child.pid, signal.SIGTERM)
         generation.over()
 

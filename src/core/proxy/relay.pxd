@@ -37,7 +37,7 @@ cdef class Relay:
     cdef Server _server
     cdef list _tried
     cdef int _attempts
-    cdef public bint turned_away
+    cdef bint _turned_away
     cdef bint _fresh
     cdef bint _reused
     cdef bint _idle_ok

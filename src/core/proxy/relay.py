@@ -60,9 +60,9 @@ class Relay:
     """A request, its answer, and how far each has come."""
 
     __slots__ = (
-        "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "client",
-        "exchange", "finished", "hub", "last_activity", "policy", "record", "request_ended", "response_ended",
-        "response_started", "started", "tunnel", "turned_away", "upstream",
+        "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "_turned_away",
+        "client", "exchange", "finished", "hub", "last_activity", "policy", "record", "request_ended", "response_ended",
+        "response_started", "started", "tunnel", "upstream",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
@@ -89,7 +89,7 @@ class Relay:
         """The one that counts this request."""
         self._tried: list[Server] | None = None
         self._attempts = 0
-        self.turned_away = False
+        self._turned_away = False
         """A connection that it waited for stands, but had no room for it."""
         self._fresh = False
         self._reused = False
@@ -176,8 +176,8 @@ class Relay:
     def connect_again(self) -> None:
         """The connection is there, but cannot carry this request too: nothing was sent."""
         self.upstream = None
-        if not self.turned_away:  # once that is no attempt that failed
-            self.turned_away = True
+        if not self._turned_away:  # once that is no attempt that failed
+            self._turned_away = True
             self._attempts -= 1
         self._connect()
 

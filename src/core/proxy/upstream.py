@@ -42,7 +42,7 @@ SESSION_CHANCES = 4
 """How often a connection is asked for a session before it is taken to have none."""
 _SESSION_CHANCES = SESSION_CHANCES
 _RECORD = 16384
-"""More than what TLS adds to a piece."""
+"""A piece stays so much below `high_water`: TLS adds to it, and whole records need no copy."""
 
 
 class Upstream(Channel):
