@@ -1,0 +1,112 @@
+"""HTTP/2 in the role of the client: what a server can break, and how many streams it takes."""
+
+from __future__ import annotations
+
+import pytest
+from support_h2 import (
+    CANCEL,
+    CONTINUATION,
+    END_HEADERS,
+    GET,
+    HEADERS,
+    NO_ERROR,
+    OK,
+    PRIORITY_UPDATE,
+    PROTOCOL_ERROR,
+    PUSH_PROMISE,
+    STREAM_CLOSED,
+    Peer,
+    data,
+    frame,
+    headers,
+    number,
+    reset,
+    section,
+    setting,
+)
+from support_h2_peers import client, end
+
+from lockgate.core.events import (
+    Request,
+    Role,
+    StreamReset,
+)
+from lockgate.core.h2.connection import H2Connection
+
+# Client role: what a server can do wrong
+
+SERVER_BREAKS: list[tuple[str, bytes, int]] = [
+    ("ENABLE_PUSH 1", setting((2, 1)), PROTOCOL_ERROR),  # section 6.5.2
+    ("PUSH_PROMISE", frame(PUSH_PROMISE, 4, 1, number(2) + section(GET)), PROTOCOL_ERROR),  # section 8.4
+    ("HEADERS on an idle stream", headers(3, OK), PROTOCOL_ERROR),
+    ("HEADERS on a stream of its own", headers(2, OK), PROTOCOL_ERROR),
+    ("DATA on an idle stream", data(3, b"x"), PROTOCOL_ERROR),
+    ("HEADERS on a closed stream", headers(1, OK) + headers(1, OK), STREAM_CLOSED),
+    ("PRIORITY_UPDATE", frame(PRIORITY_UPDATE, 0, 0, number(1)), PROTOCOL_ERROR),  # RFC 9218 section 7.1
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("broken", "code"), [c[1:] for c in SERVER_BREAKS], ids=[c[0] for c in SERVER_BREAKS])
+def test_server_breaks_the_connection(broken: bytes, code: int) -> None:
+    peer = client()
+    assert peer.fault(broken)[1] == code
+
+
+SERVER_RESETS: list[tuple[str, bytes, int]] = [
+    ("DATA before the head", data(1, b"x"), PROTOCOL_ERROR),
+    ("no status", headers(1, [("a", "b")]), PROTOCOL_ERROR),
+    ("status that is none", headers(1, [(":status", "20")]), PROTOCOL_ERROR),
+    ("pseudo-header field of a request", headers(1, [*OK, (":path", "/")]), PROTOCOL_ERROR),
+    ("101", headers(1, [(":status", "101")], END_HEADERS), PROTOCOL_ERROR),  # section 8.6
+    ("interim response that ends", headers(1, [(":status", "103")]), PROTOCOL_ERROR),  # section 8.1
+    ("too many interim responses", headers(1, [(":status", "103")], END_HEADERS) * 17, PROTOCOL_ERROR),
+    ("second final response", headers(1, OK, END_HEADERS) + headers(1, OK, END_HEADERS), PROTOCOL_ERROR),
+    ("second final response that ends", headers(1, OK, END_HEADERS) + headers(1, OK), PROTOCOL_ERROR),
+    ("less than content-length", headers(1, [*OK, ("content-length", "2")], 4) + data(1, b"x", 1), PROTOCOL_ERROR),
+    ("more than content-length", headers(1, [*OK, ("content-length", "2")], 4) + data(1, b"xyz"), PROTOCOL_ERROR),
+    ("DATA in a 204", headers(1, [(":status", "204")], 4) + data(1, b"x"), PROTOCOL_ERROR),
+    ("head too large", headers(1, [*OK, ("a", "b" * 40000)], 4)[:0] + b"".join(
+        [frame(HEADERS, 0, 1, section([*OK, ("a", "b" * 40000)])[:16384]),
+         frame(CONTINUATION, 0, 1, section([*OK, ("a", "b" * 40000)])[16384:32768]),
+         frame(CONTINUATION, 4, 1, section([*OK, ("a", "b" * 40000)])[32768:])]), CANCEL),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("broken", "code"), [c[1:] for c in SERVER_RESETS], ids=[c[0] for c in SERVER_RESETS])
+def test_server_breaks_a_stream(broken: bytes, code: int) -> None:
+    peer = client()
+    last = peer.feed(broken)[-1]
+    assert isinstance(last, StreamReset)
+    assert (last.code, last.remote) == (code, False)
+    assert peer.resets() == [(1, code)]
+
+
+def test_a_length_without_data_in_the_answer_to_head_is_fine() -> None:
+    peer = client(method=b"HEAD")
+    response, last = peer.feed(headers(1, [*OK, ("content-length", "5")]))
+    assert (response.body_length, last) == (0, end())
+    peer = client()
+    response, last = peer.feed(headers(1, [(":status", "304"), ("content-length", "5")]))
+    assert (response.body_length, last) == (0, end())
+
+
+def test_the_server_may_answer_before_the_request_is_complete() -> None:
+    peer = Peer(Role.CLIENT)
+    connection = peer.connection
+    connection.send_head(connection.open_stream(), Request(b"POST", b"/", b"a", body_length=None))
+    connection.send_data(1, b"x")
+    events = peer.feed(headers(1, [(":status", "204")]), reset(1, NO_ERROR))
+    assert events[1:] == [end(), StreamReset(1, NO_ERROR, True)]
+    assert connection.stream_count == 0
+
+
+def test_no_more_streams_than_the_server_takes() -> None:
+    """Section 5.1.2; before it has said how many, 100 (section 6.5.2)."""
+    peer = client(settings=setting((3, 1)))
+    assert not peer.connection.can_open()
+    peer.feed(headers(1, OK))
+    assert peer.connection.can_open()
+    fresh = H2Connection(Role.CLIENT)
+    for _ in range(100):
+        fresh.send_head(fresh.open_stream(), Request(b"GET", b"/", b"a"))
+    assert not fresh.can_open()
