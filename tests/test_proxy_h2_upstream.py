@@ -6,13 +6,10 @@ import h2.errors
 import pytest
 from support_proxy import GET, World, head
 from support_proxy_h2 import Client, Server, policy
-from support_tls import SSLPeer, authority, ssl_server_context
 
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
-from lockgate.core.proxy.balance import HTTP_1_PERIOD
 from lockgate.core.proxy.policy import Backend, Policy, Route
-from lockgate.core.tls.context import TLSOptions, client_context
 
 REFUSED_STREAM = int(h2.errors.ErrorCodes.REFUSED_STREAM)
 CANCEL = int(h2.errors.ErrorCodes.CANCEL)
@@ -373,109 +370,6 @@ def test_a_server_that_does_not_read_holds_its_client_and_no_other() -> None:
     server.move()
     server.answer(3, b"x")
     assert client.get(other).ended
-
-
-# -- which version -----------------------------------------------------------------------------------------------------
-
-
-def tls_world(**settings: object) -> World:
-    context = client_context(ca=authority().pem, options=TLSOptions(alpn=(b"h2", b"http/1.1")))
-    backend = Backend("app", ("10.0.0.1:443",), tls=context, server_name="localhost", protocol="h2")
-    return World(policy=Policy.build(backends=[backend], routes=[Route("app")]), **settings)  # type: ignore[arg-type]
-
-
-class TLSServer:
-    """A server of the standard library's TLS at the far end of an upstream channel."""
-
-    def __init__(self, end: object, *alpn: str) -> None:
-        self.end = end
-        self.tls = SSLPeer(ssl_server_context(authority().issue("localhost"), alpn=alpn), server_side=True)
-
-    def move(self) -> bytes:
-        while True:
-            came, self.end.received = self.end.received, b""  # type: ignore[attr-defined]
-            if came:
-                self.tls.receive_data(came)
-            out = self.tls.data_to_send()
-            if out:
-                self.end.send(out)  # type: ignore[attr-defined]
-            if not came and not out:
-                data = bytes(self.tls.received)
-                self.tls.received.clear()
-                return data
-
-
-def test_http_2_is_agreed_on_in_the_handshake() -> None:
-    w = tls_world()
-    client = w.client()
-    client.send(GET)
-    server = TLSServer(w.servers[0], "h2", "http/1.1")
-    assert server.move().startswith(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-
-
-def test_a_server_that_wants_http_1_gets_it() -> None:
-    w = tls_world()
-    one, two = w.client(), w.client()
-    one.send(GET)
-    two.send(head("GET /two HTTP/1.1\nHost: a.test"))
-    assert len(w.servers) == 1
-    server = TLSServer(w.servers[0], "http/1.1")
-    assert server.move().startswith(b"GET /x HTTP/1.1\r\n")
-    assert len(w.servers) == 2
-    other = TLSServer(w.servers[1], "http/1.1")
-    assert other.move().startswith(b"GET /two HTTP/1.1\r\n")
-    for peer in (server, other):
-        peer.tls.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx")
-        peer.move()
-    assert one.text.startswith("HTTP/1.1 200 ")
-    assert two.text.startswith("HTTP/1.1 200 ")
-    one.pop()
-    one.send(GET)
-    assert len(w.servers) == 2, "a connection over HTTP/1.1 goes back to the pool"
-
-
-def test_who_waited_for_a_connection_that_has_no_room_has_lost_no_attempt() -> None:
-    w = tls_world(limits=Limits(connect_attempts=1))
-    w.client().send(GET)
-    second = w.client()
-    second.send(head("GET /two HTTP/1.1\nHost: a.test"))
-    TLSServer(w.servers[0], "http/1.1").move()
-    assert second.text == ""
-    assert TLSServer(w.servers[1], "http/1.1").move().startswith(b"GET /two HTTP/1.1\r\n")
-
-
-def test_a_server_that_wanted_http_1_is_asked_again_after_a_while() -> None:
-    """It may have been replaced, or configured anew, meanwhile."""
-    w = tls_world()
-
-    def ask(*alpn: str) -> bytes:
-        known = len(w.servers)
-        w.client().send(head("GET /x HTTP/1.1\nHost: a.test\nConnection: close"))
-        assert len(w.servers) == known + 1
-        peer = TLSServer(w.servers[-1], *alpn)
-        asked = peer.move()
-        if asked.startswith(b"GET /x "):
-            peer.tls.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx")
-            peer.move()
-        return asked[:4]
-
-    assert ask("http/1.1") == b"GET "
-    w.wait(HTTP_1_PERIOD - 1)
-    assert ask("h2", "http/1.1") == b"GET ", "it is not asked each time"
-    w.wait(1)
-    assert ask("h2", "http/1.1") == b"PRI "
-
-
-@pytest.mark.parametrize(
-    ("backend", "wrong"),
-    [
-        (Backend("app", ("h:1",), protocol="h3"), "protocol 'h3' is none of"),
-        (Backend("app", ("h:1",), protocol="h2"), "needs TLS"),
-    ],
-)
-def test_protocols_that_cannot_be(backend: Backend, wrong: str) -> None:
-    with pytest.raises(ValueError, match=wrong):
-        Policy.build(backends=[backend], routes=[Route("app")])
 
 
 # -- WebSocket ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ cdef class Server:
     cdef public Py_ssize_t busy
     cdef public list idle
     cdef public list shared
-    cdef public double http_1_until
+    cdef public bint speaks_http_1
+    cdef public double probe_at
     cdef public Py_ssize_t stream_limit
     cdef public double down_until
     cdef public object sessions

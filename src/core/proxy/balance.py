@@ -3,6 +3,10 @@
 In turn (`round_robin`), or the one with the fewest requests running (`least_conn`; equals in turn), among the servers that are
 thought to be up. A server to which a connection failed is passed over for a while, unless all of them are: then they are
 tried all the same, since a wrong guess must not turn into an outage.
+
+A server that was offered HTTP/2 in a TLS handshake and chose HTTP/1.1 is expected to do so again: each request gets a
+connection of its own. Every new one offers HTTP/2 all the same, and is shared if the server agrees by now. While idle ones
+make new ones unnecessary, one that carries no request is made now and then to find out (`Relay._probe`).
 """
 
 from __future__ import annotations
@@ -22,14 +26,16 @@ FIRST_STREAMS = 100
 """What RFC 9113 section 6.5.2 asks of every server."""
 
 HTTP_1_PERIOD = 300.0
-"""Seconds for which a server that did not want HTTP/2 is spoken HTTP/1.1 to. Then it is offered again, as the server may be
-another one behind its address by now; one connection in that time costs nothing."""
+"""Seconds after which a server that did not want HTTP/2 is offered it again although no new connection is needed: it may be
+another one behind its address by now, and one connection in that time costs nothing."""
 
 
 class Server:
     """One server of a backend, with the idle connections to it, in the order in which they became idle."""
 
-    __slots__ = ("address", "busy", "down_until", "http_1_until", "idle", "name", "sessions", "shared", "stream_limit")
+    __slots__ = (
+        "address", "busy", "down_until", "idle", "name", "probe_at", "sessions", "shared", "speaks_http_1", "stream_limit",
+    )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,8 +47,10 @@ class Server:
         """Connections that carry many requests at a time, or will once they stand."""
         self.stream_limit = FIRST_STREAMS
         """Requests that one connection takes at a time, as far as is known."""
-        self.http_1_until = 0.0
-        """It has been offered HTTP/2 and did not want it: until then it is not offered again."""
+        self.speaks_http_1 = False
+        """It has been offered HTTP/2 and did not want it."""
+        self.probe_at = 0.0
+        """When to offer it again, on a connection for nobody if need be."""
         self.down_until = 0.0
         self.sessions = Sessions()
         """TLS sessions that the next connections can resume."""
@@ -100,7 +108,8 @@ class ServerGroup:
 
     def declined_http_2(self, server: Server, now: float) -> None:
         """The server was offered HTTP/2 in a handshake, and chose HTTP/1.1."""
-        server.http_1_until = now + HTTP_1_PERIOD
+        server.speaks_http_1 = True
+        server.probe_at = now + HTTP_1_PERIOD
 
     def take_idle(self, server: Server, since: float) -> Upstream | None:
         """The idle connection to the server that was used last, if that was not before `since`."""

@@ -54,6 +54,9 @@ cdef class Relay:
         opened=Upstream
     )
     cdef _connect(self)
+    @cython.locals(opened=Upstream)
+    cdef _probe(self, ServerGroup group, Server server)
+    cpdef shares(self, Side stream)
     cpdef connect_failed(self, str detail, bint timed_out)
     cpdef connect_again(self)
     @cython.locals(request=Request, kept=bytearray)

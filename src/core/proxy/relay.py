@@ -131,10 +131,7 @@ class Relay:
         self.record.attempts = self._attempts
         self.record.server = server.name
         bounds = hub.bounds
-        if group.multiplexed and server.http_1_until <= hub.now:
-            self._reused = (
-                True  # what a server refuses over HTTP/2 may be sent again even if the connection is a new one
-            )
+        if group.multiplexed and not server.speaks_http_1:
             shared = group.find_shared(server, self._fresh)
             if shared is None:
                 shared = Upstream(hub, group, server, None)
@@ -151,6 +148,8 @@ class Relay:
                 idle = group.take_idle(server, hub.now - longest)
         self._reused = idle is not None
         if idle is not None:
+            if server.speaks_http_1 and server.probe_at <= hub.now and not hub.draining:
+                self._probe(group, server)
             idle.take(self)
         else:
             opened = Upstream(hub, group, server, self)
@@ -158,6 +157,17 @@ class Relay:
                 opened.belong_to(self.client.connection())
             self.upstream = opened
             hub.command(OpenUpstream(opened, server.address))
+
+    def _probe(self, group: ServerGroup, server: Server) -> None:
+        """Make a connection that carries no request, to find out if the server wants HTTP/2 by now. Nobody waits for it."""
+        group.declined_http_2(server, self.hub.now)  # as far as is known: one such connection at a time
+        opened = Upstream(self.hub, group, server, None)
+        self.hub.command(OpenUpstream(opened, server.address))
+
+    def shares(self, stream: Side) -> None:
+        """The request is for a connection over HTTP/2, which perhaps does not stand yet."""
+        self.upstream = stream
+        self._reused = True  # what a server refuses over HTTP/2 may be sent again even if the connection is a new one
 
     def connect_failed(self, detail: str, timed_out: bool) -> None:
         """No connection to this server, or no TLS on it: nothing was sent, so the next server may have it."""

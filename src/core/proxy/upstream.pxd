@@ -45,6 +45,7 @@ cdef class Upstream(Channel):
 
     # What the relay calls
     cpdef belong_to(self, client)
+    @cython.locals(streams=ServerStreams)
     cpdef join(self, Relay relay)
     cpdef bint has_room(self) except -1
     cpdef bint is_open(self) except -1
@@ -57,10 +58,12 @@ cdef class Upstream(Channel):
 
     # Events
     cdef bint _stands(self) except -1
-    @cython.locals(streams=ServerStreams)
     cdef _ready(self)
-    @cython.locals(relay=Relay)
-    cdef _speak_http_1(self, ServerStreams streams)
+    @cython.locals(server=Server, streams=ServerStreams, relay=Relay)
+    cdef _speak_http_2(self)
+    cdef ServerStreams _share(self)
+    @cython.locals(streams=ServerStreams, relay=Relay)
+    cdef _decline_http_2(self)
     @cython.locals(http=H1Connection, relay=Relay)
     cdef _advance_http(self)
     @cython.locals(relay=Relay)

@@ -2,7 +2,7 @@
 
 That is HTTP/1.1. Over HTTP/2 it carries many, which `streams` has (`upstream_h2.py`). Which of the two it is turns out when the
 connection stands: a backend with `protocol = "h2c"` is spoken HTTP/2 to at once, one with `h2` if its server agrees in the TLS
-handshake.
+handshake. Whatever was expected before (`balance.py`), what was agreed on is spoken.
 """
 
 from __future__ import annotations
@@ -151,9 +151,8 @@ class Upstream(Channel):
 
     def join(self, relay: Relay) -> None:
         """One request more for a connection that speaks, or will speak, HTTP/2."""
-        if self.streams is None:
-            self.streams = ServerStreams(self, H2Connection(CLIENT, limits=self.hub.limits))
-        self.streams.join(relay)
+        streams = self._share() if self.streams is None else self.streams
+        streams.join(relay)
 
     def has_room(self) -> bool:
         """Can it be joined?"""
@@ -245,11 +244,13 @@ class Upstream(Channel):
     def drain(self) -> None:
         """The proxy stops: an idle connection closes."""
         if self.streams is not None:
-            if self.streams.is_open and not self.streams.by_id:
-                self.streams.close_idle()
+            self.streams.drain()
         elif self.relay is None:
             self.group.forget(self)
-            self.close()
+            if self._stands():
+                self.close()
+            else:  # made for no request, and perhaps not even connected
+                self.abort()
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -262,15 +263,12 @@ class Upstream(Channel):
 
     def _ready(self) -> None:
         self.asked = False
-        streams = self.streams
-        if streams is not None:
+        if self.group.multiplexed:
             info = self.tls.info if self.tls is not None else None
             if info is None or info.alpn == b"h2":
-                self.http = streams.h2
-                self.multiplexed = True
-                self.touch()
+                self._speak_http_2()
                 return
-            self._speak_http_1(streams)
+            self._decline_http_2()
         self.http = self.h1 = H1Connection(CLIENT, limits=self.hub.limits)
         relay = self.relay
         if relay is None:
@@ -278,10 +276,33 @@ class Upstream(Channel):
         else:
             relay.upstream_ready(self)
 
-    def _speak_http_1(self, streams: ServerStreams) -> None:
+    def _speak_http_2(self) -> None:
+        """Many requests share this connection from now on, even if it was made for one, or to find out about HTTP/2."""
+        server = self.server
+        server.speaks_http_1 = False
+        streams = self.streams
+        if streams is None:
+            streams = self._share()
+            server.shared.append(self)
+            relay = self.relay
+            self.relay = None
+            if relay is not None:
+                streams.join(relay)
+        self.http = streams.h2
+        self.multiplexed = True
+        self.touch()
+
+    def _share(self) -> ServerStreams:
+        streams = self.streams = ServerStreams(self, H2Connection(CLIENT, limits=self.hub.limits))
+        return streams
+
+    def _decline_http_2(self) -> None:
         """The server does not want HTTP/2: one request is for this connection, the others get their own."""
-        self.streams = None
         self.group.declined_http_2(self.server, self.hub.now)
+        streams = self.streams
+        if streams is None:
+            return
+        self.streams = None
         self.group.forget(self)
         relays = streams.take_pending()
         if relays:

@@ -61,6 +61,7 @@ cdef class ServerStreams(Streams):
     cpdef settle(self)
     @cython.locals(leaving=list, stream=ServerStream)
     cdef _let_go(self)
+    cpdef drain(self)
     cpdef close_idle(self)
     cpdef double deadline(self) except -1
     cpdef too_slow(self)

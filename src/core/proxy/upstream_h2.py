@@ -210,7 +210,7 @@ class ServerStreams(Streams):
     def join(self, relay: Relay) -> None:
         """Send a request here, as soon as the connection is open."""
         stream = ServerStream(self, relay)
-        relay.upstream = stream
+        relay.shares(stream)
         if self.is_open:
             stream.open()
         else:
@@ -321,6 +321,14 @@ class ServerStreams(Streams):
                 self.leaving.append(stream)
             else:
                 stream.sent_last()
+
+    def drain(self) -> None:
+        """The proxy stops: close if no request is under way."""
+        if not self.is_open:
+            if not self.pending:
+                self.channel.abort()
+        elif not self.by_id:
+            self.close_idle()
 
     def close_idle(self) -> None:
         """Nothing is under way, and nothing more is wanted here."""
