@@ -187,7 +187,7 @@ def test_an_end_at_once_cuts_off_and_says_what_was_under_way() -> None:
     world.proxy.cut_off(world.now)
     world.run()
     assert idle.how == busy.how == sent.how == [Close.ABORT]
-    assert sorted((record.status, record.end) for record in world.records) == [(200, "drained"), (499, "drained")]
+    assert sorted((record.status, record.end) for record in world.records) == [(0, "drained"), (200, "drained")]
     assert world.proxy.drained
 
 

@@ -24,7 +24,7 @@ class AccessRecord:
     * `client_subject`, `client_sha256`: of the certificate that the client has shown, empty without one.
     * `method`, `authority`, `target`, `version`, `referer`, `user_agent`: of the request.
     * `route`, `backend`, `server`: where it went; `attempts`: connections that were tried for it.
-    * `status`: what the client was told; 499 if it left before, 0 if nothing was said.
+    * `status`: what the client was told. If it was told nothing: 499 if it left (`client_gone`), 0 if we closed on it.
     * `bytes_in`, `bytes_out`: bytes of the request's and the answer's body, or of both directions of a tunnel.
     * `connect_time`; `first_byte_time`: from the request's head to the answer's head; `total_time`.
     * `end`: why it ended, one of `END_REASONS`; `detail`.

@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 SAFE_METHODS = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
 _SAFE = SAFE_METHODS
-_FAULTS = ("bad_request", "protocol_error")
-"""Ends of requests whose client did not leave: it was thrown out."""
 KEPT_BODY = 65536
 """Most that is kept of one body: nearly all calls of gRPC are smaller, and uploads of files are larger anyway."""
 KEPT_TOTAL = 16777216
@@ -234,9 +232,9 @@ class Relay:
                 self._tunnel_side_ended()
 
     def client_gone(self, end: str, detail: str) -> None:
-        """There is nobody left to answer: the client has left (499 in the log), or was thrown out for a fault."""
+        """There is nobody left to answer: the client has left (499 in the log if it was told nothing), or we closed on it."""
         self._drop_upstream()
-        if not self.response_ended and end not in _FAULTS:
+        if end == "client_gone":
             self.record.status = self.record.status or 499
         self.finish(end, detail)
 
