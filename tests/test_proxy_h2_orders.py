@@ -13,6 +13,7 @@ from test_proxy_h2_upstream import CANCEL, INTERNAL_ERROR, both, plain
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.exchange import Exchange
+from lockgate.core.proxy.policy import Backend
 
 
 def test_a_body_that_nobody_took_leaves_its_credit() -> None:
@@ -91,6 +92,19 @@ def test_a_body_has_a_deadline_again_once_the_server_is_there() -> None:
     w.servers[0].accept()
     w.wait(40)
     assert client.get(stream).status == "408"
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2c"])
+def test_a_request_without_content_whose_end_never_comes_has_a_deadline(protocol: str) -> None:
+    """`content-length: 0` without END_STREAM: the server has all of it, and neither side was waited for."""
+    w = World(policy=policy(backend=Backend("app", ("10.0.0.1:80",), protocol=protocol)), limits=Limits(body_timeout=30))
+    client = Client(w)
+    stream = client.ask(method="POST", fields=(("content-length", "0"),), end=False)
+    if protocol == "h2c":
+        assert Server(w.servers[0]).stream(1).ended
+    w.wait(31)
+    assert client.get(stream).status == "408"
+    assert [(record.end, record.status) for record in w.records] == [("client_timeout", 408)]
 
 
 def fill(server: Server, stream: int) -> int:

@@ -16,7 +16,7 @@ from .receiving cimport Receiving
 from .states cimport move
 from .stream cimport Stream, new_stream
 
-cdef int _OPEN, _SEND_DATA, _SEND_HEADERS
+cdef int _HALF_CLOSED_REMOTE, _OPEN, _SEND_DATA, _SEND_HEADERS
 cdef int DATA, END_STREAM, FORBIDDEN, NO_ERROR, UNKNOWN, WINDOW_UPDATE
 cdef long long LARGEST_STREAM_ID
 
@@ -32,6 +32,8 @@ cdef class H2Connection(Receiving):
     cpdef bint can_open(self) except -1
     @cython.locals(stream=Stream)
     cpdef bint is_done(self) except -1
+    @cython.locals(stream=Stream)
+    cpdef bint is_receiving(self, long long stream_id) except -1
     cpdef bint has_settings(self) except -1
     cpdef long long count_allowed(self) except -1
     @cython.locals(stream=Stream)

@@ -42,7 +42,7 @@ from .settings import DEFAULT_WINDOW, announced
 from .states import FORBIDDEN, Input, State, move
 from .stream import UNKNOWN, Stream, new_stream
 
-_OPEN = int(State.OPEN)
+_OPEN, _HALF_CLOSED_REMOTE = int(State.OPEN), int(State.HALF_CLOSED_REMOTE)
 _SEND_HEADERS, _SEND_DATA = int(Input.SEND_HEADERS), int(Input.SEND_DATA)
 
 
@@ -123,6 +123,11 @@ class H2Connection(Receiving):
         """How many bytes of a body wait in a stream; 0 if it is over."""
         stream = self._look(stream_id)
         return 0 if stream is None else stream.queued
+
+    def is_receiving(self, stream_id: int) -> bool:
+        """Has the peer still to end its side of the stream? It may although nothing can come: after a content-length of 0."""
+        stream = self._look(stream_id)
+        return stream is not None and stream.state < _HALF_CLOSED_REMOTE
 
     def has_settings(self) -> bool:
         """Have the peer's first SETTINGS come? Only then it is known how many streams it takes, and of what kind."""

@@ -231,7 +231,7 @@ class ClientStreams(Streams):
         if not self.by_id:
             client.request_begins(self._idle_since)
         self.add(stream)
-        if request.body_length != 0:
+        if self.h2.is_receiving(request.stream_id):
             bounds = self.hub.bounds
             self.check_by(self.hub.now + min(bounds.min_body_rate_grace, bounds.body_timeout))
         if client.is_old() or self.hub.draining or client.denied:
