@@ -7,6 +7,7 @@ from support_h2 import (
     CANCEL,
     CONTINUATION,
     END_HEADERS,
+    END_STREAM,
     GET,
     HEADERS,
     NO_ERROR,
@@ -110,3 +111,18 @@ def test_no_more_streams_than_the_server_takes() -> None:
     for _ in range(100):
         fresh.send_head(fresh.open_stream(), Request(b"GET", b"/", b"a"))
     assert not fresh.can_open()
+
+
+def test_answers_on_streams_that_were_reset_long_before_are_ignored() -> None:
+    """Clients that leave, one after the other, have many streams reset before the server knows of the first; its answer to that
+    one must not be the end of the connection, and of all others' requests on it."""
+    peer = client()
+    connection = peer.connection
+    for _ in range(1000):
+        stream_id = connection.open_stream()
+        connection.send_head(stream_id, Request(b"GET", b"/", b"a"))
+        connection.reset(stream_id, CANCEL)
+    connection.data_to_send()
+    assert peer.feed(headers(3, OK, END_HEADERS), data(3, b"x"), headers(1001, OK), data(2001, b"", END_STREAM)) == []
+    (answer, _) = peer.feed(headers(1, OK))
+    assert answer.status == 200

@@ -97,7 +97,9 @@ def test_a_body_has_a_deadline_again_once_the_server_is_there() -> None:
 @pytest.mark.parametrize("protocol", ["h1", "h2c"])
 def test_a_request_without_content_whose_end_never_comes_has_a_deadline(protocol: str) -> None:
     """`content-length: 0` without END_STREAM: the server has all of it, and neither side was waited for."""
-    w = World(policy=policy(backend=Backend("app", ("10.0.0.1:80",), protocol=protocol)), limits=Limits(body_timeout=30))
+    w = World(
+        policy=policy(backend=Backend("app", ("10.0.0.1:80",), protocol=protocol)), limits=Limits(body_timeout=30)
+    )
     client = Client(w)
     stream = client.ask(method="POST", fields=(("content-length", "0"),), end=False)
     if protocol == "h2c":

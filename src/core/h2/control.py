@@ -143,8 +143,8 @@ class Control(Sending):
         return StreamReset(stream_id, self._number(start), True)
 
     def _is_reset(self, stream_id: int) -> bool:
-        """Have we reset it lately?"""
-        return self._reset_lately is not None and stream_id in self._reset_lately
+        """Have we reset it lately, or may we have so long ago that it is not known any more?"""
+        return self._reset_lately is not None and (stream_id <= self._reset_before or stream_id in self._reset_lately)
 
     def _judge_closed(self, stream_id: int) -> None:
         """DATA or HEADERS on a stream that is not there: fine if we have reset it lately (section 5.1)."""

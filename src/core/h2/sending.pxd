@@ -34,6 +34,7 @@ cdef class Sending(HTTPConnection):
     cdef Schedule _schedule
     cdef Py_ssize_t _owed
     cdef dict _reset_lately
+    cdef long long _reset_before
     cdef dict _unpaid
 
     # Output
@@ -58,7 +59,7 @@ cdef class Sending(HTTPConnection):
     @cython.locals(state=int)
     cdef _ended(self, Stream stream)
     cdef _reset(self, Stream stream, long long code)
-    @cython.locals(lately=dict)
+    @cython.locals(lately=dict, oldest="long long")
     cdef _remember_reset(self, long long stream_id)
     @cython.locals(unread="long long")
     cdef _abandon(self, Stream stream)

@@ -7,8 +7,10 @@ and then as much DATA as `room` and the windows allow. So a control frame never 
 slow peer does not take stays where it can still be thrown away.
 
 A stream is forgotten when both sides are done (RFC 9113 section 5.1). Of those that we have reset, the last ones are
-remembered by their id: frames that were under way are not the peer's fault. Bytes of a closed stream that the layer
-above has still to pass on are remembered as well, for the connection's window.
+remembered by their id: frames that were under way are not the peer's fault. A server can have more of them under way,
+since many clients that leave have their streams reset; up to the highest id that is forgotten, all of its are taken
+for reset. Bytes of a closed stream that the layer above has still to pass on are remembered as well, for the
+connection's window.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from .windows import Windows
 
 _DEFAULT_LIMITS = Limits()
 _REMEMBERED = 256
-"""Ids of streams that we have reset lately. A peer has that many under way only if it does not listen."""
+"""Ids of streams that we have reset lately. A client has that many under way only if it does not listen."""
 
 _CLOSED = int(State.CLOSED)
 _HALF_CLOSED_LOCAL = int(State.HALF_CLOSED_LOCAL)
@@ -55,7 +57,7 @@ class Sending(HTTPConnection):
 
     __slots__ = (
         "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_limits", "_owed", "_peer",
-        "_recent", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now", "queued_total",
+        "_recent", "_reset_before", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now", "queued_total",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
@@ -83,6 +85,8 @@ class Sending(HTTPConnection):
         self._schedule: Schedule | None = None
         self._owed = 0
         self._reset_lately: dict[int, None] | None = None
+        # As a client: the highest id that was remembered there, and is no more.
+        self._reset_before = 0
         self._unpaid: dict[int, int] | None = None
 
     # Output
@@ -221,7 +225,10 @@ class Sending(HTTPConnection):
         if lately is None:
             lately = self._reset_lately = {}
         elif len(lately) >= _REMEMBERED:
-            del lately[next(iter(lately))]
+            oldest = next(iter(lately))
+            del lately[oldest]
+            if not self._is_server:
+                self._reset_before = max(self._reset_before, oldest)
         lately[stream_id] = None
 
     def _abandon(self, stream: Stream) -> None:
