@@ -51,6 +51,7 @@ from lockgate.core.events import (
     StreamReset,
 )
 from lockgate.core.h2.connection import H2Connection
+from lockgate.core.h2.windows import SHARE
 from lockgate.core.http.headers import Headers
 from lockgate.core.limits import Limits
 
@@ -64,7 +65,7 @@ def test_server_says_its_settings_at_once() -> None:
     assert (first.kind, first.flags, first.stream_id) == (SETTINGS, 0, 0)
     said = {int.from_bytes(first.payload[at : at + 2]): int.from_bytes(first.payload[at + 2 : at + 6])
             for at in range(0, len(first.payload), 6)}  # fmt: skip
-    assert said == {3: limits.h2_max_streams, 4: limits.h2_stream_window, 6: limits.max_head, 8: 1, 9: 1}
+    assert said == {3: limits.h2_max_streams, 4: SHARE, 6: limits.max_head, 8: 1, 9: 1}
     assert (second.kind, second.value) == (WINDOW_UPDATE, limits.h2_connection_window - 65535)
 
 

@@ -155,7 +155,7 @@ def test_content_goes_out_as_the_objects_that_were_given() -> None:
 
 
 def test_credit_comes_back_when_half_a_window_was_passed_on() -> None:
-    peer = opened()
+    peer = opened(limits=Limits(h2_connection_window=6553600))
     peer.feed(data(1, bytes(16384)) * 4)
     connection = peer.connection
     connection.acknowledge(1, 32767)
@@ -192,7 +192,7 @@ def test_more_than_the_window_of_the_connection() -> None:
 
 
 def test_padding_is_credited_without_being_asked() -> None:
-    peer = opened()
+    peer = opened(limits=Limits(h2_connection_window=6553600))
     assert content(peer.feed(frame(DATA, PADDED, 1, b"\xff" + bytes(256)) * 128)) == bytes(128)
     assert [(found.stream_id, found.value) for found in peer.sent()] == [(1, 32768)]
 

@@ -18,7 +18,7 @@ from lockgate.core.proxy.policy import Backend
 
 def test_a_body_that_nobody_took_leaves_its_credit() -> None:
     """A failed connect drops a body that has come whole; its bytes counted for ever on the connection's window."""
-    w = World(policy=policy(), accept_at_once=False, limits=Limits(connect_attempts=1))
+    w = World(policy=policy(), accept_at_once=False, limits=Limits(connect_attempts=1, h2_connection_window=1048576))
     client = Client(w)
     for _ in range(40):  # more than the window of the connection
         assert client.h2.outbound_flow_control_window >= 400000

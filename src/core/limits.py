@@ -62,12 +62,12 @@ class Limits:
     h2_max_streams: int = 100
     """Requests of one connection at a time. RFC 9113 section 6.5.2 wants no less."""
     h2_stream_window: int = 65536
-    """Bytes of one message's body that the peer may send before we have passed them on."""
-    h2_connection_window: int = 6553600
-    """The same for all messages together: what one client's connection can make us keep. `h2_max_streams` times
-    `h2_stream_window`, so that bodies which slow servers hold up stop no other one; answers that a client does not take are
-    kept up to about as much. With less, so many of them that fill it stop the rest. A server's connection, which many clients
-    share, gets that product if it is more."""
+    """Bytes of one message's body that the peer may send before we have passed them on. A client's body begins with 16384 of
+    them, and gets the others as its bytes are passed on, if `h2_connection_window` has room for them (`h2/windows.py`)."""
+    h2_connection_window: int = 2097152
+    """The same for all messages together: what one client's connection can make us keep of its bodies. With 16384 times
+    `h2_max_streams` at least, bodies that slow servers hold up stop no other one; with less, so many of them that fill it stop
+    the rest. A server's connection, which many clients share, gets `h2_max_streams` times `h2_stream_window` if it is more."""
     h2_settings_timeout: float = 10.0
     """From our SETTINGS to their acknowledgement."""
     h2_max_resets: int = 100

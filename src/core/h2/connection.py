@@ -14,8 +14,8 @@ be dropped, bodies of one client take turns, and what is owed for a peer's frame
 goes out as the objects that were given.
 
 *Credit.* What the peer sends uses up its windows. They are filled again when the layer above says, with `acknowledge`,
-that it has passed bytes on: who does not, stops the peer at `h2_stream_window`, and all its streams together at
-`h2_connection_window`. Padding, and DATA that nobody is going to see, is credited without being asked for.
+that it has passed bytes on: who does not, stops the peer at the window of the stream, and all its streams together at
+`h2_connection_window` (`windows.py`). Padding, and DATA that nobody is going to see, is credited without being asked for.
 
 *Faults.* A peer's fault ends the connection (`RemoteProtocolError`, with GOAWAY queued) or one stream (`StreamReset`,
 with RST_STREAM or an error response queued). What costs more than an honest peer needs is counted (`budgets.py`). A

@@ -52,7 +52,7 @@ cdef class Control(Sending):
     cdef _read_settings(self, Py_ssize_t start, Py_ssize_t length)
     @cython.locals(stream=Stream)
     cdef _move_windows(self, long long difference)
-    @cython.locals(stream=Stream, excess="long long")
+    @cython.locals(stream=Stream, first="long long", excess="long long")
     cdef _shrink_windows(self)
     @cython.locals(increment="long long", stream_id="long long", stream=Stream)
     cdef _read_window_update(self, Py_ssize_t start)

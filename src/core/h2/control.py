@@ -18,6 +18,7 @@ from .sending import Sending
 from .settings import DEFAULT_TABLE_SIZE
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
+from .windows import first_window
 
 _CLOSED = int(State.CLOSED)
 _RECEIVE_END = int(Input.RECEIVE_END)
@@ -199,8 +200,14 @@ class Control(Sending):
                 self._schedule.remove(stream)
 
     def _shrink_windows(self) -> None:
-        """Our SETTINGS hold from now on: with a window below the default, that of open streams shrinks (section 6.9.2)."""
-        excess = self._first_window - self._limits.h2_stream_window
+        """Our SETTINGS hold from now on: with a window below the default, that of open streams shrinks (section 6.9.2).
+
+        So all of them have their shares, and the rest can be lent.
+        """
+        first = first_window(self._limits, self._is_server)
+        if first < self._largest_window:
+            self._lendable = self._limits.h2_connection_window - first * self._limits.h2_max_streams
+        excess = self._first_window - first
         if excess > 0:
             self._first_window -= excess
             for stream in self._streams.values():

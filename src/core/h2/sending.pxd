@@ -29,6 +29,8 @@ cdef class Sending(HTTPConnection):
     cdef HeaderEncoder _encoder
     cdef Windows _windows
     cdef long long _first_window
+    cdef long long _largest_window
+    cdef long long _lendable
     cdef dict _streams
     cdef Stream _recent
     cdef Schedule _schedule
@@ -70,3 +72,5 @@ cdef class Sending(HTTPConnection):
     cdef _credit(self, long long size)
     @cython.locals(increment="long long")
     cdef _credit_stream(self, Stream stream, long long size)
+    @cython.locals(more="long long")
+    cdef long long _lend(self, Stream stream) except -1

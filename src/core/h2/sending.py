@@ -33,10 +33,10 @@ from .frames import (
 )
 from .messages import write_trailers
 from .priority import Schedule
-from .settings import DEFAULT_TABLE_SIZE, DEFAULT_WINDOW, MAX_WINDOW, Settings
+from .settings import DEFAULT_TABLE_SIZE, DEFAULT_WINDOW, Settings
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
-from .windows import Windows
+from .windows import MAX_WINDOW, Windows, first_window
 
 _DEFAULT_LIMITS = Limits()
 _REMEMBERED = 256
@@ -56,8 +56,9 @@ class Sending(HTTPConnection):
     """
 
     __slots__ = (
-        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_limits", "_owed", "_peer",
-        "_recent", "_reset_before", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now", "queued_total",
+        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_lendable", "_limits",
+        "_owed", "_peer", "_recent", "_reset_before", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now",
+        "queued_total",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
@@ -78,7 +79,10 @@ class Sending(HTTPConnection):
             window = min(max(window, self._limits.h2_max_streams * self._limits.h2_stream_window), MAX_WINDOW)
         self._windows = Windows(DEFAULT_WINDOW, window)
         # Until the peer has acknowledged our SETTINGS it may go by the default (RFC 9113 section 6.5.3).
-        self._first_window = max(DEFAULT_WINDOW, self._limits.h2_stream_window)
+        self._first_window = max(DEFAULT_WINDOW, first_window(self._limits, self._is_server))
+        self._largest_window = self._limits.h2_stream_window
+        # What can be lent to streams whose bytes are passed on; nothing before that acknowledgement.
+        self._lendable = 0
         self._streams: dict[int, Stream] = {}
         # The one that was looked for last, even if it is closed: most calls for a stream come in a row.
         self._recent: Stream | None = None
@@ -248,6 +252,7 @@ class Sending(HTTPConnection):
             self._schedule.remove(stream)
         if stream.queued:
             self.queued_total -= stream.drop()
+        self._lendable += stream.lent
         if stream.unread:
             if self._unpaid is None:
                 self._unpaid = {}
@@ -266,4 +271,17 @@ class Sending(HTTPConnection):
         if stream.state < _HALF_CLOSED_REMOTE:
             increment = stream.give_back(size)
             if increment:
+                if self._lendable:
+                    increment += self._lend(stream)
                 self._queue_owed(self._frames.number(WINDOW_UPDATE, stream.id, increment))
+
+    def _lend(self, stream: Stream) -> int:
+        """Let the window of a stream grow, to twice what it was at most; by how much (`windows.py`)."""
+        more = min(stream.size, self._largest_window - stream.size, self._lendable)
+        if more <= 0:
+            return 0
+        stream.size += more
+        stream.incoming += more
+        stream.lent += more
+        self._lendable -= more
+        return more

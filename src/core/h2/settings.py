@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..errors import Fault, RemoteProtocolError
 from ..limits import Limits
 from .frames import DEFAULT_FRAME_SIZE, LARGEST_FRAME_SIZE
+from .windows import MAX_WINDOW, first_window
 
 HEADER_TABLE_SIZE = 0x1
 ENABLE_PUSH = 0x2
@@ -22,7 +23,6 @@ NO_RFC7540_PRIORITIES = 0x9  # RFC 9218 section 2.1
 DEFAULT_TABLE_SIZE = 4096
 """Of the dynamic table of HPACK. We announce no other."""
 DEFAULT_WINDOW = 65535
-MAX_WINDOW = 2**31 - 1
 ASSUMED_STREAMS = 100
 """How many requests we have under way before the server has said how many it takes: what section 6.5.2 recommends."""
 
@@ -101,7 +101,7 @@ class Settings:
 
 def announced(limits: Limits, is_server: bool) -> bytes:
     """The payload of our SETTINGS."""
-    pairs = [(INITIAL_WINDOW_SIZE, limits.h2_stream_window), (MAX_HEADER_LIST_SIZE, limits.max_head)]
+    pairs = [(INITIAL_WINDOW_SIZE, first_window(limits, is_server)), (MAX_HEADER_LIST_SIZE, limits.max_head)]
     if is_server:
         pairs.append((MAX_CONCURRENT_STREAMS, limits.h2_max_streams))
         pairs.append((ENABLE_CONNECT_PROTOCOL, 1))

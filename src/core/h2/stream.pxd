@@ -14,6 +14,7 @@ cdef class Stream(Windows):
     cdef public object key
     cdef public int state
     cdef public bint has_head_in
+    cdef public long long lent
     cdef public long long in_left
     cdef public long long in_total
     cdef public int interim

@@ -24,16 +24,16 @@ class Stream(Windows):
     """State and queue of a stream.
 
     Inwards: `has_head_in` (the final head came), `in_left` (bytes that its content-length still promises, or
-    `UNKNOWN`), `in_total`, `interim` (interim responses so far). Outwards: `has_head_out`, `out_left`, `queued` (bytes
-    that wait), `is_ending` (the message is complete), `trailers`, `is_ready` (it waits in the schedule). Both:
-    `is_to_head` (the request is HEAD), `offered` (the protocol that an extended CONNECT asks for), `accept`
-    (`messages.expected_accept`), `is_tunnel`. `key` is `id` as the object by which the stream is kept: the same object
-    is found without being compared.
+    `UNKNOWN`), `in_total`, `interim` (interim responses so far), `lent` (what its window has got on top of its share).
+    Outwards: `has_head_out`, `out_left`, `queued` (bytes that wait), `is_ending` (the message is complete), `trailers`,
+    `is_ready` (it waits in the schedule). Both: `is_to_head` (the request is HEAD), `offered` (the protocol that an
+    extended CONNECT asks for), `accept` (`messages.expected_accept`), `is_tunnel`. `key` is `id` as the object by which
+    the stream is kept: the same object is found without being compared.
     """
 
     __slots__ = (
         "_first", "_piece", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total",
-        "incremental", "interim", "is_ending", "is_ready", "is_to_head", "is_tunnel", "key", "offered", "out_left",
+        "incremental", "interim", "is_ending", "is_ready", "is_to_head", "is_tunnel", "key", "lent", "offered", "out_left",
         "queued", "state", "taken", "trailers", "urgency",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Stream(Windows):
     in_left: int
     in_total: int
     interim: int
+    lent: int
     has_head_out: bool
     out_left: int
     queued: int
@@ -136,6 +137,7 @@ def new_stream(stream_id: int, outgoing: int, incoming: int) -> Stream:
     stream.in_left = _UNKNOWN
     stream.in_total = 0
     stream.interim = 0
+    stream.lent = 0
     stream.has_head_out = False
     stream.out_left = _UNKNOWN
     stream.queued = 0

@@ -8,10 +8,20 @@ passed it on; then it is *credit*. Credit is given back in one WINDOW_UPDATE whe
 enough that a peer never waits for it, seldom enough not to be counted in frames. The window of the connection may be
 taken up by bytes that wait in one stream while another one's are passed on: there, credit is given back when it has
 become half of the rest.
+
+The window of a client's connection is smaller than the largest windows of all its streams together, since it is what one
+client can make us keep. Yet bodies that wait must not use it up, or they would stop all others. So each stream begins with a
+share of which the connection has one for every stream. The rest is lent (`Sending._lend`): a stream whose bytes are passed on
+doubles its window with each WINDOW_UPDATE, up to `h2_stream_window`, as long as there is something to lend, and gives it back
+when it is over. To a client far away that is no loss: TCP begins with as little, and grows no faster.
 """
 
 from __future__ import annotations
 
+from ..limits import Limits
+
+SHARE = 16384
+"""What the window of a client's stream begins with, if the window of the connection is for shares."""
 MAX_WINDOW = 2**31 - 1
 _MAX_WINDOW = MAX_WINDOW
 
@@ -65,3 +75,15 @@ class Windows:
         self.credit = 0
         self.incoming += increment
         return increment
+
+
+def first_window(limits: Limits, is_server: bool) -> int:
+    """What the window of a stream begins with, as SETTINGS announce it: its share, or at once all that it may become.
+
+    All of it where the connection has room for that; or where it has not even room for shares, so that nothing is gained.
+    """
+    most = limits.h2_stream_window
+    streams = limits.h2_max_streams
+    if is_server and SHARE * streams <= limits.h2_connection_window < most * streams:
+        return min(most, SHARE)
+    return most

@@ -8,7 +8,7 @@ Holding is for each stream of its own, and works with credit. A stream that is *
 waits here, and the peer gets its credit back only when it has been passed on; so a peer can make us keep no more than the
 windows that we announced. In the other direction a stream is *full* when more than `STREAM_HIGH` bytes wait for the peer's
 credit or for their turn: then the other end of its relay is held, until they are below `STREAM_LOW`. So no stream waits for
-another one, as long as the window of the connection is as large as those of its streams together (`h2_connection_window`).
+another one, as long as the window of the connection is as large as those of its streams together (`h2/windows.py`).
 """
 
 from __future__ import annotations
