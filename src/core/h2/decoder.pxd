@@ -6,7 +6,7 @@ from .head cimport Head, Tail
 from .huffman cimport decode_huffman
 from .table cimport DynamicTable, Entry, name_fault, name_kind, value_fault
 
-cdef int BROKEN, DEFAULT_SIZE, ENTRY_SIZE, LEAST_ROOM, MOST_KEPT, MOST_OCTETS, MOST_REMEMBERED, OF_REQUEST, OVERHEAD
+cdef int BROKEN, COOKIE, DEFAULT_SIZE, ENTRY_SIZE, LEAST_ROOM, MOST_KEPT, MOST_OCTETS, MOST_REMEMBERED, NEVER, OF_REQUEST, OVERHEAD
 cdef int PLAIN, _NOT_BEGUN
 
 
@@ -38,10 +38,10 @@ cdef class HeaderDecoder:
     cdef Py_ssize_t _integer(self, const unsigned char *data, Py_ssize_t at, Py_ssize_t size, int prefix) except -1
     @cython.locals(
         p="const unsigned char *", start=Py_ssize_t, end=Py_ssize_t, field_size=Py_ssize_t, kind=int, name=bytes,
-        content=bytes, fault=str, known=Entry, entry=Entry, scratch=bytearray
+        content=bytes, fault=str, keep=bint, known=Entry, entry=Entry, scratch=bytearray
     )
     cdef Py_ssize_t _literal(
-        self, const unsigned char *data, Py_ssize_t at, Py_ssize_t size, Py_ssize_t index, bint keep, Head head
+        self, const unsigned char *data, Py_ssize_t at, Py_ssize_t size, Py_ssize_t index, int way, Head head
     ) except -1
     @cython.locals(p="const unsigned char *", byte=int, length=Py_ssize_t, end=Py_ssize_t)
     cdef Py_ssize_t _string(self, const unsigned char *data, Py_ssize_t at, Py_ssize_t size, Py_ssize_t start) except -1

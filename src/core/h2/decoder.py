@@ -21,7 +21,20 @@ from ..http import words
 from ..http.grammar import cut, put
 from .head import Head, Tail
 from .huffman import decode_huffman
-from .table import BROKEN, DEFAULT_SIZE, ENTRY_SIZE, PLAIN, DynamicTable, Entry, name_fault, name_kind, value_fault
+from .table import (
+    BROKEN,
+    COOKIE,
+    DEFAULT_SIZE,
+    ENTRY_SIZE,
+    NEVER,
+    PLAIN,
+    SECRETS,
+    DynamicTable,
+    Entry,
+    name_fault,
+    name_kind,
+    value_fault,
+)
 
 MOST_OCTETS = 4
 """Octets of an integer after its prefix (RFC 7541 section 5.1): up to 2^28, far beyond all that can be meant."""
@@ -115,7 +128,7 @@ class HeaderDecoder:
                 if index == mask:
                     index = self._integer(p, at, size, mask)
                     at = self._at
-                at = self._literal(p, at, size, index, byte >= 64, head)
+                at = self._literal(p, at, size, index, byte & 0xF0, head)
                 continue
             # Section 6.3: another size, at the beginning of a section only (section 4.2).
             if begun:
@@ -180,11 +193,12 @@ class HeaderDecoder:
         raise _broken("integer too long")
 
     def _literal(  # noqa: PLR0917, what `decode` has at hand
-        self, data: bytes, at: int, size: int, index: int, keep: bool, head: Head
+        self, data: bytes, at: int, size: int, index: int, way: int, head: Head
     ) -> int:
-        """Take the literal field at data[at:size] whose name has that index, 0 if it is there itself. `keep`: it becomes an
-        entry of the table. The index after it."""
+        """Take the literal field at data[at:size] whose name has that index, 0 if it is there itself. `way`: the first bits of
+        its representation. The index after it."""
         p = data
+        keep = way >= 64
         fault: str | None = None
         if index == 0:
             end = self._string(p, at, size, 0)
@@ -223,6 +237,8 @@ class HeaderDecoder:
             else:
                 content = cut(scratch, start, end)
         head.add(kind, content, fault)
+        if way == NEVER and kind != COOKIE and name not in SECRETS:
+            head.never_indexed = True
         if keep:
             entry = Entry.__new__(Entry)
             entry.name = name

@@ -4,7 +4,7 @@ from ..http.grammar cimport cut, find_byte, put
 from .huffman cimport encode_huffman, huffman_size
 from .priority cimport has_priority
 
-cdef int ENTRY_SIZE, FIRST_DYNAMIC, INCREMENTAL, LEAST_ROOM, LINE_ROOM, MOST_KEPT, MOST_REMEMBERED, MOST_TABLE, OVERHEAD, PATH_INDEX, WITHOUT
+cdef int ENTRY_SIZE, FIRST_DYNAMIC, INCREMENTAL, LEAST_ROOM, LINE_ROOM, MOST_KEPT, MOST_REMEMBERED, MOST_TABLE, NEVER, OVERHEAD, PATH_INDEX, WITHOUT
 cdef long long _NO_LENGTH
 cdef dict _STATIC_LINES, _STATIC_NAMES, _WAYS
 
@@ -29,6 +29,7 @@ cdef class HeaderEncoder:
     cdef Py_ssize_t _end
     cdef public long long length
     cdef public bint has_priority
+    cdef public bint never_indexed
 
     @cython.locals(capacity=Py_ssize_t)
     cpdef set_max_size(self, long long size)

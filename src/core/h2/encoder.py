@@ -2,7 +2,8 @@
 
 A line that is in a table is one look-up and mostly one byte. Others are literals, and what their name says decides how:
 
-* secrets are never indexed (RFC 7541 section 7.1.3): whoever can add fields of his own could guess them by the size;
+* secrets are never indexed (RFC 7541 section 7.1.3): whoever can add fields of his own could guess them by the size. Where a
+  message came with another field that is to be in no table (section 6.2.3), none of its fields are: those are rare;
 * what is another value each time is not indexed either, it would only push out what repeats;
 * the rest becomes an entry of the dynamic table, unless it would take more than half of it.
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 from ..http.grammar import cut, find_byte, put
 from .huffman import encode_huffman, huffman_size
 from .priority import has_priority
-from .table import DEFAULT_SIZE, ENTRY_SIZE, FIRST_DYNAMIC, STATIC_FIELDS
+from .table import DEFAULT_SIZE, ENTRY_SIZE, FIRST_DYNAMIC, NEVER, SECRETS, STATIC_FIELDS
 
 MOST_TABLE = DEFAULT_SIZE
 """Largest dynamic table that we use, however large the peer's may be: memory of every connection."""
@@ -45,12 +46,10 @@ STATIC_LINES = _STATIC_LINES
 """Lines of the static table to their indices, for other modules."""
 
 WITHOUT = 0
-NEVER = 16
 INCREMENTAL = 64
-_SECRET = b"cookie set-cookie authorization proxy-authorization x-api-key x-auth-token x-csrf-token x-xsrf-token"
 _CHANGING = b""":path age content-length content-range etag expires if-modified-since if-none-match if-range last-modified
     location range traceparent x-amzn-trace-id x-b3-spanid x-b3-traceid x-correlation-id x-request-id sec-websocket-key"""
-_WAYS: dict[bytes, int] = {**dict.fromkeys(_SECRET.split(), NEVER), **dict.fromkeys(_CHANGING.split(), WITHOUT)}
+_WAYS: dict[bytes, int] = {**dict.fromkeys(SECRETS, NEVER), **dict.fromkeys(_CHANGING.split(), WITHOUT)}
 _NO_LENGTH = -1
 
 
@@ -58,12 +57,14 @@ class HeaderEncoder:
     """The sending side of HPACK on one connection. `begin()`, then `line` and `block`, then `take()` for each section.
 
     `length`: the bytes of body that the last head announced (0 where there can be none), -1 if it left that open. Set by
-    `messages.py`. `has_priority`: there is (most likely) a Priority field in the last block.
+    `messages.py`. `has_priority`: there is (most likely) a Priority field in the last block. `never_indexed`: for
+    the next section, as in `Headers`.
     """
 
     __slots__ = (
         "_authority", "_authority_line", "_capacity", "_end", "_entries", "_first", "_inserted", "_last_block", "_last_made",
         "_lines", "_names", "_out", "_remembered", "_remembered_size", "_size", "_smallest", "has_priority", "length",
+        "never_indexed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -87,6 +88,7 @@ class HeaderEncoder:
         self._end = 0
         self.length = _NO_LENGTH
         self.has_priority = False
+        self.never_indexed = False
 
     def set_max_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. The next section begins with what follows from it (RFC 7541 section 4.2)."""
@@ -125,7 +127,7 @@ class HeaderEncoder:
         """Add all lines of a block."""
         size = len(block)
         remembered = self._remembered
-        if remembered is not None:
+        if remembered is not None and not self.never_indexed:
             made = self._last_made if block == self._last_block else remembered.get(block)
             if made is not None:
                 size = len(made)
@@ -145,7 +147,7 @@ class HeaderEncoder:
             end = find_byte(p, 10, start, size) + 1
             self.line(cut(p, start, end))
             start = end
-        if inserted == self._inserted and not self.has_priority:
+        if inserted == self._inserted and not self.has_priority and not self.never_indexed:
             self._remember(block, begin)
 
     def _remember(self, block: bytes, begin: int) -> None:
@@ -164,6 +166,9 @@ class HeaderEncoder:
 
     def line(self, line: bytes) -> None:
         """Add a field: `name: value CR LF`, the name in lower case or that of a pseudo-header field."""
+        if self.never_indexed:
+            self._literal(line)
+            return
         number = self._lines.get(line)
         if number is not None:
             index = FIRST_DYNAMIC - 1 + self._inserted - number
@@ -201,7 +206,7 @@ class HeaderEncoder:
             self.line(b":path: %b\r\n" % target)
             return
         self._make_room(size)
-        self._integer(WITHOUT, 15, PATH_INDEX)
+        self._integer(NEVER if self.never_indexed else WITHOUT, 15, PATH_INDEX)
         self._string(target, 0, size)
 
     def _literal(self, line: bytes) -> None:
@@ -209,7 +214,7 @@ class HeaderEncoder:
         size = len(line)
         colon = find_byte(line, 58, 1, size)
         name = cut(line, 0, colon)
-        way = _WAYS.get(name, INCREMENTAL)
+        way = NEVER if self.never_indexed else _WAYS.get(name, INCREMENTAL)
         counted = size - 4 + ENTRY_SIZE
         if way == INCREMENTAL and counted * 2 > self._capacity:
             way = WITHOUT

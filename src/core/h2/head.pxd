@@ -14,6 +14,7 @@ cdef class Tail:
     cdef list cookies
     cdef bytes priority
     cdef bint te
+    cdef bint never_indexed
     cdef long long room
     cdef bytes joined
     cdef int way
@@ -34,6 +35,7 @@ cdef class Head:
     cdef public list expects
     cdef public list cookies
     cdef public bint te
+    cdef public bint never_indexed
     cdef public str fault
     cdef public object fault_kind
     cdef public bint too_large

@@ -29,7 +29,19 @@ class Tail:
     how that was (`Head.block`).
     """
 
-    __slots__ = ("cookies", "expects", "hosts", "joined", "lengths", "lines", "priority", "room", "te", "way")
+    __slots__ = (
+        "cookies",
+        "expects",
+        "hosts",
+        "joined",
+        "lengths",
+        "lines",
+        "never_indexed",
+        "priority",
+        "room",
+        "te",
+        "way",
+    )
 
     lines: list[bytes]
     hosts: list[bytes]
@@ -38,6 +50,7 @@ class Tail:
     cookies: list[bytes]
     priority: bytes | None
     te: bool
+    never_indexed: bool
     room: int
     joined: bytes
     way: int
@@ -50,13 +63,14 @@ class Head:
     `hosts`, `lengths`, `expects`: all values of `host`, `content-length`, `expect`. `te`: it says `trailers`. `priority`: the
     `priority` field (RFC 9218), or None. `fault`: what is wrong, or None, and `fault_kind` of what kind that is. `too_large`:
     there was more than the limits allow. `room`, `fields_left`: what the limits still allow. `pseudo`: how many pseudo-header
-    fields there were. `sound_authority`: the last authority that was found to be one; `reset` leaves it.
+    fields there were. `never_indexed`: see `Headers`. `sound_authority`: the last authority that was found to be one; `reset`
+    leaves it.
     """
 
     __slots__ = (
         "_has_fields", "_tail", "authority", "cookies", "expects", "fault", "fault_kind", "fields_left", "hosts", "lengths",
-        "lines", "method", "path", "priority", "protocol", "pseudo", "room", "scheme", "sound_authority", "status", "te",
-        "too_large",
+        "lines", "method", "never_indexed", "path", "priority", "protocol", "pseudo", "room", "scheme", "sound_authority",
+        "status", "te", "too_large",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -74,6 +88,7 @@ class Head:
         self.priority: bytes | None = None
         self.lines = self.hosts = self.lengths = self.expects = self.cookies = _NONE
         self.te = False
+        self.never_indexed = False
         self.fault: str | None = None
         self.fault_kind: Fault | None = None
         self.too_large = False
@@ -162,6 +177,7 @@ class Head:
         self.cookies = tail.cookies
         self.priority = tail.priority
         self.te = tail.te
+        self.never_indexed |= tail.never_indexed
         self._tail = tail
 
     def make_tail(self, room: int) -> Tail:
@@ -175,6 +191,7 @@ class Head:
         tail.cookies = self.cookies
         tail.priority = self.priority
         tail.te = self.te
+        tail.never_indexed = self.never_indexed
         tail.joined = b""
         tail.way = _NO_WAY
         return tail

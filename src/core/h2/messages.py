@@ -138,6 +138,7 @@ def read_response(  # noqa: PLR0917, the same
             block += b"%b: %b\r\n" % (_ACCEPT, accept)
         response.status = 101
         response.headers = of_block(block, _NO_LENGTH, False)
+        response.headers.never_indexed = head.never_indexed
         response.body_length = 0
         response.upgrade = protocol
         return response
@@ -169,7 +170,11 @@ def read_trailers(head: Head) -> Headers | None:
     if not head.lines:
         return None
     kept = [pair for pair in split_block(b"".join(head.lines)) if allowed_in_trailers(pair[0])]
-    return Headers(kept) if kept else None
+    if not kept:
+        return None
+    trailers = Headers(kept)
+    trailers.never_indexed = head.never_indexed
+    return trailers
 
 
 def _check(head: Head) -> None:
@@ -182,7 +187,9 @@ def _check(head: Head) -> None:
 
 
 def _headers(head: Head, length: int, te: bool) -> Headers:
-    return of_block(head.block(length != _NO_LENGTH, te), length, te)
+    headers = of_block(head.block(length != _NO_LENGTH, te), length, te)
+    headers.never_indexed = head.never_indexed
+    return headers
 
 
 def _authority(head: Head) -> bytes:
@@ -218,7 +225,9 @@ def _tunnel_headers(head: Head, protocol: bytes, stream_id: int) -> Headers:
     block = head.block(False, False)
     if protocol == WEBSOCKET:
         block = without(block, _KEY) + b"%b: %b\r\n" % (_KEY, make_key(stream_id))
-    return of_block(block, _NO_LENGTH, False)
+    headers = of_block(block, _NO_LENGTH, False)
+    headers.never_indexed = head.never_indexed
+    return headers
 
 
 # Writing
@@ -362,6 +371,7 @@ def write_informational(encoder: HeaderEncoder, response: InformationalResponse)
 def write_trailers(encoder: HeaderEncoder, trailers: Headers) -> bytes:
     """The field section of trailers."""
     lines = trailer_lines(trailers)
+    encoder.never_indexed = trailers.never_indexed
     encoder.begin()
     for line in lines:
         encoder.line(line)
@@ -372,5 +382,6 @@ def _fields(encoder: HeaderEncoder, headers: Headers, with_length: bool) -> byte
     """All fields as a block. `with_length` False leaves out `content-length`. `encoder.length`: what that says, or -1."""
     found = vouched(headers, with_length)
     encoder.length = found.length
+    encoder.never_indexed = headers.never_indexed
     assert found.block is not None
     return found.block

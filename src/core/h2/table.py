@@ -43,6 +43,12 @@ DEFAULT_SIZE = 4096
 MAX_NAME = 256
 """Longest field name that is taken. Two bytes can make an entry out of another's name, so this bounds the work per byte."""
 FIRST_DYNAMIC = 62
+NEVER = 16
+"""The first bits of a literal field that is to be in no table (RFC 7541 section 6.2.3)."""
+SECRETS = frozenset(
+    b"cookie set-cookie authorization proxy-authorization x-api-key x-auth-token x-csrf-token x-xsrf-token".split()
+)
+"""Fields that we index in no table of a peer (RFC 7541 section 7.1.3), whatever way they came."""
 # Once more for this module alone: compiled, these are plain numbers, which no other module can import.
 _PLAIN, _BROKEN, _MAX_NAME, _FIRST_DYNAMIC = PLAIN, BROKEN, MAX_NAME, FIRST_DYNAMIC
 

@@ -6,6 +6,7 @@ cdef class Headers:
     cdef readonly bytes block
     cdef readonly long long length
     cdef readonly bint te
+    cdef public bint never_indexed
 
     cpdef list as_pairs(self)
     cdef list _look(self)
@@ -16,6 +17,7 @@ cdef class Headers:
     cpdef get(self, bytes name, default=*)
     @cython.locals(at=Py_ssize_t, end=Py_ssize_t)
     cpdef list get_all(self, bytes name)
+    @cython.locals(block=bytes, copied=Headers)
     cpdef Headers copy(self)
     cpdef replace_block(self, bytes block)
 

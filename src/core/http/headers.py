@@ -19,16 +19,18 @@ NO_LENGTH = -1
 class Headers:
     """Ordered header fields. Names are given and stored in lower case; look-ups are exact.
 
-    `block`, `length`, `te` are for parsers and writers: see `of_block`. `block` is None once there are pairs.
+    `block`, `length`, `te` are for parsers and writers: see `of_block`. `block` is None once there are pairs. `never_indexed`:
+    among them is one that HPACK brought so that it is to be in no table on its further way either (RFC 7541 section 6.2.3).
     """
 
-    __slots__ = ("_pairs", "block", "length", "te")
+    __slots__ = ("_pairs", "block", "length", "never_indexed", "te")
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self._pairs: list[tuple[bytes, bytes]] | None = list(pairs)
         self.block: bytes | None = None
         self.length = NO_LENGTH
         self.te = False
+        self.never_indexed = False
 
     @property
     def pairs(self) -> list[tuple[bytes, bytes]]:
@@ -92,9 +94,10 @@ class Headers:
 
     def copy(self) -> Headers:
         """An independent copy."""
-        if self.block is not None:
-            return of_block(self.block, self.length, self.te)
-        return Headers(self.as_pairs())
+        block = self.block
+        copied = Headers(self.as_pairs()) if block is None else of_block(block, self.length, self.te)
+        copied.never_indexed = self.never_indexed
+        return copied
 
     def _look(self) -> list[tuple[bytes, bytes]]:
         """The pairs, not to be changed: the block stays."""
@@ -142,6 +145,7 @@ def of_block(block: bytes, length: int, te: bool) -> Headers:
     headers.block = block
     headers.length = length
     headers.te = te
+    headers.never_indexed = False
     return headers
 
 

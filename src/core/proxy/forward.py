@@ -167,6 +167,7 @@ def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -
     for name, values in chain.items():  # what a trusted hop said and no rule rewrote
         kept.extend([(name, value) for value in values])
     request.headers = Headers(kept)
+    request.headers.never_indexed = headers.never_indexed
     if rules.via:
         add_via(request.headers, request.version)
     return request
