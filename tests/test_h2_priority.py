@@ -5,12 +5,25 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support_h2 import DATA, GET, PRIORITY_UPDATE, Peer, frame, headers, number, reset, setting, window_update
+from support_h2 import (
+    DATA,
+    GET,
+    PRIORITY_UPDATE,
+    PROTOCOL_ERROR,
+    Peer,
+    frame,
+    headers,
+    number,
+    reset,
+    setting,
+    window_update,
+)
 
 from lockgate.core.events import Response
 from lockgate.core.h2.priority import DEFAULT_PRIORITY, Schedule, has_priority, parse_priority
 from lockgate.core.h2.stream import Stream, new_stream
 from lockgate.core.http.headers import Headers
+from lockgate.core.limits import Limits
 
 FIELDS: list[tuple[bytes, int, bool]] = [
     (b"", 3, False), (b"u=0", 0, False), (b"u=7", 7, False), (b"i", 3, True), (b"u=5, i", 5, True),
@@ -178,6 +191,37 @@ def test_priority_update_moves_a_stream_that_waits() -> None:
     peer = serving("u=3", "u=3")
     peer.feed(frame(PRIORITY_UPDATE, 0, 0, number(3) + b"u=1"))
     assert order(peer) == [3, 3, 3, 1, 1, 1]
+
+
+def early(stream_id: int, value: bytes) -> bytes:
+    return frame(PRIORITY_UPDATE, 0, 0, number(stream_id) + value)
+
+
+def test_a_priority_update_may_come_before_its_request() -> None:
+    """RFC 9218 section 7: the last one is kept until the stream is opened, and what the request says itself counts for less."""
+    peer = Peer(settings=setting((4, 2**20)))
+    peer.feed(early(5, b"u=7"), early(5, b"u=1"), early(3, b"u=6"))
+    for stream_id in (1, 3, 5):
+        peer.feed(headers(stream_id, [*GET, ("priority", "u=5")]))
+        peer.connection.send_head(stream_id, Response(200))
+        peer.connection.send_data(stream_id, bytes(20000))
+    assert order(peer) == [5, 5, 1, 1, 3, 3]
+
+
+def test_no_more_streams_are_prioritised_and_opened_than_may_be_open() -> None:
+    """RFC 9218 section 7.1."""
+    peer = Peer(limits=Limits(h2_max_streams=3))
+    peer.feed(headers(1), early(3, b"u=1"), early(5, b"u=1"), early(5, b"u=2"))
+    assert peer.fault(early(7, b"u=1")) == ("protocol", PROTOCOL_ERROR)
+
+
+def test_streams_that_were_skipped_or_are_over_do_not_count() -> None:
+    peer = Peer(limits=Limits(h2_max_streams=2, h2_control_burst=10000))
+    for stream_id in range(1, 4001, 8):
+        peer.feed(early(stream_id, b"u=1"), early(stream_id + 2, b"u=1"), headers(stream_id + 4))
+        peer.connection.send_head(stream_id + 4, Response(204))
+        peer.feed(early(stream_id + 4, b"u=1"))
+        peer.connection.data_to_send()
 
 
 def test_the_server_may_know_better() -> None:

@@ -22,6 +22,7 @@ cdef class Control(Sending):
     cdef ReceiveBuffer _buffer
     cdef FrameReader _frame
     cdef bint _settings_seen
+    cdef dict _early
     cdef long long _last
     cdef object _first_waiting
     cdef list _waiting
@@ -64,8 +65,9 @@ cdef class Control(Sending):
     @cython.locals(stream_id="long long")
     cdef _read_priority(self, Py_ssize_t start, Py_ssize_t length)
     cdef _fail_any(self, long long stream_id, fault, message)
-    @cython.locals(stream_id="long long")
+    @cython.locals(stream_id="long long", priority=int)
     cdef _read_priority_update(self, Py_ssize_t start, Py_ssize_t length)
+    cdef _keep_priority(self, long long stream_id, int priority)
 
 
 @cython.locals(event=EndOfMessage)

@@ -28,7 +28,7 @@ class Control(Sending):
     """Base of `Receiving`. `settings_acknowledged`, `peer_going`, `pings_answered`: see `H2Connection`."""
 
     __slots__ = (
-        "_buffer", "_first_waiting", "_frame", "_last", "_settings_seen", "_waiting", "peer_going", "pings_answered",
+        "_buffer", "_early", "_first_waiting", "_frame", "_last", "_settings_seen", "_waiting", "peer_going", "pings_answered",
         "settings_acknowledged",
     )  # fmt: skip
 
@@ -42,6 +42,8 @@ class Control(Sending):
         self._settings_seen = False
         # The highest id of a stream that the client has opened.
         self._last = 0
+        # Priorities of streams that are not open yet.
+        self._early: dict[int, int] | None = None
         # Events that are to be handed out before anything else is read: mostly one at a time.
         self._first_waiting: EndOfMessage | StreamReset | None = None
         self._waiting: list[EndOfMessage | StreamReset] | None = None
@@ -282,16 +284,26 @@ class Control(Sending):
         return None
 
     def _read_priority_update(self, start: int, length: int) -> None:
-        """PRIORITY_UPDATE (RFC 9218 section 7.1). For a stream that is not open it has come too late, or too early."""
+        """PRIORITY_UPDATE (RFC 9218 section 7.1). For a stream that is over it has come too late."""
         self._budgets.control(self.now)
         if not self._is_server:
             raise RemoteProtocolError(Fault.PROTOCOL, "PRIORITY_UPDATE from a server")
         stream_id = self._number(start) & 0x7FFFFFFF
         if stream_id == 0 or stream_id & 1 == 0:
             raise RemoteProtocolError(Fault.PROTOCOL, "PRIORITY_UPDATE for what is no request")
+        priority = parse_priority(self._payload(start + 4, start + length), DEFAULT_PRIORITY)
         stream = self._look(stream_id)
         if stream is not None:
-            self._prioritise(stream, parse_priority(self._payload(start + 4, start + length), DEFAULT_PRIORITY))
+            self._prioritise(stream, priority)
+        elif stream_id > self._last:
+            self._keep_priority(stream_id, priority)
+
+    def _keep_priority(self, stream_id: int, priority: int) -> None:
+        """Keep the priority of a stream until it is opened. Those that are skipped never will be (RFC 9113 section 5.1.1)."""
+        early = self._early = {one: said for one, said in (self._early or {}).items() if one > self._last}
+        early[stream_id] = priority
+        if len(early) + len(self._streams) > self._limits.h2_max_streams:
+            raise RemoteProtocolError(Fault.PROTOCOL, "PRIORITY_UPDATE for more streams than may be open")
 
 
 def end_of_message(stream_id: int, trailers: Headers | None) -> EndOfMessage:

@@ -170,6 +170,9 @@ class Heads(Control):
             return self._end_stream(stream, error.fault, str(error), head.method or b"", head.path or b"")
         if head.priority is not None:
             self._prioritise(stream, parse_priority(head.priority, DEFAULT_PRIORITY))
+        if self._early is not None and stream_id in self._early:
+            # RFC 9218 section 7: an update counts for more, even if it came before.
+            self._prioritise(stream, self._early.pop(stream_id))
         if request.upgrade is not None:
             # RFC 8441: what follows is no body. The message is complete, the stream is not.
             stream.offered = request.upgrade
