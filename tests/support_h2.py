@@ -33,6 +33,7 @@ ENHANCE_YOUR_CALM = 11
 
 GET = [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a")]
 POST = [(":method", "POST"), (":scheme", "https"), (":path", "/"), (":authority", "a")]
+LENGTH_4 = [*POST, ("content-length", "4")]
 OK = [(":status", "200")]
 
 

@@ -38,6 +38,12 @@ def policy(
     )
 
 
+def world(**settings: object) -> World:
+    """A proxy of `policy()`, unless told otherwise."""
+    settings.setdefault("policy", policy())
+    return World(**settings)  # type: ignore[arg-type]
+
+
 class Message:
     """What came on one stream."""
 

@@ -15,7 +15,8 @@ from support_h1 import random_pieces, single_bytes
 from support_h2 import END_HEADERS, POST, TIGHT, conversations, headers, setting, transcript
 from support_twin import interpreted
 from test_h2_client import SERVER_BREAKS, SERVER_RESETS
-from test_h2_faults import BREAKS, MALFORMED, RESETS
+from test_h2_faults import BREAKS, RESETS
+from test_h2_malformed import MALFORMED
 
 from lockgate.core import errors, events, limits
 from lockgate.core.h2 import connection, priority
