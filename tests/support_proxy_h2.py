@@ -118,7 +118,7 @@ class H2End:
             message.body += event.data
             if self.credit and event.flow_controlled_length:
                 self.h2.increment_flow_control_window(event.flow_controlled_length)
-                with contextlib.suppress(h2.exceptions.ProtocolError):
+                with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
                     self.h2.increment_flow_control_window(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, h2.events.TrailersReceived):
             message.trailers = dict(event.headers)
