@@ -162,7 +162,10 @@ ATTACKS = (
            _after(h2.headers(1, POST, end=False), lambda: itertools.repeat(h2.data(1, padding=0)))),
     Attack("DATA of one byte", "-", _tiny_data, codes=()),
     Attack("PRIORITY flood", "CVE-2019-9513", _each_stream(h2.priority)),
-    Attack("PRIORITY_UPDATE flood", "CVE-2019-9513", _each_stream(lambda stream: h2.priority_update(stream, b"u=1"))),
+    # RFC 9218 section 7.1 has its own code for more streams than may be open.
+    Attack("PRIORITY_UPDATE flood", "CVE-2019-9513", _each_stream(lambda stream: h2.priority_update(stream, b"u=1")),
+           codes=(*CALM, h2.PROTOCOL_ERROR)),
+    Attack("PRIORITY_UPDATE flood of one stream", "CVE-2019-9513", _forever(h2.priority_update(1, b"u=1"))),
     Attack("WINDOW_UPDATE flood", "CVE-2019-9517", _forever(h2.window_update(0, 1))),
     Attack("WINDOW_UPDATE of a stream, a byte at a time", "CVE-2019-9511", _dribble,
            settings=((h2.INITIAL_WINDOW_SIZE, 0),)),

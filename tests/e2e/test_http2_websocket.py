@@ -65,10 +65,12 @@ def gate(request: pytest.FixtureRequest, serve_once: Start, backend: int) -> Loc
 
 
 class Socket:
-    """A WebSocket on a stream: masked frames go out as DATA, what comes back is credited and put together."""
+    """A WebSocket on a stream: masked frames go out as DATA, as far as the window of the stream allows; what comes back is
+    credited and put together."""
 
     def __init__(self, client: h2.Client, stream: int, path: bytes = b"/", *more: tuple[bytes, bytes]) -> None:
         self.client, self.stream, self.buffer = client, stream, b""
+        self.window = client.peer[h2.INITIAL_WINDOW_SIZE]
         fields = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"https"), (b":path", path),
                   (b":authority", b"localhost"), (b"sec-websocket-version", b"13"), *more]  # fmt: skip
         client.send(h2.headers(stream, h2.section(fields), end=False))
@@ -89,11 +91,20 @@ class Socket:
             head = bytes((0x80 | kind, 0xFF)) + size.to_bytes(8, "big")
         masked = bytes(byte ^ mask[place & 3] for place, byte in enumerate(payload))
         data = head + mask + masked
-        for place in range(0, len(data), h2.FRAME_SIZE):
-            self.client.send(h2.data(self.stream, data[place : place + h2.FRAME_SIZE]))
+        while data:
+            while not self.window:
+                self._more()
+            size = min(self.window, h2.FRAME_SIZE)
+            piece, data = data[:size], data[size:]
+            self.client.send(h2.data(self.stream, piece))
+            self.window -= len(piece)
 
     def _more(self) -> None:
-        frame = self.client.until(h2.DATA, h2.RST_STREAM, h2.GOAWAY)
+        frame = self.client.until(h2.DATA, h2.RST_STREAM, h2.GOAWAY, h2.WINDOW_UPDATE)
+        if frame.kind == h2.WINDOW_UPDATE:
+            if frame.stream == self.stream:
+                self.window += int.from_bytes(frame.payload, "big")
+            return
         assert (frame.kind, frame.stream) == (h2.DATA, self.stream), str(frame)
         self.buffer += frame.payload
         self.ended = frame.ends_stream
