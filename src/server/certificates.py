@@ -26,6 +26,7 @@ from ..certs.entries import Entry, Stamp, stamp_of
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
 from ..certs.names import listed
+from ..certs.revocation import revocation_notices
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
 from ..core.proxy.hub import ReverseProxy
@@ -35,7 +36,7 @@ from . import policy
 from .acme_certificates import acme_certificates
 from .check import TICKET_LIFE, Prepared, join_certificates, load_files
 from .check_certificates import folder_identities
-from .client_rules import divide
+from .client_rules import divide, lists_in_use
 from .config import CertificateFiles
 from .problems import ConfigError, Problem
 from .staples import Staples
@@ -101,6 +102,11 @@ class CertificateKeeper:
         # Of certificates with files of their own it was said at the start.
         self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
         self._expiry_due = self._chosen_at
+        # So it was of lists that expire soon, but not that they have: with one that had, nothing would have started.
+        self._lists = lists_in_use(self._rules)
+        soon = [one for one in self._lists if not one.is_expired(self._chosen_at)]
+        self._list_expiry = revocation_notices(soon, self._chosen_at)
+        self._list_expiry_due = self._chosen_at
         self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
         own = len(prepared.identities)
         self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
@@ -186,6 +192,7 @@ class CertificateKeeper:
         if self._acme is not None:
             self._acme.refresh()
         self._tell_of_expiry(datetime.now(UTC), changed)
+        self._tell_of_lists(datetime.now(UTC))
 
     def _look_into_folders(self, now: float) -> bool:
         """Whether other certificates than before are to be served for some name."""
@@ -238,6 +245,15 @@ class CertificateKeeper:
         self._expiry = expiry_notices(dict.fromkeys(entries), date, self._expiry.said)
         self._expiry_due = self._expiry.again or date + timedelta(days=1)
         for text in self._expiry.texts:
+            self._say(text)
+
+    def _tell_of_lists(self, date: datetime) -> None:
+        """The same of revocation lists. New ones come with new workers (`watch.py`)."""
+        if not self._speaks or date < self._list_expiry_due:
+            return
+        self._list_expiry = revocation_notices(self._lists, date, self._list_expiry.said)
+        self._list_expiry_due = self._list_expiry.again or date + timedelta(days=1)
+        for text in self._list_expiry.texts:
             self._say(text)
 
     def _load(self, identity: policy.Identity, core: Identity) -> bool:

@@ -39,6 +39,7 @@ from .certificates import CertificateKeeper
 from .check import Prepared, prepare
 from .check_acme import acme_state
 from .check_stapling import ocsp_folder
+from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
 from .problems import ConfigError, Problem
@@ -218,7 +219,8 @@ class _Service:
         if config.admin is not None and counters is not None:
             from .admin import Shown, run_admin  # needs prometheus_client, which nothing else does
 
-            sides.append(partial(run_admin, admin, Shown(config, counters, self._started)))
+            shown = Shown(config, counters, self._started, lists_in_use(prepared.rules))
+            sides.append(partial(run_admin, admin, shown))
 
         def work(number: int, ready: Callable[[], None]) -> None:
             if number >= workers:
