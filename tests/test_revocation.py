@@ -284,7 +284,9 @@ def test_a_real_proxy_shows_those_in_service(folder: Path, backend: Backend, sta
 
     before = ends()
     assert before.keys() == {"CN=lockgate clients signing", "CN=lockgate clients root"}
-    assert before["CN=lockgate clients root"] - before["CN=lockgate clients signing"] == pytest.approx(29 * 86400, abs=60)
+    assert before["CN=lockgate clients root"] - before["CN=lockgate clients signing"] == pytest.approx(
+        29 * 86400, abs=60
+    )
     page = curl(folder, admin_of(service))
     assert "<h2>Revocation lists</h2>" in page
     assert page.count(f"<td>{folder}/clients.crl</td>") == 2

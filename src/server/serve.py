@@ -146,13 +146,15 @@ class _Service:
         except Exception as error:
             texts = [f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}"]
         else:
+            self._watch.taken(time.monotonic())
             _tell([warning for warning in prepared.warnings if warning not in old.warnings])
             return generation
         said = self._watch.failed(texts, time.monotonic())
         for text in said:
             print(text, file=sys.stderr, flush=True)
         if said:
-            _say("what the files said before stays in service")
+            waiting = ", ".join(map(str, self._watch.changed(old.stamps)))
+            _say(f"what these files said before stays in service: {waiting}")
         return None
 
     def _is_in_service(self, draft: Draft) -> bool:
