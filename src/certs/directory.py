@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,8 +82,12 @@ class CertificateDirectory:
         self._password_stamp = NO_FILE
         self._password_fault: CertificateError | None = None
 
-    def scan(self) -> None:
-        """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`."""
+    def scan(self, kept: Iterable[Entry] = ()) -> None:
+        """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`.
+
+        `kept`: entries to go on with where their files are there, but cannot be used.
+        """
+        before = {entry.cert_path: entry for entry in kept}
         found, self._folder_faults = _walk(self.folder)
         if self.folder in self._folder_faults:
             raise self._folder_faults[self.folder]
@@ -94,9 +98,9 @@ class CertificateDirectory:
                 entry = self._index(path, files)
             except CertificateError as fault:
                 self._file_faults[path] = fault
-            else:
-                if entry is not None:
-                    self._entries[path] = entry
+                entry = before.get(path)
+            if entry is not None:
+                self._entries[path] = entry
         self._publish()
 
     def rescan(self, now: datetime | None = None) -> Changes:

@@ -10,7 +10,9 @@ sockets that both have; the old one finishes what it has begun. If anything fail
 log is opened anew, here and in all workers, since it may have been renamed.
 
 Without a signal the same happens when a file that the configuration names has changed, but for those of certificates: the
-configuration is the one in service then, whatever is in its file by now (`watch.py`).
+configuration is the one in service then, whatever is in its file by now (`watch.py`). Certificates that have been renewed are
+kept in mind here too: new workers, whether they take over or take the place of one that has died, begin with the newest good
+ones.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from .check_stapling import ocsp_folder
 from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
+from .loaded import newest
 from .problems import ConfigError, Problem
 from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
@@ -52,6 +55,8 @@ from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
+NEWEST_INTERVAL = 10.0
+"""Seconds between two looks at the certificates here. What is in service is up to the workers, who look more often."""
 
 
 def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], Draft] | None = None) -> int:
@@ -100,10 +105,14 @@ class _Service:
         self._started = time.time()
         self._log: AccessLog | None = None
         self._watch = Watch(lambda: stamps(self._prepared.config))
+        self._newest = prepared.loaded
+        """The certificates of `_prepared` as the workers have renewed them."""
+        self._newest_due = 0.0
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
         """For SIGHUP. None: the configuration stays the one in service, so the workers look at its files."""
+        self._look_at_certificates()
         if self._log is not None:
             try:
                 self._log.reopen()  # first: workers that will be started inherit it
@@ -135,10 +144,13 @@ class _Service:
     def look(self) -> Generation | None:
         """See whether files have changed without a signal. None: there is nothing to be done, or they cannot be used."""
         old = self._prepared
+        if time.monotonic() >= self._newest_due:
+            self._look_at_certificates()
         if not self._watch.is_due(old.stamps, time.monotonic()):
             return None
         try:
-            prepared = prepare(Draft(old.config, [], old.written, lambda place: False), kept=old.loaded)
+            draft = Draft(old.config, [], old.written, lambda place: False)
+            prepared = prepare(draft, kept=self._newest, kept_folders=old.folders)
             changed = ", ".join(map(str, self._watch.changed(old.stamps)))
             generation = self._generation(prepared, f"changed and in service: {changed}")
         except ConfigError as error:
@@ -156,6 +168,11 @@ class _Service:
             waiting = ", ".join(map(str, self._watch.changed(old.stamps)))
             _say(f"what these files said before stays in service: {waiting}")
         return None
+
+    def _look_at_certificates(self) -> None:
+        with suppress(Exception):  # whatever is wrong with them, the workers say so
+            self._newest = newest(self._newest)
+        self._newest_due = time.monotonic() + NEWEST_INTERVAL
 
     def _is_in_service(self, draft: Draft) -> bool:
         """Whether it says what is served, with the same files but for certificates, and with ticket keys left."""
@@ -245,7 +262,8 @@ class _Service:
                     row.set_backends(proxy.connections_by_backend())
 
             staples = make_staples(ocsp_folder(config))
-            certificates = CertificateKeeper(prepared, proxy, staples, speaks=number == 0)
+            newer = self._newest if prepared is self._prepared else None
+            certificates = CertificateKeeper(prepared, proxy, staples, loaded=newer, speaks=number == 0)
             try:
                 run_worker(
                     config.adapter,
@@ -274,6 +292,7 @@ class _Service:
                 print(f"metrics on {admin_url(sockets.address_of(admin))}", file=sys.stderr, flush=True)
             self._opened = own
             self._prepared = prepared
+            self._newest = prepared.loaded
             self._log = log
             served.append(True)
 
