@@ -158,30 +158,29 @@ class CertificateDirectory:
         return changes
 
     def _misfit(self) -> CertificateError | None:
-        """What is wrong with the password file for keys that were decrypted with what it had in it before."""
-        old = [entry for entry in self._entries.values() if entry.password is not None]
+        """What is wrong with the password file for keys that were decrypted with what it had in it before.
+
+        The first key that it does not fit will do: an attempt is dear, and where one fails, all of them may.
+        """
+        old = [entry for _, entry in sorted(self._entries.items()) if entry.password is not None]
         if self.password_file is None or not old:
             return None
         try:
             password = read_password(self.password_file)
         except CertificateError as fault:
             return fault
-        unfit = []
         for entry in old:
             if entry.password == password:
                 continue
             try:
                 parse_key(entry.content[1], entry.key_path, password=password)
             except CertificateError:
-                unfit.append(entry.key_path)
-        if not unfit:
-            return None
-        more = f" and {len(unfit) - 1} more" if len(unfit) > 1 else ""
-        return CertificateError(
-            self.password_file,
-            f"has a password that does not fit {min(unfit)}{more} any more",
-            "write the one there that the keys are encrypted with, or encrypt them with this one",
-        )
+                return CertificateError(
+                    self.password_file,
+                    f"has a password that does not fit {entry.key_path} any more",
+                    "write the one there that the keys are encrypted with, or encrypt them with this one",
+                )
+        return None
 
     def _index(self, path: str, files: _Files) -> Entry | None:
         return index_file(path, files.key_path, password_file=self.password_file, stamps=files.stamps)
