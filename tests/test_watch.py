@@ -125,6 +125,29 @@ def test_a_broken_certificate_does_not_keep_a_revocation_list_out(folder: Path, 
     assert enter(service, with_certificate(make_client()))[0] == "HTTP/1.1 200 OK", "with the certificate of before"
 
 
+def test_broken_authorities_of_a_backend_do_not_keep_a_revocation_list_out(
+    folder: Path, backend: Backend, start: Start
+) -> None:
+    (folder / "servers.pem").write_bytes(strangers().pem)
+    (folder / "clients.pem").write_bytes(pem_of(clients().root, clients().signing))
+    revoke(folder)
+    other = '[backend.other]\n    servers = ["127.0.0.1:9"]\n    tls = { ca = "servers.pem" }\n'
+    route = '[[route]]\n    host = "localhost"\n    path = "/other"\n    backend = "other"\n'
+    service = start(text=HOST.format(server=backend.address) + f"    {other}    {route}")
+    client = with_certificate(make_client(serial=SERIAL))
+    assert enter(service, client)[0] == "HTTP/1.1 200 OK"
+    put(folder / "servers.pem", b"broken")
+    wait_until(lambda: f"stays in service: {folder / 'servers.pem'}\n" in service.output(), "the complaint")
+    revoke(folder, SERIAL)
+    taken_over(service, f"in service: {folder / 'clients.crl'}\n")
+    assert enter(service, client)[0] == ""
+    assert enter(service, with_certificate(make_client()))[0] == "HTTP/1.1 200 OK"
+    assert service.output().count("servers.pem: ") == 1, "it is told once"
+    os.kill(service.process.pid, signal.SIGHUP)
+    wait_until(lambda: service.output().count("servers.pem: ") == 2, "the complaint after a signal")
+    assert enter(service, client)[0] == ""
+
+
 @pytest.mark.parametrize(("file", "gone"), [("clients.crl", True), ("clients.pem", False)])
 def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(
     folder: Path, backend: Backend, start: Start, file: str, gone: bool
@@ -231,6 +254,9 @@ class Files:
     def due(self, now: float) -> bool:
         return self.watch.is_due(self.in_service, now)
 
+    def failed(self, texts: list[str], now: float) -> list[str]:
+        return self.watch.failed(texts, self.watch.changed(self.in_service), now)
+
 
 def test_nothing_is_tried_that_has_not_changed() -> None:
     files = Files()
@@ -260,16 +286,16 @@ def test_a_fault_is_said_late_and_once_and_another_one_again() -> None:
     files.there[FILE] = (2, 2, 2)
     assert not files.due(1.0)
     assert files.due(2.0)
-    assert files.watch.failed(["bad"], 2.0) == []
+    assert files.failed(["bad"], 2.0) == []
     assert files.due(3.0), "another file may be on its way"
-    assert files.watch.failed(["bad"], 1.0 + PATIENCE) == ["bad"]
+    assert files.failed(["bad"], 1.0 + PATIENCE) == ["bad"]
     assert not files.due(5.0)
     assert files.due(4.0 + AGAIN), "what is in the way may be mended elsewhere"
-    assert files.watch.failed(["bad"], 4.0 + AGAIN) == []
+    assert files.failed(["bad"], 4.0 + AGAIN) == []
     files.there[FILE] = (3, 3, 3)
     assert not files.due(20.0)
     assert files.due(21.0), "another state of the file is tried at once"
-    assert files.watch.failed(["worse"], 21.0) == ["worse"]
+    assert files.failed(["worse"], 21.0) == ["worse"]
 
 
 def tries(files: Files, begin: float, seconds: int) -> list[float]:
@@ -278,7 +304,7 @@ def tries(files: Files, begin: float, seconds: int) -> list[float]:
     for now in range(int(begin), int(begin) + seconds):
         if files.due(now):
             at.append(float(now))
-            files.watch.failed(["bad"], now)
+            files.failed(["bad"], now)
     return at
 
 
@@ -334,7 +360,7 @@ def test_a_file_that_never_rests_does_not_keep_another_one_out() -> None:
         files.there[FILE] = (now, now, now)
         if files.due(float(now)):
             due.append(now)
-            files.watch.failed(["half of it"], float(now))
+            files.failed(["half of it"], float(now))
     assert due[0] == 1 + RESTLESS
     assert len(due) >= 4
     assert min(after - before for before, after in pairwise(due)) >= RESTLESS, "but that is no reason to be busy"
@@ -347,8 +373,8 @@ def test_another_file_that_has_to_wait_for_a_broken_one_is_told_and_has_time_of_
     files.there[OTHER] = (2, 2, 2)
     assert not files.due(200.0)
     assert files.due(201.0)
-    assert files.watch.failed(["bad", "half of it"], 201.0) == [], "its other half may be on its way"
+    assert files.failed(["bad", "half of it"], 201.0) == [], "its other half may be on its way"
     assert files.due(202.0)
-    assert files.watch.failed(["bad"], 200.0 + PATIENCE) == ["bad"], "what it says now is not in service either"
+    assert files.failed(["bad"], 200.0 + PATIENCE) == ["bad"], "what it says now is not in service either"
     files.due(230.0)
-    assert files.watch.failed(["bad"], 230.0) == []
+    assert files.failed(["bad"], 230.0) == []

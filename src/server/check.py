@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from ipaddress import ip_address
@@ -28,6 +28,7 @@ from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves
 from .check_stapling import stapling_problems
 from .client_rules import Rules, divide, load_rules
 from .config import Backend, Config, Draft, Listen
+from .held import Held
 from .key_log import KeyLogFile, key_log_problems
 from .loaded import Loaded, join_certificates, load_certificates
 from .policy import Identity, acme_hosts, build_policy, tls_options
@@ -72,6 +73,10 @@ class Prepared:
     """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
     key_log: KeyLogFile | None = None
     """To be opened before there are connections."""
+    authorities: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """That the servers of each backend are verified by, from its files."""
+    pairs: dict[str, tuple[bytes, bytes]] = field(default_factory=dict, repr=False)
+    """The certificate that each backend is shown, and its key."""
 
     @property
     def renew_at(self) -> float:
@@ -79,33 +84,33 @@ class Prepared:
         return self.made + (TICKET_SETS - 1) * TICKET_LIFE
 
 
-def prepare(
-    draft: Draft, *, ports: bool = False, kept: Sequence[Loaded] = (), kept_folders: Sequence[Folder] = ()
-) -> Prepared:
+def prepare(draft: Draft, *, ports: bool = False, before: Prepared | None = None, hold: bool = False) -> Prepared:
     """Check everything and load the files. With `ports`, see also whether the addresses can be listened on.
 
-    `kept`, `kept_folders`: certificates to go on with, until they expire, where their files cannot be used; that is a warning
-    then.
-    Raises `ConfigError` when there is any problem but warnings.
+    `before`: what is in service of the same configuration. Its certificates are gone on with, until they expire, where their
+    files cannot be used; that is a warning then. With `hold` the same holds for all other files, and those have the stamps of
+    before: there may be nothing new in the end. Raises `ConfigError` when there is any problem but warnings.
     """
     problems = list(draft.problems)
     config = draft.config
     files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
     problems += check_tables(draft)
-    loaded = list(load_certificates(config, problems, kept))
+    loaded = list(load_certificates(config, problems, () if before is None else before.loaded))
     identities = join_certificates(loaded, problems)
-    folders = open_folders(config, problems, load=ports, kept=kept_folders)
+    folders = open_folders(config, problems, load=ports, kept=() if before is None else before.folders)
     identities += folder_identities(folders, identities, datetime.now(UTC))
     problems += acme_problems(draft, {name for identity in identities for name in identity.names})
     problems += _tls_use(draft)
-    trusted = dict(authorities(config, problems))
-    pairs = dict(client_pairs(config, problems))
+    held = Held(allowed=hold)
+    trusted = dict(authorities(config, problems, {} if before is None else before.authorities, held))
+    pairs = dict(client_pairs(config, problems, {} if before is None else before.pairs, held))
     problems += _backends(draft)
     all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
     problems += _routes(draft, identities if all_loaded else ())
     problems += check_hosts(draft, identities)
-    rules = load_rules(draft, identities if all_loaded else (), problems)
+    rules_before: Rules = {} if before is None else before.rules
+    rules = load_rules(draft, identities if all_loaded else (), problems, rules_before, held)
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
@@ -120,6 +125,8 @@ def prepare(
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
     policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
+    if before is not None:
+        files |= {path: before.stamps[path] for path in held.paths}
     return Prepared(
         config,
         policy,
@@ -133,6 +140,8 @@ def prepare(
         files,
         tuple(folders),
         key_log,
+        trusted,
+        pairs,
     )
 
 

@@ -23,6 +23,7 @@ from ..core.proxy.client_rule import ClientRule
 from ..core.tls.client_auth import ClientAuth, ClientAuthError, load_crls
 from . import config
 from .config import Draft, Host
+from .held import Held
 from .policy import HostRule, Identity
 from .problems import Problem, shown
 
@@ -34,10 +35,12 @@ Rules = dict[str, HostRule | None]
 """By name; None for a name that has a host which does not ask."""
 
 
-def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Problem]) -> Rules:
+def load_rules(
+    draft: Draft, identities: Sequence[Identity], problems: list[Problem], before: Rules, held: Held
+) -> Rules:
     """The rule of each name in `[[host]]`. What is wrong is added to `problems`.
 
-    `identities`: those of all certificates; none if some could not be loaded.
+    `identities`: those of all certificates; none if some could not be loaded. `before`: the rules in service.
     """
     rules: Rules = {}
     for host in draft.config.host:
@@ -50,7 +53,10 @@ def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Prob
             if not draft.is_bad(auth.place.at("ca")):
                 problems.append(auth.place.problem("client_auth has no ca", 'add ca = "clients.pem"'))
         elif auth is not None and auth.ca is not None:
-            rule = _load(auth, auth.ca, problems)
+            faults: list[Problem] = []
+            loaded = _load(auth, auth.ca, faults)
+            old = next((before[name] for name in host.names if name in before), None)
+            rule = held.choose(loaded, old, [auth.ca, auth.crl], faults, problems)
             problems += _reach(draft, host, identities)
         rules |= dict.fromkeys(host.names, rule)
     return rules

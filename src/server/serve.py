@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from socket import socket
 from typing import NamedTuple
@@ -148,25 +149,45 @@ class _Service:
             self._look_at_certificates()
         if not self._watch.is_due(old.stamps, time.monotonic()):
             return None
-        try:
-            draft = Draft(old.config, [], old.written, lambda place: False)
-            prepared = prepare(draft, kept=self._newest, kept_folders=old.folders)
-            changed = ", ".join(map(str, self._watch.changed(old.stamps)))
-            generation = self._generation(prepared, f"changed and in service: {changed}")
-        except ConfigError as error:
-            texts = [str(problem) for problem in error.problems if not problem.warning]
-        except Exception as error:
-            texts = [f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}"]
-        else:
-            self._watch.taken(time.monotonic())
-            _tell([warning for warning in prepared.warnings if warning not in old.warnings])
-            return generation
-        said = self._watch.failed(texts, time.monotonic())
+        texts: list[str] = []
+        found = self._changed(texts)
+        now = time.monotonic()
+        if found is None and self._watch.is_fault(now):
+            found = self._changed([], hold=True)  # what is wrong is no reason to be without the others
+        waiting = self._watch.changed(old.stamps if found is None else found[0].stamps)
+        said = self._watch.failed(texts, waiting, now) if waiting else []
         for text in said:
             print(text, file=sys.stderr, flush=True)
         if said:
-            waiting = ", ".join(map(str, self._watch.changed(old.stamps)))
-            _say(f"what these files said before stays in service: {waiting}")
+            _say(f"what these files said before stays in service: {', '.join(map(str, waiting))}")
+        if found is None:
+            return None
+        prepared, generation = found
+        self._watch.taken(now)
+        known = {
+            *old.warnings,
+            *(warning for warning in prepared.warnings if str(replace(warning, warning=False)) in texts),
+        }
+        _tell([warning for warning in prepared.warnings if warning not in known])
+        return generation
+
+    def _changed(self, texts: list[str], *, hold: bool = False) -> tuple[Prepared, Generation] | None:
+        """What the files say now, with its workers. None: they cannot be used, for the reasons that are added to `texts`.
+
+        `hold`: those that cannot be used are as before; None if no other one has changed.
+        """
+        old = self._prepared
+        draft = Draft(old.config, [], old.written, lambda place: False)
+        try:
+            prepared = prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
+            changed = [str(path) for path, stamp in prepared.stamps.items() if old.stamps.get(path) != stamp]
+            if not changed:
+                return None
+            return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}")
+        except ConfigError as error:
+            texts += [str(problem) for problem in error.problems if not problem.warning]
+        except Exception as error:
+            texts.append(f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}")
         return None
 
     def _look_at_certificates(self) -> None:

@@ -7,16 +7,16 @@ is left by then: no connection of a client that is revoked now, no ticket, no se
 
 A file is read when all have stayed the same for one look, so that one that is being written is left alone; but a file that
 never rests does not keep the others out. Files that belong together are not replaced in the same moment either: what is wrong
-with them is said when they have been like that for a while, and once, and again when one more file has to wait for that. It
-is tried again all the same, as what is in the way may be something else that is mended: more and more rarely, and at once
-when a file changes.
+with them is said when they have been like that for a while, and once, and again when one more has to wait for that. From then
+on the others come into service without them (`held.py`). It is tried again all the same, as what is in the way may be something
+else that is mended: more and more rarely, and at once when a file changes.
 
 A generation costs all connections and much work, so there is at most one in a while. What changes meanwhile waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from ..certs.entries import Stamp
@@ -87,12 +87,19 @@ class Watch:
         """The files can be used, and workers are being started with them."""
         self._rest_until = now + REST
 
-    def failed(self, texts: Sequence[str], now: float) -> list[str]:
-        """The files cannot be used, for these reasons. Returns what is to be said of that now."""
-        if not self._since or now - max(self._since.values()) < PATIENCE:
+    def is_fault(self, now: float) -> bool:
+        """Whether they have been as they are for so long that they are not just being replaced, one after the other."""
+        return bool(self._since) and now - max(self._since.values()) >= PATIENCE
+
+    def failed(self, texts: Sequence[str], waiting: Collection[Path], now: float) -> list[str]:
+        """Files cannot be used, for these reasons. Returns what is to be said of that now.
+
+        `waiting`: those that have changed and are not in service, for that.
+        """
+        if not self.is_fault(now):
             return []
         self._pause = min(max(AGAIN, 2 * self._pause), MOST_RARELY)
-        if list(texts) == self._said and self._since.keys() <= self._said_of:
+        if list(texts) == self._said and self._said_of.issuperset(waiting):
             return []
-        self._said, self._said_of = list(texts), set(self._since)
+        self._said, self._said_of = list(texts), set(waiting)
         return self._said
