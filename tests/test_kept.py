@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ from test_reload import put, replace, shown_names, text
 
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.server.certificates import CertificateKeeper
+from lockgate.server.check import TICKET_LIFE
 from lockgate.server.loaded import newest
 from lockgate.server.supervisor import YOUNG
 
@@ -161,3 +163,11 @@ def test_a_worker_that_begins_with_what_was_prepared_reads_nothing(site: Path, m
     proxy = ReverseProxy(policy)
     CertificateKeeper(prepared, proxy, loaded=newest(prepared.loaded)).start()
     assert proxy.policy is policy
+
+
+def test_a_worker_begins_with_the_ticket_keys_of_the_hour(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    prepared = load(site, GOOD)
+    prepared = dataclasses.replace(prepared, made=prepared.made - 2.5 * TICKET_LIFE)
+    CertificateKeeper(prepared, ReverseProxy(prepared.policy)).start()
+    assert prepared.tickets.place == 2

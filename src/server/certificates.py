@@ -131,6 +131,7 @@ class CertificateKeeper:
 
         What was prepared may be of long ago, if this worker takes the place of another: it begins with what there is now.
         """
+        rotate(self._tickets, self._clock() - self._tickets_since)
         for identity, core in self._served:
             self._watch(identity, core)
         if [kept.certificate for kept in self._kept] != self._begun_with:
