@@ -11,6 +11,7 @@
 #                 `export LOCKGATE_PROFILE=use` before other targets; without that they compile an ordinary build again
 #   make instructions   instructions per request under valgrind against bench/instructions.json: a minute
 #                 (INSTRUCTIONS_ARGS=--update writes that file)
+#   make wheel    a wheel of that build in dist/, for `pip install` elsewhere with the same Python
 #   make sanitize the compiled modules under the address and undefined behaviour sanitizers: about seven minutes
 #   make soak     does memory stay flat? A short answer; SOAK_ARGS= for the long one (a million requests)
 #   make clean    back to an empty clone
@@ -30,14 +31,14 @@ ALONE = -m pytest $(PYTEST_ARGS) $(MEASURING) || test $$? = 5
 SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build optimized programs clean
+.PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build optimized wheel programs clean
 
 demo: build
 	@$(VENV)/bin/lockgate demo $(DEMO_ARGS)
 
 test: test-compiled test-pure
 
-test-compiled test-pure lint fuzz bench instructions soak optimized: export LOCKGATE_REQUIRE_COMPILED = 1
+test-compiled test-pure lint fuzz bench instructions soak optimized wheel: export LOCKGATE_REQUIRE_COMPILED = 1
 
 test-compiled: $(VENV)/with-test $(VENV)-scanners/with-scanners programs build
 	$(RUN) $(PYTEST)
@@ -85,6 +86,10 @@ optimized: $(VENV)/with-base programs
 	LOCKGATE_PROFILE=generate $(RUN) setup.py -q build_ext --inplace
 	$(RUN) bench/train.py
 	LOCKGATE_PROFILE=use $(RUN) setup.py -q build_ext --inplace
+
+wheel: optimized
+	@LOCKGATE_PROFILE=use $(RUN) -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps -w dist .
+	@ls -1 dist/*.whl
 
 programs:
 	@.ci/programs

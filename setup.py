@@ -39,7 +39,8 @@ PROFILES = {
     "generate": ["-fprofile-generate", "-fprofile-update=prefer-atomic"],
     "use": [
         *("-fprofile-use", "-fprofile-partial-training", "-fprofile-correction"),
-        *("-Wno-missing-profile", "-Wno-coverage-mismatch"),
+        # The last: where it knows how often something happens, GCC takes Cython's ways to errors for mistakes.
+        *("-Wno-missing-profile", "-Wno-coverage-mismatch", "-Wno-maybe-uninitialized"),
     ],
 }
 PROFILE = os.environ.get("LOCKGATE_PROFILE", "")

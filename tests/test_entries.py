@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support_certs import NOW, Signed, hierarchy, rsa_key, sign, write
 
+from lockgate.certs import directory as directory_module
 from lockgate.certs import entries as entries_module
 from lockgate.certs.directory import CertificateDirectory, Changes
 from lockgate.certs.entries import Choice, Entry, choose, index_file, issuer_of
 from lockgate.certs.files import CertificateError
+from lockgate.certs.keys import parse_key
 from lockgate.core.tls.choice import PREFERENCE
 
 DAY = datetime.timedelta(days=1)
@@ -359,10 +361,30 @@ class TestRescan:
         write(tmp_path, "pass", b"secret\n")
         assert entry.load(NOW).names == ("a.test",)
 
+    def test_one_key_is_tried_to_see_that_a_password_fits_no_more(self, tmp_path, monkeypatch):
+        password = encrypted(tmp_path, *"abcdef")
+        directory = scanned(tmp_path, password)
+        tried = []
+
+        def counted(data, path, *arguments, **more):
+            tried.append(path)
+            return parse_key(data, path, *arguments, **more)
+
+        monkeypatch.setattr(directory_module, "parse_key", counted)
+        write(tmp_path, "pass", b"another\n")
+        assert len(directory.rescan(NOW).faults) == 1
+        assert tried == [f"{tmp_path}/a.key"]
+        directory.rescan(NOW)
+        assert len(tried) == 1
+        write(tmp_path, "pass", b"secret\n")
+        directory.rescan(NOW)
+        assert len(tried) == 1, "what they were decrypted with"
+        assert directory.faults == ()
+
     @pytest.mark.parametrize(
         ("content", "fault"),
         [
-            (b"another\n", "has a password that does not fit {}/a.key and 1 more any more"),
+            (b"another\n", "has a password that does not fit {}/a.key any more"),
             (b"", "has no password in its first line"),
             (None, "this password file does not exist"),
         ],
@@ -397,6 +419,21 @@ class TestRescan:
             assert len(changes.changed) == 1
         assert directory.faults == ()
         assert [entry.load(NOW).names[0] for entry in directory.entries] == ["a.test", "b.test"]
+
+    def test_a_scan_goes_on_with_what_it_is_given_for_files_that_cannot_be_used(self, tmp_path):
+        for name in ("a", "b", "c"):
+            site(tmp_path, name)
+        kept = scanned(tmp_path).entries
+        write(tmp_path, "a.pem", b"broken")
+        (tmp_path / "b.key").unlink()
+        (tmp_path / "c.pem").unlink()
+        directory = CertificateDirectory(tmp_path)
+        directory.scan(kept)
+        assert [entry.load(NOW).names[0] for entry in directory.entries] == ["a.test", "b.test"]
+        assert [fault.path for fault in directory.faults] == [tmp_path / "a.pem", tmp_path / "b.pem"]
+        assert directory.rescan(NOW) == Changes()
+        site(tmp_path, "a", "new.test")
+        assert len(directory.rescan(NOW).changed) == 1
 
     def test_an_entry_is_what_was_in_its_files(self, tmp_path):
         site(tmp_path, "a", "a.test", "b.test")

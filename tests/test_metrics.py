@@ -35,7 +35,7 @@ def info(version: str = "TLSv1.3", resumed: bool = False) -> TLSInfo:
 
 
 def text_of(counters: Counters) -> Found:
-    return samples(metrics_text(ProxyCollector(counters.totals, counters.backends, list, 0.0)))
+    return samples(metrics_text(ProxyCollector(counters.totals, counters.backends, list, (), 0.0)))
 
 
 def handshakes(found: Found, outcome: str, version: str = "") -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from support_acme import NOW
 from support_renewer import DAY, World, acme, host, proofs
 
+from lockgate.certs import state_files
 from lockgate.server.values import WebURL
 
 __all__ = ["proofs"]
@@ -176,3 +179,170 @@ def test_a_certificate_on_demand_is_renewed_while_it_is_allowed(tmp_path):
     world.allowed = lambda name: False
     world.run(62 * DAY)
     assert len(world.orders_at) == 2
+
+
+# -- what outlives the process -----------------------------------------------------------------------------------------
+
+
+def full_after(world: World, first: int) -> int:
+    """How many new names get an order from now on, until one gets none."""
+    before = len(world.orders_at)
+    for number in range(first, first + 20):
+        world.state.want(f"n{number}.c.test")
+        world.run(15)
+    return len(world.orders_at) - before
+
+
+def test_a_restart_does_not_forget_how_many_new_names_there_were(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",), max_per_hour=5)
+    world.state.want("n0.c.test")
+    world.run(15)
+    for _ in range(3):
+        world.monotonic += 10_000_000  # that of another machine, or of another start of it
+        world.restart()
+    assert full_after(world, 1) == 4
+    world.restart()
+    assert full_after(world, 50) == 0
+    assert sum("max_per_hour" in text for text in world.said) == 2, "by each process"
+    world.run(3700)
+    world.restart()
+    assert full_after(world, 100) == 5
+
+
+@pytest.mark.parametrize("back", [DAY, 1800.0, -1800.0])
+def test_a_clock_that_jumps_over_a_restart_gives_no_more_than_an_hours_names(tmp_path, back):
+    world = demanding(tmp_path, allow=("*.c.test",), max_per_hour=3)
+    assert full_after(world, 0) == 3
+    world.wall -= back
+    world.restart()
+    assert full_after(world, 50) == (3 if back == DAY else 0)
+    world.run(2 * 3700)
+    world.restart()
+    assert full_after(world, 100) == 3, "no clock blocks it for longer"
+
+
+def test_each_table_has_a_count_of_its_own(tmp_path):
+    rules = [acme(on_demand=True, allow=(f"*.{zone}.test",), max_per_hour=1) for zone in ("b", "c")]
+    world = World(tmp_path, (host("*.b.test", rules=rules[0]), host("*.c.test", rules=rules[1])))
+    world.state.want("x.c.test")
+    world.run(15)
+    world.restart()
+    for name in ("y.c.test", "y.b.test"):
+        world.state.want(name)
+        world.run(15)
+    assert world.version("y.c.test") is None
+    assert len(world.orders_at) == 2
+
+
+def test_the_file_stays_small(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",), max_per_hour=100_000)
+    for number in range(300):
+        world.state.count_new_name("*.c.test", world.wall + number * 31)
+    path = world.state.folder / "new-names.json"
+    assert path.stat().st_size < 3000
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert sum(world.state.new_names(world.wall + 9300)["*.c.test"].values()) == pytest.approx(118, abs=4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"": 3}',
+        b'{"": {"x": 1}}',
+        b'{"": {"1800000000": []}}',
+        b'{"": {"1e999": 1}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_file_is_as_none(tmp_path, content):
+    world = demanding(tmp_path, allow=("*.c.test",), max_per_hour=2)
+    (world.state.folder / "new-names.json").write_bytes(content)
+    world.restart()
+    assert full_after(world, 0) == 2
+
+
+def test_where_it_cannot_be_counted_nothing_is_asked_for(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",))
+    (world.state.folder / "new-names.json").mkdir()
+    world.restart()
+    world.state.want("a.c.test")
+    world.run(15)
+    assert world.orders_at == []
+    assert not world.state.is_wanted("a.c.test"), "nobody is left waiting"
+    assert all("new-names.json" in text for text in world.said)
+
+
+def test_names_that_nobody_asks_for_any_more_are_forgotten(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",))
+    world.state.want("good.c.test")
+    world.run(15)
+    world.ca.fails = {"tls-alpn-01", "http-01"}
+    for name in ("gone.c.test", "again.c.test"):
+        world.state.want(name)
+        world.run(15)
+    folder = world.state.folder / "certificates"
+    account = sorted((world.state.folder / "accounts").iterdir())
+    assert len(list(folder.iterdir())) == 3
+    world.run(20 * DAY)
+    world.state.want("again.c.test")
+    world.run(20 * DAY)
+    assert sorted(path.name for path in folder.iterdir()) == ["again.c.test", "good.c.test"]
+    world.run(11 * DAY)
+    assert [path.name for path in folder.iterdir()] == ["good.c.test"]
+    assert world.version("good.c.test") is not None
+    assert sorted((world.state.folder / "accounts").iterdir()) == account
+    world.ca.fails = set()
+    world.state.want("gone.c.test")
+    world.run(15)
+    assert world.version("gone.c.test") is not None, "it may come again"
+
+
+def test_what_is_not_of_a_name_without_a_certificate_is_left_alone(tmp_path):
+    world = World(tmp_path, (host("a.test"),))
+    world.ca.fails = {"tls-alpn-01", "http-01"}
+    folder = world.state.folder / "certificates"
+    for name, file in (("kept.test", "pair.pem"), ("notes.test", "notes.txt"), ("part.test", ".new-0123")):
+        (folder / name).mkdir()
+        (folder / name / file).write_bytes(b"whatever it is")
+    (folder / "file.test").write_bytes(b"")
+    (folder / "empty.test").mkdir()
+    for path in folder.iterdir():
+        os.utime(path, (world.wall, world.wall))
+    world.run(29 * DAY)
+    assert (folder / "empty.test").exists(), "it is new"
+    world.run(3 * DAY)
+    there = ["a.test", "file.test", "kept.test", "notes.test", "part.test"]
+    assert sorted(path.name for path in folder.iterdir()) == there
+    assert (folder / "kept.test" / "pair.pem").read_bytes() == b"whatever it is"
+
+
+def test_a_name_that_another_process_is_at_is_not_forgotten(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",))
+    folder = world.state.folder / "certificates" / "x.c.test"
+    with world.state.lock("x.c.test"):
+        assert not world.state.forget("x.c.test", NOW + 400 * DAY)
+    assert folder.exists()
+    assert world.state.forget("x.c.test", NOW + 400 * DAY)
+    assert not folder.exists()
+
+
+def test_a_lock_whose_file_was_removed_is_none(tmp_path, monkeypatch):
+    """Who has waited for it, or came in the same moment, would share it with the next one, who makes a new file."""
+    path = tmp_path / "lock"
+    flock = state_files.fcntl.flock
+    removed = []
+
+    def removed_just_before(fd, operation):
+        if not removed:
+            removed.append(path.unlink())
+        flock(fd, operation)
+
+    monkeypatch.setattr(state_files.fcntl, "flock", removed_just_before)
+    with state_files.locked(path) as ours:
+        assert ours
+        assert path.exists()
+        with state_files.locked(path) as another:
+            assert not another

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import ssl
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from support_mtls import clients, pem_of, revocation_list, strangers, with_certi
 from support_serve import Backend, Start, backend, curl, folder, running, start, url
 from support_tls import Authority, Pem, ssl_server_context
 
-from lockgate.server.watch import AGAIN, PATIENCE, Stamps, Watch
+from lockgate.server.watch import AGAIN, INTERVAL, MOST_RARELY, PATIENCE, REST, RESTLESS, Stamps, Watch
 
 __all__ = ["backend", "folder", "start"]
 
@@ -122,6 +125,29 @@ def test_a_broken_certificate_does_not_keep_a_revocation_list_out(folder: Path, 
     assert enter(service, with_certificate(make_client()))[0] == "HTTP/1.1 200 OK", "with the certificate of before"
 
 
+def test_broken_authorities_of_a_backend_do_not_keep_a_revocation_list_out(
+    folder: Path, backend: Backend, start: Start
+) -> None:
+    (folder / "servers.pem").write_bytes(strangers().pem)
+    (folder / "clients.pem").write_bytes(pem_of(clients().root, clients().signing))
+    revoke(folder)
+    other = '[backend.other]\n    servers = ["127.0.0.1:9"]\n    tls = { ca = "servers.pem" }\n'
+    route = '[[route]]\n    host = "localhost"\n    path = "/other"\n    backend = "other"\n'
+    service = start(text=HOST.format(server=backend.address) + f"    {other}    {route}")
+    client = with_certificate(make_client(serial=SERIAL))
+    assert enter(service, client)[0] == "HTTP/1.1 200 OK"
+    put(folder / "servers.pem", b"broken")
+    wait_until(lambda: f"stays in service: {folder / 'servers.pem'}\n" in service.output(), "the complaint")
+    revoke(folder, SERIAL)
+    taken_over(service, f"in service: {folder / 'clients.crl'}\n")
+    assert enter(service, client)[0] == ""
+    assert enter(service, with_certificate(make_client()))[0] == "HTTP/1.1 200 OK"
+    assert service.output().count("servers.pem: ") == 1, "it is told once"
+    os.kill(service.process.pid, signal.SIGHUP)
+    wait_until(lambda: service.output().count("servers.pem: ") > 1, "the complaint after a signal")
+    assert enter(service, client)[0] == ""
+
+
 @pytest.mark.parametrize(("file", "gone"), [("clients.crl", True), ("clients.pem", False)])
 def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(
     folder: Path, backend: Backend, start: Start, file: str, gone: bool
@@ -133,7 +159,8 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(
         (folder / file).unlink()
     else:
         put(folder / file, b"-----BEGIN X509 CRL-----\nbroken\n-----END X509 CRL-----\n")
-    wait_until(lambda: "what the files said before stays in service" in service.output(), "the complaint")
+    stays = f"what these files said before stays in service: {folder / file}"
+    wait_until(lambda: stays in service.output(), "the complaint")
     told = re.findall(rf"^\S*lockgate.toml:\d+: .*{file}\b.*$", service.output(), re.MULTILINE)
     assert len(told) == 1, "the file, what is wrong with it, and what to do"
     assert ";" in told[0]
@@ -144,11 +171,12 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_told_once(
     wait_until(lambda: enter(service, client)[0] == "", "the client to be refused")
 
 
-def test_authorities_and_certificates_for_backends(folder: Path, start: Start) -> None:
-    """A backend's authority is exchanged, and so is our certificate: both by new files alone."""
+@pytest.mark.parametrize("theirs", [True, False])
+def test_authorities_and_certificates_for_backends(folder: Path, start: Start, theirs: bool) -> None:
+    """A backend's authority is exchanged, or our certificate for it: by new files alone."""
     first, second = Authority("first"), Authority("second")
-    write_pem(folder, "ours", make_client(authority=strangers()))
-    (folder / "servers.pem").write_bytes(first.pem)
+    write_pem(folder, "ours", make_client(authority=clients() if theirs else strangers()))
+    (folder / "servers.pem").write_bytes((first if theirs else second).pem)
 
     def asking(pem: Pem) -> ssl.SSLContext:
         context = ssl_server_context(pem)
@@ -174,14 +202,32 @@ def test_authorities_and_certificates_for_backends(folder: Path, start: Start) -
             """
         )
         status = ("-o", "/dev/null", "-w", "%{http_code}", url(service))
-        assert curl(folder, *status) == "502", "its authority is not trusted"
-        put(folder / "servers.pem", second.pem)
-        wait_until(lambda: service.output().count("in service: ") == 1, "the new authority")
-        assert curl(folder, *status) == "502", "ours is not trusted there"
-        write_pem(folder, "ours", make_client())
+        assert curl(folder, *status) == "502", "its authority is not trusted" if theirs else "ours is not trusted there"
+        if theirs:
+            put(folder / "servers.pem", second.pem)
+        else:
+            write_pem(folder, "ours", make_client())
         wait_until(lambda: curl(folder, *status) == "200", "both to be right")
-        put(folder / "servers.pem", first.pem)
-        wait_until(lambda: curl(folder, *status) == "502", "the authority to be taken away")
+
+
+def test_changes_in_a_row_bring_one_generation_but_a_signal_is_heard_at_once(
+    folder: Path, backend: Backend, start: Start
+) -> None:
+    service = serve_clients(folder, backend, start)
+    first, second = (with_certificate(make_client(serial=SERIAL + number)) for number in (0, 1))
+    revoke(folder, SERIAL)
+    taken_over(service)
+    assert [enter(service, one)[0] for one in (first, second)] == ["", "HTTP/1.1 200 OK"]
+    begin = time.monotonic()
+    revoke(folder, SERIAL, SERIAL + 1)
+    time.sleep(4 * INTERVAL)  # long enough for new workers, if there were any
+    assert enter(service, second)[0] == "HTTP/1.1 200 OK" or time.monotonic() - begin > REST / 2
+    os.kill(service.process.pid, signal.SIGHUP)
+    wait_until(lambda: enter(service, second)[0] == "", "the second one to be refused")
+    wait_until(lambda: len(service.processes()) == 3, "the old workers to end")
+    assert enter(service, second)[0] == ""
+    if time.monotonic() - begin < REST / 2:
+        assert "the new configuration is in service" in service.output(), "for the signal, and not by itself"
 
 
 def test_a_half_written_configuration_does_not_come_along(folder: Path, backend: Backend, start: Start) -> None:
@@ -208,6 +254,9 @@ class Files:
 
     def due(self, now: float) -> bool:
         return self.watch.is_due(self.in_service, now)
+
+    def failed(self, texts: list[str], now: float) -> list[str]:
+        return self.watch.failed(texts, self.watch.changed(self.in_service), now)
 
 
 def test_nothing_is_tried_that_has_not_changed() -> None:
@@ -238,13 +287,95 @@ def test_a_fault_is_said_late_and_once_and_another_one_again() -> None:
     files.there[FILE] = (2, 2, 2)
     assert not files.due(1.0)
     assert files.due(2.0)
-    assert files.watch.failed(["bad"], 2.0) == []
+    assert files.failed(["bad"], 2.0) == []
     assert files.due(3.0), "another file may be on its way"
-    assert files.watch.failed(["bad"], 1.0 + PATIENCE) == ["bad"]
+    assert files.failed(["bad"], 1.0 + PATIENCE) == ["bad"]
     assert not files.due(5.0)
     assert files.due(4.0 + AGAIN), "what is in the way may be mended elsewhere"
-    assert files.watch.failed(["bad"], 4.0 + AGAIN) == []
+    assert files.failed(["bad"], 4.0 + AGAIN) == []
     files.there[FILE] = (3, 3, 3)
     assert not files.due(20.0)
     assert files.due(21.0), "another state of the file is tried at once"
-    assert files.watch.failed(["worse"], 21.0) == ["worse"]
+    assert files.failed(["worse"], 21.0) == ["worse"]
+
+
+def tries(files: Files, begin: float, seconds: int) -> list[float]:
+    """When the files are tried, all in vain, with a look each second."""
+    at = []
+    for now in range(int(begin), int(begin) + seconds):
+        if files.due(now):
+            at.append(float(now))
+            files.failed(["bad"], now)
+    return at
+
+
+def test_what_stays_broken_is_tried_more_and_more_rarely_and_at_once_when_it_changes() -> None:
+    files = Files()
+    files.there[FILE] = (2, 2, 2)
+    at = tries(files, 1, 3600)
+    pauses = [after - before for before, after in pairwise(at)]
+    first = pauses.index(AGAIN)
+    assert set(pauses[:first]) <= {1.0}
+    assert pauses[first : first + 5] == [AGAIN, 2 * AGAIN, 4 * AGAIN, 8 * AGAIN, 16 * AGAIN]
+    assert set(pauses[first + 5 :]) == {MOST_RARELY}
+    for other in (FILE, OTHER):
+        files.there[other] = (4, 4, 4)
+        again = tries(files, at[-1] + 1, 60)
+        assert again[0] == at[-1] + 2
+        assert again[-1] > again[0] + 20, "the pauses begin anew"
+        at += again
+
+
+def test_a_generation_is_followed_by_a_rest_and_nothing_of_it_is_lost() -> None:
+    files = Files()
+    files.there[FILE] = (2, 2, 2)
+    files.due(1.0)
+    assert files.due(2.0)
+    files.watch.taken(2.0)
+    files.in_service = dict(files.there)
+    files.there[FILE] = (3, 3, 3)
+    due = [now for now in range(3, 200) if files.due(float(now))]
+    assert due[0] == 2 + REST, "the first look after that: it has waited for long enough"
+    assert files.watch.changed(files.in_service) == [FILE]
+
+
+def test_a_file_that_is_written_all_the_time_brings_one_generation_in_a_while() -> None:
+    files = Files()
+    begun = []
+    for now in range(1, 1000):
+        if now % 3 == 0:
+            files.there[FILE] = (now, now, now)
+        if files.due(float(now)):
+            files.watch.taken(float(now))
+            files.in_service = dict(files.there)
+            begun.append(now)
+    assert len(begun) >= 1000 / (REST + 3) - 1
+    assert min(after - before for before, after in pairwise(begun)) >= REST
+
+
+def test_a_file_that_never_rests_does_not_keep_another_one_out() -> None:
+    files = Files()
+    files.there[OTHER] = (2, 2, 2)
+    due = []
+    for now in range(1, 60):
+        files.there[FILE] = (now, now, now)
+        if files.due(float(now)):
+            due.append(now)
+            files.failed(["half of it"], float(now))
+    assert due[0] == 1 + RESTLESS
+    assert len(due) >= 4
+    assert min(after - before for before, after in pairwise(due)) >= RESTLESS, "but that is no reason to be busy"
+
+
+def test_another_file_that_has_to_wait_for_a_broken_one_is_told_and_has_time_of_its_own() -> None:
+    files = Files()
+    files.there[FILE] = (2, 2, 2)
+    tries(files, 1, 100)
+    files.there[OTHER] = (2, 2, 2)
+    assert not files.due(200.0)
+    assert files.due(201.0)
+    assert files.failed(["bad", "half of it"], 201.0) == [], "its other half may be on its way"
+    assert files.due(202.0)
+    assert files.failed(["bad"], 200.0 + PATIENCE) == ["bad"], "what it says now is not in service either"
+    files.due(230.0)
+    assert files.failed(["bad"], 230.0) == []

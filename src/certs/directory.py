@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,8 +82,12 @@ class CertificateDirectory:
         self._password_stamp = NO_FILE
         self._password_fault: CertificateError | None = None
 
-    def scan(self) -> None:
-        """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`."""
+    def scan(self, kept: Iterable[Entry] = ()) -> None:
+        """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`.
+
+        `kept`: entries to go on with where their files are there, but cannot be used.
+        """
+        before = {entry.cert_path: entry for entry in kept}
         found, self._folder_faults = _walk(self.folder)
         if self.folder in self._folder_faults:
             raise self._folder_faults[self.folder]
@@ -94,9 +98,9 @@ class CertificateDirectory:
                 entry = self._index(path, files)
             except CertificateError as fault:
                 self._file_faults[path] = fault
-            else:
-                if entry is not None:
-                    self._entries[path] = entry
+                entry = before.get(path)
+            if entry is not None:
+                self._entries[path] = entry
         self._publish()
 
     def rescan(self, now: datetime | None = None) -> Changes:
@@ -154,30 +158,29 @@ class CertificateDirectory:
         return changes
 
     def _misfit(self) -> CertificateError | None:
-        """What is wrong with the password file for keys that were decrypted with what it had in it before."""
-        old = [entry for entry in self._entries.values() if entry.password is not None]
+        """What is wrong with the password file for keys that were decrypted with what it had in it before.
+
+        The first key that it does not fit will do: an attempt is dear, and where one fails, all of them may.
+        """
+        old = [entry for _, entry in sorted(self._entries.items()) if entry.password is not None]
         if self.password_file is None or not old:
             return None
         try:
             password = read_password(self.password_file)
         except CertificateError as fault:
             return fault
-        unfit = []
         for entry in old:
             if entry.password == password:
                 continue
             try:
                 parse_key(entry.content[1], entry.key_path, password=password)
             except CertificateError:
-                unfit.append(entry.key_path)
-        if not unfit:
-            return None
-        more = f" and {len(unfit) - 1} more" if len(unfit) > 1 else ""
-        return CertificateError(
-            self.password_file,
-            f"has a password that does not fit {min(unfit)}{more} any more",
-            "write the one there that the keys are encrypted with, or encrypt them with this one",
-        )
+                return CertificateError(
+                    self.password_file,
+                    f"has a password that does not fit {entry.key_path} any more",
+                    "write the one there that the keys are encrypted with, or encrypt them with this one",
+                )
+        return None
 
     def _index(self, path: str, files: _Files) -> Entry | None:
         return index_file(path, files.key_path, password_file=self.password_file, stamps=files.stamps)

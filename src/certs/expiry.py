@@ -18,7 +18,7 @@ REPEAT = timedelta(days=1)
 MOST = 20
 """So many certificates are named at a time; the others are counted."""
 
-Said = Mapping[tuple[str, datetime], datetime]
+Said = Mapping[object, datetime]
 """When something was last said of a certificate, by its file and its end: a renewed one is another certificate."""
 
 
@@ -34,7 +34,7 @@ class Notices:
 def expiry_notices(entries: Iterable[Entry], now: datetime, said: Said | None = None) -> Notices:
     """What to log at `now` of the certificates in service: each that expires soon, or has expired, once a day."""
     before = {} if said is None else said
-    kept: dict[tuple[str, datetime], datetime] = {}
+    kept: dict[object, datetime] = {}
     due: list[Entry] = []
     again: datetime | None = None
     for entry in entries:
@@ -42,7 +42,7 @@ def expiry_notices(entries: Iterable[Entry], now: datetime, said: Said | None = 
         if next_time <= now:
             key = (entry.cert_path, entry.not_after)
             last = before.get(key)
-            if last is None or last > now or now - last >= REPEAT:  # later than now: the clock was put back
+            if last is None or is_due(last, now):
                 due.append(entry)
                 last = now
             kept[key] = last
@@ -53,6 +53,11 @@ def expiry_notices(entries: Iterable[Entry], now: datetime, said: Said | None = 
     if len(due) > MOST:
         texts.append(f"{len(due) - MOST} more certificates expire soon or have expired; lockgate certs lists them")
     return Notices(tuple(texts), kept, again)
+
+
+def is_due(last: datetime, now: datetime) -> bool:
+    """Whether what was last said then is to be said again."""
+    return last > now or now - last >= REPEAT  # later than now: the clock was put back
 
 
 def _text(entry: Entry, now: datetime) -> str:

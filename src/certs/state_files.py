@@ -125,21 +125,37 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     if sys.platform == "win32":
         yield True
         return
+    fd, ours = _open_lock(path, wait)
+    while ours and not _is_at(path, fd):  # whoever had it before has removed the file
+        os.close(fd)
+        fd, ours = _open_lock(path, wait)
+    try:
+        yield ours
+    finally:
+        os.close(fd)
+
+
+def _open_lock(path: Path, wait: bool) -> tuple[int, bool]:
+    """(descriptor, whether we have the lock)."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise state_error(path, error) from None
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            ours = True
-        except BlockingIOError:
-            ours = False
-        except OSError as error:
-            raise state_error(path, error) from None
-        yield ours
-    finally:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return fd, False
+    except OSError as error:
         os.close(fd)
+        raise state_error(path, error) from None
+    return fd, True
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd))
+    except OSError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

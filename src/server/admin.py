@@ -1,7 +1,8 @@
 """The admin address: metrics, health and certificates, for those who run the proxy. It only shows, and changes nothing.
 
 A process of its own, beside the workers, answers with the standard library's HTTP server: what it does and how long it takes
-is nothing to the proxy. The numbers come out of shared memory (`counters.py`), the certificates out of the files.
+is nothing to the proxy. The numbers come out of shared memory (`counters.py`), the certificates out of the files,
+the revocation lists from the configuration in service.
 
     /                    a page for people
     /metrics             for Prometheus
@@ -21,16 +22,18 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from ..certs.entries import issuer_of
+from ..certs.revocation import RevocationList
 from ..core.http.authority import parse_authority
 from .certs_acme import Missing
 from .certs_command import Row, days_left, everything, list_certificates, list_missing
+from .certs_revocation import days_text, in_order
 from .config import Config
 from .counters import Counters, Totals
 from .metrics import CONTENT_TYPE, ProxyCollector, metrics_text
@@ -58,14 +61,18 @@ th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px soli
 class Shown:
     """What there is to show of a proxy with this configuration."""
 
-    def __init__(self, config: Config, counters: Counters, started: float) -> None:
-        self._config = config
+    def __init__(
+        self, config: Config, counters: Counters, started: float, lists: Iterable[RevocationList] = ()
+    ) -> None:
+        """`lists`: the revocation lists in use. This process is started anew with other ones."""
+        self.config = config
+        self.lists = in_order(lists)
         self._counters = counters
         self._lock = threading.Lock()
         self._rows: list[Row] = []
         self._missing: list[Missing] = []
         self._read = -KEEP
-        self.collector = ProxyCollector(counters.totals, counters.backends, self.certificates, started)
+        self.collector = ProxyCollector(counters.totals, counters.backends, self.certificates, self.lists, started)
 
     def totals(self) -> Totals:
         """The numbers as they are now."""
@@ -84,8 +91,8 @@ class Shown:
             if time.monotonic() - self._read >= KEEP:
                 problems: list[Problem] = []
                 now = datetime.now(UTC)
-                self._rows = list_certificates(self._config, now, problems)
-                self._missing = list_missing(self._config, self._rows, now)
+                self._rows = list_certificates(self.config, now, problems)
+                self._missing = list_missing(self.config, self._rows, now)
                 self._read = time.monotonic()
             return self._rows, self._missing
 
@@ -111,7 +118,9 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, "text/plain", b"ok\n")
         elif path == "/certificates.json":
             now = datetime.now(UTC)
-            body = json.dumps(everything(shown.certificates(), shown.missing(), now), indent=2)
+            body = json.dumps(
+                everything(shown.config, shown.certificates(), shown.missing(), shown.lists, now), indent=2
+            )
             self._answer(200, "application/json", body.encode())
         elif path == "/":
             self._answer(200, "text/html; charset=utf-8", page(shown, datetime.now(UTC)).encode())
@@ -209,11 +218,18 @@ def page(shown: Shown, now: datetime) -> str:
         cells = [names, issuer_of(row.entry), row.entry.key_kind, str(days), row.entry.cert_path]
         certificates.append(f'<tr class="{mark}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>')
     heads = "".join(f"<th>{head}</th>" for head in ("Names", "Issuer", "Key", "Days left", "File"))
+    lists = []
+    for crl in shown.lists:
+        mark = "very-soon" if crl.is_worth_a_warning(now) else ""
+        line = (crl.issuer, days_text(crl, now), crl.path)
+        lists.append(f'<tr class="{mark}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in line)}</tr>')
+    of_lists = "".join(f"<th>{head}</th>" for head in ("Issuer", "Days left", "File"))
+    below = f"<h2>Revocation lists</h2><table><tr>{of_lists}</tr>{''.join(lists)}</table>" if lists else ""
     lines = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in numbers)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>lockgate</title><style>{STYLE}</style>'
         f"<h1>lockgate</h1><h2>Since the start</h2><table>{lines}</table>"
-        f"<h2>Certificates</h2><table><tr>{heads}</tr>{''.join(certificates)}</table></html>\n"
+        f"<h2>Certificates</h2><table><tr>{heads}</tr>{''.join(certificates)}</table>{below}</html>\n"
     )
 
 

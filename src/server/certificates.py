@@ -22,10 +22,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from ..certs.entries import Entry, Stamp, stamp_of
+from ..certs.entries import Entry
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
 from ..certs.names import listed
+from ..certs.revocation import revocation_notices
 from ..certs.store import Certificate
 from ..core.commands import NeedCertificate
 from ..core.proxy.hub import ReverseProxy
@@ -33,10 +34,10 @@ from ..core.proxy.policy import Identity
 from ..core.tls.context import Tickets
 from . import policy
 from .acme_certificates import acme_certificates
-from .check import TICKET_LIFE, Prepared, join_certificates, load_files
+from .check import TICKET_LIFE, Prepared
 from .check_certificates import folder_identities
-from .client_rules import divide
-from .config import CertificateFiles
+from .client_rules import divide, lists_in_use
+from .loaded import Loaded, join_certificates, load_files, stamps_of
 from .problems import ConfigError, Problem
 from .staples import Staples
 from .waiting_room import Answer
@@ -58,11 +59,8 @@ NAMED = 5
 class _Kept:
     """One `[[certificate]]`: its files, the state in which they were last dealt with, and what came of it."""
 
-    def __init__(self, files: CertificateFiles, certificate: Certificate) -> None:
-        self.files = files
-        self.certificate = certificate
-        self.paths = [path for path in (files.cert, files.key, files.key_password_file) if path is not None]
-        self.stamps = self.look()
+    def __init__(self, loaded: Loaded) -> None:
+        self.files, self.certificate, self.stamps = loaded
         self.bad_since: float | None = None
 
     @property
@@ -72,12 +70,16 @@ class _Kept:
         path = str(self.files.cert)
         return Entry(path, str(self.files.key or path), one.names, one.key_kind, one.not_before, one.not_after)
 
-    def look(self) -> list[Stamp]:
-        return [stamp_of(path) for path in self.paths]
+    @property
+    def loaded(self) -> Loaded:
+        return Loaded(self.files, self.certificate, self.stamps)
 
 
 class CertificateKeeper:
-    """For one proxy that serves `prepared`. `speaks`: say on standard error what happens."""
+    """For one proxy that serves `prepared`. `speaks`: say on standard error what happens.
+
+    `loaded`: newer certificates than those of `prepared`, for the same files.
+    """
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class CertificateKeeper:
         proxy: ReverseProxy,
         staples: Staples | None = None,
         *,
+        loaded: Sequence[Loaded] | None = None,
         speaks: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,7 +95,8 @@ class CertificateKeeper:
         self._proxy = proxy
         self._tickets = prepared.tickets
         self._tickets_since = prepared.made
-        self._kept = [_Kept(files, certificate) for files, certificate in prepared.loaded]
+        self._kept = [_Kept(one) for one in (prepared.loaded if loaded is None else loaded)]
+        self._begun_with = [one.certificate for one in prepared.loaded]
         self._rules = prepared.rules
         self._folders = prepared.folders
         self._folders_due = 0.0
@@ -101,6 +105,11 @@ class CertificateKeeper:
         # Of certificates with files of their own it was said at the start.
         self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
         self._expiry_due = self._chosen_at
+        # So it was of lists that expire soon, but not that they have: with one that had, nothing would have started.
+        self._lists = lists_in_use(self._rules)
+        soon = [one for one in self._lists if not one.is_expired(self._chosen_at)]
+        self._list_expiry = revocation_notices(soon, self._chosen_at)
+        self._list_expiry_due = self._chosen_at
         self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
         own = len(prepared.identities)
         self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
@@ -118,9 +127,17 @@ class CertificateKeeper:
         self._key_log = prepared.key_log
 
     def start(self) -> None:
-        """Look after the certificates in a thread of its own until the process ends."""
+        """Look after the certificates in a thread of its own until the process ends.
+
+        What was prepared may be of long ago, if this worker takes the place of another: it begins with what there is now.
+        """
+        rotate(self._tickets, self._clock() - self._tickets_since)
         for identity, core in self._served:
             self._watch(identity, core)
+        if [kept.certificate for kept in self._kept] != self._begun_with:
+            self._put_in_service()
+        if any(stamps_of(kept.files) != kept.stamps for kept in self._kept):
+            self._try_to_look()
         threading.Thread(target=self._run, name="lockgate-certificates", daemon=True).start()
 
     def look_soon(self) -> None:
@@ -155,7 +172,7 @@ class CertificateKeeper:
         rotate(self._tickets, now - self._tickets_since)
         changed = False
         for kept in self._kept:
-            stamps = kept.look()
+            stamps = stamps_of(kept.files)
             if stamps == kept.stamps:
                 continue
             if kept.bad_since is None:
@@ -186,6 +203,7 @@ class CertificateKeeper:
         if self._acme is not None:
             self._acme.refresh()
         self._tell_of_expiry(datetime.now(UTC), changed)
+        self._tell_of_lists(datetime.now(UTC))
 
     def _look_into_folders(self, now: float) -> bool:
         """Whether other certificates than before are to be served for some name."""
@@ -240,6 +258,15 @@ class CertificateKeeper:
         for text in self._expiry.texts:
             self._say(text)
 
+    def _tell_of_lists(self, date: datetime) -> None:
+        """The same of revocation lists. New ones come with new workers (`watch.py`)."""
+        if not self._speaks or date < self._list_expiry_due:
+            return
+        self._list_expiry = revocation_notices(self._lists, date, self._list_expiry.said)
+        self._list_expiry_due = self._list_expiry.again or date + timedelta(days=1)
+        for text in self._list_expiry.texts:
+            self._say(text)
+
     def _load(self, identity: policy.Identity, core: Identity) -> bool:
         """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made."""
         try:
@@ -267,7 +294,7 @@ class CertificateKeeper:
         return is_good and now - since < STAPLE_PATIENCE
 
     def _put_in_service(self) -> None:
-        joined = join_certificates([(kept.files, kept.certificate) for kept in self._kept], [])
+        joined = join_certificates([kept.loaded for kept in self._kept], [])
         self._chosen_at = datetime.now(UTC)
         joined += folder_identities(self._folders, joined, self._chosen_at)
         known = {(one.names, one.default, one.rule): (one, core) for one, core in self._served}
@@ -323,11 +350,14 @@ class CertificateKeeper:
             self._wake.clear()
             self._folders_took = 0.0  # thousands of files are no reason to look at a few others more rarely
             started = time.monotonic()
-            try:
-                self.look()
-            except Exception as error:  # nothing that is on disk may end this thread
-                self._say(f"the certificates could not be looked at: {type(error).__name__}: {error}")
+            self._try_to_look()
             pause = max(INTERVAL, (time.monotonic() - started - self._folders_took) * SHARE)
+
+    def _try_to_look(self) -> None:
+        try:
+            self.look()
+        except Exception as error:  # nothing that is on disk may end the thread, or keep a worker from its work
+            self._say(f"the certificates could not be looked at: {type(error).__name__}: {error}")
 
     def _say(self, text: str) -> None:
         if self._speaks:

@@ -2,7 +2,7 @@
 
 The files are looked at, not a running proxy. Only leaves are read, so it is quick for thousands, needs no password, and shows
 certificates too that would not be served; what is wrong with those, `lockgate check` says as well. Those that lockgate is to
-get by ACME and has not got yet go before them, with what is known of the attempts.
+get by ACME and has not got yet go before them, with what is known of the attempts; revocation lists of clients come after them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from ..certs.directory import CertificateDirectory
 from ..certs.entries import Entry, choose, index_file, issuer_of
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
-from . import config
+from ..certs.revocation import RevocationList, revocation_notices
+from . import certs_revocation, config
 from .certs_acme import FAILED, Missing, issued_certificates, missing_certificates, next_attempt
 from .config import CertificateFiles, Config
 from .problems import Problem, one_line
@@ -62,13 +63,18 @@ def run(args: argparse.Namespace, now: datetime | None = None) -> int:
     problems = list(draft.problems)
     rows = list_certificates(draft.config, now, problems)
     missing = list_missing(draft.config, rows, now)
+    lists = certs_revocation.list_revocation_lists(draft.config, problems)
     if args.json:
-        print(json.dumps(everything(rows, missing, now), indent=2))
+        print(json.dumps(everything(draft.config, rows, missing, lists, now), indent=2))
     else:
         for line in table(rows, missing, now):
             print(line)
+        for line in _lists_table(draft.config, lists, now):
+            print(line)
     sys.stdout.flush()
     for text in expiry_notices((row.entry for row in rows if row.chosen), now).texts:
+        print(one_line(f"warning: {text}"), file=sys.stderr)
+    for text in revocation_notices(lists, now).texts:
         print(one_line(f"warning: {text}"), file=sys.stderr)
     for text in _failures(rows, missing, now):
         print(one_line(f"warning: {text}"), file=sys.stderr)
@@ -126,8 +132,20 @@ def table(rows: Sequence[Row], missing: Sequence[Missing], now: datetime) -> lis
     if not rows and not missing:
         return ["no certificates"]
     lines = [*map(_missing_cells, missing), *(_cells(row, now) for row in rows)]
-    cells = [HEADINGS, *(tuple(one_line(cell) for cell in line) for line in lines)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    return _columns([HEADINGS, *lines])
+
+
+def _lists_table(config: Config, lists: Sequence[RevocationList], now: datetime) -> list[str]:
+    """The revocation lists below that, if there are any."""
+    if not lists:
+        return []
+    lines = [certs_revocation.cells(config, one, now, SHOWN) for one in lists]
+    return ["", *_columns([certs_revocation.HEADINGS, *lines])]
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    cells = [tuple(one_line(cell) for cell in line) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
@@ -177,9 +195,15 @@ def _some(texts: Sequence[str]) -> str:
     return ", ".join(texts[:SHOWN]) + more
 
 
-def everything(rows: Iterable[Row], missing: Iterable[Missing], now: datetime) -> list[dict[str, Any]]:
-    """What `--json` says: all certificates, those that are to come first."""
-    return [*map(_missing_json, missing), *(_as_json(row, now) for row in rows)]
+def everything(
+    config: Config, rows: Iterable[Row], missing: Iterable[Missing], lists: Sequence[RevocationList], now: datetime
+) -> list[dict[str, Any]]:
+    """What `--json` says: all certificates, those that are to come first, and revocation lists."""
+    return [
+        *map(_missing_json, missing),
+        *(_as_json(row, now) for row in rows),
+        *certs_revocation.as_json(config, lists, now),
+    ]
 
 
 def _as_json(row: Row, now: datetime) -> dict[str, Any]:

@@ -10,29 +10,27 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-
-from ..certs import store
 from ..certs.entries import Stamp
-from ..certs.keys import is_encrypted
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
-from .check_backend_tls import authorities, backend_tls_problems, certificate_problem, client_pairs
+from .check_backend_tls import authorities, backend_tls_problems, client_pairs
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
 from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
 from .check_stapling import stapling_problems
 from .client_rules import Rules, divide, load_rules
-from .config import Backend, CertificateFiles, Config, Draft, Listen
+from .config import Backend, Config, Draft, Listen
+from .held import Held
 from .key_log import KeyLogFile, key_log_problems
+from .loaded import Loaded, join_certificates, load_certificates
 from .policy import Identity, acme_hosts, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
@@ -51,10 +49,6 @@ TICKET_SETS = 16
 """Sets of ticket keys made at the start, for all workers: enough for a week; then new workers are started with new ones."""
 
 
-Loaded = tuple[tuple[CertificateFiles, store.Certificate], ...]
-"""Certificates, each with where it is from."""
-
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A configuration without mistakes, and the policy made of it and of the files it names.
@@ -67,7 +61,7 @@ class Prepared:
     config: Config
     policy: Policy
     warnings: tuple[Problem, ...]
-    loaded: Loaded
+    loaded: tuple[Loaded, ...]
     identities: tuple[Identity, ...]
     rules: Rules
     tickets: Tickets
@@ -79,6 +73,10 @@ class Prepared:
     """The folders of certificates. Their identities come after those of `loaded`, and have no context yet."""
     key_log: KeyLogFile | None = None
     """To be opened before there are connections."""
+    authorities: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """That the servers of each backend are verified by, from its files."""
+    pairs: dict[str, tuple[bytes, bytes]] = field(default_factory=dict, repr=False)
+    """The certificate that each backend is shown, and its key."""
 
     @property
     def renew_at(self) -> float:
@@ -86,30 +84,33 @@ class Prepared:
         return self.made + (TICKET_SETS - 1) * TICKET_LIFE
 
 
-def prepare(draft: Draft, *, ports: bool = False, kept: Loaded = ()) -> Prepared:
+def prepare(draft: Draft, *, ports: bool = False, before: Prepared | None = None, hold: bool = False) -> Prepared:
     """Check everything and load the files. With `ports`, see also whether the addresses can be listened on.
 
-    `kept`: certificates to go on with, until they expire, where their files cannot be used; that is a warning then.
-    Raises `ConfigError` when there is any problem but warnings.
+    `before`: what is in service of the same configuration. Its certificates are gone on with, until they expire, where their
+    files cannot be used; that is a warning then. With `hold` the same holds for all other files, and those have the stamps of
+    before: there may be nothing new in the end. Raises `ConfigError` when there is any problem but warnings.
     """
     problems = list(draft.problems)
     config = draft.config
     files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
     problems += check_tables(draft)
-    loaded = list(_certificates(config, problems, kept))
+    loaded = list(load_certificates(config, problems, () if before is None else before.loaded))
     identities = join_certificates(loaded, problems)
-    folders = open_folders(config, problems, load=ports)
+    folders = open_folders(config, problems, load=ports, kept=() if before is None else before.folders)
     identities += folder_identities(folders, identities, datetime.now(UTC))
     problems += acme_problems(draft, {name for identity in identities for name in identity.names})
     problems += _tls_use(draft)
-    trusted = dict(authorities(config, problems))
-    pairs = dict(client_pairs(config, problems))
+    held = Held(allowed=hold)
+    trusted = dict(authorities(config, problems, {} if before is None else before.authorities, held))
+    pairs = dict(client_pairs(config, problems, {} if before is None else before.pairs, held))
     problems += _backends(draft)
     all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
     problems += _routes(draft, identities if all_loaded else ())
     problems += check_hosts(draft, identities)
-    rules = load_rules(draft, identities if all_loaded else (), problems)
+    rules_before: Rules = {} if before is None else before.rules
+    rules = load_rules(draft, identities if all_loaded else (), problems, rules_before, held)
     problems += _limits(draft)
     problems += _forward(config)
     problems += _access_log(config)
@@ -124,6 +125,8 @@ def prepare(draft: Draft, *, ports: bool = False, kept: Loaded = ()) -> Prepared
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
     policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
+    if before is not None:
+        files |= {path: before.stamps[path] for path in held.paths}
     return Prepared(
         config,
         policy,
@@ -137,6 +140,8 @@ def prepare(draft: Draft, *, ports: bool = False, kept: Loaded = ()) -> Prepared
         files,
         tuple(folders),
         key_log,
+        trusted,
+        pairs,
     )
 
 
@@ -213,96 +218,6 @@ def _tls_use(draft: Draft) -> Iterator[Problem]:
 def _unsure(draft: Draft, place: Place, *keys: str) -> bool:
     """Whether one of the keys of a table has a mistake, which was reported, in its value."""
     return any(draft.is_bad(place.at(key)) for key in keys)
-
-
-def _certificates(
-    config: Config, problems: list[Problem], kept: Loaded
-) -> Iterator[tuple[CertificateFiles, store.Certificate]]:
-    """Load each certificate."""
-    now = datetime.now(UTC)
-    for files in config.certificate:
-        faults: list[Problem] = []
-        certificate = None if files.cert is None else load_files(files, faults)
-        if certificate is None:
-            certificate = next((old for of, old in kept if of is files and old.not_after > now), None)
-            if certificate is not None:
-                faults = [replace(fault, warning=True) for fault in faults]
-        problems += faults
-        if certificate is not None:
-            yield files, certificate
-
-
-def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:
-    """The certificate in these files; both are looked at even when one is bad. None if there are problems."""
-    assert files.cert is not None
-    key_path = files.cert if files.key is None else files.key
-    key_place = files.place.at("cert" if files.key is None else "key")
-    chain: list[x509.Certificate] | None = None
-    key: store.PrivateKey | None = None
-    try:
-        chain = store.load_chain(files.cert)
-    except store.CertificateError as error:
-        problems.append(certificate_problem(files.place.at("cert"), error))
-    try:
-        key = store.load_key(key_path, files.key_password_file)
-    except store.CertificateError as error:
-        if error.path == files.key_password_file:
-            problems.append(certificate_problem(files.place.at("key_password_file"), error))
-        elif files.key is not None or "no private key" not in error.fault:
-            problems.append(certificate_problem(key_place, error))
-        elif chain is not None:
-            remedy = key_place.either('add key = "FILE"', "give --key FILE")
-            problems.append(key_place.problem(f"there is no key for {files.cert}", remedy))
-    if chain is None or key is None:
-        return None
-    try:
-        certificate = store.pair(chain, key, files.cert, key_path, allow_expired=files.allow_expired)
-    except store.CertificateError as error:
-        at = key_place if error.path == Path(key_path) else files.place.at("cert")
-        problems.append(certificate_problem(at, error))
-        return None
-    if files.key_password_file is not None and not is_encrypted(key_path):
-        at = files.place.at("key_password_file")
-        problems.append(at.problem(f"{key_path} is not encrypted", "remove key_password_file", warning=True))
-    for warning in certificate.warnings:
-        problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
-    return certificate
-
-
-def join_certificates(
-    loaded: Sequence[tuple[CertificateFiles, store.Certificate]], problems: list[Problem]
-) -> tuple[Identity, ...]:
-    """Join certificates of different key types with the same names; a name that is left twice belongs to the first."""
-    groups: list[list[tuple[CertificateFiles, store.Certificate]]] = []
-    for files, certificate in loaded:
-        for group in groups:
-            same_names = set(group[0][1].names) == set(certificate.names)
-            if same_names and certificate.key_kind not in {other.key_kind for _, other in group}:
-                group.append((files, certificate))
-                break
-        else:
-            groups.append([(files, certificate)])
-    defaults = [group for group in groups if any(files.default for files, _ in group)]
-    for group in defaults[1:]:
-        place = next(files.place for files, _ in group if files.default)
-        problems.append(place.at("default").problem("there is another default certificate", "remove one of the two"))
-    identities = []
-    owners: dict[str, CertificateFiles] = {}
-    for group in groups:
-        files, certificate = group[0]
-        taken = [name for name in certificate.names if name in owners]
-        for name in taken[:1]:
-            problems.append(
-                files.place.at("cert").problem(
-                    f"{shown(name)} is in {owners[name].cert} too, which comes first and is used for it",
-                    "remove one of the two, or put the better one first",
-                    warning=True,
-                )
-            )
-        names = tuple(name for name in certificate.names if name not in owners)
-        owners |= dict.fromkeys(names, files)
-        identities.append(Identity(names, tuple(one for _, one in group), group in defaults, files.place))
-    return tuple(identities)
 
 
 def _backends(draft: Draft) -> Iterator[Problem]:

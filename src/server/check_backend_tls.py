@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..certs import store
 from ..certs.chain import parse_chain
 from ..certs.files import read_file
 from .config import Backend, Config
+from .held import Held
 from .problems import Place, Problem, shown
 
 
@@ -17,21 +18,30 @@ def certificate_problem(place: Place, error: store.CertificateError) -> Problem:
     return place.problem(f"{error.path}: {error.fault}", error.remedy)
 
 
-def authorities(config: Config, problems: list[Problem]) -> Iterator[tuple[str, bytes]]:
-    """The authorities that each backend's servers are verified by, where it names some."""
+def authorities(
+    config: Config, problems: list[Problem], before: Mapping[str, bytes], held: Held
+) -> Iterator[tuple[str, bytes]]:
+    """The authorities that each backend's servers are verified by, where it names some. `before`: those in service."""
     for name, backend in config.backend.items():
         if backend.tls is None or backend.tls.ca is None:
             continue
+        faults: list[Problem] = []
+        data: bytes | None = None
         try:
             data = read_file(backend.tls.ca, "certificate")
             parse_chain(data, backend.tls.ca)
-            yield name, data
         except store.CertificateError as error:
-            problems.append(certificate_problem(backend.tls.place.at("ca"), error))
+            data = None
+            faults.append(certificate_problem(backend.tls.place.at("ca"), error))
+        chosen = held.choose(data, before.get(name), [backend.tls.ca], faults, problems)
+        if chosen is not None:
+            yield name, chosen
 
 
-def client_pairs(config: Config, problems: list[Problem]) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
-    """The certificate that each backend is shown, and its key."""
+def client_pairs(
+    config: Config, problems: list[Problem], before: Mapping[str, tuple[bytes, bytes]], held: Held
+) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
+    """The certificate that each backend is shown, and its key. `before`: those in service."""
     for name, backend in config.backend.items():
         tls = backend.tls
         if tls is None or tls.cert is None:
@@ -39,17 +49,22 @@ def client_pairs(config: Config, problems: list[Problem]) -> Iterator[tuple[str,
                 problems.append(tls.place.at("key").problem("key has no effect without cert", 'add cert = "FILE"'))
             continue
         key = tls.cert if tls.key is None else tls.key
+        faults: list[Problem] = []
+        pair: tuple[bytes, bytes] | None = None
         try:
             certificate = store.load_certificate(tls.cert, key)
         except store.CertificateError as error:
             at = "cert" if error.path == Path(tls.cert) or tls.key is None else "key"
-            problems.append(certificate_problem(tls.place.at(at), error))
-            continue
-        # That it has no host names is no fault in the certificate of a client.
-        for warning in certificate.warnings:
-            if "subjectAltName" not in warning:
-                problems.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
-        yield name, (certificate.chain_pem, certificate.key_pem)
+            faults.append(certificate_problem(tls.place.at(at), error))
+        else:
+            pair = certificate.chain_pem, certificate.key_pem
+            # That it has no host names is no fault in the certificate of a client.
+            for warning in certificate.warnings:
+                if "subjectAltName" not in warning:
+                    faults.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
+        chosen = held.choose(pair, before.get(name), [tls.cert, key], faults, problems)
+        if chosen is not None:
+            yield name, chosen
 
 
 def backend_tls_problems(name: str, backend: Backend) -> Iterator[Problem]:

@@ -53,8 +53,13 @@ def check_tables(draft: Draft) -> Iterator[Problem]:
                 )
 
 
-def open_folders(config: Config, problems: list[Problem], *, load: bool = False) -> list[Folder]:
-    """The index of each folder. With `load`, every certificate in it is loaded too, to see whether it can be used."""
+def open_folders(
+    config: Config, problems: list[Problem], *, load: bool = False, kept: Sequence[Folder] = ()
+) -> list[Folder]:
+    """The index of each folder. With `load`, every certificate in it is loaded too, to see whether it can be used.
+
+    `kept`: what was there before, to go on with where files cannot be used.
+    """
     folders = []
     for files in config.certificate:
         if files.directory is None:
@@ -62,7 +67,7 @@ def open_folders(config: Config, problems: list[Problem], *, load: bool = False)
         place = files.place.at("directory")
         directory = CertificateDirectory(files.directory, files.key_password_file)
         try:
-            directory.scan()
+            directory.scan(entry for old in kept if old.table is files for entry in old.certificates.entries)
         except CertificateError as unreadable:
             problems.append(place.problem(f"{unreadable.path}: {unreadable.fault}", unreadable.remedy))
             continue

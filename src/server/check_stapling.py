@@ -12,8 +12,8 @@ from ..certs.local_ca import LocalCAError, state_folder
 from ..certs.ocsp import OcspError, judge, may_concern, must_staple, question
 from ..certs.ocsp_folder import OcspFolder
 from ..certs.state_files import StateError
-from ..certs.store import Certificate
-from .config import CertificateFiles, Config
+from .config import Config
+from .loaded import Loaded
 from .problems import Problem
 
 
@@ -27,9 +27,9 @@ def ocsp_folder(config: Config) -> OcspFolder | None:
         return None
 
 
-def stapling_problems(config: Config, loaded: Iterable[tuple[CertificateFiles, Certificate]]) -> Iterator[Problem]:
+def stapling_problems(config: Config, loaded: Iterable[Loaded]) -> Iterator[Problem]:
     """Warnings: such a certificate works, but not with clients that know what it demands."""
-    for files, certificate in loaded:
+    for files, certificate, _ in loaded:
         if not may_concern(certificate.chain_pem):
             continue
         chain = x509.load_pem_x509_certificates(certificate.chain_pem)

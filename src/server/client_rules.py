@@ -18,24 +18,29 @@ from cryptography import x509
 from ..certs import store
 from ..certs.chain import parse_chain
 from ..certs.files import read_file
+from ..certs.revocation import RevocationList, facts_of
 from ..core.proxy.client_rule import ClientRule
 from ..core.tls.client_auth import ClientAuth, ClientAuthError, load_crls
 from . import config
 from .config import Draft, Host
+from .held import Held
 from .policy import HostRule, Identity
 from .problems import Problem, shown
 
 MAX_CRL = 64 * 1024 * 1024
 """Bytes of a file with revocation lists: those of large authorities have ten million."""
+NO_LIST_REMEDY = "give a file that has -----BEGIN X509 CRL----- in it"
 
 Rules = dict[str, HostRule | None]
 """By name; None for a name that has a host which does not ask."""
 
 
-def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Problem]) -> Rules:
+def load_rules(
+    draft: Draft, identities: Sequence[Identity], problems: list[Problem], before: Rules, held: Held
+) -> Rules:
     """The rule of each name in `[[host]]`. What is wrong is added to `problems`.
 
-    `identities`: those of all certificates; none if some could not be loaded.
+    `identities`: those of all certificates; none if some could not be loaded. `before`: the rules in service.
     """
     rules: Rules = {}
     for host in draft.config.host:
@@ -48,7 +53,10 @@ def load_rules(draft: Draft, identities: Sequence[Identity], problems: list[Prob
             if not draft.is_bad(auth.place.at("ca")):
                 problems.append(auth.place.problem("client_auth has no ca", 'add ca = "clients.pem"'))
         elif auth is not None and auth.ca is not None:
-            rule = _load(auth, auth.ca, problems)
+            faults: list[Problem] = []
+            loaded = _load(auth, auth.ca, faults)
+            old = next((before[name] for name in host.names if name in before), None)
+            rule = held.choose(loaded, old, [auth.ca, auth.crl], faults, problems)
             problems += _reach(draft, host, identities)
         rules |= dict.fromkeys(host.names, rule)
     return rules
@@ -85,6 +93,7 @@ def _reach(draft: Draft, host: Host, identities: Sequence[Identity]) -> Iterator
 def _load(auth: config.ClientAuth, ca_path: Path, problems: list[Problem]) -> HostRule | None:
     before = len(problems)
     ca = crl = b""
+    lists: list[x509.CertificateRevocationList] = []
     authorities: list[x509.Certificate] = []
     try:
         ca = read_file(ca_path, "certificate")
@@ -99,14 +108,25 @@ def _load(auth: config.ClientAuth, ca_path: Path, problems: list[Problem]) -> Ho
         except store.CertificateError as error:
             problems.append(auth.place.at("crl").problem(f"{error.path}: {error.fault}", error.remedy))
         else:
-            problems += _crl_faults(auth, crl, authorities)
+            try:
+                lists = load_crls(crl)
+            except ClientAuthError as error:
+                problems.append(auth.place.at("crl").problem(f"{auth.crl}: {error}", NO_LIST_REMEDY))
+            else:
+                problems += _crl_faults(auth, lists, authorities)
     try:
         rule = ClientRule(auth.mode, auth.allow, auth.forward)
     except ValueError as error:
         problems.append(auth.place.at("forward").problem(f"forward: {error}", "remove one of them"))
     if any(not problem.warning for problem in problems[before:]):
         return None
-    return HostRule(ClientAuth(mode=auth.mode, ca=ca, crl=crl, depth=auth.depth), rule, auth.place)
+    facts = tuple(facts_of(one, str(auth.crl)) for one in lists)
+    return HostRule(ClientAuth(mode=auth.mode, ca=ca, crl=crl, depth=auth.depth), rule, auth.place, facts)
+
+
+def lists_in_use(rules: Rules) -> tuple[RevocationList, ...]:
+    """The revocation lists of all rules, each once."""
+    return tuple(dict.fromkeys(one for rule in rules.values() if rule is not None for one in rule.lists))
 
 
 def _authority_faults(auth: config.ClientAuth, authorities: list[x509.Certificate]) -> Iterator[Problem]:
@@ -125,15 +145,12 @@ def _authority_faults(auth: config.ClientAuth, authorities: list[x509.Certificat
             )
 
 
-def _crl_faults(auth: config.ClientAuth, crl: bytes, authorities: list[x509.Certificate]) -> Iterator[Problem]:
+def _crl_faults(
+    auth: config.ClientAuth, lists: list[x509.CertificateRevocationList], authorities: list[x509.Certificate]
+) -> Iterator[Problem]:
     """A list that is missing or out of date refuses every client that it is about, so better nothing is served."""
     place = auth.place.at("crl")
     now = datetime.now(UTC)
-    try:
-        lists = load_crls(crl)
-    except ClientAuthError as error:
-        yield place.problem(f"{auth.crl}: {error}", "give a file that has -----BEGIN X509 CRL----- in it")
-        return
     signers: set[x509.Certificate] = set()
     for one in lists:
         title = ascii(one.issuer.rfc4514_string()[:80])
@@ -148,6 +165,12 @@ def _crl_faults(auth: config.ClientAuth, crl: bytes, authorities: list[x509.Cert
             yield place.problem(
                 f"{auth.crl}: the list of {title} expired on {one.next_update_utc:%Y-%m-%d %H:%M} UTC",
                 "fetch the new one; until then all its clients would be refused",
+            )
+        elif facts_of(one, "").is_worth_a_warning(now):
+            yield place.problem(
+                f"{auth.crl}: the list of {title} expires on {one.next_update_utc:%Y-%m-%d %H:%M} UTC",
+                "fetch the new one before that; after it all its clients are refused",
+                warning=True,
             )
         if now < one.last_update_utc:
             yield place.problem(

@@ -291,7 +291,7 @@ def _describe(case: Case, index: int) -> str:
 def _files(case: Case, index: int) -> list[config.CertificateFiles]:
     """Where the certificates of an identity come from, in the same order."""
     certificates = _identity(case.prepared, index).certificates
-    return [files for certificate in certificates for files, one in case.prepared.loaded if one is certificate]
+    return [files for certificate in certificates for files, one, _ in case.prepared.loaded if one is certificate]
 
 
 def _identity(prepared: Prepared, index: int) -> Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -16,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from .. import __version__
+from ..certs.revocation import RevocationList
 from .certs_command import Row
 from .counters import BUCKETS, BackendTotals, Totals
 
@@ -30,11 +32,13 @@ class ProxyCollector(Collector):
         totals: Callable[[], Totals],
         backends: Callable[[], Mapping[str, BackendTotals]],
         certificates: Callable[[], Sequence[Row]],
+        lists: Sequence[RevocationList],
         started: float,
     ) -> None:
         self._totals = totals
         self._backends = backends
         self._certificates = certificates
+        self._lists = lists
         self._started = started
 
     def collect(self) -> Iterable[Metric]:
@@ -78,6 +82,25 @@ class ProxyCollector(Collector):
                 name = entry.names[0] if entry.names else ""
                 expiry.add_metric([name, entry.key_kind, entry.cert_path], entry.not_after.timestamp())
         yield expiry
+        if self._lists:
+            yield _of_lists(self._lists)
+
+
+def _of_lists(lists: Sequence[RevocationList]) -> Metric:
+    """Of several lists of one authority in one file the next to expire counts: a label must not be there twice."""
+    ends: dict[tuple[str, str], float] = {}
+    for one in lists:
+        key = (one.issuer, one.path)
+        end = math.inf if one.next_update is None else one.next_update.timestamp()
+        ends[key] = min(end, ends.get(key, math.inf))
+    expiry = GaugeMetricFamily(
+        "lockgate_revocation_list_next_update_seconds",
+        "When a revocation list of clients expires, since the epoch",
+        labels=["issuer", "file"],
+    )
+    for key, end in ends.items():
+        expiry.add_metric(key, end)
+    return expiry
 
 
 def _buckets(counts: Sequence[float]) -> list[tuple[str, float]]:

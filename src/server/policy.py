@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..certs.entries import Entry
+from ..certs.revocation import RevocationList
 from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.proxy.client_rule import ClientRule
@@ -37,6 +38,8 @@ class HostRule:
     auth: ClientAuth
     rule: ClientRule
     place: Place
+    lists: tuple[RevocationList, ...] = ()
+    """Those in `auth.crl`."""
 
 
 def build_policy(

@@ -12,8 +12,8 @@ What keeps it from doing harm:
 * Failures wait by the wall clock, and `Pace` bounds all by one that does not jump. A CA that cannot be reached, or says that it
   was too much, is left alone by all plans for a while.
 * The old certificate stays until the new one is there whole.
-* Anybody can ask for a name by `on_demand`. So of those that may have a certificate, at most `max_per_hour` are asked for; and
-  one for which that has failed is forgotten, but for its pause, until a client comes for it again.
+* Anybody can ask for a name by `on_demand`. So that is bounded (`on_demand.py`); and one for which it has failed is forgotten,
+  but for its pause, until a client comes for it again, and after a month without one that too.
 
 `ask`, `fetch` and the clocks are arguments: tests have a CA in memory and time of their own.
 """
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -40,6 +41,7 @@ from ..certs.state_files import StateError
 from .acme_fetch import FetchError
 from .check_acme import external_account, kinds_for, on_demand_host
 from .config import Acme, Config
+from .on_demand import NewNames
 
 LOOK = 1.0
 """Seconds between two looks at what is wanted."""
@@ -49,16 +51,14 @@ EACH = 60.0
 """Seconds between two attempts for one certificate, whatever the clocks say."""
 MOST, PERIOD = 100, 600.0
 """Attempts in so many seconds."""
-ON_DEMAND_MOST, ON_DEMAND_PERIOD = 20, 60.0
-"""New names that are looked at in so many seconds."""
-DENIED_FOR = 60.0
-"""Seconds for which a name that is not allowed is not asked about again."""
 FIRST_REST, LONGEST_REST = 30.0, 600.0
 """Seconds for which a CA is left alone that cannot be reached or said that it was too much."""
 FAULT_PAUSE = 300.0
 """Seconds for which a certificate is left as it is when the folder cannot be used."""
 BUSY = 30.0
 """Seconds until a certificate is looked at again that another process is asking for."""
+FORGET_AFTER = 30 * renewal.DAY
+"""Seconds after which a name without a certificate is forgotten: longer than any pause, which would be forgotten with it."""
 NEVER = float("inf")
 
 
@@ -132,15 +132,11 @@ class Renewer:
         self._changed = threading.Event()  # a plan is not as it was
         self._lock = threading.Lock()  # of what jobs and turns share: the pace and rests
         self._pace = Pace(each=EACH, most=MOST, period=PERIOD)
-        self._on_demand_pace = Pace(each=0.0, most=ON_DEMAND_MOST, period=ON_DEMAND_PERIOD)
-        self._new_names = {  # by the table of each host
-            id(host.acme): Pace(each=0.0, most=host.acme.max_per_hour, period=renewal.HOUR)
-            for host in config.host
-            if host.acme is not None and host.acme.on_demand
-        }
-        self._told_at: dict[int, float] = {}  # when it was said of a table that it is full
+        self._new_names = NewNames(config.host, state, clock=clock, monotonic=monotonic, say=say)
+        self._tidy_at = (
+            monotonic() + renewal.HOUR
+        )  # when to look for what may be forgotten; there is more to do at first
         self._rests: dict[str, Rest] = {}
-        self._denied: dict[str, float] = {}
         self._asking: set[str] = set()
 
     def start(self) -> None:
@@ -154,6 +150,7 @@ class Renewer:
             # What was asked for in vain waits for a client: anybody can bring in names.
             if host_of and host_of.acme and name not in self._plans and self._state.certificate((name,)) is not None:
                 self._add(Plan((name,), host_of.acme, True))
+        self._new_names.recall()
 
     def turn(self) -> float:
         """Start what is due. Returns the seconds until the next turn."""
@@ -171,7 +168,18 @@ class Renewer:
             for plan in list(self._plans.values()):
                 if not plan.busy:
                     self._start_if_due(plan, now, monotonic)
+        if monotonic >= self._tidy_at:
+            self._tidy_at = monotonic + renewal.DAY
+            self._submit(self._tidy)
         return LOOK
+
+    def _tidy(self) -> None:
+        """Forget names that clients have brought in, that got no certificate and that nobody has asked for any more."""
+        with suppress(StateError):  # it is in nobody's way
+            for name in self._state.issued_names():
+                if name not in self._plans:
+                    with suppress(StateError):
+                        self._state.forget(name, self._clock() - FORGET_AFTER)
 
     def look_again(self) -> None:
         """See whether somebody has changed what is in the folder."""
@@ -403,17 +411,10 @@ class Renewer:
         host = on_demand_host(self._config.host, name)
         if name in self._asking:
             return
-        if host is None or host.acme is None or self._denied.get(name, 0.0) > monotonic:
+        if host is None or host.acme is None or self._new_names.is_denied(name):
             self._answer(name)
             return
-        if self._is_in_pause(name) or self._is_full(name, host.acme):
-            self._answer(name)
-            return
-        with self._lock:
-            held = self._on_demand_pace.allowed_at(name, monotonic) > monotonic
-            if not held:
-                self._on_demand_pace.attempted(name, monotonic)
-        if held:
+        if self._is_in_pause(name) or self._new_names.is_full(name, host.acme) or not self._new_names.may_look():
             self._answer(name)
             return
         self._asking.add(name)
@@ -429,39 +430,19 @@ class Renewer:
         now = self._clock()
         return schedule is not None and schedule.failures > 0 and renewal.attempt_due(schedule, now) > now
 
-    def _is_full(self, name: str, acme: Acme) -> bool:
-        """Whether there were so many new names within an hour that this one has to wait; that is said now and then."""
-        with self._lock:
-            monotonic = self._monotonic()  # not earlier than what another thread has noted
-            if self._new_names[id(acme)].allowed_at("", monotonic) <= monotonic:
-                return False
-            if monotonic - self._told_at.get(id(acme), -renewal.HOUR) < renewal.HOUR:
-                return True
-            self._told_at[id(acme)] = monotonic
-        self._say(
-            f"certificate for {name}: not asked for, as there were {acme.max_per_hour} new names within an hour; if all of "
-            "them were wanted, raise max_per_hour, and if not, let a program decide (ask)"
-        )
-        return True
-
     def _consider(self, name: str, acme: Acme) -> None:
         """Whether a new name may have a certificate."""
         allowed = False
         try:
-            allowed = self._allows(acme, name) and not self._is_full(name, acme)
-        except AcmeError as error:
+            allowed = self._allows(acme, name) and self._new_names.admit(name, acme)
+        except (AcmeError, StateError) as error:
             self._say(f"certificate for {name}: {error}")
         except Exception as error:  # a bug must not leave the name asked about for ever
             self._say(f"certificate for {name}: a bug in the renewer: {type(error).__name__}")
         if allowed:
-            with self._lock:
-                self._new_names[id(acme)].attempted("", self._monotonic())
             self._add(Plan((name,), acme, True, vetted=True))
         else:
-            now = self._monotonic()
-            with self._lock:
-                self._denied = {one: until for one, until in self._denied.items() if until > now}
-                self._denied[name] = now + DENIED_FOR
+            self._new_names.deny(name)
             self._answer(name)
         self._asking.discard(name)
 

@@ -10,7 +10,9 @@ sockets that both have; the old one finishes what it has begun. If anything fail
 log is opened anew, here and in all workers, since it may have been renamed.
 
 Without a signal the same happens when a file that the configuration names has changed, but for those of certificates: the
-configuration is the one in service then, whatever is in its file by now (`watch.py`).
+configuration is the one in service then, whatever is in its file by now (`watch.py`). Certificates that have been renewed are
+kept in mind here too: new workers, whether they take over or take the place of one that has died, begin with the newest good
+ones.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from socket import socket
 from typing import NamedTuple
@@ -39,8 +42,10 @@ from .certificates import CertificateKeeper
 from .check import Prepared, prepare
 from .check_acme import acme_state
 from .check_stapling import ocsp_folder
+from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
+from .loaded import newest
 from .problems import ConfigError, Problem
 from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
@@ -51,6 +56,8 @@ from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
+NEWEST_INTERVAL = 10.0
+"""Seconds between two looks at the certificates here. What is in service is up to the workers, who look more often."""
 
 
 def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], Draft] | None = None) -> int:
@@ -99,10 +106,14 @@ class _Service:
         self._started = time.time()
         self._log: AccessLog | None = None
         self._watch = Watch(lambda: stamps(self._prepared.config))
+        self._newest = prepared.loaded
+        """The certificates of `_prepared` as the workers have renewed them."""
+        self._newest_due = 0.0
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
         """For SIGHUP. None: the configuration stays the one in service, so the workers look at its files."""
+        self._look_at_certificates()
         if self._log is not None:
             try:
                 self._log.reopen()  # first: workers that will be started inherit it
@@ -134,25 +145,55 @@ class _Service:
     def look(self) -> Generation | None:
         """See whether files have changed without a signal. None: there is nothing to be done, or they cannot be used."""
         old = self._prepared
+        if time.monotonic() >= self._newest_due:
+            self._look_at_certificates()
         if not self._watch.is_due(old.stamps, time.monotonic()):
             return None
-        try:
-            prepared = prepare(Draft(old.config, [], old.written, lambda place: False), kept=old.loaded)
-            changed = ", ".join(map(str, self._watch.changed(old.stamps)))
-            generation = self._generation(prepared, f"changed and in service: {changed}")
-        except ConfigError as error:
-            texts = [str(problem) for problem in error.problems if not problem.warning]
-        except Exception as error:
-            texts = [f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}"]
-        else:
-            _tell([warning for warning in prepared.warnings if warning not in old.warnings])
-            return generation
-        said = self._watch.failed(texts, time.monotonic())
+        texts: list[str] = []
+        found = self._changed(texts)
+        now = time.monotonic()
+        if found is None and self._watch.is_fault(now):
+            found = self._changed([], hold=True)  # what is wrong is no reason to be without the others
+        waiting = self._watch.changed(old.stamps if found is None else found[0].stamps)
+        said = self._watch.failed(texts, waiting, now) if waiting else []
         for text in said:
             print(text, file=sys.stderr, flush=True)
         if said:
-            _say("what the files said before stays in service")
+            _say(f"what these files said before stays in service: {', '.join(map(str, waiting))}")
+        if found is None:
+            return None
+        prepared, generation = found
+        self._watch.taken(now)
+        known = {
+            *old.warnings,
+            *(warning for warning in prepared.warnings if str(replace(warning, warning=False)) in texts),
+        }
+        _tell([warning for warning in prepared.warnings if warning not in known])
+        return generation
+
+    def _changed(self, texts: list[str], *, hold: bool = False) -> tuple[Prepared, Generation] | None:
+        """What the files say now, with its workers. None: they cannot be used, for the reasons that are added to `texts`.
+
+        `hold`: those that cannot be used are as before; None if no other one has changed.
+        """
+        old = self._prepared
+        draft = Draft(old.config, [], old.written, lambda place: False)
+        try:
+            prepared = prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
+            changed = [str(path) for path, stamp in prepared.stamps.items() if old.stamps.get(path) != stamp]
+            if not changed:
+                return None
+            return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}")
+        except ConfigError as error:
+            texts += [str(problem) for problem in error.problems if not problem.warning]
+        except Exception as error:
+            texts.append(f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}")
         return None
+
+    def _look_at_certificates(self) -> None:
+        with suppress(Exception):  # whatever is wrong with them, the workers say so
+            self._newest = newest(self._newest)
+        self._newest_due = time.monotonic() + NEWEST_INTERVAL
 
     def _is_in_service(self, draft: Draft) -> bool:
         """Whether it says what is served, with the same files but for certificates, and with ticket keys left."""
@@ -218,7 +259,8 @@ class _Service:
         if config.admin is not None and counters is not None:
             from .admin import Shown, run_admin  # needs prometheus_client, which nothing else does
 
-            sides.append(partial(run_admin, admin, Shown(config, counters, self._started)))
+            shown = Shown(config, counters, self._started, lists_in_use(prepared.rules))
+            sides.append(partial(run_admin, admin, shown))
 
         def work(number: int, ready: Callable[[], None]) -> None:
             if number >= workers:
@@ -241,7 +283,8 @@ class _Service:
                     row.set_backends(proxy.connections_by_backend())
 
             staples = make_staples(ocsp_folder(config))
-            certificates = CertificateKeeper(prepared, proxy, staples, speaks=number == 0)
+            newer = self._newest if prepared is self._prepared else None
+            certificates = CertificateKeeper(prepared, proxy, staples, loaded=newer, speaks=number == 0)
             try:
                 run_worker(
                     config.adapter,
@@ -270,6 +313,7 @@ class _Service:
                 print(f"metrics on {admin_url(sockets.address_of(admin))}", file=sys.stderr, flush=True)
             self._opened = own
             self._prepared = prepared
+            self._newest = prepared.loaded
             self._log = log
             served.append(True)
 

@@ -384,3 +384,20 @@ def test_on_demand(ca: Pebble, begin: Begin, asked: tuple[str, list[str]], adapt
     assert sorted(names) == sorted([*customers, "evil.test"])
     assert "evil.test" not in ca.service.output()
     assert "421" in site.get("a.customer.test", "-H", "Host: b.customer.test", "-o", "/dev/null", "-w", "%{http_code}")
+
+
+def test_new_names_are_bounded_over_a_restart(ca: Pebble, begin: Begin, asked: tuple[str, list[str]]) -> None:
+    url, _ = asked
+    more = f'on_demand = true\nask = "{url}"\nmax_per_hour = 2'
+    site = begin(ca, more=more)
+    for letter in "ab":
+        assert site.get(f"{letter}.customer.test") == "hello from nginx\n"
+    assert "unrecognized name" in site.get("c.customer.test")
+    assert "certificate for c.customer.test: not asked for, as there were 2 new names" in site.output()
+    assert site.terminate() == 0
+    site = begin(ca, more=more)
+    assert "unrecognized name" in site.get("d.customer.test")
+    assert "certificate for d.customer.test: not asked for, as there were 2 new names" in site.output()
+    assert site.get("a.customer.test") == "hello from nginx\n", "what is there is there"
+    assert not any(f"{letter}.customer.test" in ca.service.output() for letter in "cd")
+    assert sorted(site.state.issued_names()) == ["a.customer.test", "b.customer.test"]

@@ -7,6 +7,7 @@
               /challenges/http-01/TOKEN              what the CA is to find
               /challenges/tls-alpn-01/NAME.pem
               /wanted/NAME                           a client asks for this name, and it has no certificate
+              /new-names.json                        how many names clients have brought in lately
 
 Key and certificate share a file, so there is always a pair that belongs together. The renewer (`server/renewer.py`) writes,
 workers only read, but for `wanted`: the file stands for the question, and is gone when there is an answer, which is a
@@ -51,6 +52,9 @@ from .renewal import Schedule
 MAX_WANTED = 256
 """Names that wait to be looked at; further ones are not even noted."""
 LEFTOVER_AGE = 3600.0
+MINUTE, HOUR = 60, 3600.0
+_OF_NO_CERTIFICATE = frozenset({"renewal.json", "lock"})
+"""Files in the folder of a name for which there was nothing but attempts."""
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -244,6 +248,53 @@ class AcmeState:
             return [name for name in sorted(os.listdir(folder)) if is_host_name(name)]
         except OSError as error:
             raise state_error(folder, error) from None
+
+    def forget(self, name: str, before: float) -> bool:
+        """Remove what is remembered of a name that has no certificate, if nobody has been at it since `before`.
+
+        False: it stays, since it has one, or since there is anything else in its folder than we put there. Raises `StateError`.
+        """
+        folder = self.certificate_folder(name)
+        try:
+            if folder.stat().st_mtime >= before or not _OF_NO_CERTIFICATE.issuperset(os.listdir(folder)):
+                return False
+            with locked(folder / "lock") as ours:
+                known = self.schedule(name)
+                # Once more: until now somebody else may have had the lock.
+                is_old = known is None or known.attempted_at < before
+                if not ours or not is_old or not _OF_NO_CERTIFICATE.issuperset(os.listdir(folder)):
+                    return False
+                for file in _OF_NO_CERTIFICATE:
+                    (folder / file).unlink(missing_ok=True)
+                folder.rmdir()
+        except OSError as error:
+            raise state_error(folder, error) from None
+        return True
+
+    def new_names(self, now: float) -> dict[str, dict[int, int]]:
+        """How many new names there were in the last hour, by table and by minute (seconds since 1970). Raises `StateError`."""
+        text = read_file(self.folder / "new-names.json")
+        try:
+            found = {} if text is None else json.loads(text)
+            return {
+                str(table): {
+                    int(minute): int(count)
+                    for minute, count in minutes.items()
+                    if abs(now - int(minute)) < HOUR + MINUTE
+                }
+                for table, minutes in found.items()
+            }
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):  # not what is written below
+            return {}
+
+    def count_new_name(self, table: str, now: float) -> None:
+        """There is one more. What is older than an hour is forgotten. Raises `StateError`."""
+        this_minute = int(now) // MINUTE * MINUTE
+        counted = self.new_names(now)
+        minutes = counted.setdefault(table, {})
+        minutes[this_minute] = minutes.get(this_minute, 0) + 1
+        kept = {table: minutes for table, minutes in counted.items() if minutes}
+        write_file(self.folder / "new-names.json", json.dumps(kept, indent=1).encode("ascii") + b"\n")
 
     def certificate_folder(self, name: str) -> Path:
         """Where the certificate is kept whose first name this is."""

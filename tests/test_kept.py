@@ -1,0 +1,173 @@
+"""Which certificates new workers begin with: the newest that could be used, whatever is in the files by then."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support_config import GOOD, load, write_pem
+from support_e2e import Service, wait_until
+from support_mtls import clients, pem_of, revocation_list
+from support_serve import Backend, Start, backend, folder, start
+from support_tls import authority
+from test_reload import put, replace, shown_names, text
+
+from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.server.certificates import CertificateKeeper
+from lockgate.server.check import TICKET_LIFE
+from lockgate.server.loaded import newest
+from lockgate.server.supervisor import YOUNG
+
+__all__ = ["backend", "folder", "start"]
+
+ASKING = """
+    [[host]]
+    names = ["guarded.test"]
+    client_auth = { mode = "required", ca = "clients.pem", crl = "clients.crl" }
+"""
+LOG = 'access_log = "access.log"\n'
+
+
+def show(service: Service, name: str, times: int = 8) -> bool:
+    """Whether all workers show a certificate with that name."""
+    try:
+        return all(name in shown_names(service) for _ in range(times))
+    except OSError:  # nobody accepts at the moment
+        return False
+
+
+def kill_workers(service: Service) -> None:
+    """As the kernel does it when there is no memory left; others take their places."""
+    time.sleep(YOUNG)  # one that dies young is replaced after a pause
+    before = service.processes()[1:]
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: len(set(service.processes()[1:]) - set(before)) == 2, "other workers")
+
+
+def renew(folder: Path, service: Service) -> None:
+    """Have the first process know of a renewed certificate: it looks at the files before it opens its log anew."""
+    replace(folder, authority().issue("localhost", "guarded.test", "renewed.test"))
+    wait_until(lambda: show(service, "renewed.test"), "the new certificate")
+    (folder / "access.log").rename(folder / "old.log")
+    os.kill(service.process.pid, signal.SIGHUP)
+    wait_until((folder / "access.log").exists, "the signal to be heard")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_worker_that_takes_the_place_of_another_has_the_renewed_certificate(
+    folder: Path, backend: Backend, start: Start, broken: bool
+) -> None:
+    service = start(text=LOG + text(backend))
+    renew(folder, service)
+    if broken:
+        put(folder / "site.pem", b"broken")
+    kill_workers(service)
+    wait_until(lambda: show(service, "renewed.test"), "the new certificate after that")
+    assert "Traceback" not in service.output()
+
+
+def test_workers_that_take_over_while_the_file_is_broken_have_the_renewed_certificate(
+    folder: Path, backend: Backend, start: Start
+) -> None:
+    write_pem(folder, "site", authority().issue("localhost", "guarded.test"))
+    (folder / "clients.pem").write_bytes(pem_of(clients().root, clients().signing))
+    put(folder / "clients.crl", revocation_list() + revocation_list(of_root=True))
+    service = start(text=LOG + text(backend, more=ASKING))
+    renew(folder, service)
+    put(folder / "site.pem", b"broken")
+    wait_until(lambda: "the certificate before it stays in service" in service.output(), "the complaint")
+    put(folder / "clients.crl", revocation_list(1) + revocation_list(of_root=True))
+    wait_until(lambda: "in service: " in service.output(), "new workers")
+    wait_until(lambda: len(service.processes()) == 3, "the old workers to end")
+    assert show(service, "renewed.test")
+
+
+def test_workers_that_take_over_have_what_was_in_a_folder(folder: Path, backend: Backend, start: Start) -> None:
+    """A broken file there keeps no revocation list out, and no name loses its certificate over that."""
+    (folder / "many").mkdir()
+    write_pem(folder / "many", "one", authority().issue("localhost", "one.test"))
+    write_pem(folder / "many", "two", authority().issue("guarded.test"))
+    (folder / "clients.pem").write_bytes(pem_of(clients().root, clients().signing))
+    put(folder / "clients.crl", revocation_list() + revocation_list(of_root=True))
+    certs = 'cert = "site.pem"\n    key = "site.key"'
+    service = start(text=text(backend, more=ASKING).replace(certs, 'directory = "many"'))
+    assert show(service, "one.test")
+    put(folder / "many" / "one.pem", b"broken")
+    put(folder / "clients.crl", revocation_list(1) + revocation_list(of_root=True))
+    wait_until(lambda: "in service: " in service.output(), "new workers")
+    wait_until(lambda: len(service.processes()) == 3, "the old workers to end")
+    assert show(service, "one.test")
+    write_pem(folder / "many", "one", authority().issue("localhost", "mended.test"))
+    wait_until(lambda: show(service, "mended.test"), "the mended one")
+
+
+# -- in one process --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    write_pem(tmp_path, "site", authority().issue("localhost", "first.test"))
+    return tmp_path
+
+
+def test_what_is_newest(site: Path) -> None:
+    first = load(site, GOOD).loaded
+    assert newest(first) == first
+    assert newest(first)[0] is first[0], "what is unchanged is not read again"
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    second = newest(first)
+    assert "second.test" in second[0].certificate.names
+    (site / "site.pem").write_bytes(b"broken")
+    third = newest(second)
+    assert third[0].certificate == second[0].certificate
+    assert newest(third)[0] is third[0], "what is broken is not read again"
+    write_pem(site, "site", authority().issue("localhost", "third.test"))
+    assert "third.test" in newest(third)[0].certificate.names
+
+
+def names_of(proxy: ReverseProxy) -> set[str]:
+    return {name for identity in proxy.policy.identities for name in identity.names}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_worker_begins_with_the_newest_before_it_serves(
+    site: Path, known: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`known`: the first process has seen it, and then the file broke."""
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    prepared = load(site, GOOD)
+    before = prepared.policy.identities[0].context
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    newer = None
+    if known:
+        newer = newest(prepared.loaded)
+        (site / "site.pem").write_bytes(b"broken")
+    proxy = ReverseProxy(prepared.policy)
+    CertificateKeeper(prepared, proxy, loaded=newer).start()
+    assert "second.test" in names_of(proxy)
+    assert "first.test" not in names_of(proxy)
+    assert proxy.policy.identities[0].context is not before
+    assert "could not be looked at" not in capsys.readouterr().err
+
+
+def test_a_worker_that_begins_with_what_was_prepared_reads_nothing(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    monkeypatch.setattr(CertificateKeeper, "look", lambda self: pytest.fail("it looks at all files"))
+    prepared = load(site, GOOD)
+    policy = prepared.policy
+    proxy = ReverseProxy(policy)
+    CertificateKeeper(prepared, proxy, loaded=newest(prepared.loaded)).start()
+    assert proxy.policy is policy
+
+
+def test_a_worker_begins_with_the_ticket_keys_of_the_hour(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    prepared = load(site, GOOD)
+    prepared = dataclasses.replace(prepared, made=prepared.made - 2.5 * TICKET_LIFE)
+    CertificateKeeper(prepared, ReverseProxy(prepared.policy)).start()
+    assert prepared.tickets.place == 2
