@@ -1,12 +1,13 @@
 """Ten thousand certificates beside one: how long a start takes, how much memory, and what a handshake costs.
 
-    PYTHONPATH=build/pkg python bench/many_certificates.py [--count 10000] [--seconds 4] [--rounds 3] [--servers lockgate,nginx]
+    PYTHONPATH=build/pkg python bench/many_certificates.py [--count 10000] [--seconds 1] [--rounds 15]
 
 Each server is started with one certificate and with many (nginx: one `server` block for each, since it reads all of them at
 the start and its lazy form reads files in every handshake). Clients shake hands in full, TLS 1.3, each time for another of
 `NAMES` names, and CPU seconds of the server's processes are counted for each handshake (`measure.py`); lockgate has loaded
-these names before that is measured. The time for the first handshake with a name, when the certificate is loaded, is given too.
-The server's processes are on the first core, clients on the last.
+these names before that is measured. All run side by side and take turns, each round beginning with another one, since the
+speed of a shared machine changes within minutes. The time for the first handshake with a name, when the certificate is
+loaded, is given too. The servers' processes are on the first core, clients on the last. `--servers` chooses.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -40,26 +42,30 @@ START_TIMEOUT = 180.0
 
 
 @dataclass(frozen=True)
-class Result:
-    """What was measured of one server."""
+class Running:
+    """A server, and what was measured of it."""
 
+    name: str
+    count: int
+    pid: int
+    port: int
+    names: list[str]
     start: float
     """Seconds until a client got an answer."""
     start_cpu: float
     """CPU seconds of the server until then: what `start` is on a machine with nothing else to do."""
     memory: int
-    memory_in_use: int
     first: float
     """Seconds for the first handshake with a name, waited by the client."""
-    cpu: float
-    """Server's CPU seconds for each handshake."""
+    costs: list[float]
+    """Of each round, the server's CPU seconds for a handshake."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--servers", default="lockgate,nginx")
     args = parser.parse_args()
     servers: dict[str, Callable[[Path, int, int], Path]] = {"lockgate": lockgate_config, "nginx": nginx_config}
@@ -69,26 +75,32 @@ def main() -> None:
         (folder / "one").mkdir()
         for suffix in (".pem", ".key"):
             shutil.copy(folder / "many" / f"site0{suffix}", folder / "one" / f"site0{suffix}")
-        print(
-            "server    certificates  start s  its CPU s  memory MiB  after use MiB  first handshake ms  handshake CPU us"
-        )
-        for name in args.servers.split(","):
-            if name == "nginx" and shutil.which("nginx") is None:
-                print("nginx     is not installed")
-                continue
-            for count in (1, args.count):
-                found = measure(folder, name, servers[name], count, args)
+        with ExitStack() as stack:
+            running = []
+            for name in args.servers.split(","):
+                if name == "nginx" and shutil.which("nginx") is None:
+                    print("nginx     is not installed")
+                    continue
+                running += [stack.enter_context(begun(folder, name, servers[name], one)) for one in (1, args.count)]
+            for number in range(args.rounds):
+                first = number % len(running)
+                for server in running[first:] + running[:first]:
+                    server.costs.append(measure(server, args.seconds))
+            print(
+                "server    certificates  start s  its CPU s  memory MiB  after use MiB  first handshake ms"
+                "  handshake CPU us, median (least)"
+            )
+            for server in running:
                 print(
-                    f"{name:<10}{count:>12}{found.start:>9.2f}{found.start_cpu:>11.2f}{found.memory / 2**20:>12.1f}"
-                    f"{found.memory_in_use / 2**20:>15.1f}{found.first * 1e3:>20.2f}{found.cpu * 1e6:>18.0f}",
-                    flush=True,
+                    f"{server.name:<10}{server.count:>12}{server.start:>9.2f}{server.start_cpu:>11.2f}"
+                    f"{server.memory / 2**20:>12.1f}{memory_bytes(server.pid) / 2**20:>15.1f}{server.first * 1e3:>20.2f}"
+                    f"{median(server.costs) * 1e6:>25.0f} ({min(server.costs) * 1e6:.0f})"
                 )
 
 
-def measure(
-    folder: Path, name: str, configure: Callable[[Path, int, int], Path], count: int, args: argparse.Namespace
-) -> Result:
-    """Start a server, use it, stop it."""
+@contextmanager
+def begun(folder: Path, name: str, configure: Callable[[Path, int, int], Path], count: int) -> Iterator[Running]:
+    """A server that has loaded all the names that will be asked for."""
     port = free_port()
     config = configure(folder, port, count)
     names = [f"site{number * count // NAMES}.example" for number in range(NAMES)] if count > 1 else ["site0.example"]
@@ -102,15 +114,17 @@ def measure(
             before = time.perf_counter()
             handshake(port, one)
             waited.append(time.perf_counter() - before)
-        rounds = []
-        for _ in range(args.rounds):
-            used, done = cpu_seconds(pid), 0
-            end = time.monotonic() + args.seconds
-            while time.monotonic() < end:
-                handshake(port, names[done % len(names)])
-                done += 1
-            rounds.append((cpu_seconds(pid) - used) / done)
-        return Result(start, start_cpu, memory, memory_bytes(pid), sorted(waited)[len(waited) // 2], min(rounds))
+        yield Running(name, count, pid, port, names, start, start_cpu, memory, median(waited), [])
+
+
+def measure(server: Running, seconds: float) -> float:
+    """CPU seconds of the server for each handshake."""
+    used, done = cpu_seconds(server.pid), 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        handshake(server.port, server.names[done % len(server.names)])
+        done += 1
+    return (cpu_seconds(server.pid) - used) / done
 
 
 def handshake(port: int, name: str) -> None:

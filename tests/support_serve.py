@@ -162,4 +162,6 @@ def refuses(service: Service) -> bool:
         socket.create_connection((host, int(port)), 1).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it was closed while we waited in its backlog
+        return False
     return False
