@@ -17,6 +17,7 @@ from support_tls import authority
 from test_reload import put, replace, shown_names, text
 
 from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.server import loaded as loaded_module
 from lockgate.server.certificates import CertificateKeeper
 from lockgate.server.check import TICKET_LIFE
 from lockgate.server.loaded import newest
@@ -124,10 +125,35 @@ def test_what_is_newest(site: Path) -> None:
     assert "second.test" in second[0].certificate.names
     (site / "site.pem").write_bytes(b"broken")
     third = newest(second)
-    assert third[0].certificate == second[0].certificate
-    assert newest(third)[0] is third[0], "what is broken is not read again"
+    assert third[0] is second[0], "with the stamps of what it is"
     write_pem(site, "site", authority().issue("localhost", "third.test"))
     assert "third.test" in newest(third)[0].certificate.names
+
+
+def test_what_could_not_be_read_for_a_moment_is_read_later(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stamps are the same then: it has got another owner, or there were no descriptors left."""
+    first = load(site, GOOD).loaded
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    with monkeypatch.context() as patched:
+        patched.setattr(loaded_module, "load_files", lambda files, problems: None)
+        found = newest(first)
+    assert "second.test" in newest(found)[0].certificate.names
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_worker_reads_what_the_first_process_could_not(
+    site: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    prepared = load(site, GOOD)
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    with monkeypatch.context() as patched:
+        patched.setattr(loaded_module, "load_files", lambda files, problems: None)
+        newer = newest(prepared.loaded)
+        newer = newest(newer) if again else newer
+    proxy = ReverseProxy(prepared.policy)
+    CertificateKeeper(prepared, proxy, loaded=newer).start()
+    assert "second.test" in names_of(proxy)
 
 
 def names_of(proxy: ReverseProxy) -> set[str]:

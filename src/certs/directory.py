@@ -128,7 +128,7 @@ class CertificateDirectory:
         self._publish()
 
     def retry(self) -> None:
-        """Have the next `rescan` try again what cannot be used: a file that could not be read has no other stamps when it can."""
+        """Have the next `rescan` try again what cannot be used: when a file may be read at last, its stamps are the same."""
         self._again = set(self._file_faults)
 
     def rescan(self, now: datetime | None = None, *, seconds: float = math.inf) -> Changes:
