@@ -17,7 +17,7 @@ from lockgate.certs.files import CertificateError
 from lockgate.core.commands import NeedCertificate
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.server import certificates as keeper_module
-from lockgate.server import serve
+from lockgate.server import renewals
 from lockgate.server.certificates import CertificateKeeper
 from lockgate.server.check import prepare
 from lockgate.server.config import Draft
@@ -63,7 +63,7 @@ class Worker:
 
 def look(service: _Service) -> None:
     """As the first process does when it has the time."""
-    service._folders_due = 0.0
+    service._renewals.folders_due = 0.0
     service._look_at_certificates()
 
 
@@ -147,7 +147,7 @@ def test_the_first_process_looks_for_a_hundredth_of_its_time(
         now += 2.0
 
     monkeypatch.setattr(CertificateDirectory, "rescan", rescan)
-    monkeypatch.setattr(serve.time, "monotonic", lambda: now)
+    monkeypatch.setattr(renewals.time, "monotonic", lambda: now)
     for _ in range(500):
         service._look_at_certificates()
         now += 1.0
@@ -170,7 +170,7 @@ def test_the_first_process_loads_a_few_at_a_time(
 
     monkeypatch.setattr(entries.Entry, "load", slow)
     for so_many in (1, 2):
-        until = time.monotonic() + 2 * serve.FOLDER_LOAD
+        until = time.monotonic() + 2 * renewals.FOLDER_LOAD
         look(service)
         assert len(loaded) == so_many
     assert sorted(loaded) == ["new-one.test", "new-two.test"]

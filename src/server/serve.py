@@ -38,15 +38,15 @@ from ..core.proxy.policy import Listener
 from ..info import notice
 from . import sockets
 from .access_log import AccessLog, Log, LoggingHooks, Logs, open_access_log
-from .certificates import SHARE, CertificateKeeper
+from .certificates import CertificateKeeper
 from .check import Prepared, prepare
 from .check_acme import acme_state
 from .check_stapling import ocsp_folder
 from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
-from .loaded import newest
 from .problems import ConfigError, Problem
+from .renewals import Renewals
 from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
 from .staples import make_staples
@@ -56,10 +56,6 @@ from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
-NEWEST_INTERVAL = 10.0
-"""Seconds between two looks at the certificates here. What is in service is up to the workers, who look more often."""
-FOLDER_LOAD = 0.1
-"""Seconds for which what has changed in a folder is loaded in one look."""
 
 
 def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], Draft] | None = None) -> int:
@@ -110,8 +106,7 @@ class _Service:
         self._watch = Watch(lambda: stamps(self._prepared.config))
         self._newest = prepared.loaded
         """The certificates of `_prepared` as the workers have renewed them."""
-        self._newest_due = 0.0
-        self._folders_due = 0.0
+        self._renewals = Renewals()
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
@@ -148,7 +143,7 @@ class _Service:
     def look(self) -> Generation | None:
         """See whether files have changed without a signal. None: there is nothing to be done, or they cannot be used."""
         old = self._prepared
-        if time.monotonic() >= self._newest_due:
+        if time.monotonic() >= self._renewals.due:
             self._look_at_certificates()
         if not self._watch.is_due(old.stamps, time.monotonic()):
             return None
@@ -194,24 +189,7 @@ class _Service:
         return None
 
     def _look_at_certificates(self) -> None:
-        """Have the newest good certificates ready for new workers. What is wrong with others is said by those that there are.
-
-        A look at thousands of files takes long, and who waits here is whoever replaces workers: so at most a hundredth of the
-        time goes into it, and of what has changed in folders only so much is loaded at a time.
-        """
-        started = time.monotonic()
-        with suppress(Exception):
-            self._newest = newest(self._newest)
-        now = time.monotonic()
-        self._newest_due = now + max(NEWEST_INTERVAL, (now - started) * SHARE)
-        if now < self._folders_due:
-            return
-        for folder in self._prepared.folders:
-            with suppress(Exception):
-                folder.certificates.retry()
-                folder.certificates.rescan(seconds=FOLDER_LOAD)
-        took = time.monotonic() - now
-        self._folders_due = now + max(NEWEST_INTERVAL, took * SHARE)
+        self._newest = self._renewals.look(self._newest, self._prepared.folders)
 
     def _is_in_service(self, draft: Draft) -> bool:
         """Whether it says what is served, with the same files but for certificates, and with ticket keys left."""
