@@ -45,8 +45,8 @@ TEXT = """
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("a", "b"):
-        put(tmp_path, name, f"{name}.test", f"*.{name}.test")
+    for name, days in (("a", 365), ("b", 300)):  # which is their order, in whatever second each is made
+        put(tmp_path, name, pem=authority().issue(f"{name}.test", f"*.{name}.test", last_day=days))
     return tmp_path
 
 
