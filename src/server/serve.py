@@ -164,11 +164,10 @@ class _Service:
             return None
         prepared, generation = found
         self._watch.taken(now)
-        known = {
-            *old.warnings,
-            *(warning for warning in prepared.warnings if str(replace(warning, warning=False)) in texts),
-        }
-        _tell([warning for warning in prepared.warnings if warning not in known])
+        # What is wrong with files that wait was said above, perhaps long ago.
+        told = texts if waiting else []
+        new = [warning for warning in prepared.warnings if warning not in old.warnings]
+        _tell([warning for warning in new if str(replace(warning, warning=False)) not in told])
         return generation
 
     def _changed(self, texts: list[str], *, hold: bool = False) -> tuple[Prepared, Generation] | None:
@@ -183,7 +182,7 @@ class _Service:
             changed = [str(path) for path, stamp in prepared.stamps.items() if old.stamps.get(path) != stamp]
             if not changed:
                 return None
-            return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}")
+            return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}", hold=hold)
         except ConfigError as error:
             texts += [str(problem) for problem in error.problems if not problem.warning]
         except Exception as error:
@@ -208,10 +207,13 @@ class _Service:
         """
         _close_others(self._opened, [])
 
-    def _generation(self, prepared: Prepared, news: str = "the new configuration is in service") -> Generation:
+    def _generation(
+        self, prepared: Prepared, news: str = "the new configuration is in service", *, hold: bool = False
+    ) -> Generation:
         """Workers for a configuration, with those of the sockets that are open already. Raises `ConfigError`.
 
-        `news`: what to say when they have taken over.
+        `news`: what to say when they have taken over. `hold`: it is the one in service, so no log is a reason to be without
+        it: the access log goes on in the file that it is in, and where the key log cannot be opened, no keys are logged.
         """
         config = prepared.config
         if config.gear == "native" and not has_native_gear():
@@ -222,8 +224,8 @@ class _Service:
         before = [opened.sock for opened in self._opened]
         log: AccessLog | None = None
         try:
-            log = _open_log(config)
-            _open_key_log(prepared)
+            log = self._log.another() if hold and self._log is not None else _open_log(config)
+            _open_key_log(prepared, needed=not hold)
             if config.admin is not None:
                 there = (one.sock for one in self._opened if one.for_admin and one.address == config.admin)
                 admin = next(there, None) or open_admin(config, config.admin)
@@ -440,12 +442,14 @@ def _open_log(config: Config) -> AccessLog | None:
         raise ConfigError([problem]) from None
 
 
-def _open_key_log(prepared: Prepared) -> None:
+def _open_key_log(prepared: Prepared, *, needed: bool) -> None:
     if prepared.key_log is None:
         return
     try:
         prepared.key_log.open()
     except OSError as error:
+        if not needed:
+            return
         reason = error.strerror or str(error)
         place = prepared.config.place.at("tls", "key_log")
         problem = place.problem(f"{prepared.key_log.path} cannot be written ({reason})", "give another file")

@@ -1,0 +1,109 @@
+"""What the first process makes of files that have changed: which generations there are, and what is said. Without workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from support_config import GOOD, load, write_pem
+from support_mtls import clients, pem_of, revocation_list
+from support_tls import Authority, authority
+
+from lockgate.server import serve
+from lockgate.server.check import Prepared
+from lockgate.server.config import Draft
+from lockgate.server.serve import _Service
+from lockgate.server.supervisor import Generation
+from lockgate.server.watch import PATIENCE, REST
+
+TEXT = """
+[[host]]
+names = ["a.test"]
+client_auth = { mode = "required", ca = "clients.pem", crl = "clients.crl" }
+[[host]]
+names = ["b.test"]
+client_auth = { mode = "required", ca = "others.pem", crl = "clients.crl" }
+"""
+
+
+class Looking:
+    """A service and a clock for it. Each generation is in service at once."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.folder = folder
+        self.prepared: Prepared | None = None
+        self.again: Callable[[], Draft] | None = None
+        monkeypatch.setattr(serve, "time", SimpleNamespace(monotonic=lambda: self.now, time=lambda: self.now))
+
+    def start(self, text: str) -> None:
+        self.prepared = load(self.folder, text.replace("127.0.0.1:8443", "127.0.0.1:0"))
+        self.service = _Service(self.prepared, None, self.again)
+        self.current = self.service.first
+        self.current.in_service()
+
+    def wait(self, seconds: float) -> list[Generation]:
+        """The generations that come within that time, with a look each second."""
+        found = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 1
+            if (new := self.service.look()) is not None:
+                found.append(new)
+                new.in_service()
+                self.current.over()
+                self.current = new
+        return found
+
+    def rule(self, name: str) -> bytes:
+        """The revocation list of a name that is in service."""
+        rule = self.service._prepared.rules[name]
+        assert rule is not None
+        return rule.auth.crl
+
+    def close(self) -> None:
+        if self.prepared is not None:
+            self.service.close_sockets()
+            self.current.over()
+
+
+@pytest.fixture
+def looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looking]:
+    write_pem(tmp_path, "site", authority().issue("a.test", "b.test"))
+    pem = pem_of(clients().root, clients().signing)
+    (tmp_path / "clients.pem").write_bytes(pem)
+    (tmp_path / "others.pem").write_bytes(pem)
+    (tmp_path / "servers.pem").write_bytes(Authority("servers").pem)
+    revoke(tmp_path)
+    found = Looking(tmp_path, monkeypatch)
+    yield found
+    found.close()
+
+
+def revoke(folder: Path, *serials: int) -> bytes:
+    content = revocation_list(*serials) + revocation_list(of_root=True)
+    (folder / "clients.crl").write_bytes(content)
+    return content
+
+
+def test_logs_that_cannot_be_opened_go_on(looking: Looking, capsys: pytest.CaptureFixture[str]) -> None:
+    (looking.folder / "logs").mkdir()
+    looking.start('access_log = "logs/access.log"\n' + GOOD + TEXT + '[tls]\nkey_log = "logs/keys"\n')
+    log = looking.service._log
+    assert log is not None
+    file = os.fstat(log._fd)
+    (looking.folder / "logs").rename(looking.folder / "elsewhere")
+    new = revoke(looking.folder, 1)
+    assert len(looking.wait(PATIENCE + 3)) == 1
+    assert looking.rule("a.test") == new
+    assert looking.service._log is not log
+    assert os.fstat(looking.service._log._fd).st_ino == file.st_ino
+    output = capsys.readouterr().err
+    assert output.count("logs does not exist") == 2, "once for each log"
+    assert f"changed and in service: {looking.folder / 'clients.crl'}\n" in output
+    revoke(looking.folder, 2)
+    assert len(looking.wait(REST + PATIENCE + 3)) == 1
+    assert "does not exist" not in capsys.readouterr().err
