@@ -8,8 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from support_config import GOOD, load, write_pem
-from support_mtls import clients, pem_of, revocation_list
+from support_mtls import client_pem, clients, pem_of, revocation_list
 from support_tls import Authority, authority
 
 from lockgate.server import serve
@@ -107,3 +109,84 @@ def test_logs_that_cannot_be_opened_go_on(looking: Looking, capsys: pytest.Captu
     revoke(looking.folder, 2)
     assert len(looking.wait(REST + PATIENCE + 3)) == 1
     assert "does not exist" not in capsys.readouterr().err
+
+
+def test_a_list_that_two_rules_share_holds_for_the_healthy_one(
+    looking: Looking, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looking.start(GOOD + TEXT)
+    old, others = looking.rule("b.test"), (looking.folder / "others.pem").read_bytes()
+    (looking.folder / "others.pem").write_bytes(b"broken")
+    new = revoke(looking.folder, 1)
+    assert len(looking.wait(PATIENCE + 3)) == 1
+    assert (looking.rule("a.test"), looking.rule("b.test")) == (new, old)
+    assert 'changed and in service: client_auth of "a.test"\n' in capsys.readouterr().err
+    assert looking.wait(1000) == [], "nothing else is new"
+    newer = revoke(looking.folder, 1, 2)
+    assert len(looking.wait(3)) == 1
+    assert (looking.rule("a.test"), looking.rule("b.test")) == (newer, old)
+    (looking.folder / "others.pem").write_bytes(others)
+    assert len(looking.wait(REST + 3)) == 1
+    assert (looking.rule("a.test"), looking.rule("b.test")) == (newer, newer)
+    assert looking.wait(1000) == []
+
+
+BACKENDS = """
+[[route]]
+host = "a.test"
+backend = "first"
+[[route]]
+host = "b.test"
+backend = "second"
+[backend.first]
+servers = ["127.0.0.1:9001"]
+tls = { ca = "FIRST", cert = "ours.pem", key = "ours.key" }
+[backend.second]
+servers = ["127.0.0.1:9002"]
+tls = { ca = "servers.pem", cert = "ours.pem", key = "other.key" }
+"""
+
+
+def test_authorities_of_clients_and_of_a_backend(looking: Looking) -> None:
+    write_pem(looking.folder, "ours", client_pem())
+    (looking.folder / "other.key").write_bytes((looking.folder / "ours.key").read_bytes())
+    looking.start(GOOD + TEXT + BACKENDS.replace("FIRST", "clients.pem"))
+    rule = looking.rule("a.test")
+    new = pem_of(clients().root, clients().signing) + b"\n"
+    (looking.folder / "clients.crl").write_bytes(b"broken")
+    (looking.folder / "clients.pem").write_bytes(new)
+    assert len(looking.wait(PATIENCE + 3)) == 1
+    assert looking.service._prepared.authorities["first"] == new
+    assert looking.rule("a.test") == rule
+    assert looking.wait(1000) == []
+
+
+def test_one_certificate_with_two_keys(looking: Looking, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pem(looking.folder, "ours", client_pem())
+    (looking.folder / "other.key").write_bytes((looking.folder / "ours.key").read_bytes())
+    looking.start(GOOD + TEXT + BACKENDS.replace("FIRST", "servers.pem"))
+    old = dict(looking.service._prepared.pairs)
+    key = load_pem_private_key((looking.folder / "ours.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    (looking.folder / "ours.pem").write_bytes(client_pem(key=key).chain)
+    (looking.folder / "other.key").write_bytes(b"broken")
+    assert len(looking.wait(PATIENCE + 3)) == 1
+    pairs = looking.service._prepared.pairs
+    assert pairs["first"] != old["first"]
+    assert pairs["second"] == old["second"]
+    assert 'changed and in service: the certificate for backend "first"\n' in capsys.readouterr().err
+    assert looking.wait(1000) == []
+
+
+def test_within_the_minute_after_new_workers_nothing_is_said(
+    looking: Looking, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looking.start(GOOD + TEXT)
+    revoke(looking.folder, 1)
+    assert len(looking.wait(3)) == 1
+    (looking.folder / "others.pem").write_bytes(b"broken")
+    capsys.readouterr()
+    assert looking.wait(REST - 5) == []
+    assert capsys.readouterr().err == ""
+    assert looking.wait(PATIENCE + 6) == []
+    assert capsys.readouterr().err.count("others.pem: ") == 1

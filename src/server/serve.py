@@ -46,6 +46,7 @@ from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
 from .loaded import newest
+from .news import differences
 from .problems import ConfigError, Problem
 from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
@@ -173,13 +174,13 @@ class _Service:
     def _changed(self, texts: list[str], *, hold: bool = False) -> tuple[Prepared, Generation] | None:
         """What the files say now, with its workers. None: they cannot be used, for the reasons that are added to `texts`.
 
-        `hold`: those that cannot be used are as before; None if no other one has changed.
+        `hold`: those that cannot be used are as before; None if nothing is new then.
         """
         old = self._prepared
         draft = Draft(old.config, [], old.written, lambda place: False)
         try:
             prepared = prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
-            changed = [str(path) for path, stamp in prepared.stamps.items() if old.stamps.get(path) != stamp]
+            changed = differences(old, prepared)
             if not changed:
                 return None
             return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}", hold=hold)
