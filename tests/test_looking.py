@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,10 @@ from support_config import GOOD, load, write_pem
 from support_mtls import client_pem, clients, pem_of, revocation_list
 from support_tls import Authority, authority
 
-from lockgate.server import serve
-from lockgate.server.check import Prepared
+from lockgate.server import check, serve
+from lockgate.server.check import TICKET_LIFE, Prepared
 from lockgate.server.config import Draft
-from lockgate.server.serve import _Service
+from lockgate.server.serve import RENEW_AGAIN, _Service
 from lockgate.server.supervisor import Generation
 from lockgate.server.watch import PATIENCE, REST
 
@@ -35,11 +36,13 @@ class Looking:
     """A service and a clock for it. Each generation is in service at once."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
+        self.now = time.monotonic()
         self.folder = folder
         self.prepared: Prepared | None = None
         self.again: Callable[[], Draft] | None = None
-        monkeypatch.setattr(serve, "time", SimpleNamespace(monotonic=lambda: self.now, time=lambda: self.now))
+        clock = SimpleNamespace(monotonic=lambda: self.now, time=lambda: self.now)
+        monkeypatch.setattr(serve, "time", clock)
+        monkeypatch.setattr(check, "time", clock)
 
     def start(self, text: str) -> None:
         self.prepared = load(self.folder, text.replace("127.0.0.1:8443", "127.0.0.1:0"))
@@ -190,3 +193,41 @@ def test_within_the_minute_after_new_workers_nothing_is_said(
     assert capsys.readouterr().err == ""
     assert looking.wait(PATIENCE + 6) == []
     assert capsys.readouterr().err.count("others.pem: ") == 1
+
+
+def not_asked_for() -> Draft:
+    pytest.fail("the configuration is read")
+
+
+@pytest.mark.parametrize("broken", ["others.pem", "clients.crl", "site.pem", "many"])
+def test_ticket_keys_are_renewed_whatever_is_wrong(
+    looking: Looking, broken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (looking.folder / "many").mkdir()
+    write_pem(looking.folder / "many", "one", authority().issue("c.test"))
+    looking.again = not_asked_for
+    looking.start(GOOD + '[[certificate]]\ndirectory = "many"\n' + TEXT)
+    before = looking.service._prepared
+    (looking.folder / broken).rename(looking.folder / "elsewhere")
+    assert looking.wait(60) == []
+    looking.now = before.renew_at - 10
+    assert looking.wait(9) == []
+    assert len(looking.wait(2)) == 1
+    after = looking.service._prepared
+    assert after.tickets is not before.tickets
+    assert after.renew_at > before.renew_at + TICKET_LIFE
+    assert [rule is None for rule in after.rules.values()] == [False, False]
+    assert "session tickets" in capsys.readouterr().err
+    assert looking.wait(60) == []
+
+
+def test_a_renewal_that_fails_is_tried_again(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looking.start(GOOD + TEXT)
+    looking.now = looking.service._prepared.renew_at
+    with monkeypatch.context() as patch:
+        patch.setattr(serve, "prepare", lambda *_, **__: 1 / 0)
+        assert looking.wait(60) == []
+    assert capsys.readouterr().err.count("ZeroDivisionError") == 1
+    assert len(looking.wait(RENEW_AGAIN)) == 1

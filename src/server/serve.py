@@ -12,7 +12,7 @@ log is opened anew, here and in all workers, since it may have been renamed.
 Without a signal the same happens when a file that the configuration names has changed, but for those of certificates: the
 configuration is the one in service then, whatever is in its file by now (`watch.py`). Certificates that have been renewed are
 kept in mind here too: new workers, whether they take over or take the place of one that has died, begin with the newest good
-ones.
+ones. Once a week, when the keys of session tickets run out, new workers come in the same way.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
+RENEW_AGAIN = 3600.0
+"""Seconds after which it is tried again to have workers with new ticket keys."""
 NEWEST_INTERVAL = 10.0
 """Seconds between two looks at the certificates here. What is in service is up to the workers, who look more often."""
 
@@ -110,6 +112,7 @@ class _Service:
         self._newest = prepared.loaded
         """The certificates of `_prepared` as the workers have renewed them."""
         self._newest_due = 0.0
+        self._renew_due = 0.0
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
@@ -144,10 +147,13 @@ class _Service:
         return None
 
     def look(self) -> Generation | None:
-        """See whether files have changed without a signal. None: there is nothing to be done, or they cannot be used."""
+        """See what is to be done without a signal: files have changed, ticket keys run out. None: nothing, or it cannot be."""
         old = self._prepared
         if time.monotonic() >= self._newest_due:
             self._look_at_certificates()
+        if time.monotonic() >= max(old.renew_at, self._renew_due):
+            self._renew_due = time.monotonic() + RENEW_AGAIN
+            return self._with_new_tickets()
         if not self._watch.is_due(old.stamps, time.monotonic()):
             return None
         texts: list[str] = []
@@ -176,11 +182,9 @@ class _Service:
 
         `hold`: those that cannot be used are as before; None if nothing is new then.
         """
-        old = self._prepared
-        draft = Draft(old.config, [], old.written, lambda place: False)
         try:
-            prepared = prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
-            changed = differences(old, prepared)
+            prepared = self._prepare_again(hold=hold)
+            changed = differences(self._prepared, prepared)
             if not changed:
                 return None
             return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}", hold=hold)
@@ -190,16 +194,33 @@ class _Service:
             texts.append(f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}")
         return None
 
+    def _with_new_tickets(self) -> Generation | None:
+        """The configuration in service with new keys for session tickets. What else is wrong is no reason to keep old ones."""
+        try:
+            prepared = self._prepare_again(hold=True)
+            generation = self._generation(prepared, "new workers have new keys for session tickets", hold=True)
+        except Exception as error:
+            _say(
+                f"there are no new keys for session tickets, the last ones stay in use: {type(error).__name__}: {error}"
+            )
+            return None
+        _tell([warning for warning in prepared.warnings if warning not in self._prepared.warnings])
+        return generation
+
+    def _prepare_again(self, *, hold: bool) -> Prepared:
+        """The configuration in service with what its files say now. Raises `ConfigError`."""
+        old = self._prepared
+        draft = Draft(old.config, [], old.written, lambda place: False)
+        return prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
+
     def _look_at_certificates(self) -> None:
         with suppress(Exception):  # whatever is wrong with them, the workers say so
             self._newest = newest(self._newest)
         self._newest_due = time.monotonic() + NEWEST_INTERVAL
 
     def _is_in_service(self, draft: Draft) -> bool:
-        """Whether it says what is served, with the same files but for certificates, and with ticket keys left."""
-        old = self._prepared
-        same = draft.written == old.written and stamps(draft.config) == old.stamps
-        return same and time.monotonic() < old.renew_at
+        """Whether it says what is served, with the same files but for certificates."""
+        return draft.written == self._prepared.written and stamps(draft.config) == self._prepared.stamps
 
     def close_sockets(self) -> None:
         """Stop listening here; the workers have the sockets too, and clients are refused when the last one has closed them.
@@ -331,7 +352,7 @@ class _Service:
 
         if not self._opened:
             self._opened = own
-        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over, prepared.renew_at)
+        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over)
 
 
 def open_admin(config: Config, address: Address) -> socket:
