@@ -70,8 +70,9 @@ def open_folders(
             directory.scan(entry for old in kept if old.table is files for entry in old.certificates.entries)
         except CertificateError as unreadable:
             there = [old for old in kept if old.table is files]
-            fault = place.problem(f"{unreadable.path}: {unreadable.fault}", unreadable.remedy, warning=bool(there))
-            problems.append(fault)
+            problems.append(
+                place.problem(f"{unreadable.path}: {unreadable.fault}", unreadable.remedy, warning=bool(there))
+            )
             folders += there
             continue
         faults = list(directory.faults)
