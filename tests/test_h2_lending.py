@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from support_h2 import (
     ACK,
     END_HEADERS,
+    END_STREAM,
     FLOW_CONTROL_ERROR,
     POST,
     PREFACE,
@@ -34,8 +35,8 @@ LIMITS = Limits(h2_max_streams=STREAMS, h2_stream_window=MOST, h2_connection_win
 class Client(Peer):
     """A client that keeps account of the windows as it sees them."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
-        super().__init__(limits=limits)
+    def __init__(self, limits: Limits = LIMITS, greet: bool = True) -> None:
+        super().__init__(limits=limits, greet=greet)
         self.windows: dict[int, int] = {}
         self.connection_window = CONNECTION
 
@@ -101,6 +102,38 @@ def test_what_was_lent_comes_back_when_the_stream_ends() -> None:
     assert peer.upload(5, 5) == MOST
 
 
+def test_what_was_lent_comes_back_when_the_body_is_complete() -> None:
+    peer = Client()
+    for stream_id in (1, 3, 5):
+        peer.open(stream_id)
+        peer.upload(stream_id, 5)
+    peer.feed(data(1, b"", END_STREAM))
+    assert peer.upload(5, 5) == MOST, "although it has no answer yet"
+
+
+def test_what_waits_of_a_complete_body_counts_until_it_is_passed_on() -> None:
+    peer = Client()
+    for stream_id in (1, 3, 5):
+        peer.open(stream_id)
+        peer.upload(stream_id, 5)
+    assert peer.send(1, MOST) == MOST
+    peer.feed(data(1, b"", END_STREAM))
+    assert peer.upload(5, 5) == SHARE
+    peer.acknowledge(1, MOST - SHARE)
+    assert peer.upload(5, 5) == MOST
+
+
+def test_what_came_before_our_settings_were_read_is_lent() -> None:
+    peer = Client(greet=False)
+    peer.feed(PREFACE + setting())
+    for stream_id in (1, 3):
+        peer.open(stream_id)
+        peer.feed(*[data(stream_id, bytes(SHARE))] * 3)
+    peer.feed(frame(SETTINGS, ACK, 0))
+    peer.open(5)
+    assert peer.upload(5, 5) == 2 * SHARE, "of five shares that can be lent four are taken"
+
+
 def test_bodies_that_wait_stop_no_other_one_however_large_they_have_become() -> None:
     peer = Client()
     for stream_id in (1, 3, 5, 7):
@@ -136,7 +169,9 @@ def test_windows_without_shares() -> None:
 
 
 actions = st.lists(
-    st.tuples(st.sampled_from(["open", "send", "acknowledge", "end"]), st.integers(0, 7), st.integers(1, MOST)),
+    st.tuples(
+        st.sampled_from(["open", "send", "acknowledge", "complete", "end"]), st.integers(0, 7), st.integers(1, MOST)
+    ),
     max_size=60,
 )
 
@@ -148,6 +183,7 @@ def test_all_windows_and_what_waits_are_never_more_than_that_of_the_connection(
 ) -> None:
     peer = Client()
     waiting: dict[int, int] = {}
+    complete: set[int] = set()
     last = -1
     for what, which, size in steps:
         if what == "open" and len(waiting) < STREAMS:
@@ -159,6 +195,11 @@ def test_all_windows_and_what_waits_are_never_more_than_that_of_the_connection(
         stream_id = sorted(waiting)[which % len(waiting)]
         if what == "send":
             waiting[stream_id] += peer.send(stream_id, size)
+        elif what == "complete":
+            if stream_id not in complete:
+                peer.feed(data(stream_id, b"", END_STREAM))
+                complete.add(stream_id)
+                peer.windows[stream_id] = 0
         elif what == "acknowledge":
             passed = min(size, waiting[stream_id])
             waiting[stream_id] -= passed
@@ -170,4 +211,4 @@ def test_all_windows_and_what_waits_are_never_more_than_that_of_the_connection(
         free = (STREAMS - len(waiting)) * SHARE
         assert sum(peer.windows.values()) + sum(waiting.values()) + free <= CONNECTION
         assert peer.connection_window * 2 >= sum(peer.windows.values()), "what waits stops nobody"
-        assert all(peer.windows[one] >= SHARE // 2 for one, held in waiting.items() if not held)
+        assert all(peer.windows[one] >= SHARE // 2 for one, held in waiting.items() if not held and one not in complete)

@@ -33,6 +33,25 @@ def test_a_stream_that_is_not_read_holds_its_server_and_no_other() -> None:
     assert len(client.get(slow).body) > 60000
 
 
+def test_many_streams_that_are_not_read_may_have_less_each() -> None:
+    w = world()
+    client = Client(w, credit=False, settings={4: 1000})
+    client.h2.increment_flow_control_window(1000000)
+    held = []
+    for number in range(60):
+        client.ask(f"/{number}")
+        server = w.servers[-1]
+        server.send(head("HTTP/1.1 200 OK\nContent-Length: 10000000"))
+        sent = 0
+        while server.reading and sent < 1000000:
+            server.send(b"x" * 8192)
+            sent += 8192
+        held.append(sent)
+    assert all(sent > 65536 for sent in held[:12]), "there is room for some"
+    assert all(sent <= 16384 + 8192 + 1000 for sent in held[20:]), "then it is shared"
+    assert sum(held) < 1048576 + 60 * (16384 + 8192 + 1000), "four million before"
+
+
 def test_a_stream_whose_client_takes_nothing_any_more_is_reset() -> None:
     w = world(limits=Limits(write_timeout=30))
     client = Client(w, credit=False, settings={4: 1000})

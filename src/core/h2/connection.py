@@ -162,6 +162,8 @@ class H2Connection(Receiving):
             size = min(size, stream.unread)
             stream.unread -= size
             self._credit_stream(stream, size)
+            if stream.lent and stream.state >= _HALF_CLOSED_REMOTE:
+                self._take_back(stream)
         else:
             unpaid = self._unpaid
             left = unpaid.get(stream_id, 0) if unpaid is not None else 0

@@ -164,6 +164,8 @@ class Control(Sending):
         stream.state = state
         if state == _CLOSED:
             self._close(stream)
+        elif stream.lent:
+            self._take_back(stream)
         self._wait(end_of_message(stream.id, trailers))
 
     # The connection
@@ -204,7 +206,7 @@ class Control(Sending):
     def _shrink_windows(self) -> None:
         """Our SETTINGS hold from now on: with a window below the default, that of open streams shrinks (section 6.9.2).
 
-        So all of them have their shares, and the rest can be lent.
+        So all of them have their shares, and the rest can be lent. What waits above a share came before that, and is lent.
         """
         first = first_window(self._limits, self._is_server)
         if first < self._largest_window:
@@ -215,6 +217,9 @@ class Control(Sending):
             for stream in self._streams.values():
                 stream.incoming -= excess
                 stream.size -= excess
+                if stream.unread > first and first < self._largest_window:
+                    stream.lent += stream.unread - first
+                    self._lendable -= stream.unread - first
                 # What was too little to be told of is enough now.
                 self._credit_stream(stream, 0)
 

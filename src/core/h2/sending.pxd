@@ -72,5 +72,7 @@ cdef class Sending(HTTPConnection):
     cdef _credit(self, long long size)
     @cython.locals(increment="long long")
     cdef _credit_stream(self, Stream stream, long long size)
+    @cython.locals(back="long long")
+    cdef _take_back(self, Stream stream)
     @cython.locals(more="long long")
     cdef long long _lend(self, Stream stream) except -1

@@ -243,6 +243,13 @@ class Sending(HTTPConnection):
         if unread:
             self._credit(unread)
 
+    def _take_back(self, stream: Stream) -> None:
+        """The peer has ended its side of a stream: what was lent is free again, but for what waits above the stream's share."""
+        back = stream.lent - max(0, stream.unread - self._first_window)
+        if back > 0:
+            stream.lent -= back
+            self._lendable += back
+
     def _close(self, stream: Stream) -> None:
         """Forget a stream."""
         stream.state = _CLOSED

@@ -12,7 +12,7 @@ from .side cimport Side
 cdef double NEVER
 cdef int OPEN
 cdef object NEED_DATA, PAUSED
-cdef Py_ssize_t SMALL, STREAM_HIGH, STREAM_LOW
+cdef Py_ssize_t ALL_HIGH, SMALL, STREAM_HIGH, STREAM_LOW
 
 
 cdef class Stream(Side):

@@ -7,8 +7,10 @@ has passed.
 Holding is for each stream of its own, and works with credit. A stream that is *held* goes on to be received, but what comes
 waits here, and the peer gets its credit back only when it has been passed on; so a peer can make us keep no more than the
 windows that we announced. In the other direction a stream is *full* when more than `STREAM_HIGH` bytes wait for the peer's
-credit or for their turn: then the other end of its relay is held, until they are below `STREAM_LOW`. So no stream waits for
-another one, as long as the window of the connection is as large as those of its streams together (`h2/windows.py`).
+credit or for their turn: then the other end of its relay is held, until they are below `STREAM_LOW`. When all streams of a
+connection have more than `ALL_HIGH` that waits, `STREAM_LOW` is enough for each, so that a peer which reads nothing makes us
+keep little more; but each may always have that. So no stream waits for another one, as long as the window of the connection
+has room for the share of each (`h2/windows.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 STREAM_HIGH = 65536
 STREAM_LOW = 16384
+ALL_HIGH = 1048576
 SMALL = 512
 """Pieces of a body that wait are joined while they are smaller than that."""
 
@@ -120,7 +123,7 @@ class Stream(Side):
         if kind is Data:
             data: Data = event
             h2.send_data(self.id, data.data)
-            if not self.full and h2.queued(self.id) > STREAM_HIGH:
+            if not self.full and h2.queued(self.id) > (STREAM_HIGH if h2.queued_total <= ALL_HIGH else STREAM_LOW):
                 self.full = True
                 self.seen_at = streams.hub.now
                 self.seen_sent = h2.taken(self.id)
