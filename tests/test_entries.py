@@ -435,6 +435,114 @@ class TestRescan:
         site(tmp_path, "a", "new.test")
         assert len(directory.rescan(NOW).changed) == 1
 
+    @pytest.mark.parametrize("broken", ["cert", "key", "another key", "another certificate"])
+    def test_a_scan_sees_the_keys_of_what_has_changed_as_a_rescan_does(self, tmp_path, broken):
+        """New workers must not lose a name that the old ones serve."""
+        site(tmp_path, "a")
+        kept = scanned(tmp_path).entries
+        if broken == "cert":
+            write(tmp_path, "a.pem", b"disk full")
+        elif broken == "key":
+            write(tmp_path, "a.key", b"disk full")
+        elif broken == "another key":
+            write(tmp_path, "a.key", sign("other").key_pem())
+        else:  # the first half of a renewal
+            write(tmp_path, "a.pem", sign("a", names=["a.test"], last=200).pem)
+        directory = CertificateDirectory(tmp_path)
+        directory.scan(kept)
+        assert directory.entries == kept
+        assert [entry.load(NOW).names for entry in directory.entries] == [("a.test",)]
+        assert len(directory.faults) == 1
+        assert directory.rescan(NOW) == Changes()
+        site(tmp_path, "a", "new.test")
+        assert len(directory.rescan(NOW).changed) == 1
+        assert directory.faults == ()
+
+    def test_a_scan_puts_nothing_new_that_is_broken_before_what_is_good(self, tmp_path):
+        site(tmp_path, "a")
+        kept = scanned(tmp_path).entries
+        site(tmp_path, "b", "a.test", last=300)
+        write(tmp_path, "b.key", sign("other").key_pem())
+        directory = CertificateDirectory(tmp_path)
+        directory.scan(kept)
+        assert directory.entries == kept
+        assert [fault.path for fault in directory.faults] == [tmp_path / "b.key"]
+
+    def test_a_scan_reads_nothing_that_is_as_it_was(self, tmp_path):
+        """Nor does it take a password from a file that does not fit any more."""
+        password = encrypted(tmp_path, "a")
+        kept = scanned(tmp_path, password).entries
+        write(tmp_path, "pass", b"wrong\n")
+        directory = CertificateDirectory(tmp_path, password)
+        directory.scan(kept)
+        assert directory.entries[0] is kept[0]
+        assert directory.entries[0].load(NOW).names == ("a.test",)
+
+    def test_a_scan_keeps_what_is_in_a_subfolder_that_may_not_be_read(self, tmp_path, monkeypatch):
+        site(tmp_path, "a")
+        site(tmp_path / "sub", "b")
+        kept = scanned(tmp_path).entries
+        listing = directory_module._listing
+
+        def refuse(folder):
+            if folder.endswith("sub"):
+                raise PermissionError
+            return listing(folder)
+
+        monkeypatch.setattr(directory_module, "_listing", refuse)
+        directory = CertificateDirectory(tmp_path)
+        directory.scan(kept)
+        assert directory.entries == kept
+        monkeypatch.setattr(directory_module, "_listing", listing)
+        assert directory.rescan(NOW) == Changes()
+        (tmp_path / "sub" / "b.pem").unlink()
+        assert directory.rescan(NOW).removed == kept[1:]
+
+    def test_what_there_is_no_time_for_is_as_it_was_until_the_next_time(self, tmp_path, monkeypatch):
+        for name in ("a", "b", "c"):
+            site(tmp_path, name)
+        kept = scanned(tmp_path).entries
+        for name in ("a", "b", "c"):
+            site(tmp_path, name, f"new-{name}.test")
+        site(tmp_path, "d")
+        monkeypatch.setattr(directory_module, "AT_ONCE", -1.0)
+        directory = CertificateDirectory(tmp_path)
+        directory.scan(kept)
+        assert directory.entries == kept
+        (tmp_path / "c.pem").unlink()
+        changes = directory.rescan(NOW, seconds=-1.0)
+        assert changes == Changes(removed=kept[2:])
+        assert directory.entries == kept[:2]
+        changes = directory.rescan(NOW)
+        assert [new.names for _, new in changes.changed] == [("new-a.test",), ("new-b.test",)]
+        assert [new.names for new in changes.added] == [("d.test",)]
+
+    def test_what_could_not_be_read_is_tried_again_when_that_is_asked_for(self, tmp_path, monkeypatch):
+        """With no other stamps: its owner has changed, or there were no descriptors left."""
+        site(tmp_path, "a")
+        directory = scanned(tmp_path)
+        site(tmp_path, "a", "new.test")
+        write(tmp_path, "b.pem", b"")
+        read = entries_module.read_file
+
+        def refuse(path, what):
+            raise CertificateError(path, f"this {what} file may not be read", "let us read it")
+
+        monkeypatch.setattr(entries_module, "read_file", refuse)
+        assert len(directory.rescan(NOW).faults) == 2
+        directory.retry()
+        before = directory.faults
+        assert directory.rescan(NOW) == Changes(), "they are told once"
+        assert directory.faults[0] is before[0]
+        monkeypatch.setattr(entries_module, "read_file", read)
+        assert directory.rescan(NOW) == Changes(), "nobody has asked for it"
+        assert not directory.has_changed
+        directory.retry()
+        changes = directory.rescan(NOW)
+        assert [new.names for _, new in changes.changed] == [("new.test",)]
+        assert faults(changes) == [("b.pem", "is not a PEM file")]
+        assert directory.has_changed
+
     def test_an_entry_is_what_was_in_its_files(self, tmp_path):
         site(tmp_path, "a", "a.test", "b.test")
         directory = scanned(tmp_path)

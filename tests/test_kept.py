@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,14 @@ from support_tls import authority
 from test_reload import put, replace, shown_names, text
 
 from lockgate.core.proxy.hub import ReverseProxy
-from lockgate.server.certificates import CertificateKeeper
+from lockgate.core.tls.context import ServerContext
+from lockgate.server import loaded as loaded_module
+from lockgate.server import policy
+from lockgate.server.certificates import PATIENCE, STAPLE_PATIENCE, CertificateKeeper
 from lockgate.server.check import TICKET_LIFE
+from lockgate.server.config import Config
 from lockgate.server.loaded import newest
+from lockgate.server.problems import ConfigError
 from lockgate.server.supervisor import YOUNG
 
 __all__ = ["backend", "folder", "start"]
@@ -124,10 +130,35 @@ def test_what_is_newest(site: Path) -> None:
     assert "second.test" in second[0].certificate.names
     (site / "site.pem").write_bytes(b"broken")
     third = newest(second)
-    assert third[0].certificate == second[0].certificate
-    assert newest(third)[0] is third[0], "what is broken is not read again"
+    assert third[0] is second[0], "with the stamps of what it is"
     write_pem(site, "site", authority().issue("localhost", "third.test"))
     assert "third.test" in newest(third)[0].certificate.names
+
+
+def test_what_could_not_be_read_for_a_moment_is_read_later(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stamps are the same then: it has got another owner, or there were no descriptors left."""
+    first = load(site, GOOD).loaded
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    with monkeypatch.context() as patched:
+        patched.setattr(loaded_module, "load_files", lambda files, problems: None)
+        found = newest(first)
+    assert "second.test" in newest(found)[0].certificate.names
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_worker_reads_what_the_first_process_could_not(
+    site: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    prepared = load(site, GOOD)
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    with monkeypatch.context() as patched:
+        patched.setattr(loaded_module, "load_files", lambda files, problems: None)
+        newer = newest(prepared.loaded)
+        newer = newest(newer) if again else newer
+    proxy = ReverseProxy(prepared.policy)
+    CertificateKeeper(prepared, proxy, loaded=newer).start()
+    assert "second.test" in names_of(proxy)
 
 
 def names_of(proxy: ReverseProxy) -> set[str]:
@@ -171,3 +202,112 @@ def test_a_worker_begins_with_the_ticket_keys_of_the_hour(site: Path, monkeypatc
     prepared = dataclasses.replace(prepared, made=prepared.made - 2.5 * TICKET_LIFE)
     CertificateKeeper(prepared, ReverseProxy(prepared.policy)).start()
     assert prepared.tickets.place == 2
+
+
+# -- what is newer, but cannot be put in service -----------------------------------------------------------------------
+
+
+class Unready:
+    """Staples that there are none of yet."""
+
+    ready = False
+
+    def watch(self, context: ServerContext, chains_pem: Sequence[bytes]) -> None:
+        """Nothing will be stapled."""
+
+    def is_ready(self, chain_pem: bytes) -> bool:
+        return self.ready
+
+
+@pytest.mark.parametrize("comes", [False, True])
+def test_a_worker_waits_for_the_staple_of_a_newer_certificate(
+    site: Path, monkeypatch: pytest.MonkeyPatch, comes: bool
+) -> None:
+    """As those do that were there before; not for ever."""
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    prepared = load(site, GOOD)
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    now = time.monotonic()
+    proxy, staples = ReverseProxy(prepared.policy), Unready()
+    keeper = CertificateKeeper(
+        prepared,
+        proxy,
+        staples,  # type: ignore[arg-type]
+        loaded=newest(prepared.loaded),
+        clock=lambda: now,
+    )
+    keeper.start()
+    assert "first.test" in names_of(proxy)
+    staples.ready = comes
+    now += 1.0 if comes else STAPLE_PATIENCE
+    keeper.look()
+    assert "second.test" in names_of(proxy)
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception | None = None) -> None:
+    """Have OpenSSL refuse a certificate with this name."""
+    make = policy.make_identity
+
+    def picky(config: Config, identity: policy.Identity, *more: object) -> object:
+        if any(name in certificate.names for certificate in identity.certificates):
+            raise error or ConfigError([identity.place.at("cert").problem("this cannot be used", "get another one")])
+        return make(config, identity, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(policy, "make_identity", picky)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("a bug")])
+def test_a_worker_begins_with_what_was_prepared_where_openssl_refuses_the_newest(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception | None
+) -> None:
+    monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
+    prepared = load(site, GOOD)
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+    newer = newest(prepared.loaded)
+    refuse(monkeypatch, "second.test", error)
+    proxy = ReverseProxy(prepared.policy)
+    now = time.monotonic()
+    keeper = CertificateKeeper(prepared, proxy, loaded=newer, clock=lambda: now)
+    keeper.start()
+    assert "first.test" in names_of(proxy)
+    assert [kept.certificate for kept in keeper._kept] == [prepared.loaded[0].certificate]
+    if error is not None:
+        assert "RuntimeError: a bug" in capsys.readouterr().err
+        return
+    now += PATIENCE
+    keeper.look()
+    keeper.look()
+    assert (
+        capsys.readouterr().err.count("this cannot be used; get another one; the certificate before it stays in") == 1
+    )
+    write_pem(site, "site", authority().issue("localhost", "third.test"))
+    keeper.look()
+    assert "third.test" in names_of(proxy)
+
+
+def test_a_certificate_that_openssl_refuses_keeps_no_other_one_out(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pem(site, "other", authority().issue("other.test"))
+    more = '[[certificate]]\ncert = "other.pem"\nkey = "other.key"\n'
+    prepared = load(site, GOOD.replace("[[certificate]]\n", f"{more}[[certificate]]\ndefault = true\n"))
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy)
+    refuse(monkeypatch, "bad.test")
+    write_pem(site, "site", authority().issue("localhost", "bad.test"))
+    write_pem(site, "other", authority().issue("other.test", "more.test"))
+    keeper.look()
+    assert names_of(proxy) == {"localhost", "first.test", "other.test", "more.test"}
+    assert [kept.certificate.names[-1] for kept in keeper._kept] == ["more.test", "first.test"]
+
+
+def test_what_cannot_be_put_in_service_is_not_kept_as_if_it_were(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = load(site, GOOD)
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy)
+    monkeypatch.setattr(keeper, "_refusal", lambda files, certificate: ())  # it is fine alone
+    refuse(monkeypatch, "bad.test")
+    write_pem(site, "site", authority().issue("localhost", "bad.test"))
+    keeper.look()
+    assert "the certificates before it stay in service" in capsys.readouterr().err
+    assert [kept.certificate for kept in keeper._kept] == [prepared.loaded[0].certificate]

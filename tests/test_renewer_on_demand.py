@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from support_acme import NOW
 from support_renewer import DAY, World, acme, host, proofs
 
 from lockgate.certs import state_files
+from lockgate.certs.acme.state import AcmeState
 from lockgate.server.values import WebURL
 
 __all__ = ["proofs"]
@@ -237,7 +239,7 @@ def test_each_table_has_a_count_of_its_own(tmp_path):
 def test_the_file_stays_small(tmp_path):
     world = demanding(tmp_path, allow=("*.c.test",), max_per_hour=100_000)
     for number in range(300):
-        world.state.count_new_name("*.c.test", world.wall + number * 31)
+        assert world.state.count_new_name("*.c.test", world.wall + number * 31, {"*.c.test": 100_000})
     path = world.state.folder / "new-names.json"
     assert path.stat().st_size < 3000
     assert path.stat().st_mode & 0o777 == 0o600
@@ -254,14 +256,40 @@ def test_the_file_stays_small(tmp_path):
         b'{"": {"x": 1}}',
         b'{"": {"1800000000": []}}',
         b'{"": {"1e999": 1}}',
+        b'{"*.c.test": {"%d": -100}}' % NOW,
         b"[" * 100_000,
     ],
 )
-def test_a_damaged_file_is_as_none(tmp_path, content):
-    world = demanding(tmp_path, allow=("*.c.test",), max_per_hour=2)
+def test_after_a_damaged_file_there_is_none_for_an_hour(tmp_path, content):
+    """Nobody knows how many there were."""
+    rules = [acme(on_demand=True, allow=(f"*.{zone}.test",), max_per_hour=2) for zone in ("b", "c")]
+    world = World(tmp_path, (host("*.b.test", rules=rules[0]), host("*.c.test", rules=rules[1])))
     (world.state.folder / "new-names.json").write_bytes(content)
     world.restart()
-    assert full_after(world, 0) == 2
+    assert full_after(world, 0) == 0
+    world.state.want("x.b.test")
+    world.run(15)
+    assert world.version("x.b.test") is None, "nor of another table"
+    assert any("max_per_hour" in text for text in world.said)
+    world.run(3700)
+    assert full_after(world, 50) == 2
+
+
+def test_machines_that_share_the_folder_share_the_hour(tmp_path):
+    """So do the process that takes over, and the one that is not gone yet."""
+    one, other = (demanding(tmp_path, allow=("*.c.test",), max_per_hour=3) for _ in range(2))
+    assert full_after(one, 0) == 3
+    assert full_after(other, 50) == 0
+    assert sum("max_per_hour" in text for text in other.said) == 1
+
+
+def test_names_that_are_counted_in_the_same_moment(tmp_path):
+    world = demanding(tmp_path, allow=("*.c.test",))
+    most = {"*.c.test": 30}
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: AcmeState(tmp_path).count_new_name("*.c.test", NOW, most), range(40)))
+    assert found.count(True) == 30
+    assert world.state.new_names(NOW) == {"*.c.test": {NOW // 60 * 60: 30}}
 
 
 def test_where_it_cannot_be_counted_nothing_is_asked_for(tmp_path):

@@ -16,13 +16,18 @@ the others from service: it is a fault in a list.
 `rescan` finds what has changed by the files' stamps (time of change, size, inode) and reads only that. What is to go into
 service while the proxy runs is checked in full first, key and chain included; if it is broken, the entry that was there
 stays, and the fault is told once: it has kept what was in the old files. It has kept the password too: one in the password file
-that does not fit a key any more is a fault, and no more than that.
+that does not fit a key any more is a fault, and no more than that. A `scan` that is given the entries of before does the same.
+
+Loading takes time, and many files may change at once. So both can stop for this time and leave what they have not got to for
+the next `rescan`: until then it is as it was.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +41,8 @@ from .keys import parse_key, read_password
 SUFFIXES = (".pem", ".crt")
 FIXED_NAMES = (("fullchain.pem", "privkey.pem"), ("cert.pem", "key.pem"))
 """Certificate and key in a folder that is for one certificate."""
+AT_ONCE = 1.0
+"""Seconds for which what has changed is loaded when somebody waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,12 @@ class CertificateDirectory:
         """In the order of their paths."""
         self.faults: tuple[CertificateError, ...] = ()
         """What is wrong with folders and files at present."""
+        self.has_changed = False
+        """Whether a `rescan` has changed the entries since `scan`."""
         self._entries: dict[str, Entry] = {}
         self._seen: dict[str, _Files] = {}
         self._file_faults: dict[str, CertificateError] = {}
+        self._again: set[str] = set()
         self._folder_faults: dict[str, CertificateError] = {}
         self._password_stamp = NO_FILE
         self._password_fault: CertificateError | None = None
@@ -85,26 +95,47 @@ class CertificateDirectory:
     def scan(self, kept: Iterable[Entry] = ()) -> None:
         """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`.
 
-        `kept`: entries to go on with where their files are there, but cannot be used.
+        `kept`: entries of before. Each is gone on with as long as its files are as they were, or are there and cannot be used;
+        what has changed since is loaded, as by `rescan`, for about `AT_ONCE` seconds.
         """
         before = {entry.cert_path: entry for entry in kept}
         found, self._folder_faults = _walk(self.folder)
         if self.folder in self._folder_faults:
             raise self._folder_faults[self.folder]
-        self._seen, self._entries, self._file_faults, self._password_fault = found, {}, {}, None
+        self._seen, self._entries, self._file_faults, self._password_fault = {}, {}, {}, None
+        self._again, self.has_changed = set(), False
         self._password_stamp = stamp_of(self.password_file)
+        until = time.monotonic() + AT_ONCE
         for path, files in found.items():
-            try:
-                entry = self._index(path, files)
-            except CertificateError as fault:
-                self._file_faults[path] = fault
-                entry = before.get(path)
+            old = before.get(path)
+            entry, seen = old, None if old is None else _Files(old.key_path, old.stamps)
+            if seen != files and not (before and time.monotonic() > until):
+                seen = files
+                try:
+                    entry = self._index(path, files)
+                    if before and entry is not None:
+                        entry.load()
+                except CertificateError as fault:
+                    self._file_faults[path] = fault
+                    entry = old
+            if seen is not None:
+                self._seen[path] = seen
             if entry is not None:
                 self._entries[path] = entry
+        for path, old in before.items():
+            if path not in found and _is_below(path, self._folder_faults):
+                self._entries[path], self._seen[path] = old, _Files(old.key_path, old.stamps)
         self._publish()
 
-    def rescan(self, now: datetime | None = None) -> Changes:
-        """Bring the index up to date. What has not changed costs a stat for each file; faults are told, not raised."""
+    def retry(self) -> None:
+        """Have the next `rescan` try again what cannot be used: when a file may be read at last, its stamps are the same."""
+        self._again = set(self._file_faults)
+
+    def rescan(self, now: datetime | None = None, *, seconds: float = math.inf) -> Changes:
+        """Bring the index up to date. What has not changed costs a stat for each file; faults are told, not raised.
+
+        `seconds`: after these nothing more is loaded; what is left over is for the next time.
+        """
         found, folder_faults = _walk(self.folder)
         known = {path: fault.fault for path, fault in self._folder_faults.items()}
         faults = [fault for path, fault in folder_faults.items() if known.get(path) != fault.fault]
@@ -117,22 +148,28 @@ class CertificateDirectory:
         new_password = self._password_stamp != (stamp := stamp_of(self.password_file))
         if new_password:
             self._password_stamp = stamp
-            for path in self._file_faults:  # it may have been the password
-                self._seen.pop(path, None)
+            self.retry()  # it may have been the password
         added, changed, removed = [], [], []
-        for path, files in found.items():
-            if self._seen.get(path) == files:
-                continue
+        until = time.monotonic() + seconds
+        for path in self._due(found):
+            if time.monotonic() > until:
+                break
+            files = found[path]
+            told = None if new_password or self._seen.get(path) != files else self._file_faults.get(path)
             self._seen[path] = files
             self._file_faults.pop(path, None)
+            self._again.discard(path)
             old = self._entries.get(path)
             try:
                 new = self._index(path, files)
                 if new is not None:
                     new.load(now)
             except CertificateError as fault:
+                if told is not None and str(told) == str(fault):
+                    fault = told
+                else:
+                    faults.append(fault)
                 self._file_faults[path] = fault
-                faults.append(fault)
                 continue
             if new is None:
                 if old is not None:
@@ -154,8 +191,15 @@ class CertificateDirectory:
                 self._password_fault = misfit
                 faults += [] if misfit is None else [misfit]
         changes = Changes(tuple(added), tuple(changed), tuple(removed), tuple(faults))
+        self.has_changed |= bool(changes)
         self._publish()
         return changes
+
+    def _due(self, found: dict[str, _Files]) -> list[str]:
+        """What to read: first what has changed, then what is to be tried again, that which was tried last at the end."""
+        changed = [path for path, files in found.items() if self._seen.get(path) != files]
+        again = self._again - set(changed)
+        return changed + [path for path in self._file_faults if path in again and path in found]
 
     def _misfit(self) -> CertificateError | None:
         """What is wrong with the password file for keys that were decrypted with what it had in it before.

@@ -15,6 +15,7 @@ Only one worker speaks; all do the same.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from ..certs.directory import AT_ONCE
 from ..certs.entries import Entry
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
@@ -37,6 +39,7 @@ from .acme_certificates import acme_certificates
 from .check import TICKET_LIFE, Prepared
 from .check_certificates import folder_identities
 from .client_rules import divide, lists_in_use
+from .config import CertificateFiles
 from .loaded import Loaded, join_certificates, load_files, stamps_of
 from .problems import ConfigError, Problem
 from .staples import Staples
@@ -96,7 +99,7 @@ class CertificateKeeper:
         self._tickets = prepared.tickets
         self._tickets_since = prepared.made
         self._kept = [_Kept(one) for one in (prepared.loaded if loaded is None else loaded)]
-        self._begun_with = [one.certificate for one in prepared.loaded]
+        self._begun_with = prepared.loaded
         self._rules = prepared.rules
         self._folders = prepared.folders
         self._folders_due = 0.0
@@ -131,13 +134,21 @@ class CertificateKeeper:
 
         What was prepared may be of long ago, if this worker takes the place of another: it begins with what there is now.
         """
-        rotate(self._tickets, self._clock() - self._tickets_since)
+        age = self._clock() - self._tickets_since
+        rotate(self._tickets, age)
+        self._chosen_at -= timedelta(seconds=max(0.0, age))
         for identity, core in self._served:
             self._watch(identity, core)
-        if [kept.certificate for kept in self._kept] != self._begun_with:
-            self._put_in_service()
-        if any(stamps_of(kept.files) != kept.stamps for kept in self._kept):
-            self._try_to_look()
+        try:
+            self._begin_with_newest()
+        except Exception as error:  # it must not keep each worker that is started from its work
+            self._say(f"the newest certificates cannot be used: {type(error).__name__}: {error}")
+            self._kept = [_Kept(one) for one in self._begun_with]
+        for folder in self._folders:
+            folder.certificates.retry()
+        if self._folders or any(stamps_of(kept.files) != kept.stamps for kept in self._kept):
+            self._try_to_look(AT_ONCE)
+            self._folders_due = 0.0  # for what there was no time for
         threading.Thread(target=self._run, name="lockgate-certificates", daemon=True).start()
 
     def look_soon(self) -> None:
@@ -166,11 +177,27 @@ class CertificateKeeper:
                 self._failed.pop(id(core), None)
         return core
 
-    def look(self) -> None:
-        """See what has changed, and put it in service."""
+    def _begin_with_newest(self) -> None:
+        """Put in service what is newer than what was prepared; what cannot be yet is as prepared, and left to `look`."""
+        now = self._clock()
+        changed = any(folder.certificates.has_changed for folder in self._folders)
+        for number, begun in enumerate(self._begun_with):
+            kept, before = self._kept[number], _Kept(begun)
+            if kept.certificate == before.certificate:
+                continue
+            if self._refusal(kept.files, kept.certificate) or self._waits_for_staple(before, kept.certificate, now):
+                self._kept[number] = before
+            else:
+                changed = True
+        if changed:
+            self._put_in_service()
+
+    def look(self, seconds: float = math.inf) -> None:
+        """See what has changed, and put it in service. `seconds`: for how long to load what has changed in a folder."""
         now = self._clock()
         rotate(self._tickets, now - self._tickets_since)
         changed = False
+        before = [kept.certificate for kept in self._kept]
         for kept in self._kept:
             stamps = stamps_of(kept.files)
             if stamps == kept.stamps:
@@ -179,6 +206,10 @@ class CertificateKeeper:
                 kept.bad_since = now
             problems: list[Problem] = []
             certificate = load_files(kept.files, problems)
+            if certificate is not None and certificate != kept.certificate:
+                refusal = self._refusal(kept.files, certificate)
+                problems += refusal
+                certificate = None if refusal else certificate
             if certificate is not None and self._waits_for_staple(kept, certificate, now):
                 continue
             if certificate is not None:
@@ -196,23 +227,31 @@ class CertificateKeeper:
                 kept.bad_since = None
                 for problem in problems:
                     self._say(f"{problem}; the certificate before it stays in service")
-        if self._look_into_folders(now):
+        if self._look_into_folders(now, seconds):
             changed = True
         if changed:
-            self._put_in_service()
+            try:
+                self._put_in_service()
+            except ConfigError as error:
+                for kept, certificate in zip(self._kept, before, strict=True):
+                    kept.certificate = certificate
+                for problem in error.problems:
+                    self._say(f"{problem}; the certificates before it stay in service")
         if self._acme is not None:
             self._acme.refresh()
         self._tell_of_expiry(datetime.now(UTC), changed)
         self._tell_of_lists(datetime.now(UTC))
 
-    def _look_into_folders(self, now: float) -> bool:
+    def _look_into_folders(self, now: float, seconds: float) -> bool:
         """Whether other certificates than before are to be served for some name."""
         if not self._folders or now < self._folders_due:
             return False
         started = self._clock()
         changed = False
         for folder in self._folders:
-            changes = folder.certificates.rescan()
+            if self._faults:  # that were not told yet: they may have been of the moment, with no change to be seen
+                folder.certificates.retry()
+            changes = folder.certificates.rescan(seconds=seconds)
             parts = (
                 ("new", changes.added),
                 ("renewed", [new for _, new in changes.changed]),
@@ -285,6 +324,15 @@ class CertificateKeeper:
         core.context = new.context
         return True
 
+    def _refusal(self, files: CertificateFiles, certificate: Certificate) -> Sequence[Problem]:
+        """Why no TLS context can be made of a certificate with files of its own. With it no other could be put in service."""
+        try:
+            alone = policy.Identity(certificate.names, (certificate,), False, files.place)
+            policy.make_identity(self._config, alone, self._tickets, self._key_log)
+        except ConfigError as error:
+            return error.problems
+        return ()
+
     def _waits_for_staple(self, kept: _Kept, certificate: Certificate, now: float) -> bool:
         """A new certificate that demands an OCSP staple waits for it while the old one is good, but not for ever."""
         if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.chain_pem):
@@ -294,19 +342,15 @@ class CertificateKeeper:
         return is_good and now - since < STAPLE_PATIENCE
 
     def _put_in_service(self) -> None:
+        """Serve what is kept. Raises `ConfigError`: no context can be made of it, and what was served is served on."""
         joined = join_certificates([kept.loaded for kept in self._kept], [])
         self._chosen_at = datetime.now(UTC)
         joined += folder_identities(self._folders, joined, self._chosen_at)
         known = {(one.names, one.default, one.rule): (one, core) for one, core in self._served}
-        try:
-            served = [
-                (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
-                for identity in divide(joined, self._rules, self._elsewhere)
-            ]
-        except ConfigError as error:
-            for problem in error.problems:
-                self._say(f"{problem}; the certificates before it stay in service")
-            return
+        served = [
+            (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
+            for identity in divide(joined, self._rules, self._elsewhere)
+        ]
         before = [core for _, core in self._served]
         after = [core for _, core in served]
         with self._loading:
@@ -353,9 +397,9 @@ class CertificateKeeper:
             self._try_to_look()
             pause = max(INTERVAL, (time.monotonic() - started - self._folders_took) * SHARE)
 
-    def _try_to_look(self) -> None:
+    def _try_to_look(self, seconds: float = math.inf) -> None:
         try:
-            self.look()
+            self.look(seconds)
         except Exception as error:  # nothing that is on disk may end the thread, or keep a worker from its work
             self._say(f"the certificates could not be looked at: {type(error).__name__}: {error}")
 

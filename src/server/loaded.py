@@ -98,14 +98,16 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
 
 
 def newest(loaded: Sequence[Loaded]) -> tuple[Loaded, ...]:
-    """The same certificates, but for those whose files have changed since and can be used."""
+    """The same certificates, but for those whose files have changed since and can be used.
+
+    Where they cannot, the state is the old one too: what was wrong may have been this moment, or this process, so it is for
+    whoever gets that certificate to try again.
+    """
     found = []
     for one in loaded:
         stamps = stamps_of(one.files)
-        if stamps == one.stamps:
-            found.append(one)
-        else:
-            found.append(Loaded(one.files, load_files(one.files, []) or one.certificate, stamps))
+        certificate = None if stamps == one.stamps else load_files(one.files, [])
+        found.append(one if certificate is None else Loaded(one.files, certificate, stamps))
     return tuple(found)
 
 

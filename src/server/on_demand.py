@@ -3,8 +3,9 @@
 * So many names are looked at within a minute, and one that is not allowed is not looked at again at once.
 * Of those that may have a certificate so many are asked for within an hour, for each table (`max_per_hour`).
 
-The second one is about what a CA grants in a week, so it outlives this process: what was counted is in the state folder
-(`AcmeState.new_names`), by the wall clock. In here it goes by one that does not jump.
+The second one is about what a CA grants in a week, so it outlives this process, and all that share the state folder share it:
+what was counted is there (`AcmeState.count_new_name`), by the wall clock, and it decides. In here it goes by one that does not
+jump, so that a clock that was set gives no more names, and most of those that are too many cost no look at the folder.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class NewNames:
             return
         with self._lock:
             for table in self._tables.values():
-                for minute, count in sorted(counted.get(table.called, {}).items()):
+                for minute, count in sorted((counted or {}).get(table.called, {}).items()):
                     # Rather later than it was: it may have been the end of the minute, and the clock may have been put back.
                     age = max(0.0, now - (minute + renewal.MINUTE))
                     for _ in range(min(count, table.most)):
@@ -102,18 +103,11 @@ class NewNames:
 
     def is_full(self, name: str, acme: Acme) -> bool:
         """Whether there were so many within an hour that this one has to wait; that is said now and then."""
-        table = self._tables[id(acme)]
         with self._lock:
             now = self._monotonic()
-            if table.pace.allowed_at("", now) <= now:
+            if self._tables[id(acme)].pace.allowed_at("", now) <= now:
                 return False
-            if now - table.told_at < renewal.HOUR:
-                return True
-            table.told_at = now
-        self._say(
-            f"certificate for {name}: not asked for, as there were {acme.max_per_hour} new names within an hour; if all of "
-            "them were wanted, raise max_per_hour, and if not, let a program decide (ask)"
-        )
+        self._tell_that_it_is_full(name, acme)
         return True
 
     def admit(self, name: str, acme: Acme) -> bool:
@@ -121,10 +115,26 @@ class NewNames:
         if self.is_full(name, acme):
             return False
         table = self._tables[id(acme)]
+        most = {one.called: one.most for one in self._tables.values()}
         with self._lock:
             now = self._monotonic()
             if table.pace.allowed_at("", now) > now:  # others were faster
                 return False
-            self._state.count_new_name(table.called, self._clock())
-            table.pace.attempted("", now)
-            return True
+            is_counted = self._state.count_new_name(table.called, self._clock(), most)
+            if is_counted:
+                table.pace.attempted("", now)
+        if not is_counted:
+            self._tell_that_it_is_full(name, acme)
+        return is_counted
+
+    def _tell_that_it_is_full(self, name: str, acme: Acme) -> None:
+        table = self._tables[id(acme)]
+        with self._lock:
+            now = self._monotonic()
+            if now - table.told_at < renewal.HOUR:
+                return
+            table.told_at = now
+        self._say(
+            f"certificate for {name}: not asked for, as there were {acme.max_per_hour} new names within an hour; if all of "
+            "them were wanted, raise max_per_hour, and if not, let a program decide (ask)"
+        )

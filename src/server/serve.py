@@ -45,9 +45,9 @@ from .check_stapling import ocsp_folder
 from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
-from .loaded import newest
 from .news import differences
 from .problems import ConfigError, Problem
+from .renewals import Renewals
 from .renewer_process import run_renewer, uses_acme
 from .stamps import stamps
 from .staples import make_staples
@@ -59,8 +59,6 @@ from .worker import Bindings, run_worker
 HTTPS_PORT = 443
 RENEW_AGAIN = 3600.0
 """Seconds after which it is tried again to have workers with new ticket keys."""
-NEWEST_INTERVAL = 10.0
-"""Seconds between two looks at the certificates here. What is in service is up to the workers, who look more often."""
 
 
 def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], Draft] | None = None) -> int:
@@ -111,7 +109,7 @@ class _Service:
         self._watch = Watch(lambda: stamps(self._prepared.config))
         self._newest = prepared.loaded
         """The certificates of `_prepared` as the workers have renewed them."""
-        self._newest_due = 0.0
+        self._renewals = Renewals()
         self._renew_due = 0.0
         self.first = self._generation(prepared)
 
@@ -149,7 +147,7 @@ class _Service:
     def look(self) -> Generation | None:
         """See what is to be done without a signal: files have changed, ticket keys run out. None: nothing, or it cannot be."""
         old = self._prepared
-        if time.monotonic() >= self._newest_due:
+        if time.monotonic() >= self._renewals.due:
             self._look_at_certificates()
         if time.monotonic() >= max(old.renew_at, self._renew_due):
             self._renew_due = time.monotonic() + RENEW_AGAIN
@@ -214,9 +212,7 @@ class _Service:
         return prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
 
     def _look_at_certificates(self) -> None:
-        with suppress(Exception):  # whatever is wrong with them, the workers say so
-            self._newest = newest(self._newest)
-        self._newest_due = time.monotonic() + NEWEST_INTERVAL
+        self._newest = self._renewals.look(self._newest, self._prepared.folders)
 
     def _is_in_service(self, draft: Draft) -> bool:
         """Whether it says what is served, with the same files but for certificates."""

@@ -8,6 +8,7 @@
               /challenges/tls-alpn-01/NAME.pem
               /wanted/NAME                           a client asks for this name, and it has no certificate
               /new-names.json                        how many names clients have brought in lately
+              /new-names.lock                        held by the process that counts one more
 
 Key and certificate share a file, so there is always a pair that belongs together. The renewer (`server/renewer.py`) writes,
 workers only read, but for `wanted`: the file stands for the question, and is gone when there is an answer, which is a
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -271,12 +272,15 @@ class AcmeState:
             raise state_error(folder, error) from None
         return True
 
-    def new_names(self, now: float) -> dict[str, dict[int, int]]:
-        """How many new names there were in the last hour, by table and by minute (seconds since 1970). Raises `StateError`."""
+    def new_names(self, now: float) -> dict[str, dict[int, int]] | None:
+        """How many new names there were in the last hour, by table and by minute (seconds since 1970).
+
+        None if nobody knows, since the file is damaged. Raises `StateError`.
+        """
         text = read_file(self.folder / "new-names.json")
         try:
             found = {} if text is None else json.loads(text)
-            return {
+            counted = {
                 str(table): {
                     int(minute): int(count)
                     for minute, count in minutes.items()
@@ -285,16 +289,28 @@ class AcmeState:
                 for table, minutes in found.items()
             }
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):  # not what is written below
-            return {}
+            return None
+        return None if any(count < 0 for minutes in counted.values() for count in minutes.values()) else counted
 
-    def count_new_name(self, table: str, now: float) -> None:
-        """There is one more. What is older than an hour is forgotten. Raises `StateError`."""
+    def count_new_name(self, table: str, now: float, most: Mapping[str, int]) -> bool:
+        """Count one more for a table, unless there were `most[table]` in the last hour; then False.
+
+        Whoever shares the folder shares the counts: another machine, or the process that takes over from this one. What is
+        older than an hour is forgotten. After a file that is damaged all of the tables are full for an hour. Raises
+        `StateError`: then it is not counted.
+        """
         this_minute = int(now) // MINUTE * MINUTE
-        counted = self.new_names(now)
-        minutes = counted.setdefault(table, {})
-        minutes[this_minute] = minutes.get(this_minute, 0) + 1
-        kept = {table: minutes for table, minutes in counted.items() if minutes}
-        write_file(self.folder / "new-names.json", json.dumps(kept, indent=1).encode("ascii") + b"\n")
+        with locked(self.folder / "new-names.lock", wait=True):
+            known = self.new_names(now)
+            counted = {one: {this_minute: number} for one, number in most.items()} if known is None else known
+            minutes = counted.setdefault(table, {})
+            is_free = sum(minutes.values()) < most[table]
+            if is_free:
+                minutes[this_minute] = minutes.get(this_minute, 0) + 1
+            if is_free or known is None:
+                kept = {table: minutes for table, minutes in counted.items() if minutes}
+                write_file(self.folder / "new-names.json", json.dumps(kept, indent=1).encode("ascii") + b"\n")
+        return is_free
 
     def certificate_folder(self, name: str) -> Path:
         """Where the certificate is kept whose first name this is."""
