@@ -104,6 +104,10 @@ class AccessLog:
         self._is_pipe = _is_pipe(self._fd)
         self._max_piece = PIPE_BUF if self._is_pipe else MAX_WRITE
 
+    def another(self) -> AccessLog:
+        """One more to the same file, whatever has the name now. Raises OSError."""
+        return AccessLog(os.dup(self._fd), self._render, self._path)
+
     def close(self) -> None:
         """Write what waits, for at most `CLOSE_TIMEOUT` seconds."""
         self._closing.set()

@@ -89,34 +89,38 @@ def prepare(draft: Draft, *, ports: bool = False, before: Prepared | None = None
 
     `before`: what is in service of the same configuration. Its certificates are gone on with, until they expire, where their
     files cannot be used; that is a warning then. With `hold` the same holds for all other files, and those have the stamps of
-    before: there may be nothing new in the end. Raises `ConfigError` when there is any problem but warnings.
+    before: there may be nothing new in the end. Everything else that is wrong is a warning too then, as `before` is served
+    all the same. Raises `ConfigError` when there is any problem but warnings.
     """
     problems = list(draft.problems)
     config = draft.config
+    held = Held(allowed=hold and before is not None and config is before.config)
     files = stamps(config)  # before they are read: a change while they are is noticed later
     problems += _listeners(draft)
     problems += check_tables(draft)
-    loaded = list(load_certificates(config, problems, () if before is None else before.loaded))
+    kept = () if before is None else before.loaded
+    loaded = list(load_certificates(config, problems, kept, expired=held.allowed))
     identities = join_certificates(loaded, problems)
     folders = open_folders(config, problems, load=ports, kept=() if before is None else before.folders)
     identities += folder_identities(folders, identities, datetime.now(UTC))
-    problems += acme_problems(draft, {name for identity in identities for name in identity.names})
+    acme_files = [path for host in config.host if host.acme for path in (host.acme.ca, host.acme.eab_key_file)]
+    in_files = {name for identity in identities for name in identity.names}
+    problems += held.lower(acme_problems(draft, in_files), acme_files)
     problems += _tls_use(draft)
-    held = Held(allowed=hold)
     trusted = dict(authorities(config, problems, {} if before is None else before.authorities, held))
     pairs = dict(client_pairs(config, problems, {} if before is None else before.pairs, held))
     problems += _backends(draft)
     all_loaded = len(loaded) == sum(files.cert is not None for files in config.certificate)
-    problems += _routes(draft, identities if all_loaded else ())
+    problems += held.lower(_routes(draft, identities if all_loaded else ()))
     problems += check_hosts(draft, identities)
     rules_before: Rules = {} if before is None else before.rules
     rules = load_rules(draft, identities if all_loaded else (), problems, rules_before, held)
     problems += _limits(draft)
     problems += _forward(config)
-    problems += _access_log(config)
-    problems += _admin(config)
+    problems += held.lower(_access_log(config))
+    problems += held.lower(_admin(config))
     problems += stapling_problems(config, loaded)
-    problems += key_log_problems(config.tls.key_log, config.place.at("tls", "key_log"))
+    problems += held.lower(key_log_problems(config.tls.key_log, config.place.at("tls", "key_log")))
     if ports:
         problems += _ports(config)
     if not all(problem.warning for problem in problems):
@@ -126,7 +130,7 @@ def prepare(draft: Draft, *, ports: bool = False, before: Prepared | None = None
     key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
     policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
     if before is not None:
-        files |= {path: before.stamps[path] for path in held.paths}
+        files |= {path: before.stamps[path] for path in held.paths if path in before.stamps}
     return Prepared(
         config,
         policy,

@@ -58,7 +58,7 @@ def open_folders(
 ) -> list[Folder]:
     """The index of each folder. With `load`, every certificate in it is loaded too, to see whether it can be used.
 
-    `kept`: what was there before, to go on with where files cannot be used.
+    `kept`: what was there before, to go on with where files cannot be used, or the folder itself; a warning then.
     """
     folders = []
     for files in config.certificate:
@@ -69,7 +69,11 @@ def open_folders(
         try:
             directory.scan(entry for old in kept if old.table is files for entry in old.certificates.entries)
         except CertificateError as unreadable:
-            problems.append(place.problem(f"{unreadable.path}: {unreadable.fault}", unreadable.remedy))
+            there = [old for old in kept if old.table is files]
+            problems.append(
+                place.problem(f"{unreadable.path}: {unreadable.fault}", unreadable.remedy, warning=bool(there))
+            )
+            folders += there
             continue
         faults = list(directory.faults)
         warnings: list[str] = []

@@ -57,7 +57,7 @@ def load_rules(
             loaded = _load(auth, auth.ca, faults)
             old = next((before[name] for name in host.names if name in before), None)
             rule = held.choose(loaded, old, [auth.ca, auth.crl], faults, problems)
-            problems += _reach(draft, host, identities)
+            problems += held.lower(_reach(draft, host, identities))
         rules |= dict.fromkeys(host.names, rule)
     return rules
 

@@ -37,21 +37,27 @@ def stamps_of(files: CertificateFiles) -> tuple[Stamp, ...]:
     return tuple(stamp_of(path) for path in paths if path is not None)
 
 
-def load_certificates(config: Config, problems: list[Problem], kept: Sequence[Loaded] = ()) -> Iterator[Loaded]:
-    """Load each certificate. `kept`: those to go on with, until they expire, where files cannot be used; a warning then."""
+def load_certificates(
+    config: Config, problems: list[Problem], kept: Sequence[Loaded] = (), *, expired: bool = False
+) -> Iterator[Loaded]:
+    """Load each certificate. `kept`: those to go on with, until they expire, where files cannot be used; a warning then.
+
+    With `expired` also after that. What is gone on with keeps the stamps of its own files, so the others are tried again.
+    """
     now = datetime.now(UTC)
     for files in config.certificate:
         faults: list[Problem] = []
         stamps = stamps_of(files)
         certificate = None if files.cert is None else load_files(files, faults)
-        if certificate is None:
-            olds = (old.certificate for old in kept if old.files is files)
-            certificate = next((old for old in olds if old.not_after > now), None)
-            if certificate is not None:
+        found = None if certificate is None else Loaded(files, certificate, stamps)
+        if found is None:
+            olds = (old for old in kept if old.files is files)
+            found = next((old for old in olds if expired or old.certificate.not_after > now), None)
+            if found is not None:
                 faults = [replace(fault, warning=True) for fault in faults]
         problems += faults
-        if certificate is not None:
-            yield Loaded(files, certificate, stamps)
+        if found is not None:
+            yield found
 
 
 def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:

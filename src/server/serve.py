@@ -12,7 +12,7 @@ log is opened anew, here and in all workers, since it may have been renamed.
 Without a signal the same happens when a file that the configuration names has changed, but for those of certificates: the
 configuration is the one in service then, whatever is in its file by now (`watch.py`). Certificates that have been renewed are
 kept in mind here too: new workers, whether they take over or take the place of one that has died, begin with the newest good
-ones.
+ones. Once a week, when the keys of session tickets run out, new workers come in the same way.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from .check_stapling import ocsp_folder
 from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
+from .news import differences
 from .problems import ConfigError, Problem
 from .renewals import Renewals
 from .renewer_process import run_renewer, uses_acme
@@ -56,6 +57,8 @@ from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
+RENEW_AGAIN = 3600.0
+"""Seconds after which it is tried again to have workers with new ticket keys."""
 
 
 def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], Draft] | None = None) -> int:
@@ -107,6 +110,7 @@ class _Service:
         self._newest = prepared.loaded
         """The certificates of `_prepared` as the workers have renewed them."""
         self._renewals = Renewals()
+        self._renew_due = 0.0
         self.first = self._generation(prepared)
 
     def reload(self) -> Generation | None:
@@ -141,10 +145,13 @@ class _Service:
         return None
 
     def look(self) -> Generation | None:
-        """See whether files have changed without a signal. None: there is nothing to be done, or they cannot be used."""
+        """See what is to be done without a signal: files have changed, ticket keys run out. None: nothing, or it cannot be."""
         old = self._prepared
         if time.monotonic() >= self._renewals.due:
             self._look_at_certificates()
+        if time.monotonic() >= max(old.renew_at, self._renew_due):
+            self._renew_due = time.monotonic() + RENEW_AGAIN
+            return self._with_new_tickets()
         if not self._watch.is_due(old.stamps, time.monotonic()):
             return None
         texts: list[str] = []
@@ -162,40 +169,54 @@ class _Service:
             return None
         prepared, generation = found
         self._watch.taken(now)
-        known = {
-            *old.warnings,
-            *(warning for warning in prepared.warnings if str(replace(warning, warning=False)) in texts),
-        }
-        _tell([warning for warning in prepared.warnings if warning not in known])
+        # What is wrong with files that wait was said above, perhaps long ago.
+        told = texts if waiting else []
+        new = [warning for warning in prepared.warnings if warning not in old.warnings]
+        _tell([warning for warning in new if str(replace(warning, warning=False)) not in told])
         return generation
 
     def _changed(self, texts: list[str], *, hold: bool = False) -> tuple[Prepared, Generation] | None:
         """What the files say now, with its workers. None: they cannot be used, for the reasons that are added to `texts`.
 
-        `hold`: those that cannot be used are as before; None if no other one has changed.
+        `hold`: those that cannot be used are as before; None if nothing is new then.
         """
-        old = self._prepared
-        draft = Draft(old.config, [], old.written, lambda place: False)
         try:
-            prepared = prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
-            changed = [str(path) for path, stamp in prepared.stamps.items() if old.stamps.get(path) != stamp]
+            prepared = self._prepare_again(hold=hold)
+            changed = differences(self._prepared, prepared)
             if not changed:
                 return None
-            return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}")
+            return prepared, self._generation(prepared, f"changed and in service: {', '.join(changed)}", hold=hold)
         except ConfigError as error:
             texts += [str(problem) for problem in error.problems if not problem.warning]
         except Exception as error:
             texts.append(f"lockgate: files that have changed could not be read: {type(error).__name__}: {error}")
         return None
 
+    def _with_new_tickets(self) -> Generation | None:
+        """The configuration in service with new keys for session tickets. What else is wrong is no reason to keep old ones."""
+        try:
+            prepared = self._prepare_again(hold=True)
+            generation = self._generation(prepared, "new workers have new keys for session tickets", hold=True)
+        except Exception as error:
+            _say(
+                f"there are no new keys for session tickets, the last ones stay in use: {type(error).__name__}: {error}"
+            )
+            return None
+        _tell([warning for warning in prepared.warnings if warning not in self._prepared.warnings])
+        return generation
+
+    def _prepare_again(self, *, hold: bool) -> Prepared:
+        """The configuration in service with what its files say now. Raises `ConfigError`."""
+        old = self._prepared
+        draft = Draft(old.config, [], old.written, lambda place: False)
+        return prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
+
     def _look_at_certificates(self) -> None:
         self._newest = self._renewals.look(self._newest, self._prepared.folders)
 
     def _is_in_service(self, draft: Draft) -> bool:
-        """Whether it says what is served, with the same files but for certificates, and with ticket keys left."""
-        old = self._prepared
-        same = draft.written == old.written and stamps(draft.config) == old.stamps
-        return same and time.monotonic() < old.renew_at
+        """Whether it says what is served, with the same files but for certificates."""
+        return draft.written == self._prepared.written and stamps(draft.config) == self._prepared.stamps
 
     def close_sockets(self) -> None:
         """Stop listening here; the workers have the sockets too, and clients are refused when the last one has closed them.
@@ -204,10 +225,13 @@ class _Service:
         """
         _close_others(self._opened, [])
 
-    def _generation(self, prepared: Prepared, news: str = "the new configuration is in service") -> Generation:
+    def _generation(
+        self, prepared: Prepared, news: str = "the new configuration is in service", *, hold: bool = False
+    ) -> Generation:
         """Workers for a configuration, with those of the sockets that are open already. Raises `ConfigError`.
 
-        `news`: what to say when they have taken over.
+        `news`: what to say when they have taken over. `hold`: it is the one in service, so no log is a reason to be without
+        it: the access log goes on in the file that it is in, and where the key log cannot be opened, no keys are logged.
         """
         config = prepared.config
         if config.gear == "native" and not has_native_gear():
@@ -218,8 +242,8 @@ class _Service:
         before = [opened.sock for opened in self._opened]
         log: AccessLog | None = None
         try:
-            log = _open_log(config)
-            _open_key_log(prepared)
+            log = self._log.another() if hold and self._log is not None else _open_log(config)
+            _open_key_log(prepared, needed=not hold)
             if config.admin is not None:
                 there = (one.sock for one in self._opened if one.for_admin and one.address == config.admin)
                 admin = next(there, None) or open_admin(config, config.admin)
@@ -324,7 +348,7 @@ class _Service:
 
         if not self._opened:
             self._opened = own
-        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over, prepared.renew_at)
+        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over)
 
 
 def open_admin(config: Config, address: Address) -> socket:
@@ -436,12 +460,14 @@ def _open_log(config: Config) -> AccessLog | None:
         raise ConfigError([problem]) from None
 
 
-def _open_key_log(prepared: Prepared) -> None:
+def _open_key_log(prepared: Prepared, *, needed: bool) -> None:
     if prepared.key_log is None:
         return
     try:
         prepared.key_log.open()
     except OSError as error:
+        if not needed:
+            return
         reason = error.strerror or str(error)
         place = prepared.config.place.at("tls", "key_log")
         problem = place.problem(f"{prepared.key_log.path} cannot be written ({reason})", "give another file")

@@ -9,7 +9,7 @@ It does nothing else, so there is little in it that could fail. There is always 
 * SIGHUP: `reload` is asked. Either the workers get SIGHUP (they look after their files), or a new *generation* of workers is
   started beside them; once all of it is ready, the old one gets SIGTERM. The sockets stay open all the while, so nobody is
   refused. A generation that does not come up is given up, and the old one stays.
-* Every now and then `look` is asked, which may have a new generation too: files have changed.
+* Every now and then `look` is asked, which may have a new generation too: files have changed, or keys are due.
 * A worker that does not end although it should is killed.
 * Where no process can be started (a bound on their number), those that there are go on, and it is tried again.
 
@@ -45,8 +45,6 @@ LATE = 5.0
 """Seconds after the drain deadline at which a worker that is still there is killed."""
 READY_TIMEOUT = 60.0
 """Seconds in which all workers of a new generation have to be ready. While one comes up SIGHUP has to wait."""
-RENEW_AGAIN = 3600.0
-"""Seconds until `reload` is called again after it has brought nothing new when it should have."""
 LATE_CUT_OFF = 3.0
 """The same after SIGQUIT: it has its access log to finish."""
 
@@ -69,8 +67,6 @@ class Generation:
     """Called here once all of its workers are ready."""
     over: Callable[[], None]
     """Called here when another one has taken its place, or when it has not come up: what only it needs can be closed."""
-    renew_at: float = NEVER
-    """When (`time.monotonic`) `reload` is called although nobody has asked for it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -104,7 +100,6 @@ class Supervisor:
     ) -> None:
         self._current = first
         self._on_stopping = stopping
-        self._renew_at = first.renew_at
         self._next: Generation | None = None
         self._give_up_at = NEVER  # on `_next`
         self._reload = reload
@@ -142,9 +137,6 @@ class Supervisor:
                 self._kill_late()
                 if time.monotonic() >= self._give_up_at:
                     self._give_up(f"the new workers were not ready after {READY_TIMEOUT:g} s")
-                if time.monotonic() >= self._renew_at:
-                    self._renew_at = time.monotonic() + RENEW_AGAIN
-                    self._reload_wanted = True
                 if self._reload_wanted and self._next is None and self._was_ready and not self._stopping:
                     self._begin_reload()
                 if time.monotonic() >= self._look_at:
@@ -170,9 +162,7 @@ class Supervisor:
         """How long nothing has to be done if no signal comes."""
         if self._finished():
             return 0.0
-        due = min(
-            [self._renew_at, self._give_up_at, self._look_at, *(child.kill_at for child in self._children.values())]
-        )
+        due = min([self._give_up_at, self._look_at, *(child.kill_at for child in self._children.values())])
         if not self._stopping and any(self._missing(generation) for generation in self._generations()):
             due = min(due, self._restart_at)
         return None if due == NEVER else max(0.0, due - time.monotonic())
@@ -270,7 +260,6 @@ class Supervisor:
         self._current = generation
         self._next = None
         self._give_up_at = NEVER
-        self._renew_at = generation.renew_at
         generation.in_service()
         self._retire(old)
 
@@ -364,7 +353,7 @@ class Supervisor:
             child.kill_at = kill_at
         if not self._stopping:
             self._stopping = True
-            self._renew_at = self._give_up_at = self._look_at = NEVER
+            self._give_up_at = self._look_at = NEVER
             self._on_stopping()
             coming, self._next = self._next, None
             if coming is not None:

@@ -11,7 +11,8 @@ with them is said when they have been like that for a while, and once, and again
 on the others come into service without them (`held.py`). It is tried again all the same, as what is in the way may be something
 else that is mended: more and more rarely, and at once when a file changes.
 
-A generation costs all connections and much work, so there is at most one in a while. What changes meanwhile waits.
+A generation costs all connections and much work, so there is at most one in a while. What changes meanwhile waits: nothing is
+read before that, and so nothing said of it.
 """
 
 from __future__ import annotations
