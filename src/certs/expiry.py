@@ -6,9 +6,10 @@ has the clock, and remembers what was said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from .entries import Entry
 from .names import listed
@@ -20,6 +21,8 @@ MOST = 20
 
 Said = Mapping[object, datetime]
 """When something was last said of a certificate, by its file and its end: a renewed one is another certificate."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +36,50 @@ class Notices:
 
 def expiry_notices(entries: Iterable[Entry], now: datetime, said: Said | None = None) -> Notices:
     """What to log at `now` of the certificates in service: each that expires soon, or has expired, once a day."""
-    before = {} if said is None else said
+    due, kept, again = what_is_due(
+        entries,
+        now,
+        {} if said is None else said,
+        lambda entry: ((entry.cert_path, entry.not_after), notice_begins(entry.not_before, entry.not_after), None),
+    )
+    due.sort(key=lambda entry: (entry.not_after, entry.cert_path))
+    return Notices(tuple(some_of([_text(entry, now) for entry in due], "certificates")), kept, again)
+
+
+def what_is_due(
+    items: Iterable[Item],
+    now: datetime,
+    said: Said,
+    when: Callable[[Item], tuple[object, datetime | None, datetime | None]],
+) -> tuple[list[Item], Said, datetime | None]:
+    """Of what something is to be said now, what to keep as `said`, and when to ask again (None: never).
+
+    `when` gives for each: by what it is known in `said`, from when on it is worth a word (None: never), and when it has to be
+    asked about before `REPEAT` is over (None: it has not).
+    """
+    due: list[Item] = []
     kept: dict[object, datetime] = {}
-    due: list[Entry] = []
     again: datetime | None = None
-    for entry in entries:
-        next_time = notice_begins(entry.not_before, entry.not_after)
+    for item in items:
+        key, next_time, sooner = when(item)
+        if next_time is None:
+            continue
         if next_time <= now:
-            key = (entry.cert_path, entry.not_after)
-            last = before.get(key)
-            if last is None or is_due(last, now):
-                due.append(entry)
+            last = said.get(key)
+            if last is None or last > now or now - last >= REPEAT:  # later than now: the clock was put back
+                due.append(item)
                 last = now
             kept[key] = last
-            next_time = last + REPEAT
+            next_time = last + REPEAT if sooner is None else min(last + REPEAT, sooner)
         again = next_time if again is None else min(again, next_time)
-    due.sort(key=lambda entry: (entry.not_after, entry.cert_path))
-    texts = [_text(entry, now) for entry in due[:MOST]]
-    if len(due) > MOST:
-        texts.append(f"{len(due) - MOST} more certificates expire soon or have expired; lockgate certs lists them")
-    return Notices(tuple(texts), kept, again)
+    return due, kept, again
 
 
-def is_due(last: datetime, now: datetime) -> bool:
-    """Whether what was last said then is to be said again."""
-    return last > now or now - last >= REPEAT  # later than now: the clock was put back
+def some_of(texts: list[str], what: str) -> list[str]:
+    """The first `MOST` of them, and how many more there are."""
+    if len(texts) <= MOST:
+        return texts
+    return [*texts[:MOST], f"{len(texts) - MOST} more {what} expire soon or have expired; lockgate certs lists them"]
 
 
 def _text(entry: Entry, now: datetime) -> str:

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from ..core.tls.client_auth import load_crls
-from .expiry import MOST, REPEAT, Notices, Said, is_due
+from .expiry import Notices, Said, some_of, what_is_due
 
 LONGEST_NOTICE = timedelta(days=3)
 LAST_PART = 4
@@ -68,30 +68,15 @@ def revocation_notices(lists: Iterable[RevocationList], now: datetime, said: Sai
 
     That a list has expired is due in that moment, whatever was said of it before.
     """
-    before = {} if said is None else said
-    kept: dict[object, datetime] = {}
-    due: list[RevocationList] = []
-    again: datetime | None = None
-    for one in dict.fromkeys(lists):
-        next_time = one.notice_begins
-        if next_time is None or one.next_update is None:
-            continue
-        if next_time <= now:
-            key = (one, one.is_expired(now))
-            last = before.get(key)
-            if last is None or is_due(last, now):
-                due.append(one)
-                last = now
-            kept[key] = last
-            next_time = last + REPEAT
-            if not one.is_expired(now):
-                next_time = min(next_time, one.next_update)
-        again = next_time if again is None else min(again, next_time)
+
+    def when(one: RevocationList) -> tuple[object, datetime | None, datetime | None]:
+        expired = one.is_expired(now)
+        return (one, expired), one.notice_begins, None if expired else one.next_update
+
+    due, kept, again = what_is_due(dict.fromkeys(lists), now, {} if said is None else said, when)
     due.sort(key=lambda one: (one.next_update or now, one.path, one.issuer))
-    texts = [_text(one, one.next_update or now, now) for one in due[:MOST]]
-    if len(due) > MOST:
-        texts.append(f"{len(due) - MOST} more revocation lists expire soon or have expired; lockgate certs lists them")
-    return Notices(tuple(texts), kept, again)
+    texts = [_text(one, one.next_update or now, now) for one in due]
+    return Notices(tuple(some_of(texts, "revocation lists")), kept, again)
 
 
 def _text(one: RevocationList, end: datetime, now: datetime) -> str:

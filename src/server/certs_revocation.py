@@ -48,8 +48,12 @@ def days_left(one: RevocationList, now: datetime) -> int | None:
 
 def hosts_of(config: Config, one: RevocationList) -> tuple[str, ...]:
     """The names whose clients it is asked about."""
-    hosts = (host for host in config.host if host.client_auth is not None and host.client_auth.mode != "off")
-    return tuple(name for host in hosts if str(host.client_auth.crl) == one.path for name in host.names)  # type: ignore[union-attr]
+    names: list[str] = []
+    for host in config.host:
+        auth = host.client_auth
+        if auth is not None and auth.mode != "off" and str(auth.crl) == one.path:
+            names += host.names
+    return tuple(names)
 
 
 def days_text(one: RevocationList, now: datetime) -> str:
