@@ -355,7 +355,8 @@ class Running:
     async def _serve_asyncio(self) -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         self._stop = lambda: loop.call_soon_threadsafe(stop.set)
-        await on_asyncio.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set, gear=self._gear)
+        with self._nested() as gear:
+            await on_asyncio.serve(self.proxy, self.bindings, stop=stop, ready=self._ready.set, gear=gear)
 
     def _trio(self) -> None:
         trio.run(self._serve_trio)
@@ -363,14 +364,19 @@ class Running:
     async def _serve_trio(self) -> None:
         stop, token = trio.Event(), trio.lowlevel.current_trio_token()
         self._stop = lambda: token.run_sync_soon(stop.set)
-        tasks = self._gear == "tasks"  # as on a system whose selectors cannot be watched
-        with patch.object(selector, "NESTED", selector.NESTED and not tasks):
+        with self._nested() as gear:
             async with trio.open_nursery() as nursery:
-                gear = "portable" if tasks else self._gear
                 await nursery.start(lambda task_status: on_trio.serve(
                     self.proxy, self.bindings, stop=stop, gear=gear, task_status=task_status
                 ))  # fmt: skip
                 self._ready.set()
+
+    @contextmanager
+    def _nested(self) -> Iterator[str]:
+        """The gear to ask for; within, the system is one whose selectors cannot be watched if that is to be tested."""
+        each = self._gear == "each"
+        with patch.object(selector, "NESTED", selector.NESTED and not each):
+            yield "portable" if each else self._gear
 
     def _threads(self) -> None:
         stop = on_threads.Stop()
@@ -380,8 +386,9 @@ class Running:
 
 
 GEARS = ("portable",) if PURE else ("portable", "native")
-ADAPTERS = (*(f"{loop}-{gear}" for loop in ("asyncio", "uvloop", "trio", "threads") for gear in GEARS), "trio-tasks")
-"""Every loop in every gear that there is."""
+LOOPS = ("asyncio", "uvloop", "trio", "threads")
+ADAPTERS = (*(f"{loop}-{gear}" for loop in LOOPS for gear in GEARS), *(f"{loop}-each" for loop in LOOPS[:-1]))
+"""Every loop in every gear that there is, and where the loop has to watch each socket itself."""
 
 
 @contextmanager

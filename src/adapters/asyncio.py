@@ -2,6 +2,9 @@
 
 Plain sockets and readiness instead of transports: that costs the same (measured), the core hears exactly which bytes
 the kernel took, and sockets behave alike under all adapters because the code is the same (`link.py`).
+
+All sockets are in one set of the native gear or in one selector, and the loop watches only that: a callback of the loop for
+each of them costs an eighth more. Where a selector cannot be watched (see `NESTED`) the loop watches each socket itself.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from . import selector
 from .driver import Bindings, Callback, Driver
 from .gear import native_gear
 from .link import reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .selector import SelectorGear
 
 if TYPE_CHECKING:
     from .._accel.poll import Poller
@@ -42,13 +47,14 @@ async def serve(
     connections are accepted. When `stop` is set, the proxy is drained: running requests finish (up to
     `Limits.drain_timeout`), then this returns. Cancelling cuts all connections off at once.
 
-    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` lets the loop watch each;
-    `auto` takes the native one where it is compiled.
+    `gear`: `native` puts all sockets into one epoll set that this loop watches as one, `portable` into a selector of the
+    `selectors` module; `auto` takes the native one where it is compiled.
 
     `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
     none. It may take its time; an exception refuses the client.
     """
-    driver = _Driver(proxy, asyncio.get_running_loop(), native_gear(gear), certificates)
+    sockets = native_gear(gear) or (SelectorGear() if selector.NESTED else None)
+    driver = _Driver(proxy, asyncio.get_running_loop(), sockets, certificates)
     try:
         driver.listen(bindings)
         if ready is not None:
@@ -65,14 +71,14 @@ class _Driver(Driver):
         self,
         proxy: ReverseProxy,
         loop: asyncio.AbstractEventLoop,
-        poller: Poller | None,
+        sockets: Poller | SelectorGear | None,
         certificates: FindCertificate | None,
     ) -> None:
         # libuv (uvloop) stops watching a socket at its first error, though there may be data before it. asyncio's own loop
         # goes on, which saves a system call for each read.
         own = isinstance(loop, asyncio.SelectorEventLoop)
-        super().__init__(proxy, poller, errors_once=poller is None and not own)
-        self._poller = poller
+        super().__init__(proxy, sockets, errors_once=sockets is None and not own)
+        self._sockets = sockets
         self.drained = asyncio.Event()
         self._loop = loop
         self._read: set[int] = set()
@@ -80,8 +86,8 @@ class _Driver(Driver):
         self._timer: asyncio.TimerHandle | None = None
         self._certificates = certificates
         self._tasks: set[asyncio.Task[None]] = set()
-        if poller is not None:
-            loop.add_reader(poller.fileno(), poller.turn, 0.0)
+        if sockets is not None:
+            loop.add_reader(sockets.fileno(), sockets.turn, 0.0)
 
     def watch(self, fd: int, read: Callback | None, write: Callback | None) -> None:
         _switch(fd, read, self._read, self._loop.add_reader, self._loop.remove_reader)
@@ -133,9 +139,9 @@ class _Driver(Driver):
 
     def close(self) -> None:
         super().close()
-        if self._poller is not None:
-            self._loop.remove_reader(self._poller.fileno())
-            self._poller.close()
+        if self._sockets is not None:
+            self._loop.remove_reader(self._sockets.fileno())
+            self._sockets.close()
         for task in self._tasks:
             task.cancel()
         if self._timer is not None:
