@@ -4,7 +4,7 @@ Plain sockets and readiness instead of transports: that costs the same (measured
 the kernel took, and sockets behave alike under all adapters because the code is the same (`link.py`).
 
 All sockets are in one set of the native gear or in one selector, and the loop watches only that: a callback of the loop for
-each of them costs an eighth more. Where a selector cannot be watched (see `NESTED`) the loop watches each socket itself.
+each of them costs a tenth more. Where a selector cannot be watched (see `NESTED`) the loop watches each socket itself.
 """
 
 from __future__ import annotations
