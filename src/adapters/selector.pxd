@@ -6,5 +6,7 @@ from .._accel.gear cimport Gear, Watched
 cdef class SelectorGear(Gear):
     cdef object _selector
 
-    @cython.locals(watched=Watched, mask=int)
+    @cython.locals(count=int, total=int)
     cpdef int turn(self, double timeout) except -1
+    @cython.locals(watched=Watched, mask=int)
+    cdef int _round(self, timeout) except -1
