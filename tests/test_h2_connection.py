@@ -183,6 +183,23 @@ def test_an_end_without_content_is_an_empty_frame() -> None:
     assert [(found.kind, found.flags, found.payload) for found in peer.sent()] == [(DATA, END_STREAM, b"")]
 
 
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(
+    "said", [setting((1, 0), (1, 4096)), setting((1, 0)) + setting((1, 4096)), setting((1, 9), (1, 0), (1, 65536))]
+)
+def test_the_smallest_table_that_the_peer_had_is_told(said: bytes, early: bool) -> None:
+    """RFC 7541 section 4.2, however often it was changed in one frame or in several, and before the first answer too."""
+    peer = Peer()
+    if not early:
+        peer.feed(headers(1))
+        peer.connection.send_head(1, Response(204))
+        peer.sent()
+    peer.feed(said + headers(3))
+    peer.connection.send_head(3, Response(204))
+    told = b"\x20\x3f\xe1\x1f"  # 0, and 4096: more than that we do not use
+    assert [found.payload for found in peer.sent() if found.kind == HEADERS] == [told + b"\x89"]
+
+
 def test_a_large_head_goes_out_in_continuation_frames() -> None:
     peer = Peer()
     peer.feed(headers(1))

@@ -49,7 +49,7 @@ cdef class Control(Sending):
     cdef _received_end(self, Stream stream, Headers trailers)
 
     # The connection
-    @cython.locals(peer=Settings, window="long long", table_size="long long")
+    @cython.locals(peer=Settings, window="long long")
     cdef _read_settings(self, Py_ssize_t start, Py_ssize_t length)
     @cython.locals(stream=Stream)
     cdef _move_windows(self, long long difference)

@@ -15,7 +15,6 @@ from .frames import ACK, CANCEL, DATA, END_STREAM, REFUSED_STREAM, FrameReader
 from .messages import write_response
 from .priority import DEFAULT_PRIORITY, parse_priority
 from .sending import Sending
-from .settings import DEFAULT_TABLE_SIZE
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
 from .windows import first_window
@@ -183,11 +182,10 @@ class Control(Sending):
         self._budgets.settings(self.now, length // 6, not self._settings_seen)
         peer = self._peer
         window = peer.initial_window
-        table_size = peer.table_size
         peer.apply(self._payload(start, start + length), not self._is_server, not self._settings_seen)
         self._settings_seen = True
-        if peer.table_size != table_size and self._encoder is not None:
-            self._encoder.set_max_size(min(peer.table_size, DEFAULT_TABLE_SIZE))
+        if self._encoder is not None:
+            self._resize_table(self._encoder)
         if peer.initial_window != window:
             self._move_windows(peer.initial_window - window)
         self._queue_owed(self._frames.settings_ack())

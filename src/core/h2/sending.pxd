@@ -50,6 +50,8 @@ cdef class Sending(HTTPConnection):
     cdef _queue_owed(self, bytes frame)
     @cython.locals(encoder=HeaderEncoder)
     cdef HeaderEncoder _writer(self)
+    @cython.locals(peer=Settings)
+    cdef _resize_table(self, HeaderEncoder encoder)
 
     # Streams
     @cython.locals(stream=Stream)

@@ -33,7 +33,7 @@ from .frames import (
 )
 from .messages import write_trailers
 from .priority import Schedule
-from .settings import DEFAULT_TABLE_SIZE, DEFAULT_WINDOW, Settings
+from .settings import DEFAULT_WINDOW, Settings
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
 from .windows import MAX_WINDOW, Windows, first_window
@@ -170,9 +170,16 @@ class Sending(HTTPConnection):
         encoder = self._encoder
         if encoder is None:
             encoder = self._encoder = HeaderEncoder()
-            if self._peer.table_size < DEFAULT_TABLE_SIZE:
-                encoder.set_max_size(self._peer.table_size)
+            self._resize_table(encoder)
         return encoder
+
+    def _resize_table(self, encoder: HeaderEncoder) -> None:
+        """Let the encoder's table be as large as the peer's may be. The smallest size in between has to be told, too (RFC 7541
+        section 4.2): some peers have thrown their entries away by then, and wait for it."""
+        peer = self._peer
+        encoder.set_max_size(peer.smallest_table)
+        encoder.set_max_size(peer.table_size)
+        peer.smallest_table = peer.table_size
 
     # Streams
 

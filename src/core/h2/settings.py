@@ -31,15 +31,18 @@ class Settings:
     """The peer's settings, at first what section 6.5.2 says they are until it speaks.
 
     `max_streams`: how many streams we may have open. `initial_window`: what a new stream's send window begins with.
+    `table_size`, `smallest_table`: of HPACK's table, and the smallest that it was since our encoder was told of it.
     `max_list`: advice only, unbounded is 2**32 - 1. `connect_protocol`: extended CONNECT is spoken.
     """
 
     __slots__ = (
-        "connect_protocol", "initial_window", "max_frame_size", "max_list", "max_streams", "no_priorities", "table_size",
+        "connect_protocol", "initial_window", "max_frame_size", "max_list", "max_streams", "no_priorities", "smallest_table",
+        "table_size",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.table_size = DEFAULT_TABLE_SIZE
+        self.smallest_table = DEFAULT_TABLE_SIZE
         self.max_streams = ASSUMED_STREAMS
         self.initial_window = DEFAULT_WINDOW
         self.max_frame_size = DEFAULT_FRAME_SIZE
@@ -73,6 +76,7 @@ class Settings:
             self.initial_window = value
         elif name == HEADER_TABLE_SIZE:
             self.table_size = value
+            self.smallest_table = min(self.smallest_table, value)
         elif name == MAX_CONCURRENT_STREAMS:
             self.max_streams = value
         elif name == MAX_FRAME_SIZE:
