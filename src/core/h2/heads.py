@@ -113,7 +113,7 @@ class Heads(Control):
             if self._is_server and stream_id < self._last and not self._is_reset(stream_id):
                 # Section 5.1.1: not to be told from one that was skipped, and closed by that.
                 raise RemoteProtocolError(Fault.PROTOCOL, "HEADERS on a stream with an id below that of an earlier one")
-            self._judge_closed(stream_id)
+            self._judge_closed(stream_id, True)
         head = self._decode(section)
         if is_new:
             return self._open(stream_id, head, ended)
@@ -146,11 +146,12 @@ class Heads(Control):
     def _open(self, stream_id: int, head: Head, ended: bool) -> HTTPEvent | None:
         """A request."""
         self._last = stream_id
-        self._budgets.opened(self.now)
         if stream_id > self._last_served:
             # Section 6.8: the client knows, or is going to, that nobody looks at it.
+            self._budgets.control(self.now)
             self._remember_reset(stream_id)
             return None
+        self._budgets.opened(self.now)
         stream = new_stream(stream_id, self._peer.initial_window, self._first_window)
         stream.state = _OPEN
         if len(self._streams) >= self._max_streams:
