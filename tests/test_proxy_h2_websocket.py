@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import h2.errors
+import pytest
 from support_proxy import head
 from support_proxy_h2 import Client, world
 
@@ -49,6 +51,16 @@ def test_a_websocket_over_a_stream() -> None:
     answer = client.get(stream)
     assert (answer.body, answer.ended) == (b"downgood bye", True)
     assert (w.records[0].status, w.records[0].end) == (101, "complete")
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "H2c"])
+def test_no_tunnel_of_http_2_to_the_server(protocol: str) -> None:
+    """As an offer over HTTP/1.1 (`h1/messages.py`): requests in there would go past every rule."""
+    w = world()
+    client = Client(w)
+    stream = client.ask("/", "CONNECT", fields=((":protocol", protocol),), end=False)
+    assert client.get(stream).reset == h2.errors.ErrorCodes.PROTOCOL_ERROR
+    assert w.servers == []
 
 
 def test_a_websocket_whose_server_has_not_understood_the_request() -> None:

@@ -85,6 +85,9 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
     if protocol is not None:
         if length > 0 or not is_token(protocol):
             raise RemoteProtocolError(Fault.MALFORMED, "extended CONNECT with a body, or without a protocol")
+        if protocol.lower() == b"h2c":
+            # A second way into the backend, past every rule.
+            raise RemoteProtocolError(Fault.MALFORMED, "extended CONNECT for HTTP itself")
         request.method = _GET
         request.headers = _tunnel_headers(head, protocol, stream_id)
         request.body_length = 0
