@@ -12,6 +12,7 @@ from ..events import EndOfMessage, HTTPEvent, Response, Role, StreamReset
 from ..http.headers import Headers
 from ..limits import Limits
 from .frames import ACK, CANCEL, DATA, END_STREAM, REFUSED_STREAM, FrameReader
+from .grpc import grpc_headers
 from .messages import write_response
 from .priority import DEFAULT_PRIORITY, parse_priority
 from .sending import Sending
@@ -109,11 +110,15 @@ class Control(Sending):
         """The last that is said on a stream: the response to a request that is at fault."""
         text = b"%b\n" % message.encode("ascii")
         size = len(text)
-        if size > stream.outgoing or size > self._windows.outgoing:
+        if stream.is_call or size > stream.outgoing or size > self._windows.outgoing:
             # The status has to do. A stream that waits would take the place of another, for as long as the peer likes.
             text = b""
             size = 0
-        headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % size)])
+        if stream.is_call:
+            headers = grpc_headers(status, message.encode("ascii"))
+            status = 200
+        else:
+            headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % size)])
         section = write_response(self._writer(), Response(status, headers, size), stream.is_to_head, None, stream.id)
         stream.has_head_out = True
         stream.is_ending = True

@@ -13,6 +13,7 @@ from ..limits import Limits
 from .control import Control, end_of_message
 from .decoder import HeaderDecoder
 from .frames import DATA, END_HEADERS, END_STREAM, PADDED, WITH_PRIORITY
+from .grpc import is_call
 from .head import Head
 from .messages import read_request, read_response, read_trailers
 from .priority import DEFAULT_PRIORITY, parse_priority
@@ -160,6 +161,8 @@ class Heads(Control):
         self._streams[stream.key] = self._recent = stream
         stream.has_head_in = True
         stream.is_to_head = head.method == b"HEAD"
+        # Every client of gRPC says this too, and few others do.
+        stream.is_call = head.te and is_call(head.lines)
         try:
             if self._section_fault:
                 raise RemoteProtocolError(Fault.PROTOCOL, "stream depends on itself")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Fault, RemoteProtocolError
 from ..events import Data, EndOfMessage, InformationalResponse, Request, Response, StreamReset
 from ..h2.connection import H2Connection
-from .answers import grpc_response, is_grpc, own_response
+from ..h2.grpc import is_grpc
+from .answers import grpc_response, own_response
 from .hooks import Answer
 from .phase import OPEN
 from .relay import Relay
@@ -116,7 +117,7 @@ class ClientStream(Stream):
         relay = self.relay
         assert relay is not None
         request = relay.exchange.request
-        if is_grpc(request):
+        if is_grpc(request.headers.get(b"content-type")):
             response, body = grpc_response(answer), b""
         else:
             response, body = own_response(answer, request.method)
