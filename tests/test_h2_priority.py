@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support_h2 import (
     DATA,
+    END_HEADERS,
     GET,
+    POST,
     PRIORITY_UPDATE,
     PROTOCOL_ERROR,
     Peer,
@@ -177,6 +179,32 @@ def test_answers_of_one_urgency_one_after_the_other() -> None:
 
 def test_incremental_answers_take_turns_frame_by_frame() -> None:
     assert order(serving("i", "i", "i", size=20000)) == [1, 3, 5, 1, 3, 5]
+
+
+CALL = [*POST, ("te", "trailers"), ("content-type", "application/grpc")]
+TUNNEL = [(":method", "CONNECT"), (":protocol", "x"), *GET[1:]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (CALL, [3, 1, 3, 1, 3, 1]),
+        (TUNNEL, [3, 1, 3, 1, 3, 1]),
+        (GET, [1, 1, 1, 3, 3, 3]),
+        ([*CALL, ("priority", "u=3")], [1, 1, 1, 3, 3, 3]),
+        ([*TUNNEL, ("priority", "i=?0")], [1, 1, 1, 3, 3, 3]),
+    ],
+)
+def test_what_has_no_end_shares_unless_it_says_otherwise(fields: list[tuple[str, str]], expected: list[int]) -> None:
+    """A call of gRPC that goes on and on, or a tunnel: the answer to a later request would never have its turn."""
+    peer = Peer(settings=setting((4, 2**20)))
+    peer.connection.room = 2**20
+    peer.feed(window_update(0, 2**20), headers(1, fields, END_HEADERS), headers(3, GET))
+    for stream_id in (1, 3):
+        is_tunnel = fields[0] == TUNNEL[0] and stream_id == 1
+        peer.connection.send_head(stream_id, Response(101, upgrade=b"x") if is_tunnel else Response(200))
+        peer.connection.send_data(stream_id, bytes(40000))
+    assert order(peer) == expected
 
 
 def test_a_stream_without_a_window_holds_nobody_up() -> None:
