@@ -69,6 +69,22 @@ def test_server_says_its_settings_at_once() -> None:
     assert (second.kind, second.value) == (WINDOW_UPDATE, limits.h2_connection_window - 65535)
 
 
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("most", [2**31, 2**32, 2**40])
+def test_limits_above_all_that_can_be_said_are_announced_as_the_most(most: int, role: Role) -> None:
+    """Sections 6.5.2 and 6.9.1. What such a limit allows is what the peer was told."""
+    limits = Limits(h2_stream_window=most, h2_connection_window=most, h2_max_streams=most, max_head=most)
+    first, update = frames(H2Connection(role, limits=limits).data_to_send())
+    said = {
+        int.from_bytes(first.payload[at : at + 2], "big"): int.from_bytes(first.payload[at + 2 : at + 6], "big")
+        for at in range(0, len(first.payload), 6)
+    }
+    assert said[4] == 2**31 - 1
+    assert said[6] == min(most, 2**32 - 1)
+    assert said.get(3) == (min(most, 2**32 - 1) if role is Role.SERVER else None)
+    assert (update.kind, update.value) == (WINDOW_UPDATE, 2**31 - 1 - 65535)
+
+
 def test_client_says_preface_and_settings_at_once() -> None:
     output = H2Connection(Role.CLIENT).data_to_send()
     assert output.startswith(PREFACE)

@@ -18,7 +18,7 @@ from .priority import DEFAULT_PRIORITY, parse_priority
 from .sending import Sending
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
-from .windows import first_window
+from .windows import MAX_WINDOW, first_window
 
 _CLOSED = int(State.CLOSED)
 _RECEIVE_END = int(Input.RECEIVE_END)
@@ -219,7 +219,7 @@ class Control(Sending):
         """
         first = first_window(self._limits, self._is_server)
         if first < self._largest_window:
-            self._lendable = self._limits.h2_connection_window - first * self._limits.h2_max_streams
+            self._lendable = min(self._limits.h2_connection_window, MAX_WINDOW) - first * self._limits.h2_max_streams
         excess = self._first_window - first
         if excess > 0:
             self._first_window -= excess

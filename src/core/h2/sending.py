@@ -72,7 +72,7 @@ class Sending(HTTPConnection):
         self._budgets = Budgets(self._limits)
         self._frames = FrameWriter()
         self._encoder: HeaderEncoder | None = None
-        window = max(DEFAULT_WINDOW, self._limits.h2_connection_window)
+        window = min(max(DEFAULT_WINDOW, self._limits.h2_connection_window), MAX_WINDOW)
         if not self._is_server:
             # The streams of a server's connection belong to many clients: those who do not read must not use up the
             # window of the others. So it never runs out before the windows of the streams do.
@@ -80,7 +80,7 @@ class Sending(HTTPConnection):
         self._windows = Windows(DEFAULT_WINDOW, window)
         # Until the peer has acknowledged our SETTINGS it may go by the default (RFC 9113 section 6.5.3).
         self._first_window = max(DEFAULT_WINDOW, first_window(self._limits, self._is_server))
-        self._largest_window = self._limits.h2_stream_window
+        self._largest_window = min(self._limits.h2_stream_window, MAX_WINDOW)
         # What can be lent to streams whose bytes are passed on; nothing before that acknowledgement.
         self._lendable = 0
         self._streams: dict[int, Stream] = {}
