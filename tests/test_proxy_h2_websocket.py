@@ -63,6 +63,20 @@ def test_no_tunnel_of_http_2_to_the_server(protocol: str) -> None:
     assert w.servers == []
 
 
+def test_a_websocket_whose_server_resets_its_connection() -> None:
+    """RFC 8441 section 5: a reset of TCP is RST_STREAM with CANCEL, in either direction."""
+    w = world()
+    client = Client(w)
+    streams = [websocket(client), websocket(client)]
+    for server in w.servers:
+        server.send(switch(server.pop()))
+    w.servers[0].reset()
+    assert client.get(streams[0]).reset == h2.errors.ErrorCodes.CANCEL
+    client.reset(streams[1])
+    assert w.servers[1].how == [Close.ABORT]
+    assert [record.end for record in w.records] == ["upstream_gone", "client_gone"]
+
+
 def test_a_websocket_whose_server_has_not_understood_the_request() -> None:
     """RFC 8441 section 5: what proves that it has is not passed on over HTTP/2, so it is looked at here."""
     w = world()

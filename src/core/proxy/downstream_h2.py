@@ -140,8 +140,9 @@ class ClientStream(Stream):
         return self.streams.h2.error_length
 
     def break_off(self) -> None:
-        """Reset the stream: what was sent must not look complete."""
-        self.reset(INTERNAL_ERROR)
+        """Reset the stream: what was sent must not look complete. In a tunnel that is a reset of TCP (RFC 8441 section 5)."""
+        relay = self.relay
+        self.reset(CANCEL if relay is not None and relay.tunnel else INTERNAL_ERROR)
 
     def reset(self, code: int) -> None:
         """The end of this stream, without telling the relay."""
