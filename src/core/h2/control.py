@@ -313,7 +313,10 @@ class Control(Sending):
             self._keep_priority(stream_id, priority)
 
     def _keep_priority(self, stream_id: int, priority: int) -> None:
-        """Keep the priority of a stream until it is opened. Those that are skipped never will be (RFC 9113 section 5.1.1)."""
+        """Keep the priority of a stream until it is opened. Those that are skipped never will be (RFC 9113 section 5.1.1).
+
+        More than may be open is a PROTOCOL_ERROR (RFC 9218 section 7.1), and so is a flood of them, which ends here first.
+        """
         early = self._early = {one: said for one, said in (self._early or {}).items() if one > self._last}
         early[stream_id] = priority
         if len(early) + len(self._streams) > self._limits.h2_max_streams:
