@@ -153,18 +153,21 @@ class Control(Sending):
         """Have we reset it lately, or may we have so long ago that it is not known any more?"""
         return self._reset_lately is not None and (stream_id <= self._reset_before or stream_id in self._reset_lately)
 
-    def _judge_closed(self, stream_id: int, counts: bool) -> None:
+    def _judge_closed(self, stream_id: int, is_head: bool, ends: bool) -> None:
         """DATA or HEADERS on a stream that is not there: fine if we have reset it lately (section 5.1).
 
-        `counts`: it is a head, trailers, or an end, and few of them are under way for each stream. As clients we end streams
-        for clients of ours that leave, so there may be many.
+        But of heads, trailers and ends, only one end can have been under way. As clients we have chosen our servers.
         """
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "frame on a stream that is not open")
         if not self._is_reset(stream_id):
             raise RemoteProtocolError(Fault.STREAM_CLOSED, "frame on a closed stream")
-        if counts and self._is_server:
-            self._budgets.control(self.now)
+        if self._is_server and (is_head or ends):
+            lately = self._reset_lately
+            if ends and lately is not None and not lately[stream_id]:
+                lately[stream_id] = True
+            else:
+                self._budgets.control(self.now)
 
     def _received_end(self, stream: Stream, trailers: Headers | None) -> None:
         """The peer has ended its message."""

@@ -31,7 +31,7 @@ class Heads(Control):
     """Base of `Receiving`."""
 
     __slots__ = (
-        "_continuations", "_decoder", "_head", "_last_served", "_max_body", "_max_continuations", "_max_interim",
+        "_continuations", "_decoder", "_head", "_ignored", "_last_served", "_max_body", "_max_continuations", "_max_interim",
         "_max_section", "_max_streams", "_max_target", "_scheme", "_section", "_section_ended", "_section_fault",
         "_section_id",
     )  # fmt: skip
@@ -48,6 +48,7 @@ class Heads(Control):
         self._max_section = _EXPANSION * limits.max_head
         # Streams above this id are not served any more.
         self._last_served = 2**31 - 1
+        self._ignored = 0
         # The field section under way, if it needs more than one frame.
         self._section: bytearray | None = None
         self._section_id = 0
@@ -114,7 +115,7 @@ class Heads(Control):
             if self._is_server and stream_id < self._last and not self._is_reset(stream_id):
                 # Section 5.1.1: not to be told from one that was skipped, and closed by that.
                 raise RemoteProtocolError(Fault.PROTOCOL, "HEADERS on a stream with an id below that of an earlier one")
-            self._judge_closed(stream_id, True)
+            self._judge_closed(stream_id, True, ended)
         head = self._decode(section)
         if is_new:
             return self._open(stream_id, head, ended)
@@ -149,8 +150,10 @@ class Heads(Control):
         self._last = stream_id
         if stream_id > self._last_served:
             # Section 6.8: the client knows, or is going to, that nobody looks at it.
-            self._budgets.control(self.now)
             self._remember_reset(stream_id)
+            self._ignored += 1
+            if self._ignored > self._max_streams:  # so many may have been under way
+                self._budgets.control(self.now)
             return None
         self._budgets.opened(self.now)
         stream = new_stream(stream_id, self._peer.initial_window, self._first_window)

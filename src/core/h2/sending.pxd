@@ -36,6 +36,7 @@ cdef class Sending(HTTPConnection):
     cdef Schedule _schedule
     cdef Py_ssize_t _owed
     cdef dict _reset_lately
+    cdef Py_ssize_t _remembered
     cdef long long _reset_before
     cdef dict _unpaid
 

@@ -40,7 +40,8 @@ from .windows import MAX_WINDOW, Windows, first_window
 
 _DEFAULT_LIMITS = Limits()
 _REMEMBERED = 256
-"""Ids of streams that we have reset lately. A client has that many under way only if it does not listen."""
+"""Ids of streams that we have reset lately; or twice as many as a client may have open, if that is more. It has more than that
+under way only if it does not listen."""
 
 _CLOSED = int(State.CLOSED)
 _HALF_CLOSED_LOCAL = int(State.HALF_CLOSED_LOCAL)
@@ -56,9 +57,9 @@ class Sending(HTTPConnection):
     """
 
     __slots__ = (
-        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_lendable", "_limits",
-        "_owed", "_peer", "_recent", "_reset_before", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now",
-        "queued_total",
+        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_lendable",
+        "_limits", "_owed", "_peer", "_recent", "_remembered", "_reset_before", "_reset_lately", "_schedule",
+        "_streams", "_unpaid", "_windows", "now", "queued_total",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
@@ -88,7 +89,9 @@ class Sending(HTTPConnection):
         self._recent: Stream | None = None
         self._schedule: Schedule | None = None
         self._owed = 0
-        self._reset_lately: dict[int, None] | None = None
+        # Streams that we have reset, and whether the end of the peer's message has come since.
+        self._reset_lately: dict[int, bool] | None = None
+        self._remembered = max(_REMEMBERED, 2 * self._limits.h2_max_streams)
         # As a client: the highest id that was remembered there, and is no more.
         self._reset_before = 0
         self._unpaid: dict[int, int] | None = None
@@ -235,12 +238,12 @@ class Sending(HTTPConnection):
         lately = self._reset_lately
         if lately is None:
             lately = self._reset_lately = {}
-        elif len(lately) >= _REMEMBERED:
+        elif len(lately) >= self._remembered:
             oldest = next(iter(lately))
             del lately[oldest]
             if not self._is_server:
                 self._reset_before = max(self._reset_before, oldest)
-        lately[stream_id] = None
+        lately[stream_id] = False
 
     def _abandon(self, stream: Stream) -> None:
         """A stream ends before it is complete: nobody is going to pass its bytes on."""
