@@ -167,13 +167,14 @@ class ClientStream(Stream):
     def deadline(self) -> float:
         """When the next piece of the request's body has to be here.
 
-        Once the answer has begun, a client may well be waiting for it before it goes on (gRPC): then either direction counts.
+        Once the answer has begun, a client may well be waiting for it before it goes on: then either direction counts. In a
+        call of gRPC it does from the beginning, since a server may have nothing to say until the client has said all.
         """
         relay = self.relay
         if relay is None or self.held or relay.tunnel or relay.request_ended:
             return NEVER
         bounds = self.streams.hub.bounds
-        if relay.response_started:
+        if relay.response_started or relay.is_call():
             return relay.last_activity + bounds.tunnel_timeout
         slowest = self._body_since + bounds.min_body_rate_grace + self._body_bytes / bounds.min_body_rate
         return min(slowest, self._body_last + bounds.body_timeout)
