@@ -6,6 +6,7 @@ import pytest
 from support_h2 import (
     CANCEL,
     CONTINUATION,
+    DATA,
     END_HEADERS,
     END_STREAM,
     GET,
@@ -111,6 +112,17 @@ def test_no_more_streams_than_the_server_takes() -> None:
     for _ in range(100):
         fresh.send_head(fresh.open_stream(), Request(b"GET", b"/", b"a"))
     assert not fresh.can_open()
+
+
+def test_bodies_of_requests_take_turns_frame_by_frame() -> None:
+    """The streams are of many clients, and none of them has to wait until another one has no more to send."""
+    peer = Peer(Role.CLIENT)
+    connection = peer.connection
+    for _ in range(3):
+        stream_id = connection.open_stream()
+        connection.send_head(stream_id, Request(b"POST", b"/", b"a", body_length=None))
+        connection.send_data(stream_id, bytes(20000))
+    assert [found.stream_id for found in peer.sent() if found.kind == DATA] == [1, 3, 5, 1, 3, 5]
 
 
 def test_answers_on_streams_that_were_reset_long_before_are_ignored() -> None:

@@ -69,6 +69,22 @@ def test_server_says_its_settings_at_once() -> None:
     assert (second.kind, second.value) == (WINDOW_UPDATE, limits.h2_connection_window - 65535)
 
 
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("most", [2**31, 2**32, 2**40])
+def test_limits_above_all_that_can_be_said_are_announced_as_the_most(most: int, role: Role) -> None:
+    """Sections 6.5.2 and 6.9.1. What such a limit allows is what the peer was told."""
+    limits = Limits(h2_stream_window=most, h2_connection_window=most, h2_max_streams=most, max_head=most)
+    first, update = frames(H2Connection(role, limits=limits).data_to_send())
+    said = {
+        int.from_bytes(first.payload[at : at + 2], "big"): int.from_bytes(first.payload[at + 2 : at + 6], "big")
+        for at in range(0, len(first.payload), 6)
+    }
+    assert said[4] == 2**31 - 1
+    assert said[6] == min(most, 2**32 - 1)
+    assert said.get(3) == (min(most, 2**32 - 1) if role is Role.SERVER else None)
+    assert (update.kind, update.value) == (WINDOW_UPDATE, 2**31 - 1 - 65535)
+
+
 def test_client_says_preface_and_settings_at_once() -> None:
     output = H2Connection(Role.CLIENT).data_to_send()
     assert output.startswith(PREFACE)
@@ -181,6 +197,23 @@ def test_an_end_without_content_is_an_empty_frame() -> None:
     peer.connection.data_to_send()
     peer.connection.send_end(1)
     assert [(found.kind, found.flags, found.payload) for found in peer.sent()] == [(DATA, END_STREAM, b"")]
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(
+    "said", [setting((1, 0), (1, 4096)), setting((1, 0)) + setting((1, 4096)), setting((1, 9), (1, 0), (1, 65536))]
+)
+def test_the_smallest_table_that_the_peer_had_is_told(said: bytes, early: bool) -> None:
+    """RFC 7541 section 4.2, however often it was changed in one frame or in several, and before the first answer too."""
+    peer = Peer()
+    if not early:
+        peer.feed(headers(1))
+        peer.connection.send_head(1, Response(204))
+        peer.sent()
+    peer.feed(said + headers(3))
+    peer.connection.send_head(3, Response(204))
+    told = b"\x20\x3f\xe1\x1f"  # 0, and 4096: more than that we do not use
+    assert [found.payload for found in peer.sent() if found.kind == HEADERS] == [told + b"\x89"]
 
 
 def test_a_large_head_goes_out_in_continuation_frames() -> None:

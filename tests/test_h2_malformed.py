@@ -34,6 +34,7 @@ from lockgate.core.events import (
     Response,
     StreamReset,
 )
+from lockgate.core.h2.grpc import is_grpc
 from lockgate.core.limits import Limits
 
 # Requests that are malformed: sections 8.1.1, 8.2.1, 8.2.2, 8.3, 8.3.1, and RFC 7540 section 5.3.1
@@ -205,6 +206,61 @@ def test_the_window_of_the_connection_does_not_keep_an_answer_to_a_fault_either(
     (event,) = peer.feed(headers(3, [*GET, ("expect", "x")]))
     assert event.status == 417
     assert [(found.kind, found.stream_id) for found in peer.sent()] == [(HEADERS, 3)]
+
+
+CALL = [*POST, ("te", "trailers"), ("content-type", "application/grpc+proto")]
+FAULTS_OF_CALLS: list[tuple[Limits, bytes, int, str]] = [
+    (Limits(max_body=5), headers(1, CALL, END_HEADERS) + data(1, b"123456"), 413, "8"),
+    (Limits(max_body=5), headers(1, [*CALL, ("content-length", "6")], END_HEADERS), 413, "8"),
+    (Limits(max_head=512), headers(1, [*CALL, ("a", "b" * 500)], END_HEADERS), 431, "8"),
+    (Limits(max_fields=5), headers(1, CALL, END_HEADERS) + headers(1, [("a", "b")] * 6), 431, "8"),
+    (Limits(), headers(1, [*CALL, ("expect", "x")]), 417, "2"),
+]
+
+
+@pytest.mark.parametrize(("limits", "sent", "status", "code"), FAULTS_OF_CALLS)
+def test_faults_of_a_call_of_grpc_are_answered_in_its_own_way(
+    limits: Limits, sent: bytes, status: int, code: str
+) -> None:
+    """Its client does not read the status of HTTP where it can help it; the access log has it."""
+    peer = Peer(limits=limits)
+    event = peer.feed(sent)[-1]
+    assert (type(event), event.code, event.status) == (StreamReset, NO_ERROR, status)
+    head, *rest = peer.sent()
+    assert peer.fields(head) == [
+        (":status", "200"),
+        ("content-type", "application/grpc"),
+        ("grpc-status", code),
+        ("grpc-message", f"{status} {event.message}"),
+    ]
+    assert head.flags & END_STREAM
+    assert {found.kind for found in rest} <= {RST_STREAM}
+    assert peer.connection.error_length == 0
+    assert peer.connection.stream_count == 0
+
+
+def test_a_call_of_grpc_that_comes_too_slowly() -> None:
+    peer = Peer()
+    peer.feed(headers(1, CALL, END_HEADERS))
+    peer.connection.fail_stream(1, Fault.TIMEOUT, "too slow")
+    assert ("grpc-status", "4") in peer.fields(peer.sent()[0])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_call"),
+    [
+        (b"application/grpc", True),
+        (b"application/grpc+json", True),
+        (b"Application/gRPC;charset=x", True),
+        (b"application/grpc ; x", True),
+        (b"application/grpc-web+proto", False),
+        (b"application/grpcx", False),
+        (b"application/json", False),
+        (None, False),
+    ],
+)
+def test_what_is_a_call_of_grpc(content_type: bytes | None, is_call: bool) -> None:
+    assert is_grpc(content_type) is is_call
 
 
 def test_a_fault_found_above_is_answered_too() -> None:

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support_h2 import (
     DATA,
+    END_HEADERS,
     GET,
+    POST,
     PRIORITY_UPDATE,
     PROTOCOL_ERROR,
     Peer,
@@ -31,13 +33,19 @@ FIELDS: list[tuple[bytes, int, bool]] = [
     (b"  u=1 ,\t i  ", 1, True), (b"i, i=?0", 3, False), (b"u=1, u=2", 2, False), (b"u=1;x=y, i;z", 1, True),
     (b"u=1; a=\"b\\\"c\"", 1, False), (b"x, y=1.5, u=4", 4, False), (b"x=(a b;q=1 \"c\");p, u=4", 4, False),
     (b"x=:YWJj:, u=4", 4, False), (b"x=a/b:c, *k=-1, u=4", 4, False), (b"x=(), i", 3, True),
+    # RFC 8941 section 3.3.1: zeros before a number, and a sign before zero, mean nothing.
+    (b"u=01", 1, False), (b"u=000000000000007", 7, False), (b"u=-0, i", 0, True), (b"u=-00", 0, False),
+    # Section 4.2.2: of several members of one name there is the last one only, whatever it is.
+    (b"u=1, u", 3, False), (b"u=1, u=9", 3, False), (b"u=1, u=x, u=2", 2, False), (b"i, i=1", 3, False),
+    (b"i=1, i", 3, True), (b"u=1, i, i=a, u=()", 3, False),
     # Members of another type or out of range say nothing.
     (b"u=8", 3, False), (b"u=-1", 3, False), (b"u=1.0", 3, False), (b"u=\"1\"", 3, False), (b"u", 3, False),
-    (b"u=?1", 3, False), (b"u=(1)", 3, False), (b"i=1", 3, False), (b"u=01", 3, False),
+    (b"u=?1", 3, False), (b"u=(1)", 3, False), (b"i=1", 3, False), (b"u=08", 3, False),
     # What is no Dictionary says nothing at all.
     (b"u=1,", 3, False), (b",u=1", 3, False), (b"u=1 i", 3, False), (b"u =1", 3, False), (b"u= 1", 3, False),
     (b"U=1", 3, False), (b"u=1, i=", 3, False), (b"u=1, x=\"", 3, False), (b"u=1, x=\"\\a\"", 3, False),
     (b"u=1, x=\"\x80\"", 3, False), (b"u=1, x=:a", 3, False), (b"u=1, x=(a", 3, False),
+    (b"u=1, x=:!:", 3, False), (b"u=1, x=:a b:", 3, False), (b"u=1, x=9999999999999.1", 3, False),
     (b"u=1, x=(a\"b\")", 3, False), (b"u=1, x=1.", 3, False), (b"u=1, x=1.2345", 3, False),
     (b"u=1, x=1234567890123456", 3, False), (b"u=1, x=?2", 3, False), (b"u=1, x=?", 3, False),
     (b"u=1, x=-", 3, False), (b"u=1;", 3, False), (b"u=1;=", 3, False), (b"u=1;a=", 3, False), (b"u=1\0", 3, False),
@@ -55,7 +63,7 @@ def test_what_a_field_does_not_say_stays() -> None:
     known = 5 << 1 | 1
     assert parse_priority(b"u=1", known) == 1 << 1 | 1
     assert parse_priority(b"i=?0", known) == 5 << 1
-    assert parse_priority(b"u=9", known) == known
+    assert parse_priority(b"u=9", known) == parse_priority(b"u=1, u=9, i=?0, i=1", known) == known
     assert parse_priority(b"u=1,", known) == known
 
 
@@ -171,6 +179,32 @@ def test_answers_of_one_urgency_one_after_the_other() -> None:
 
 def test_incremental_answers_take_turns_frame_by_frame() -> None:
     assert order(serving("i", "i", "i", size=20000)) == [1, 3, 5, 1, 3, 5]
+
+
+CALL = [*POST, ("te", "trailers"), ("content-type", "application/grpc")]
+TUNNEL = [(":method", "CONNECT"), (":protocol", "x"), *GET[1:]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (CALL, [3, 1, 3, 1, 3, 1]),
+        (TUNNEL, [3, 1, 3, 1, 3, 1]),
+        (GET, [1, 1, 1, 3, 3, 3]),
+        ([*CALL, ("priority", "u=3")], [1, 1, 1, 3, 3, 3]),
+        ([*TUNNEL, ("priority", "i=?0")], [1, 1, 1, 3, 3, 3]),
+    ],
+)
+def test_what_has_no_end_shares_unless_it_says_otherwise(fields: list[tuple[str, str]], expected: list[int]) -> None:
+    """A call of gRPC that goes on and on, or a tunnel: the answer to a later request would never have its turn."""
+    peer = Peer(settings=setting((4, 2**20)))
+    peer.connection.room = 2**20
+    peer.feed(window_update(0, 2**20), headers(1, fields, END_HEADERS), headers(3, GET))
+    for stream_id in (1, 3):
+        is_tunnel = fields[0] == TUNNEL[0] and stream_id == 1
+        peer.connection.send_head(stream_id, Response(101, upgrade=b"x") if is_tunnel else Response(200))
+        peer.connection.send_data(stream_id, bytes(40000))
+    assert order(peer) == expected
 
 
 def test_a_stream_without_a_window_holds_nobody_up() -> None:

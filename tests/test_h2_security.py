@@ -377,6 +377,77 @@ def test_empty_frames_on_a_reset_stream() -> None:
     assert flood(peer, lambda _: data(1), 1000) == Limits().h2_empty_frames
 
 
+LATE: dict[str, bytes] = {
+    "an end without content": data(1, b"", END_STREAM),
+    "an end": data(1, b"x", END_STREAM),
+    "trailers": headers(1, [("t", "1")]),
+    "heads": headers(1, POST, END_HEADERS),
+}
+
+
+@pytest.mark.parametrize("attack", LATE.values(), ids=LATE.keys())
+def test_messages_on_a_reset_stream(attack: bytes) -> None:
+    """One message at most was under way when we reset it. More have to be decoded all the same, and credited."""
+    peer = Peer()
+    peer.feed(headers(1, POST, END_HEADERS))
+    peer.connection.reset(1)
+    assert flood(peer, lambda _: attack, 1000) <= BURST + 1
+
+
+def test_requests_after_the_last_that_is_served() -> None:
+    """Nobody looks at them, and so they are no work that would pay for anything."""
+    peer = Peer()
+    peer.feed(headers(1, POST, END_HEADERS))
+    peer.connection.shutdown()
+    peer.connection.finish_shutdown()
+    assert flood(peer, lambda n: headers(stream(n + 1)), 1000) <= Limits().h2_max_streams + BURST
+
+
+def test_bodies_whose_answers_were_complete_before_them_are_no_flood() -> None:
+    """Of each comes an end, and trailers perhaps, after we have reset it (RFC 9113 section 8.1)."""
+    peer = Peer()
+    for n in range(1000):
+        peer.feed(headers(stream(n), POST, END_HEADERS))
+        peer.connection.send_head(stream(n), Response(204))
+        peer.feed(
+            data(stream(n), b"x") + (headers(stream(n), [("t", "1")]) if n & 1 else data(stream(n), b"", END_STREAM))
+        )
+        peer.connection.data_to_send()
+
+
+def test_as_many_ends_as_streams_may_be_open_are_under_way_at_once() -> None:
+    """Requests whose bodies are not waited for: all are reset, and then their ends come."""
+    most = 1000
+    peer = Peer(limits=Limits(h2_max_streams=most))
+    peer.feed(*(headers(stream(n), POST, END_HEADERS) for n in range(most)))
+    for n in range(most):
+        peer.connection.send_head(stream(n), Response(204))
+        peer.connection.data_to_send()
+    for n in range(most):
+        peer.feed(headers(stream(n), [("t", "1")]) if n & 1 else data(stream(n), b"x", END_STREAM))
+
+
+def test_as_many_requests_as_may_be_open_come_after_the_last_that_is_served() -> None:
+    most = 1000
+    peer = Peer(limits=Limits(h2_max_streams=most))
+    peer.connection.shutdown()
+    peer.connection.finish_shutdown()
+    peer.feed(*(headers(stream(n), POST, END_HEADERS) for n in range(most)))
+    peer.feed(*(data(stream(n), b"x", END_STREAM) for n in range(most)))
+
+
+def test_answers_on_streams_that_we_have_reset_are_no_flood() -> None:
+    """As a client we end streams for many clients that have left, and all their answers may be under way."""
+    peer = Peer(Role.CLIENT)
+    connection = peer.connection
+    for _ in range(1000):
+        stream_id = connection.open_stream()
+        connection.send_head(stream_id, Request(b"GET", b"/", b"a"))
+        connection.reset(stream_id)
+        connection.data_to_send()
+        peer.feed(headers(stream_id, [(":status", "200")], END_HEADERS) + data(stream_id, b"", END_STREAM))
+
+
 def test_a_body_that_ends_in_an_empty_frame_is_no_flood() -> None:
     peer = Peer()
     for n in range(100):
@@ -421,6 +492,7 @@ def test_reset_streams_are_not_remembered_for_ever() -> None:
         peer.feed(headers(stream(n), POST, END_HEADERS))
         peer.connection.reset(stream(n))
     assert peer.feed(data(stream(1999), b"x")) == []
+    assert peer.feed(data(stream(1999 - 2 * Limits().h2_max_streams), b"x")) == []
     # The oldest are closed like any other stream.
     assert peer.fault(data(1, b"x"))[0] == "stream_closed"
 

@@ -152,6 +152,27 @@ def test_an_answer_to_a_request_that_goes_on_has_a_deadline() -> None:
     assert w.records[0].end == "upstream_timeout"
 
 
+def test_a_server_that_listens_to_a_request_need_not_talk() -> None:
+    """A call of gRPC in which the client says much and the server little, after the head of its answer."""
+    w = both(limits=Limits(upstream_body_timeout=60.0))
+    client = Client(w)
+    stream = client.ask(method="POST", end=False)
+    server = Server(w.servers[0])
+    server.answer(1, end=False)
+    for _ in range(5):
+        w.wait(50)
+        client.data(stream, b"x")
+    server.move()
+    assert client.get(stream).reset is None
+    assert server.stream(1).body == b"xxxxx"
+    client.data(stream, b"x", end=True)
+    w.wait(59)
+    assert client.get(stream).reset is None
+    w.wait(2)
+    assert client.get(stream).reset == INTERNAL_ERROR
+    assert w.records[0].end == "upstream_timeout"
+
+
 # -- complete answers --------------------------------------------------------------------------------------------------
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import h2.errors
 from support_h2 import CANCEL
 from support_proxy import OK, head
-from support_proxy_h2 import Client, world
+from support_proxy_h2 import Client, Server, policy, world
 
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.policy import Backend
 
 
 def test_a_stream_that_is_not_read_holds_its_server_and_no_other() -> None:
@@ -139,6 +140,39 @@ def test_a_call_that_waits_for_its_answers_may_take_its_time() -> None:
     assert client.get(call).body == b"xxxxx"
     w.wait(101)
     assert client.get(call).reset == CANCEL
+
+
+GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
+
+
+def test_a_call_whose_client_says_little_before_the_answer_begins() -> None:
+    """A server of gRPC may begin its answer when the client has said all: with one message in a minute, that takes hours."""
+    w = world(
+        policy=policy(backend=Backend("app", ("10.0.0.1:80",), protocol="h2c")),
+        limits=Limits(body_timeout=30, min_body_rate_grace=10, tunnel_timeout=100),
+    )
+    client = Client(w)
+    calls = [client.ask("/call", "POST", body=b"a", end=False, fields=GRPC) for _ in range(2)]
+    upload = client.ask("/upload", "POST", body=b"a", end=False)
+    server = Server(w.servers[0])
+    for _ in range(5):
+        w.wait(60)
+        client.data(calls[0], b"x")
+    assert client.get(upload).status == "408"
+    assert client.get(calls[1]).headers["grpc-status"] == "4"
+    client.data(calls[0], b"", end=True)
+    server.move()
+    assert server.stream(1).body == b"axxxxx"
+    server.answer(1, b"result")
+    assert client.get(calls[0]).body == b"result"
+
+
+def test_a_call_to_a_server_of_http_1_has_the_deadlines_of_any_body() -> None:
+    w = world(limits=Limits(min_body_rate_grace=10))
+    client = Client(w)
+    stream = client.ask("/call", "POST", body=b"a", end=False, fields=GRPC)
+    w.wait(11)
+    assert client.get(stream).headers["grpc-status"] == "4"
 
 
 def test_a_head_that_does_not_end() -> None:

@@ -65,6 +65,29 @@ def test_a_choked_connection_that_nobody_waits_for_is_reset() -> None:
     assert choked.how == [Close.ABORT]
 
 
+def test_an_upload_that_never_pauses_keeps_no_other_one_waiting() -> None:
+    """The server takes less than the first client sends: so there is always something of that one, and older."""
+    w = world(limits=LIMITS)
+    clients = [w.client(), w.client()]
+    for client in clients:
+        client.send(head("POST / HTTP/1.1\nHost: a.test\nContent-Length: 10000000"))
+    server = Server(w.servers[0])
+    server.h2.increment_flow_control_window(10000000)
+    for stream in (1, 3):
+        server.h2.increment_flow_control_window(10000000, stream)
+    server.move()
+    server.end.takes = 0
+    for _ in range(100):
+        for client in clients:
+            if client.reading:
+                client.send(bytes(16384))
+        server.end.take(16384)
+    server.move()
+    sizes = [len(server.stream(stream).body) for stream in (1, 3)]
+    assert sum(sizes) > 1_000_000
+    assert min(sizes) > 400_000
+
+
 def test_a_large_upload_does_not_keep_other_requests_off_its_connection() -> None:
     w = world(limits=LIMITS)
     upload = w.client()

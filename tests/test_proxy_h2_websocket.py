@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import h2.errors
+import pytest
 from support_proxy import head
 from support_proxy_h2 import Client, world
 
@@ -49,6 +51,30 @@ def test_a_websocket_over_a_stream() -> None:
     answer = client.get(stream)
     assert (answer.body, answer.ended) == (b"downgood bye", True)
     assert (w.records[0].status, w.records[0].end) == (101, "complete")
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "H2c"])
+def test_no_tunnel_of_http_2_to_the_server(protocol: str) -> None:
+    """As an offer over HTTP/1.1 (`h1/messages.py`): requests in there would go past every rule."""
+    w = world()
+    client = Client(w)
+    stream = client.ask("/", "CONNECT", fields=((":protocol", protocol),), end=False)
+    assert client.get(stream).reset == h2.errors.ErrorCodes.PROTOCOL_ERROR
+    assert w.servers == []
+
+
+def test_a_websocket_whose_server_resets_its_connection() -> None:
+    """RFC 8441 section 5: a reset of TCP is RST_STREAM with CANCEL, in either direction."""
+    w = world()
+    client = Client(w)
+    streams = [websocket(client), websocket(client)]
+    for server in w.servers:
+        server.send(switch(server.pop()))
+    w.servers[0].reset()
+    assert client.get(streams[0]).reset == h2.errors.ErrorCodes.CANCEL
+    client.reset(streams[1])
+    assert w.servers[1].how == [Close.ABORT]
+    assert [record.end for record in w.records] == ["upstream_gone", "client_gone"]
 
 
 def test_a_websocket_whose_server_has_not_understood_the_request() -> None:

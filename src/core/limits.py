@@ -75,8 +75,8 @@ class Limits:
     opened then. (Rapid reset, CVE-2023-44487, and MadeYouReset, CVE-2025-8671.)"""
     h2_reset_period: float = 10.0
     h2_control_rate: float = 10.0
-    """PING, SETTINGS, PRIORITY and PRIORITY_UPDATE frames in a second, on average. SETTINGS of more than 16 values count as
-    one more for each further value."""
+    """PING, SETTINGS, PRIORITY and PRIORITY_UPDATE frames in a second, on average, and messages on streams that are over.
+    SETTINGS of more than 16 values count as one more for each further value."""
     h2_control_burst: int = 200
     """How many of them may come at once."""
     h2_control_queue: int = 1000

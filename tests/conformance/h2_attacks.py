@@ -34,6 +34,8 @@ GET = h2.section(h2.request())
 POST = h2.section(h2.request(method=b"POST"))
 SLOW = h2.section(h2.request(path=b"/wait/5"))
 STREAMS = range(1, 1 << 31, 2)
+RESET_ONE = h2.headers(1, POST, end=False) + h2.window_update(1, 0)
+"""Stream 1, which the server has to reset."""
 
 
 def _forever(piece: bytes) -> Callable[[dict[int, int]], Iterator[bytes]]:
@@ -160,6 +162,10 @@ ATTACKS = (
            _after(h2.headers(1, POST, end=False), lambda: itertools.repeat(h2.data(1)))),
     Attack("DATA of padding only", "CVE-2019-9518",
            _after(h2.headers(1, POST, end=False), lambda: itertools.repeat(h2.data(1, padding=0)))),
+    Attack("DATA that ends a reset stream", "CVE-2019-9518",
+           _after(RESET_ONE, lambda: itertools.repeat(h2.data(1, end=True)))),
+    Attack("HEADERS on a reset stream", "-",
+           _after(RESET_ONE, lambda: itertools.repeat(h2.headers(1, h2.literal(b"x", b"y" * 10_000))))),
     Attack("DATA of one byte", "-", _tiny_data, codes=()),
     Attack("PRIORITY flood", "CVE-2019-9513", _each_stream(h2.priority)),
     # RFC 9218 section 7.1 has its own code for more streams than may be open.

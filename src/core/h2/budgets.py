@@ -76,7 +76,7 @@ class Budgets:
         self._control = min(self._control + 1.0, float(self._burst))
 
     def control(self, now: float) -> None:
-        """PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, or a frame without a meaning."""
+        """PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, a frame without a meaning, or a message where nobody looks at any."""
         if now > self._control_at:
             self._control = min(self._control + (now - self._control_at) * self._rate, float(self._burst))
             self._control_at = now

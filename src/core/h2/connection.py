@@ -241,6 +241,8 @@ class H2Connection(Receiving):
         stream.state = _OPEN
         stream.has_head_out = True
         stream.is_to_head = request.method == b"HEAD"
+        # Bodies of many clients share the connection, so that none waits for the end of another one (`priority.py`).
+        stream.incremental = True
         if protocol is None:
             stream.out_left = encoder.length
         else:

@@ -44,12 +44,13 @@ cdef class Control(Sending):
     cdef _answer(self, Stream stream, int status, message)
     cdef _read_reset(self, Py_ssize_t start)
     cdef bint _is_reset(self, long long stream_id) except -1
-    cdef _judge_closed(self, long long stream_id)
+    @cython.locals(lately=dict)
+    cdef _judge_closed(self, long long stream_id, bint is_head, bint ends)
     @cython.locals(state=int)
     cdef _received_end(self, Stream stream, Headers trailers)
 
     # The connection
-    @cython.locals(peer=Settings, window="long long", table_size="long long")
+    @cython.locals(peer=Settings, window="long long")
     cdef _read_settings(self, Py_ssize_t start, Py_ssize_t length)
     @cython.locals(stream=Stream)
     cdef _move_windows(self, long long difference)

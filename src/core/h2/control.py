@@ -12,13 +12,13 @@ from ..events import EndOfMessage, HTTPEvent, Response, Role, StreamReset
 from ..http.headers import Headers
 from ..limits import Limits
 from .frames import ACK, CANCEL, DATA, END_STREAM, REFUSED_STREAM, FrameReader
+from .grpc import grpc_headers
 from .messages import write_response
 from .priority import DEFAULT_PRIORITY, parse_priority
 from .sending import Sending
-from .settings import DEFAULT_TABLE_SIZE
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
-from .windows import first_window
+from .windows import MAX_WINDOW, first_window
 
 _CLOSED = int(State.CLOSED)
 _RECEIVE_END = int(Input.RECEIVE_END)
@@ -110,11 +110,15 @@ class Control(Sending):
         """The last that is said on a stream: the response to a request that is at fault."""
         text = b"%b\n" % message.encode("ascii")
         size = len(text)
-        if size > stream.outgoing or size > self._windows.outgoing:
+        if stream.is_call or size > stream.outgoing or size > self._windows.outgoing:
             # The status has to do. A stream that waits would take the place of another, for as long as the peer likes.
             text = b""
             size = 0
-        headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % size)])
+        if stream.is_call:
+            headers = grpc_headers(status, message.encode("ascii"))
+            status = 200
+        else:
+            headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % size)])
         section = write_response(self._writer(), Response(status, headers, size), stream.is_to_head, None, stream.id)
         stream.has_head_out = True
         stream.is_ending = True
@@ -149,12 +153,21 @@ class Control(Sending):
         """Have we reset it lately, or may we have so long ago that it is not known any more?"""
         return self._reset_lately is not None and (stream_id <= self._reset_before or stream_id in self._reset_lately)
 
-    def _judge_closed(self, stream_id: int) -> None:
-        """DATA or HEADERS on a stream that is not there: fine if we have reset it lately (section 5.1)."""
+    def _judge_closed(self, stream_id: int, is_head: bool, ends: bool) -> None:
+        """DATA or HEADERS on a stream that is not there: fine if we have reset it lately (section 5.1).
+
+        But of heads, trailers and ends, only one end can have been under way. As clients we have chosen our servers.
+        """
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "frame on a stream that is not open")
         if not self._is_reset(stream_id):
             raise RemoteProtocolError(Fault.STREAM_CLOSED, "frame on a closed stream")
+        if self._is_server and (is_head or ends):
+            lately = self._reset_lately
+            if ends and lately is not None and not lately[stream_id]:
+                lately[stream_id] = True
+            else:
+                self._budgets.control(self.now)
 
     def _received_end(self, stream: Stream, trailers: Headers | None) -> None:
         """The peer has ended its message."""
@@ -183,11 +196,10 @@ class Control(Sending):
         self._budgets.settings(self.now, length // 6, not self._settings_seen)
         peer = self._peer
         window = peer.initial_window
-        table_size = peer.table_size
         peer.apply(self._payload(start, start + length), not self._is_server, not self._settings_seen)
         self._settings_seen = True
-        if peer.table_size != table_size and self._encoder is not None:
-            self._encoder.set_max_size(min(peer.table_size, DEFAULT_TABLE_SIZE))
+        if self._encoder is not None:
+            self._resize_table(self._encoder)
         if peer.initial_window != window:
             self._move_windows(peer.initial_window - window)
         self._queue_owed(self._frames.settings_ack())
@@ -210,7 +222,7 @@ class Control(Sending):
         """
         first = first_window(self._limits, self._is_server)
         if first < self._largest_window:
-            self._lendable = self._limits.h2_connection_window - first * self._limits.h2_max_streams
+            self._lendable = min(self._limits.h2_connection_window, MAX_WINDOW) - first * self._limits.h2_max_streams
         excess = self._first_window - first
         if excess > 0:
             self._first_window -= excess
@@ -304,7 +316,10 @@ class Control(Sending):
             self._keep_priority(stream_id, priority)
 
     def _keep_priority(self, stream_id: int, priority: int) -> None:
-        """Keep the priority of a stream until it is opened. Those that are skipped never will be (RFC 9113 section 5.1.1)."""
+        """Keep the priority of a stream until it is opened. Those that are skipped never will be (RFC 9113 section 5.1.1).
+
+        More than may be open is a PROTOCOL_ERROR (RFC 9218 section 7.1), and so is a flood of them, which ends here first.
+        """
         early = self._early = {one: said for one, said in (self._early or {}).items() if one > self._last}
         early[stream_id] = priority
         if len(early) + len(self._streams) > self._limits.h2_max_streams:

@@ -23,6 +23,7 @@ cdef class Heads(Control):
     cdef long long _max_continuations
     cdef long long _max_section
     cdef long long _last_served
+    cdef long long _ignored
     cdef bytearray _section
     cdef long long _section_id
     cdef bint _section_ended

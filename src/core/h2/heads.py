@@ -13,6 +13,7 @@ from ..limits import Limits
 from .control import Control, end_of_message
 from .decoder import HeaderDecoder
 from .frames import DATA, END_HEADERS, END_STREAM, PADDED, WITH_PRIORITY
+from .grpc import is_call
 from .head import Head
 from .messages import read_request, read_response, read_trailers
 from .priority import DEFAULT_PRIORITY, parse_priority
@@ -30,7 +31,7 @@ class Heads(Control):
     """Base of `Receiving`."""
 
     __slots__ = (
-        "_continuations", "_decoder", "_head", "_last_served", "_max_body", "_max_continuations", "_max_interim",
+        "_continuations", "_decoder", "_head", "_ignored", "_last_served", "_max_body", "_max_continuations", "_max_interim",
         "_max_section", "_max_streams", "_max_target", "_scheme", "_section", "_section_ended", "_section_fault",
         "_section_id",
     )  # fmt: skip
@@ -47,6 +48,7 @@ class Heads(Control):
         self._max_section = _EXPANSION * limits.max_head
         # Streams above this id are not served any more.
         self._last_served = 2**31 - 1
+        self._ignored = 0
         # The field section under way, if it needs more than one frame.
         self._section: bytearray | None = None
         self._section_id = 0
@@ -113,7 +115,7 @@ class Heads(Control):
             if self._is_server and stream_id < self._last and not self._is_reset(stream_id):
                 # Section 5.1.1: not to be told from one that was skipped, and closed by that.
                 raise RemoteProtocolError(Fault.PROTOCOL, "HEADERS on a stream with an id below that of an earlier one")
-            self._judge_closed(stream_id)
+            self._judge_closed(stream_id, True, ended)
         head = self._decode(section)
         if is_new:
             return self._open(stream_id, head, ended)
@@ -146,11 +148,14 @@ class Heads(Control):
     def _open(self, stream_id: int, head: Head, ended: bool) -> HTTPEvent | None:
         """A request."""
         self._last = stream_id
-        self._budgets.opened(self.now)
         if stream_id > self._last_served:
             # Section 6.8: the client knows, or is going to, that nobody looks at it.
             self._remember_reset(stream_id)
+            self._ignored += 1
+            if self._ignored > self._max_streams:  # so many may have been under way
+                self._budgets.control(self.now)
             return None
+        self._budgets.opened(self.now)
         stream = new_stream(stream_id, self._peer.initial_window, self._first_window)
         stream.state = _OPEN
         if len(self._streams) >= self._max_streams:
@@ -159,6 +164,8 @@ class Heads(Control):
         self._streams[stream.key] = self._recent = stream
         stream.has_head_in = True
         stream.is_to_head = head.method == b"HEAD"
+        # Every client of gRPC says this too, and few others do.
+        stream.is_call = head.te and is_call(head.lines)
         try:
             if self._section_fault:
                 raise RemoteProtocolError(Fault.PROTOCOL, "stream depends on itself")
@@ -170,6 +177,9 @@ class Heads(Control):
             return self._end_stream(stream, error.fault, str(error), head.method or b"", head.path or b"")
         if head.priority is not None:
             self._prioritise(stream, parse_priority(head.priority, DEFAULT_PRIORITY))
+        elif stream.is_call or request.upgrade is not None:
+            # Made of messages, and perhaps without an end: others would wait for that (RFC 9218 sections 10 and 11).
+            stream.incremental = True
         if self._early is not None and stream_id in self._early:
             # RFC 9218 section 7: an update counts for more, even if it came before.
             self._prioritise(stream, self._early.pop(stream_id))

@@ -25,6 +25,7 @@ cpdef read_response(Head head, long long stream_id, bint ended, bint to_head, by
 cpdef Headers read_trailers(Head head)
 cdef _check(Head head)
 cdef Headers _headers(Head head, long long length, bint te)
+cdef Headers _of_head(Head head, bytes block, long long length, bint te)
 @cython.locals(authority=bytes, host=bytes)
 cdef bytes _authority(Head head)
 cdef bint _expects_continue(Head head) except -1

@@ -85,6 +85,9 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
     if protocol is not None:
         if length > 0 or not is_token(protocol):
             raise RemoteProtocolError(Fault.MALFORMED, "extended CONNECT with a body, or without a protocol")
+        if protocol.lower() == b"h2c":
+            # A second way into the backend, past every rule.
+            raise RemoteProtocolError(Fault.MALFORMED, "extended CONNECT for HTTP itself")
         request.method = _GET
         request.headers = _tunnel_headers(head, protocol, stream_id)
         request.body_length = 0
@@ -137,8 +140,7 @@ def read_response(  # noqa: PLR0917, the same
         if accept is not None:
             block += b"%b: %b\r\n" % (_ACCEPT, accept)
         response.status = 101
-        response.headers = of_block(block, _NO_LENGTH, False)
-        response.headers.never_indexed = head.never_indexed
+        response.headers = _of_head(head, block, _NO_LENGTH, False)
         response.body_length = 0
         response.upgrade = protocol
         return response
@@ -187,7 +189,13 @@ def _check(head: Head) -> None:
 
 
 def _headers(head: Head, length: int, te: bool) -> Headers:
-    headers = of_block(head.block(length != _NO_LENGTH, te), length, te)
+    """All fields that are passed on."""
+    return _of_head(head, head.block(length != _NO_LENGTH, te), length, te)
+
+
+def _of_head(head: Head, block: bytes, length: int, te: bool) -> Headers:
+    """A block that was made of the fields of a head (`of_block`)."""
+    headers = of_block(block, length, te)
     headers.never_indexed = head.never_indexed
     return headers
 
@@ -225,9 +233,7 @@ def _tunnel_headers(head: Head, protocol: bytes, stream_id: int) -> Headers:
     block = head.block(False, False)
     if protocol == WEBSOCKET:
         block = without(block, _KEY) + b"%b: %b\r\n" % (_KEY, make_key(stream_id))
-    headers = of_block(block, _NO_LENGTH, False)
-    headers.never_indexed = head.never_indexed
-    return headers
+    return _of_head(head, block, _NO_LENGTH, False)
 
 
 # Writing

@@ -11,6 +11,8 @@ cdef int _LEVELS
 
 @cython.locals(common=object, said=int, at=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, text=bytes, name=bytes)
 cpdef int parse_priority(bytes value, int priority) except -1
+@cython.locals(said="long long")
+cdef int _urgency(bytes text, int urgency) except -1
 @cython.locals(p="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t)
 cpdef bint has_priority(bytes block) except -1
 cdef Py_ssize_t _skip_spaces(const unsigned char *p, Py_ssize_t at, Py_ssize_t end) noexcept

@@ -2,7 +2,9 @@
 
 A stream has an urgency, 0 (first) to 7, and is incremental or not. A more urgent stream always goes before a less urgent one.
 Of equal ones, those that are not incremental go one after the other in the order of their ids, since a part of them is worth
-nothing; incremental ones share, a frame each (RFC 9218 section 10). Where there are both, the two kinds take turns.
+nothing; incremental ones share, a frame each (RFC 9218 section 10). Where there are both, the two kinds take turns. As a client
+all of ours are incremental: requests of a proxy come from many clients. Calls of gRPC and tunnels are too, if the client has
+not said what they are.
 
 In the schedule are only streams that can send: with bytes that wait and a window above zero. Thus a stream without a window
 holds nobody up, and to find the next one needs no search.
@@ -28,9 +30,10 @@ _COMMON = {
 
 
 def parse_priority(value: bytes, priority: int) -> int:
-    """What a Priority field says, where it says nothing `priority` (RFC 9218 section 4; the syntax is RFC 9651's Dictionary).
+    """What a Priority field says, where it says nothing `priority` (RFC 9218 section 4; the syntax is RFC 8941's Dictionary).
 
-    A field that is not a Dictionary says nothing at all; neither does a member of another type or out of range.
+    A field that is not a Dictionary says nothing at all; neither does a member of another type or out of range. Of members of
+    one name the last one counts (RFC 8941 section 4.2.2).
     """
     common = _COMMON.get(value)
     if common is not None and priority == DEFAULT_PRIORITY:
@@ -56,16 +59,24 @@ def parse_priority(value: bytes, priority: int) -> int:
         at = _skip_parameters(value, at, end)
         if at < 0:
             return priority
-        if name == b"u" and len(text) == 1 and 48 <= text[0] <= 55:
-            said = (text[0] - 48) << 1 | (said & 1)
-        elif name == b"i" and text in (b"?0", b"?1"):
-            said = (said & ~1) | (text == b"?1")
+        if name == b"u":
+            said = _urgency(text, priority >> 1) << 1 | (said & 1)
+        elif name == b"i":
+            said = (said & ~1) | (text == b"?1" if text in (b"?0", b"?1") else priority & 1)
         at = _skip_blanks(value, at, end)
         if at == end:
             return said
         if value[at] != 44:
             return priority
         at = _skip_blanks(value, at + 1, end)
+
+
+def _urgency(text: bytes, urgency: int) -> int:
+    """What a bare item or an inner list says as an urgency: an Integer from 0 to 7 (RFC 8941 section 3.3.1), else `urgency`."""
+    said = -1
+    if text[0] in b"-0123456789" and b"." not in text:
+        said = int(text)
+    return said if 0 <= said < _LEVELS else urgency
 
 
 def has_priority(block: bytes) -> bool:
@@ -153,9 +164,9 @@ def _skip_item(p: bytes, at: int, end: int) -> int:
         return at + 1 if at < end else -1
     if first == 58:  # : of a Byte Sequence
         at += 1
-        while at < end and p[at] != 58:
+        while at < end and (97 <= p[at] | 32 <= 122 or 47 <= p[at] <= 57 or p[at] in (43, 61)):
             at += 1
-        return at + 1 if at < end else -1
+        return at + 1 if at < end and p[at] == 58 else -1
     if first == 45 or 48 <= first <= 57:  # a number
         start = at = at + (first == 45)
         while at < end and 48 <= p[at] <= 57:
@@ -163,6 +174,8 @@ def _skip_item(p: bytes, at: int, end: int) -> int:
         if at == start or at - start > 15:
             return -1
         if at < end and p[at] == 46:
+            if at - start > 12:
+                return -1
             start = at = at + 1
             while at < end and 48 <= p[at] <= 57:
                 at += 1

@@ -275,7 +275,7 @@ class Receiving(Heads):
         stream = self._look(frame.stream_id)
         if stream is None:
             self._credit(length)
-            self._judge_closed(frame.stream_id)
+            self._judge_closed(frame.stream_id, False, frame.flags & END_STREAM != 0)
             return None
         event = self._judge_data(stream, length, size)
         if event is not None:

@@ -36,6 +36,7 @@ cdef class Sending(HTTPConnection):
     cdef Schedule _schedule
     cdef Py_ssize_t _owed
     cdef dict _reset_lately
+    cdef Py_ssize_t _remembered
     cdef long long _reset_before
     cdef dict _unpaid
 
@@ -50,6 +51,8 @@ cdef class Sending(HTTPConnection):
     cdef _queue_owed(self, bytes frame)
     @cython.locals(encoder=HeaderEncoder)
     cdef HeaderEncoder _writer(self)
+    @cython.locals(peer=Settings)
+    cdef _resize_table(self, HeaderEncoder encoder)
 
     # Streams
     @cython.locals(stream=Stream)

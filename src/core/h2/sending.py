@@ -33,14 +33,15 @@ from .frames import (
 )
 from .messages import write_trailers
 from .priority import Schedule
-from .settings import DEFAULT_TABLE_SIZE, DEFAULT_WINDOW, Settings
+from .settings import DEFAULT_WINDOW, Settings
 from .states import FORBIDDEN, Input, State, move
 from .stream import Stream
 from .windows import MAX_WINDOW, Windows, first_window
 
 _DEFAULT_LIMITS = Limits()
 _REMEMBERED = 256
-"""Ids of streams that we have reset lately. A client has that many under way only if it does not listen."""
+"""Ids of streams that we have reset lately; or twice as many as a client may have open, if that is more. It has more than that
+under way only if it does not listen."""
 
 _CLOSED = int(State.CLOSED)
 _HALF_CLOSED_LOCAL = int(State.HALF_CLOSED_LOCAL)
@@ -56,9 +57,9 @@ class Sending(HTTPConnection):
     """
 
     __slots__ = (
-        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_lendable", "_limits",
-        "_owed", "_peer", "_recent", "_reset_before", "_reset_lately", "_schedule", "_streams", "_unpaid", "_windows", "now",
-        "queued_total",
+        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_lendable",
+        "_limits", "_owed", "_peer", "_recent", "_remembered", "_reset_before", "_reset_lately", "_schedule",
+        "_streams", "_unpaid", "_windows", "now", "queued_total",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
@@ -72,7 +73,7 @@ class Sending(HTTPConnection):
         self._budgets = Budgets(self._limits)
         self._frames = FrameWriter()
         self._encoder: HeaderEncoder | None = None
-        window = max(DEFAULT_WINDOW, self._limits.h2_connection_window)
+        window = min(max(DEFAULT_WINDOW, self._limits.h2_connection_window), MAX_WINDOW)
         if not self._is_server:
             # The streams of a server's connection belong to many clients: those who do not read must not use up the
             # window of the others. So it never runs out before the windows of the streams do.
@@ -80,7 +81,7 @@ class Sending(HTTPConnection):
         self._windows = Windows(DEFAULT_WINDOW, window)
         # Until the peer has acknowledged our SETTINGS it may go by the default (RFC 9113 section 6.5.3).
         self._first_window = max(DEFAULT_WINDOW, first_window(self._limits, self._is_server))
-        self._largest_window = self._limits.h2_stream_window
+        self._largest_window = min(self._limits.h2_stream_window, MAX_WINDOW)
         # What can be lent to streams whose bytes are passed on; nothing before that acknowledgement.
         self._lendable = 0
         self._streams: dict[int, Stream] = {}
@@ -88,7 +89,9 @@ class Sending(HTTPConnection):
         self._recent: Stream | None = None
         self._schedule: Schedule | None = None
         self._owed = 0
-        self._reset_lately: dict[int, None] | None = None
+        # Streams that we have reset, and whether the end of the peer's message has come since.
+        self._reset_lately: dict[int, bool] | None = None
+        self._remembered = max(_REMEMBERED, 2 * self._limits.h2_max_streams)
         # As a client: the highest id that was remembered there, and is no more.
         self._reset_before = 0
         self._unpaid: dict[int, int] | None = None
@@ -170,9 +173,16 @@ class Sending(HTTPConnection):
         encoder = self._encoder
         if encoder is None:
             encoder = self._encoder = HeaderEncoder()
-            if self._peer.table_size < DEFAULT_TABLE_SIZE:
-                encoder.set_max_size(self._peer.table_size)
+            self._resize_table(encoder)
         return encoder
+
+    def _resize_table(self, encoder: HeaderEncoder) -> None:
+        """Let the encoder's table be as large as the peer's may be. The smallest size in between has to be told, too (RFC 7541
+        section 4.2): some peers have thrown their entries away by then, and wait for it."""
+        peer = self._peer
+        encoder.set_max_size(peer.smallest_table)
+        encoder.set_max_size(peer.table_size)
+        peer.smallest_table = peer.table_size
 
     # Streams
 
@@ -228,12 +238,12 @@ class Sending(HTTPConnection):
         lately = self._reset_lately
         if lately is None:
             lately = self._reset_lately = {}
-        elif len(lately) >= _REMEMBERED:
+        elif len(lately) >= self._remembered:
             oldest = next(iter(lately))
             del lately[oldest]
             if not self._is_server:
                 self._reset_before = max(self._reset_before, oldest)
-        lately[stream_id] = None
+        lately[stream_id] = False
 
     def _abandon(self, stream: Stream) -> None:
         """A stream ends before it is complete: nobody is going to pass its bytes on."""

@@ -4,6 +4,7 @@ cimport cython
 @cython.final
 cdef class Settings:
     cdef public long long table_size
+    cdef public long long smallest_table
     cdef public long long max_streams
     cdef public long long initial_window
     cdef public long long max_frame_size

@@ -20,6 +20,8 @@ MAX_HEADER_LIST_SIZE = 0x6
 ENABLE_CONNECT_PROTOCOL = 0x8  # RFC 8441 section 3
 NO_RFC7540_PRIORITIES = 0x9  # RFC 9218 section 2.1
 
+LARGEST_VALUE = 2**32 - 1
+"""Of any setting: 32 bits."""
 DEFAULT_TABLE_SIZE = 4096
 """Of the dynamic table of HPACK. We announce no other."""
 DEFAULT_WINDOW = 65535
@@ -31,19 +33,22 @@ class Settings:
     """The peer's settings, at first what section 6.5.2 says they are until it speaks.
 
     `max_streams`: how many streams we may have open. `initial_window`: what a new stream's send window begins with.
-    `max_list`: advice only, unbounded is 2**32 - 1. `connect_protocol`: extended CONNECT is spoken.
+    `table_size`, `smallest_table`: of HPACK's table, and the smallest that it was since our encoder was told of it.
+    `max_list`: advice only, unbounded is `LARGEST_VALUE`. `connect_protocol`: extended CONNECT is spoken.
     """
 
     __slots__ = (
-        "connect_protocol", "initial_window", "max_frame_size", "max_list", "max_streams", "no_priorities", "table_size",
+        "connect_protocol", "initial_window", "max_frame_size", "max_list", "max_streams", "no_priorities", "smallest_table",
+        "table_size",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.table_size = DEFAULT_TABLE_SIZE
+        self.smallest_table = DEFAULT_TABLE_SIZE
         self.max_streams = ASSUMED_STREAMS
         self.initial_window = DEFAULT_WINDOW
         self.max_frame_size = DEFAULT_FRAME_SIZE
-        self.max_list = 2**32 - 1
+        self.max_list = LARGEST_VALUE
         self.connect_protocol = False
         self.no_priorities = -1
 
@@ -73,6 +78,7 @@ class Settings:
             self.initial_window = value
         elif name == HEADER_TABLE_SIZE:
             self.table_size = value
+            self.smallest_table = min(self.smallest_table, value)
         elif name == MAX_CONCURRENT_STREAMS:
             self.max_streams = value
         elif name == MAX_FRAME_SIZE:
@@ -101,9 +107,10 @@ class Settings:
 
 def announced(limits: Limits, is_server: bool) -> bytes:
     """The payload of our SETTINGS."""
-    pairs = [(INITIAL_WINDOW_SIZE, first_window(limits, is_server)), (MAX_HEADER_LIST_SIZE, limits.max_head)]
+    pairs = [(INITIAL_WINDOW_SIZE, first_window(limits, is_server))]
+    pairs.append((MAX_HEADER_LIST_SIZE, min(limits.max_head, LARGEST_VALUE)))
     if is_server:
-        pairs.append((MAX_CONCURRENT_STREAMS, limits.h2_max_streams))
+        pairs.append((MAX_CONCURRENT_STREAMS, min(limits.h2_max_streams, LARGEST_VALUE)))
         pairs.append((ENABLE_CONNECT_PROTOCOL, 1))
     else:
         pairs.append((ENABLE_PUSH, 0))

@@ -22,6 +22,7 @@ cdef class Stream(Windows):
     cdef public long long out_left
     cdef public Py_ssize_t queued
     cdef public long long taken
+    cdef public bint is_call
     cdef public bint is_ending
     cdef public Headers trailers
     cdef public bint is_ready

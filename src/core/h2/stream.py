@@ -28,13 +28,13 @@ class Stream(Windows):
     Outwards: `has_head_out`, `out_left`, `queued` (bytes that wait), `is_ending` (the message is complete), `trailers`,
     `is_ready` (it waits in the schedule). Both: `is_to_head` (the request is HEAD), `offered` (the protocol that an
     extended CONNECT asks for), `accept` (`messages.expected_accept`), `is_tunnel`. `key` is `id` as the object by which
-    the stream is kept: the same object is found without being compared.
+    the stream is kept: the same object is found without being compared. `is_call`: the request is one of gRPC.
     """
 
     __slots__ = (
         "_first", "_piece", "_pieces", "_start", "accept", "has_head_in", "has_head_out", "id", "in_left", "in_total",
-        "incremental", "interim", "is_ending", "is_ready", "is_to_head", "is_tunnel", "key", "lent", "offered", "out_left",
-        "queued", "state", "taken", "trailers", "urgency",
+        "incremental", "interim", "is_call", "is_ending", "is_ready", "is_to_head", "is_tunnel", "key", "lent", "offered",
+        "out_left", "queued", "state", "taken", "trailers", "urgency",
     )  # fmt: skip
 
     id: int
@@ -53,6 +53,7 @@ class Stream(Windows):
     trailers: Headers | None
     is_ready: bool
     is_to_head: bool
+    is_call: bool
     offered: bytes | None
     accept: bytes | None
     is_tunnel: bool
@@ -146,6 +147,7 @@ def new_stream(stream_id: int, outgoing: int, incoming: int) -> Stream:
     stream.trailers = None
     stream.is_ready = False
     stream.is_to_head = False
+    stream.is_call = False
     stream.offered = None
     stream.accept = None
     stream.is_tunnel = False

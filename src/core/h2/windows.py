@@ -82,7 +82,7 @@ def first_window(limits: Limits, is_server: bool) -> int:
 
     All of it where the connection has room for that; or where it has not even room for shares, so that nothing is gained.
     """
-    most = limits.h2_stream_window
+    most = min(limits.h2_stream_window, MAX_WINDOW)
     streams = limits.h2_max_streams
     if is_server and SHARE * streams <= limits.h2_connection_window < most * streams:
         return min(most, SHARE)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Fault, RemoteProtocolError
 from ..events import Data, EndOfMessage, InformationalResponse, Request, Response, StreamReset
 from ..h2.connection import H2Connection
-from .answers import grpc_response, is_grpc, own_response
+from ..h2.grpc import is_grpc
+from .answers import grpc_response, own_response
 from .hooks import Answer
 from .phase import OPEN
 from .relay import Relay
@@ -116,7 +117,7 @@ class ClientStream(Stream):
         relay = self.relay
         assert relay is not None
         request = relay.exchange.request
-        if is_grpc(request):
+        if is_grpc(request.headers.get(b"content-type")):
             response, body = grpc_response(answer), b""
         else:
             response, body = own_response(answer, request.method)
@@ -139,8 +140,9 @@ class ClientStream(Stream):
         return self.streams.h2.error_length
 
     def break_off(self) -> None:
-        """Reset the stream: what was sent must not look complete."""
-        self.reset(INTERNAL_ERROR)
+        """Reset the stream: what was sent must not look complete. In a tunnel that is a reset of TCP (RFC 8441 section 5)."""
+        relay = self.relay
+        self.reset(CANCEL if relay is not None and relay.tunnel else INTERNAL_ERROR)
 
     def reset(self, code: int) -> None:
         """The end of this stream, without telling the relay."""
@@ -165,13 +167,14 @@ class ClientStream(Stream):
     def deadline(self) -> float:
         """When the next piece of the request's body has to be here.
 
-        Once the answer has begun, a client may well be waiting for it before it goes on (gRPC): then either direction counts.
+        Once the answer has begun, a client may well be waiting for it before it goes on: then either direction counts. In a
+        call of gRPC it does from the beginning, since a server may have nothing to say until the client has said all.
         """
         relay = self.relay
         if relay is None or self.held or relay.tunnel or relay.request_ended:
             return NEVER
         bounds = self.streams.hub.bounds
-        if relay.response_started:
+        if relay.response_started or relay.is_call():
             return relay.last_activity + bounds.tunnel_timeout
         slowest = self._body_since + bounds.min_body_rate_grace + self._body_bytes / bounds.min_body_rate
         return min(slowest, self._body_last + bounds.body_timeout)

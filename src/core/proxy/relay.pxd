@@ -61,6 +61,8 @@ cdef class Relay:
     cpdef connect_again(self)
     @cython.locals(request=Request, kept=bytearray)
     cpdef upstream_ready(self, Side upstream)
+    @cython.locals(group=ServerGroup, request=Request)
+    cpdef bint is_call(self) except -1
 
     # What the client does
     cpdef request_data(self, Data event)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from ..commands import OpenUpstream
 from ..errors import LocalProtocolError
 from ..events import END, Data, EndOfMessage, InformationalResponse, Request, Response, data_event
+from ..h2.grpc import is_grpc
 from .balance import Server, ServerGroup
 from .exchange import Exchange
 from .forward import forward_response
@@ -205,6 +206,12 @@ class Relay:
         if self.request_ended and self._to_server(upstream, self._end):
             upstream.request_sent()
         self.client.release()
+
+    def is_call(self) -> bool:
+        """Whether it is a call of gRPC, for servers that can serve one."""
+        group = self._group
+        request = self.exchange.request
+        return group is not None and group.multiplexed and is_grpc(request.headers.get(b"content-type"))
 
     # -- what the client does --------------------------------------------------------------------------------------
 

@@ -167,7 +167,7 @@ class ServerStream(Stream):
         return self._asked_at != NEVER and last_read <= self._asked_at
 
     def deadline(self) -> float:
-        """When the server has to have gone on."""
+        """When the server has to have gone on. As long as it is told more of the request, it may be listening (gRPC)."""
         relay = self.relay
         if relay is None or self.held:
             return NEVER
@@ -175,7 +175,7 @@ class ServerStream(Stream):
         if relay.tunnel:
             return relay.last_activity + bounds.tunnel_timeout
         if self._responding:
-            return self._read_at + bounds.upstream_body_timeout
+            return max(self._read_at, relay.last_activity) + bounds.upstream_body_timeout
         return self._asked_at + bounds.first_byte_timeout
 
 
