@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support_certs import rsa_key, sign, write
+from support_certs import for_pss_alone, rsa_key, sign, write
 from support_tls import authority, client_pem, expired_pem, rsa_pem, self_signed_pem, server_pem
 
 from lockgate.certs.entries import index_file
 from lockgate.certs.store import CertificateError, load_certificate, load_chain, load_key, pair
+from lockgate.core.tls.context import ContextError, server_context
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -413,6 +414,17 @@ def test_kind_of_key_names_the_curve(tmp_path):
     for key, kind in ((ec.generate_private_key(ec.SECP384R1()), "ECDSA P-384"), (rsa_key(), "RSA")):
         signed = sign("a", names=["a.test"], key=key, now=NOW)
         assert load_certificate(*files(tmp_path, signed.pem, signed.key_pem())).key_kind == kind
+
+
+def test_a_key_for_rsa_pss_alone(tmp_path):
+    """OpenSSL takes it, and then every handshake would fail."""
+    signed = for_pss_alone(sign("a", names=["a.test"], key=rsa_key(), now=NOW))
+    paths = files(tmp_path, signed.pem, signed.key_pem())
+    for load in (load_certificate, index_file):
+        with pytest.raises(CertificateError, match=r"has a kind of key that cannot be used \(RSA-PSS\); use an ECDSA"):
+            load(*paths)
+    with pytest.raises(ContextError, match="for RSA-PSS alone"):
+        server_context([(signed.pem, signed.key_pem())])
 
 
 def test_too_large(tmp_path):

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ..core.tls.choice import PREFERENCE, key_kind
+from ..core.tls.choice import PREFERENCE, certificate_kind
 from .chain import check_readable, parse_chain
 from .files import UNREADABLE, CertificateError, read_file
-from .keys import PrivateKey, holds_encrypted, parse_key, read_password
+from .keys import KEY_REMEDY, PrivateKey, holds_encrypted, parse_key, read_password
 from .names import name_text, names_of
 from .store import Certificate, pair
 
@@ -131,11 +131,11 @@ def index_file(
         )
     key_data = data if key_path == cert_path else read_file(key_path, "key")
     try:
-        kind = key_kind(leaf.public_key())
+        kind = certificate_kind(leaf)
     except UNREADABLE:
         kind = ""
     if kind not in PREFERENCE:
-        raise CertificateError(cert_path, "has a kind of key that TLS cannot use", "use an ECDSA (P-256) or RSA key")
+        raise CertificateError(cert_path, f"has a kind of key that cannot be used ({kind or 'unknown'})", KEY_REMEDY)
     return Entry(
         cert_path=cert_path,
         key_path=key_path,

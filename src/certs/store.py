@@ -21,10 +21,10 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
-from ..core.tls.choice import key_kind
-from .chain import Roots, build_chain, is_self_issued, load_chain
+from ..core.tls.choice import PREFERENCE, certificate_kind, key_kind
+from .chain import Roots, build_chain, is_root, load_chain
 from .files import CertificateError, readable_by_all
-from .keys import PrivateKey, load_key
+from .keys import KEY_REMEDY, PrivateKey, load_key
 from .names import names_of, title
 
 __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", "load_chain", "load_key", "pair"]
@@ -94,9 +94,13 @@ def pair(
     now = datetime.now(UTC) if now is None else now
     built = build_chain(chain, key, cert_path, key_path, now=now, roots=roots)
     leaf = built.certificates[0]
+    if certificate_kind(leaf) not in PREFERENCE:
+        raise CertificateError(
+            cert_path, f"has a kind of key that cannot be used ({certificate_kind(leaf)})", KEY_REMEDY
+        )
     for certificate in built.certificates:
         weak = _weak_hash(certificate)
-        if weak and not is_self_issued(certificate):
+        if weak and not is_root(certificate):
             raise CertificateError(
                 cert_path,
                 f"{title(certificate)} is signed with {weak}, which clients refuse",
