@@ -3,17 +3,18 @@
 An entry is made of the leaf in a file alone; the key, the chain and the TLS context are for `Entry.load`, when a client
 first asks for one of the names. It keeps what was in the files, the password of an encrypted key among it: a certificate
 that is in service stays so when its files break or go, whether a client has asked for it yet or not. `choose` says which of
-many entries answers for which name.
+many entries answers for which name; `first_of_each_kind` says it of certificates whose order somebody has chosen.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 
@@ -221,6 +222,33 @@ def choose(entries: Iterable[Entry], now: datetime) -> list[Choice]:
         chosen = tuple(best[kind] for kind in PREFERENCE if kind in best)
         names_by_entries.setdefault(tuple(entry.cert_path for entry in chosen), ([], chosen))[0].append(name)
     return [Choice(tuple(names), chosen) for names, chosen in names_by_entries.values()]
+
+
+class Named(Protocol):
+    """A certificate, loaded or not."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As in `Certificate`."""
+
+    @property
+    def key_kind(self) -> str:
+        """As in `Certificate`."""
+
+
+def first_of_each_kind(certificates: Sequence[Named]) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Which of the certificates that somebody has written one by one answer for which names, by their places in the list.
+
+    For a name that several have: of each kind of key the first one. Names for which these are the same are together.
+    """
+    by_name: dict[str, dict[str, int]] = {}
+    for place, certificate in enumerate(certificates):
+        for name in certificate.names:
+            by_name.setdefault(name, {}).setdefault(certificate.key_kind, place)
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, firsts in by_name.items():
+        names.setdefault(tuple(firsts.values()), []).append(name)
+    return [(tuple(together), places) for places, together in names.items()]
 
 
 def stamps_of(cert_path: str, key_path: str) -> tuple[Stamp, Stamp]:
