@@ -386,6 +386,18 @@ def test_renewed_before_it_was_asked_for_stays_unloaded(kept, folder):
     assert all(identity.context is None for identity in kept.proxy.policy.identities)
 
 
+def test_a_file_that_is_gone_for_a_moment_stays_in_service(kept, folder):
+    before = kept.proxy.policy
+    for path in (folder / "certs" / "a.pem", folder / "certs" / "a.key"):
+        path.rename(path.with_name(f".{path.name}"))
+    assert kept.look() == []
+    assert kept.proxy.policy is before
+    for path in (folder / "certs" / "a.pem", folder / "certs" / "a.key"):
+        path.with_name(f".{path.name}").rename(path)
+    assert kept.look() == []
+    assert kept.proxy.policy is before
+
+
 def test_renewed_in_use_is_put_in_place(kept, folder):
     identity = kept.find("a.test")
     before = identity.context

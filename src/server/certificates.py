@@ -251,7 +251,7 @@ class CertificateKeeper:
         for folder in self._folders:
             if self._faults:  # that were not told yet: they may have been of the moment, with no change to be seen
                 folder.certificates.retry()
-            changes = folder.certificates.rescan(seconds=seconds)
+            changes = folder.certificates.rescan(seconds=seconds, twice=True)
             parts = (
                 ("new", changes.added),
                 ("renewed", [new for _, new in changes.changed]),
