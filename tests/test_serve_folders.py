@@ -451,6 +451,18 @@ def test_expiry_is_told_daily(kept, folder):
     assert "expires in 8 days" in said
 
 
+def test_expiry_is_told_after_a_clock_that_was_ahead_for_a_while(kept, folder):
+    put(folder, "a", pem=authority().issue("a.test", "*.a.test", first_day=-80, last_day=10))
+    kept.look()
+    before = kept.clock.date
+    kept.clock.date += timedelta(days=9, hours=12)
+    assert any("expires in less than a day" in said for said in kept.look())
+    kept.clock.date = before + timedelta(hours=1)
+    assert any("expires in 9 days" in said for said in kept.look())
+    kept.clock.date -= timedelta(seconds=2)  # it is kept right
+    assert kept.look(1.0) == []
+
+
 def test_another_certificate_takes_over_when_one_expires(folder, monkeypatch):
     put(folder, "a", pem=authority().issue("a.test", "*.a.test", last_day=30))
     put(folder, "a2", pem=authority().issue("a.test", "*.a.test", first_day=20, last_day=25))

@@ -55,6 +55,8 @@ PATIENCE = 3.0
 """Seconds for which files may contradict each other before that is a fault."""
 RETRY = 10.0
 """Seconds after which a certificate of a folder that could not be loaded is tried again."""
+SET_BACK = timedelta(minutes=5)
+"""A clock that is further behind was set back: what was said by the date that it showed is no reason to be silent."""
 NAMED = 5
 """So many files of those that have changed in a folder are named."""
 
@@ -107,12 +109,12 @@ class CertificateKeeper:
         self._chosen_at = datetime.now(UTC)
         # Of certificates with files of their own it was said at the start.
         self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
-        self._expiry_due = self._chosen_at
+        self._expiry_due = self._expiry_asked = self._chosen_at
         # So it was of lists that expire soon, but not that they have: with one that had, nothing would have started.
         self._lists = lists_in_use(self._rules)
         soon = [one for one in self._lists if not one.is_expired(self._chosen_at)]
         self._list_expiry = revocation_notices(soon, self._chosen_at)
-        self._list_expiry_due = self._chosen_at
+        self._list_expiry_due = self._list_expiry_asked = self._chosen_at
         self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
         own = len(prepared.identities)
         self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
@@ -288,8 +290,9 @@ class CertificateKeeper:
 
     def _tell_of_expiry(self, date: datetime, changed: bool) -> None:
         """Say once a day which certificates in service will expire."""
-        if not self._speaks or (date < self._expiry_due and not changed):
+        if not self._speaks or (self._expiry_asked - SET_BACK <= date < self._expiry_due and not changed):
             return
+        self._expiry_asked = date
         entries = [kept.entry for kept in self._kept]
         entries += [entry for identity, _ in self._served for entry in identity.entries]
         self._expiry = expiry_notices(dict.fromkeys(entries), date, self._expiry.said)
@@ -299,8 +302,9 @@ class CertificateKeeper:
 
     def _tell_of_lists(self, date: datetime) -> None:
         """The same of revocation lists. New ones come with new workers (`watch.py`)."""
-        if not self._speaks or date < self._list_expiry_due:
+        if not self._speaks or self._list_expiry_asked - SET_BACK <= date < self._list_expiry_due:
             return
+        self._list_expiry_asked = date
         self._list_expiry = revocation_notices(self._lists, date, self._list_expiry.said)
         self._list_expiry_due = self._list_expiry.again or date + timedelta(days=1)
         for text in self._list_expiry.texts:
