@@ -46,6 +46,8 @@ class Chain:
 
     certificates: tuple[x509.Certificate, ...]
     warnings: tuple[str, ...]
+    root: x509.Certificate | None = None
+    """That of the file, which is not sent."""
 
 
 def load_chain(path: Path | str) -> list[x509.Certificate]:
@@ -136,7 +138,7 @@ def build_chain(
         missing = _missing_issuer(chain, system_roots if roots is None else roots)
         if missing:
             notes.append(missing)
-    return Chain(tuple(chain), tuple(notes))
+    return Chain(tuple(chain), tuple(notes), root)
 
 
 def is_root(certificate: x509.Certificate) -> bool:

@@ -51,8 +51,15 @@ class Certificate:
     key_pem: bytes = field(repr=False)
     warnings: tuple[str, ...] = ()
     """What will work but should be looked at."""
+    root_pem: bytes = field(default=b"", repr=False)
+    """The root, which is not sent, if it was in the file."""
     key_kind: str = ""
     """The key type with the curve, as in `"ECDSA P-256"`: what `core.tls.choice.best_key_type` chooses from."""
+
+    @property
+    def issuers_pem(self) -> bytes:
+        """The certificate and all of its issuers that are known: for who asks the first of them about it (OCSP)."""
+        return self.chain_pem + self.root_pem
 
 
 def load_certificate(
@@ -129,6 +136,7 @@ def pair(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
         warnings=tuple(warnings),
+        root_pem=b"" if built.root is None else built.root.public_bytes(serialization.Encoding.PEM),
         key_kind=key_kind(key),
     )
 

@@ -339,7 +339,7 @@ class CertificateKeeper:
 
     def _waits_for_staple(self, kept: _Kept, certificate: Certificate, now: float) -> bool:
         """A new certificate that demands an OCSP staple waits for it while the old one is good, but not for ever."""
-        if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.chain_pem):
+        if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.issuers_pem):
             return False
         since = now if kept.bad_since is None else kept.bad_since
         is_good = kept.certificate.not_after > datetime.now(UTC) + timedelta(hours=1)
@@ -388,7 +388,7 @@ class CertificateKeeper:
         """Have OCSP answers stapled for its contexts, those that there are from now on."""
         for context in (core.context, core.http_1_context):
             if self._staples is not None and context is not None:
-                self._staples.watch(context, [certificate.chain_pem for certificate in identity.certificates])
+                self._staples.watch(context, [certificate.issuers_pem for certificate in identity.certificates])
 
     def _run(self) -> None:
         pause = INTERVAL
