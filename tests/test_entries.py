@@ -268,11 +268,13 @@ class TestRescan:
         for name in ("a.pem", "b.pem"):
             (tmp_path / "live" / name).unlink()
         assert directory.rescan(NOW, twice=True) == Changes()
+        assert directory.is_unsure
         assert directory.entries == before
         site(tmp_path / "live", "a", "a.test", "more.test")
         changes = directory.rescan(NOW, twice=True)
         assert [(old, new.names) for old, new in changes.changed] == [(before[0], ("a.test", "more.test"))]
         assert changes.removed == before[1:]
+        assert not directory.is_unsure
         # it counts anew
         (tmp_path / "live" / "a.pem").unlink()
         assert directory.rescan(NOW, twice=True) == Changes()

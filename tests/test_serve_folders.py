@@ -373,6 +373,32 @@ def test_what_cannot_be_loaded_is_said_once_and_served_when_it_is_mended(folder,
     assert kept.find("a.test") is not None
 
 
+def test_where_one_cannot_be_loaded_another_one_for_the_name_takes_its_place(folder, monkeypatch):
+    """Both files were there when lockgate was started, and of the better one only the leaf was looked at."""
+    put(folder, "a2", pem=authority().issue("a.test", "c.test", last_day=900))
+    write(folder / "certs", "a2.key", sign("other").key_pem())
+    put(folder, "a-rsa", pem=authority().issue("a.test", key=rsa_key()))
+    kept = Kept(folder, monkeypatch)
+    assert kept.find("a.test") is None
+    (said,) = kept.said
+    assert "does not belong to the certificate" in said
+    assert kept.look(1.0) == []
+    found = kept.find("a.test")
+    assert found is not None
+    entries = kept.keeper._by_core[id(found)].entries
+    assert [os.path.basename(entry.cert_path) for entry in entries] == ["a.pem", "a-rsa.pem"]
+    assert kept.find("b.test") is not None
+    assert kept.find("c.test") is None, "nothing else is for it"
+    kept.clock.pass_by(RETRY)
+    assert kept.find("c.test") is None
+    assert kept.look() == []
+    put(folder, "a2", pem=authority().issue("a.test", "c.test", last_day=900))
+    assert len(kept.look()) == 1
+    assert kept.find("c.test") is not None
+    entries = kept.keeper._by_core[id(kept.find("a.test"))].entries
+    assert [os.path.basename(entry.cert_path) for entry in entries] == ["a2.pem", "a-rsa.pem"]
+
+
 def test_what_breaks_before_it_was_asked_for_stays_in_service(kept, folder):
     write(folder / "certs", "a.key", b"rubbish")
     assert kept.find("a.test") is not None

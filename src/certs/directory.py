@@ -87,6 +87,8 @@ class CertificateDirectory:
         """What is wrong with folders and files at present."""
         self.has_changed = False
         """Whether a `rescan` has changed the entries since `scan`."""
+        self.is_unsure = False
+        """Whether the next `rescan` has to say if something is gone, or was only being replaced."""
         self._entries: dict[str, Entry] = {}
         self._seen: dict[str, _Files] = {}
         self._file_faults: dict[str, CertificateError] = {}
@@ -107,7 +109,8 @@ class CertificateDirectory:
         if self.folder in self._folder_faults:
             raise self._folder_faults[self.folder]
         self._seen, self._entries, self._file_faults, self._password_fault = {}, {}, {}, None
-        self._again, self._missed, self.has_changed = set(), set(), False
+        self._again, self._missed = set(), set()
+        self.has_changed = self.is_unsure = False
         self._password_stamp = stamp_of(self.password_file)
         until = time.monotonic() + AT_ONCE
         for path, files in found.items():
@@ -188,6 +191,7 @@ class CertificateDirectory:
         gone = {path for path in self._seen if path not in found and not _is_below(path, folder_faults)}
         kept = {path for path in gone - self._missed if twice and path in self._entries}
         self._missed = kept
+        self.is_unsure = bool(kept)
         for path in [path for path in self._seen if path in gone - kept]:
             del self._seen[path]
             self._file_faults.pop(path, None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -200,22 +200,22 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def choose(entries: Iterable[Entry], now: datetime) -> list[Choice]:
+def choose(entries: Iterable[Entry], now: datetime, bad: Collection[Entry] = ()) -> list[Choice]:
     """Which entries answer for which names at `now`; no name is in two of the choices.
 
-    For a name that several entries have: those that are valid before those that are not (any more, or yet); for each kind of
-    key the one that is valid longest; if that is equal too, the first by its path. An entry that no name is left for is
-    in no choice. Exact names and wildcards are separate names here; which of them goes first is the policy's.
+    For a name that several entries have: those that are `bad`, since they could not be loaded, come last; those that are valid
+    before those that are not (any more, or yet); for each kind of key the one that is valid longest; if that is equal too, the
+    first by its path. An entry that no name is left for is in no choice. Exact names and wildcards are separate names here;
+    which of them goes first is the policy's.
     """
     ranked = sorted(entries, key=lambda entry: entry.cert_path)
-    ranked.sort(key=lambda entry: (entry.is_valid(now), entry.not_after), reverse=True)
+    worth = {entry: (entry not in bad, entry.is_valid(now)) for entry in ranked}
+    ranked.sort(key=lambda entry: (worth[entry], entry.not_after), reverse=True)
     by_name: dict[str, dict[str, Entry]] = {}
     for entry in ranked:
         for name in entry.names:
             best = by_name.setdefault(name, {})
-            if entry.key_kind not in best and (
-                not best or entry.is_valid(now) == next(iter(best.values())).is_valid(now)
-            ):
+            if entry.key_kind not in best and (not best or worth[entry] == worth[next(iter(best.values()))]):
                 best[entry.key_kind] = entry
     names_by_entries: dict[tuple[str, ...], tuple[list[str], tuple[Entry, ...]]] = {}
     for name, best in by_name.items():

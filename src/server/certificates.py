@@ -125,6 +125,10 @@ class CertificateKeeper:
         self._loading = threading.Lock()
         self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
         self._load_faults: dict[int, list[str]] = {}  # what was said of those
+        self._bad: frozenset[Entry] = (
+            frozenset()
+        )  # of folders, that could not be loaded: another one may be for the name
+        self._chosen_without = self._bad
         self._speaks = speaks
         self._clock = clock
         self._wake = threading.Event()
@@ -276,8 +280,10 @@ class CertificateKeeper:
         date, before = datetime.now(UTC), self._chosen_at
         entries = (entry for folder in self._folders for entry in folder.certificates.entries)
         changed = changed or any(entry.is_valid(date) != entry.is_valid(before) for entry in entries)
+        changed |= self._bad != self._chosen_without
         self._folders_took = self._clock() - started
-        self._folders_due = now + max(INTERVAL, self._folders_took * SHARE)
+        soon = any(folder.certificates.is_unsure for folder in self._folders)
+        self._folders_due = now + (INTERVAL if soon else max(INTERVAL, self._folders_took * SHARE))
         return changed
 
     def _had_before(self, fault: CertificateError) -> bool:
@@ -312,10 +318,16 @@ class CertificateKeeper:
 
     def _load(self, identity: policy.Identity, core: Identity) -> bool:
         """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made."""
+        certificates = []
         try:
-            certificates = tuple(entry.load() for entry in identity.entries)
-            new = self._make(replace(identity, certificates=certificates))
+            for entry in identity.entries:
+                certificates.append(entry.load())
+            new = self._make(replace(identity, certificates=tuple(certificates)))
         except (CertificateError, ConfigError) as error:
+            bad = self._bad | {*identity.entries[len(certificates) :][:1]}  # none, if it is OpenSSL that refuses them
+            if bad != self._bad:
+                self._bad = bad
+                self.look_soon()
             texts = [str(one) for one in error.problems] if isinstance(error, ConfigError) else [str(error)]
             if self._load_faults.get(id(core)) != texts:  # it is tried again for other clients
                 self._load_faults[id(core)] = texts
@@ -323,6 +335,7 @@ class CertificateKeeper:
                     self._say(text)
             return False
         self._load_faults.pop(id(core), None)
+        self._bad -= {*identity.entries}
         # The second one first: whoever finds a context finds both.
         core.http_1_context = new.http_1_context
         core.context = new.context
@@ -349,7 +362,8 @@ class CertificateKeeper:
         """Serve what is kept. Raises `ConfigError`: no context can be made of it, and what was served is served on."""
         joined = join_certificates([kept.loaded for kept in self._kept], [])
         self._chosen_at = datetime.now(UTC)
-        joined += folder_identities(self._folders, joined, self._chosen_at)
+        self._chosen_without = self._bad
+        joined += folder_identities(self._folders, joined, self._chosen_at, self._chosen_without)
         known = {(one.names, one.default, one.rule): (one, core) for one, core in self._served}
         served = [
             (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
@@ -359,9 +373,11 @@ class CertificateKeeper:
         after = [core for _, core in served]
         with self._loading:
             self._served = served
+            entries = {core: identity.entries for core, identity in self._by_core.items()}
             self._by_core = {id(core): identity for identity, core in served}
-            self._failed.clear()
-            self._load_faults.clear()
+            same = {core for core, identity in self._by_core.items() if entries.get(core) == identity.entries}
+            self._failed = {core: when for core, when in self._failed.items() if core in same}
+            self._load_faults = {core: texts for core, texts in self._load_faults.items() if core in same}
         if before != after:
             self._proxy.policy = self._proxy.policy.with_identities([*after, *self._by_acme])
 
