@@ -88,6 +88,14 @@ def sign(
     return Signed(builder.sign(key if issuer is None else issuer.key, hashes.SHA256()), key)
 
 
+def signed_with_sha1(signed: Signed) -> Signed:
+    """The same certificate, made by an issuer with an RSA key, as if signed with SHA-1; its signature is wrong then."""
+    der = signed.certificate.public_bytes(serialization.Encoding.DER)
+    changed = der.replace(bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105"))
+    assert changed != der
+    return Signed(x509.load_der_x509_certificate(changed), signed.key)
+
+
 def for_pss_alone(signed: Signed) -> Signed:
     """The same certificate with an RSA key that says it is for RSA-PSS alone (id-RSASSA-PSS); its signature is wrong then."""
     der = signed.certificate.public_bytes(serialization.Encoding.DER)
