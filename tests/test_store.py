@@ -290,6 +290,26 @@ def test_weak_signature(tmp_path):
         load_certificate(*files(tmp_path, leaf, b"-----BEGIN PRIVATE KEY-----" + key))
 
 
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        (rsa.generate_private_key(65537, 1024), "an RSA key of 1024 bits"),
+        (ec.generate_private_key(ec.SECP192R1()), "a key on the curve secp192r1"),
+    ],
+    ids=["RSA", "EC"],
+)
+def test_an_issuer_with_a_small_key(tmp_path, key, what):
+    """OpenSSL takes such a chain, and then it refuses each handshake."""
+    root = sign("Root", ca=True, now=NOW)
+    issuer = sign("Old", root, key=key, ca=True, now=NOW)
+    leaf = sign("a", issuer, names=["a.test"], now=NOW)
+    with pytest.raises(CertificateError, match=f"its issuer 'old' has {what}"):
+        load_certificate(*files(tmp_path, leaf.pem + issuer.pem, leaf.key_pem()))
+    # a root is not sent, so nobody looks at its key
+    leaf = sign("a", sign("Root", key=key, ca=True, now=NOW), names=["a.test"], now=NOW)
+    assert load_certificate(*files(tmp_path, leaf.pem, leaf.key_pem())).names == ("a.test",)
+
+
 def test_self_signed(tmp_path):
     pem = self_signed_pem()
     assert "localhost" in load_certificate(*files(tmp_path, pem.chain, pem.key)).names

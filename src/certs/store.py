@@ -20,17 +20,19 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ..core.tls.choice import PREFERENCE, certificate_kind, key_kind
 from .chain import Roots, build_chain, is_root, load_chain
-from .files import CertificateError, readable_by_all
-from .keys import KEY_REMEDY, PrivateKey, load_key
+from .files import UNREADABLE, CertificateError, readable_by_all
+from .keys import KEY_REMEDY, MIN_RSA_BITS, PrivateKey, load_key
 from .names import names_of, title
 
 __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", "load_chain", "load_key", "pair"]
 
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """Signatures with these are refused by OpenSSL's security level 2 and by every browser."""
+MIN_EC_BITS = 224
 EXPIRY_NOTICE = timedelta(days=14)
 """A certificate with less than this and less than a fifth of its life left is worth a warning: one that lives for a week
 should not be warned about all the time."""
@@ -113,6 +115,14 @@ def pair(
                 f"{title(certificate)} is signed with {weak}, which clients refuse",
                 "get a certificate signed with SHA-256",
             )
+    for issuer in built.certificates[1:]:
+        small = _small_key(issuer)
+        if small:
+            raise CertificateError(
+                cert_path,
+                f"its issuer {title(issuer)} has {small}, with which OpenSSL and clients refuse all handshakes",
+                "get a certificate from another authority, or a new chain",
+            )
     warnings = []
     fault = _validity_fault(leaf, now)
     if fault:
@@ -153,6 +163,19 @@ def _weak_hash(certificate: x509.Certificate) -> str:
     except UnsupportedAlgorithm:  # a new one, probably
         return ""
     return algorithm.name.upper() if isinstance(algorithm, WEAK_HASHES) else ""
+
+
+def _small_key(certificate: x509.Certificate) -> str:
+    """What key it has, if that is too short for OpenSSL's security level 2 (112 bits); or empty."""
+    try:
+        key = certificate.public_key()
+    except UNREADABLE:  # a new kind, probably
+        return ""
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return f"an RSA key of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
+        return f"a key on the curve {key.curve.name}"
+    return ""
 
 
 def _validity_fault(leaf: x509.Certificate, now: datetime) -> tuple[str, str] | None:
