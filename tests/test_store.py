@@ -310,6 +310,17 @@ def test_an_issuer_with_a_small_key(tmp_path, key, what):
     assert load_certificate(*files(tmp_path, leaf.pem, leaf.key_pem())).names == ("a.test",)
 
 
+def test_a_certificate_for_something_else_than_servers(tmp_path):
+    pem = client_pem()
+    assert "is not for TLS servers (extended key usage without serverAuth)" in " ".join(
+        load_certificate(*files(tmp_path, pem.chain, pem.key)).warnings
+    )
+    usage = x509.KeyUsage(False, False, True, False, False, False, False, False, False)
+    pem = authority().issue("localhost", usage=usage)
+    (warning,) = load_certificate(*files(tmp_path, pem.chain, pem.key)).warnings
+    assert warning.startswith("its key may not sign (key usage without digitalSignature)")
+
+
 def test_self_signed(tmp_path):
     pem = self_signed_pem()
     assert "localhost" in load_certificate(*files(tmp_path, pem.chain, pem.key)).names

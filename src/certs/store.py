@@ -13,6 +13,7 @@ or of an error's text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..core.tls.choice import PREFERENCE, certificate_kind, key_kind
 from .chain import Roots, build_chain, is_root, load_chain
@@ -33,6 +35,8 @@ __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", 
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """Signatures with these are refused by OpenSSL's security level 2 and by every browser."""
 MIN_EC_BITS = 224
+SERVER_PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+NOT_FOR_SERVERS = "is not for TLS servers"
 EXPIRY_NOTICE = timedelta(days=14)
 """A certificate with less than this and less than a fifth of its life left is worth a warning: one that lives for a week
 should not be warned about all the time."""
@@ -131,6 +135,7 @@ def pair(
         warnings.append(fault[0])
     names, name_warnings = names_of(leaf)
     warnings += name_warnings
+    warnings += _misuse(leaf)
     warnings += built.warnings
     if not fault and notice_begins(leaf.not_valid_before_utc, leaf.not_valid_after_utc) < now:
         warnings.append(f"expires on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
@@ -176,6 +181,26 @@ def _small_key(certificate: x509.Certificate) -> str:
     if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
         return f"a key on the curve {key.curve.name}"
     return ""
+
+
+def _misuse(leaf: x509.Certificate) -> list[str]:
+    """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    uses: x509.KeyUsage | None = None
+    purposes: x509.ExtendedKeyUsage | None = None
+    with suppress(*UNREADABLE, x509.ExtensionNotFound):
+        uses = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    with suppress(*UNREADABLE, x509.ExtensionNotFound):
+        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    found = []
+    if purposes is not None and not SERVER_PURPOSES.intersection(purposes):
+        found.append(
+            f"{NOT_FOR_SERVERS} (extended key usage without serverAuth), so clients will refuse it; get another one"
+        )
+    if uses is not None and not uses.digital_signature:
+        found.append(
+            "its key may not sign (key usage without digitalSignature), so clients may refuse it; get another one"
+        )
+    return found
 
 
 def _validity_fault(leaf: x509.Certificate, now: datetime) -> tuple[str, str] | None:
