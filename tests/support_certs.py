@@ -56,10 +56,11 @@ def sign(
     last: float = 90,
     aia: str = "",
     now: datetime.datetime = NOW,
+    identifiers: bool = False,
 ) -> Signed:
     """A certificate by `issuer` (None: by itself), valid for the days `first` to `last` counted from `now`.
 
-    `names` are put in as they are, whether they are possible or not.
+    `names` are put in as they are, whether they are possible or not. `identifiers`: those of its key and of its issuer's.
     """
     key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
     builder = (
@@ -78,7 +79,29 @@ def sign(
         place = x509.UniformResourceIdentifier(aia)
         access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+    if identifiers:
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(
+            (key if issuer is None else issuer.key).public_key()
+        )
+        builder = builder.add_extension(own, critical=False).add_extension(signer, critical=False)
     return Signed(builder.sign(key if issuer is None else issuer.key, hashes.SHA256()), key)
+
+
+def signed_with_sha1(signed: Signed) -> Signed:
+    """The same certificate, made by an issuer with an RSA key, as if signed with SHA-1; its signature is wrong then."""
+    der = signed.certificate.public_bytes(serialization.Encoding.DER)
+    changed = der.replace(bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105"))
+    assert changed != der
+    return Signed(x509.load_der_x509_certificate(changed), signed.key)
+
+
+def for_pss_alone(signed: Signed) -> Signed:
+    """The same certificate with an RSA key that says it is for RSA-PSS alone (id-RSASSA-PSS); its signature is wrong then."""
+    der = signed.certificate.public_bytes(serialization.Encoding.DER)
+    changed = der.replace(bytes.fromhex("06092a864886f70d0101010500"), bytes.fromhex("06092a864886f70d01010a3000"))
+    assert changed != der
+    return Signed(x509.load_der_x509_certificate(changed), signed.key)
 
 
 def _name(name: str) -> x509.GeneralName:

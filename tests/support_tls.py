@@ -97,11 +97,12 @@ class Authority:
         last_day: int = 365,
         client: bool = False,
         more: tuple[x509.ExtensionType, ...] = (),
+        usage: x509.KeyUsage | None = None,
     ) -> Pem:
         """A leaf certificate for `names`, valid from `first_day` to `last_day` counted from today. `more`: extensions."""
         if key is None:
             key = ec.generate_private_key(ec.SECP256R1())
-        usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lockgate test")])
         builder = _builder(subject, self.signing.subject, key, first_day, last_day)
         for one in more:
@@ -109,8 +110,8 @@ class Authority:
         leaf = (
             builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(_key_usage(digital_signature=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(usage or _key_usage(digital_signature=True), critical=True)
             .add_extension(_issued_by(self.signing_key), critical=False)
             .sign(self.signing_key, hashes.SHA256())
         )

@@ -173,6 +173,19 @@ def test_an_answer_that_drips_has_a_deadline(trusting, head):
     assert time.monotonic() - begun < 15, "it ends long before the server does"
 
 
+def test_nothing_is_asked_when_connecting_took_all_the_time(trusting, monkeypatch):
+    """As with a name of several addresses, of which the first ones do not answer: nobody would cut off what comes then."""
+
+    class AtOnce(threading.Timer):
+        def start(self) -> None:
+            self.function()
+
+    monkeypatch.setattr(threading, "Timer", AtOnce)
+    with server(lambda sock: None) as port, pytest.raises(FetchError, match=r"no complete answer in 9 s"):
+        fetch(get(port), trusting, step=5, whole=9)
+    assert requests in ([], [b""])
+
+
 def test_asking_a_program():
     seen = {b"a.test": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}
 

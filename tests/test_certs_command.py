@@ -103,6 +103,23 @@ def test_table(folder, capsys):
     )
 
 
+def test_of_two_files_for_a_name_the_first_is_used_as_in_serve(folder, capsys):
+    """Though the other one is valid longer. With another kind of key both are used."""
+    issuer = sign("An Issuer", ca=True)
+    text = TEXT
+    for path, last, key in (("first", 9, None), ("second", 90, None), ("rsa", 50, rsa_key())):
+        signed = sign(path, issuer, names=["a.test"], first=-80, last=last, key=key)
+        write(folder, f"{path}.pem", signed.pem)
+        write(folder, f"{path}.key", signed.key_pem())
+        text += f'[[certificate]]\ncert = "{path}.pem"\nkey = "{path}.key"\n'
+    (folder / "lockgate.toml").write_text(text)
+    rows = {Path(row["file"]).name: row for row in listed(folder, capsys)}
+    assert [rows[name]["used"] for name in ("first.pem", "second.pem", "rsa.pem")] == [True, False, True]
+    assert rows["first.pem"]["hosts"] == rows["rsa.pem"]["hosts"] == ["a.test"]
+    assert run(Namespace(file=folder / "lockgate.toml", json=False), NOW) == 0
+    assert f"warning: certificate {folder}/first.pem for 'a.test' expires in 9 days" in capsys.readouterr().err
+
+
 def test_json(folder, capsys):
     first, old, *_, last = listed(folder, capsys)
     assert first == {

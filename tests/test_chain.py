@@ -7,7 +7,7 @@ import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support_certs import NOW, Signed, hierarchy, no_roots, sign, strangers
+from support_certs import NOW, Signed, hierarchy, no_roots, rsa_key, sign, strangers
 
 from lockgate.certs.chain import Chain, build_chain, issued_by, system_roots
 from lockgate.certs.files import CertificateError
@@ -109,6 +109,28 @@ def test_cross_signed_as_the_file_has_it():
     stale = sign("New Root", old, ca=True, key=new.key, first=-20, last=-10)
     assert build(stale, crossed, leaf, key=leaf).certificates == (leaf.certificate, crossed.certificate)
     assert build(crossed, stale, leaf, key=leaf).certificates == (leaf.certificate, crossed.certificate)
+
+
+@pytest.mark.parametrize("kind", ["the same", "another"])
+def test_an_authority_whose_new_key_the_old_one_has_signed(kind):
+    """RFC 4210 section 4.4, NewWithOld: issuer and subject are the same name, and yet it is no root."""
+    old = sign("Root", ca=True, key=rsa_key() if kind == "another" else None, identifiers=True)
+    new = sign("Root", ca=True, identifiers=True)
+    link = sign("Root", old, ca=True, key=new.key, identifiers=True)
+    leaf = sign("l", new, names=["l.test"])
+    for files in ([leaf, link], [leaf, link, new], [leaf, link, old]):
+        chain = build(*files, key=leaf)
+        assert chain.certificates == (leaf.certificate, link.certificate)
+        assert not [warning for warning in chain.warnings if "do not belong" in warning]
+    assert build(leaf, link, key=leaf, roots=known(old)).warnings == ()
+
+
+def test_an_issuer_that_is_not_valid_yet():
+    root = sign("CA", ca=True)
+    issuer = sign("Soon", root, ca=True, first=1)
+    leaf = sign("l", issuer, names=["l.test"])
+    (warning,) = build(leaf, issuer, key=leaf).warnings
+    assert warning == "its issuer 'soon' is not valid before 2026-06-02 00:00 UTC; check the clock of this machine"
 
 
 def test_renewed_under_the_same_key_takes_the_valid_one():

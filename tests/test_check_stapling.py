@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.ocsp import OCSPCertStatus
 from support_config import GOOD, found, write_pem
-from support_ocsp import MUST_STAPLE, answer, certificate, chain_of
-from support_tls import Pem, authority, server_pem
+from support_ocsp import MUST_STAPLE, access, answer, certificate, chain_of
+from support_tls import Authority, Pem, authority, server_pem
 
 from lockgate.certs.ocsp_folder import OcspFolder
 
@@ -58,3 +58,11 @@ def test_no_responder_or_issuer(tmp_path: Path) -> None:
     end = b"-----END CERTIFICATE-----\n"
     alone = Pem(PEM.chain.partition(end)[0] + end, PEM.key)
     assert any("its issuer is not in the file" in text for text in check(tmp_path, alone))
+
+
+def test_issued_by_a_root(tmp_path: Path) -> None:
+    """It is in the file, though it is not sent."""
+    ca = Authority("flat")
+    ca.signing, ca.signing_key = ca.root, ca.root_key
+    (text,) = check(tmp_path, ca.issue("localhost", more=(access("http://ocsp.test/"), MUST_STAPLE)))
+    assert "there is none yet" in text

@@ -351,7 +351,9 @@ def test_rules_hold_while_there_is_no_certificate(folder: Path, emptied: bool) -
     if emptied:
         for file in (folder / "certs").iterdir():
             file.unlink()
-        keeper.look()
+        for _ in range(2):  # the first time they may be being replaced
+            keeper._folders_due = 0.0
+            keeper.look()
     assert [core.context for core in proxy.policy.identities] == [None] * 3
     for name, closed in (
         ("localhost", True),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support_certs import rsa_key
 from support_config import GOOD, found, load, write_pem
 from support_mtls import clients, pem_of, revocation_list, web
 from support_tls import SSLPeer, authority, rsa_pem, server_pem, ssl_client_context
@@ -190,6 +191,32 @@ def test_ecdsa_and_rsa_for_the_same_names_are_one_identity(folder):
     assert agreed_cipher(context, "ECDHE-RSA-AES128-GCM-SHA256") == "ECDHE-RSA-AES128-GCM-SHA256"
     assert agreed_cipher(context, "ECDHE-ECDSA-AES128-GCM-SHA256") == "ECDHE-ECDSA-AES128-GCM-SHA256"
     assert prepared.warnings == ()
+
+
+def test_ecdsa_and_rsa_for_some_of_the_names_are_a_pair_for_these(folder):
+    write_pem(folder, "rsa", authority().issue("a.test", "localhost", "b.test", key=rsa_key()))
+    write_pem(folder, "ecdsa", authority().issue("localhost", "c.test"))
+    text = GOOD.replace("site.", "rsa.") + '[[certificate]]\ncert = "ecdsa.pem"\nkey = "ecdsa.key"\ndefault = true\n'
+    prepared = load(folder, text)
+    assert prepared.warnings == ()
+    identities = {one.names: one for one in prepared.policy.identities}
+    assert list(identities) == [("a.test", "b.test"), ("localhost",), ("c.test",)]
+    assert [one.default for one in identities.values()] == [False, True, False]
+    both = identities["localhost",].context
+    assert agreed_cipher(both, "ECDHE-RSA-AES128-GCM-SHA256") == "ECDHE-RSA-AES128-GCM-SHA256"
+    assert agreed_cipher(both, "ECDHE-ECDSA-AES128-GCM-SHA256") == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    # one of which only some names are passed on is of use for the others
+    passed = '[[host]]\nnames = ["a.test"]\npassthrough = "tls"\n[backend.tls]\nservers = ["127.0.0.1:9443"]\n'
+    assert load(folder, text + passed).warnings == ()
+
+
+def test_one_of_two_defaults_that_are_a_pair_for_some_names(folder):
+    write_pem(folder, "rsa", authority().issue("a.test", "localhost", key=rsa_key()))
+    write_pem(folder, "ecdsa", authority().issue("localhost", "c.test"))
+    second = '[[certificate]]\ncert = "ecdsa.pem"\nkey = "ecdsa.key"\ndefault = true\n'
+    text = GOOD.replace("site.", "rsa.").replace('"rsa.key"', '"rsa.key"\ndefault = true') + second
+    (default,) = [one for one in load(folder, text).policy.identities if one.default]
+    assert default.names == ("localhost",)
 
 
 def test_a_name_in_two_certificates_belongs_to_the_first(folder):

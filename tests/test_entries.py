@@ -259,6 +259,27 @@ class TestRescan:
         assert before["keep.test"] in directory.entries
         assert not directory.rescan(NOW)
 
+    def test_what_is_replaced_in_two_steps_is_not_removed_in_between(self, tmp_path):
+        """As certbot does it with its links."""
+        site(tmp_path / "live", "a")
+        site(tmp_path / "live", "b")
+        directory = scanned(tmp_path)
+        before = directory.entries
+        for name in ("a.pem", "b.pem"):
+            (tmp_path / "live" / name).unlink()
+        assert directory.rescan(NOW, twice=True) == Changes()
+        assert directory.is_unsure
+        assert directory.entries == before
+        site(tmp_path / "live", "a", "a.test", "more.test")
+        changes = directory.rescan(NOW, twice=True)
+        assert [(old, new.names) for old, new in changes.changed] == [(before[0], ("a.test", "more.test"))]
+        assert changes.removed == before[1:]
+        assert not directory.is_unsure
+        # it counts anew
+        (tmp_path / "live" / "a.pem").unlink()
+        assert directory.rescan(NOW, twice=True) == Changes()
+        assert len(directory.rescan(NOW, twice=True).removed) == 1
+
     def test_a_link_that_leads_elsewhere(self, tmp_path):
         """As certbot renews."""
         for number in (1, 2):

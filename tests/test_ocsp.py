@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support_ocsp import HOUR, MUST_STAPLE, NOW, URL, access, answer, certificate, chain_of, delegate, hours
 from support_tls import Authority, authority, self_signed_pem, server_pem
 
+from lockgate.certs.acme.renewal import certificate_id
 from lockgate.certs.ocsp import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -59,7 +60,7 @@ class TestQuestion:
         long = Question(LEAF, CHAIN[1], f"{URL}{'x' * 200}")
         assert long.get_url() == ""
 
-    @pytest.mark.parametrize("url", ["ldap://a.test/", "http:///x", "a.test", "", "ftp://a.test"])
+    @pytest.mark.parametrize("url", ["ldap://a.test/", "http:///x", "a.test", "", "ftp://a.test", "http://[x/"])
     def test_no_responder(self, url: str) -> None:
         assert question(chain_of(authority().issue("localhost", more=(access(url),)))) is None
 
@@ -73,6 +74,18 @@ class TestQuestion:
         ]
         (leaf, _) = chain_of(authority().issue("localhost", more=(x509.AuthorityInformationAccess(descriptions),)))
         assert responder(leaf) == "http://b.test"
+
+    def test_extensions_that_cannot_be_read(self) -> None:
+        """One is there twice, here."""
+        pem = certificate(must_staple=True)
+        leaf = x509.load_der_x509_certificate(
+            chain_of(pem)[0].public_bytes(serialization.Encoding.DER).replace(b"\x55\x1d\x25", b"\x55\x1d\x13")
+        )
+        with pytest.raises(x509.DuplicateExtension):
+            _ = leaf.extensions
+        assert responder(leaf) == ""
+        assert not must_staple(leaf)
+        assert certificate_id(leaf) == ""
 
     def test_none_without_issuer_or_responder(self) -> None:
         assert question(CHAIN[:1]) is None

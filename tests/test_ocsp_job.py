@@ -293,6 +293,30 @@ class TestJob:
         assert sorted(tried) == ["http://dead.test/", "http://ocsp.test/"]
         assert folder.answer(NAME) is not None
 
+    def test_a_bug_with_one_answer_keeps_no_other_from_being_asked_for(
+        self, folder: OcspFolder, clock: Time, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pems = [certificate(names=(name,)) for name in ("a.test", "b.test", "c.test")]
+        leaves = {asked_about(pem).name: chain_of(pem)[0] for pem in pems}
+        for pem in pems:
+            folder.want(chain_of(pem), clock.now)
+        first = min(leaves)
+        asked_for: list[str] = []
+
+        def fetch(asked: Question) -> bytes:
+            asked_for.append(asked.name)
+            if asked.name == first:
+                raise KeyError("what nobody has thought of")
+            return answer(leaves[asked.name])
+
+        job = OcspJob(folder, fetch=fetch, clock=clock, chance=lambda: 1.0)
+        job.run_due()
+        assert [folder.answer(name) is not None for name in sorted(leaves)] == [False, True, True]
+        job.run_due()
+        assert asked_for.count(first) == 1, "it has its pause"
+        assert "a bug (KeyError)" in caplog.text
+        job.close()
+
     def test_the_clock_is_set_back(self, folder: OcspFolder, clock: Time) -> None:
         folder.want(chain_of(PEM), clock())
         script = Script(answer(LEAF))

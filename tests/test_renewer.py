@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 from support_acme import NOW, StubCA, problem
+from support_certs import rsa_key, sign, signed_with_sha1
 from support_renewer import DAY, World, acme, host, proofs, published
 
 from lockgate.certs import state_files as files
@@ -240,6 +241,24 @@ def test_a_damaged_file_does_no_lasting_harm(tmp_path, file):
     world.run(300)
     assert len(world.orders_at) == (2 if file == "pair.pem" else 1)
     assert world.version() is not None
+
+
+def test_a_chain_that_clients_refuse_makes_no_storm(tmp_path):
+    """It is not kept: nobody could serve it, and whoever looked for it would find none, and ask for the next one."""
+
+    class Old(StubCA):
+        def issue(self, public_key: object, names: list[str], now: float) -> bytes:
+            leaf, end, _ = super().issue(public_key, names, now).partition(b"-----END CERTIFICATE-----\n")
+            root = sign("root", key=rsa_key(), ca=True)
+            return leaf + end + signed_with_sha1(sign("stub CA", root, key=self._key, ca=True)).pem
+
+    world = World(tmp_path, ca=Old())
+    for _ in range(12):
+        world.run(300)
+        world.state.want("a.test")  # a client comes now and then
+    assert len(world.orders_at) <= 5
+    assert world.version() is None
+    assert "the certificate cannot be used: 'stub CA' is signed with SHA1, which clients refuse" in world.said[0]
 
 
 def test_a_person_can_have_it_renewed(tmp_path):

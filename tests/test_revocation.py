@@ -202,6 +202,8 @@ def test_a_running_proxy_says_it_daily_and_when_it_has_expired(
     (expired,) = said(hours=49)
     assert " EXPIRED on " in expired
     assert said(hours=50) == []
+    assert " EXPIRED on " in said(days=400)[0]
+    assert " expires in " in said(hours=26)[0], "the clock was ahead"
     monkeypatch.setattr(Date, "ahead", 3 * DAY)
     keeper = CertificateKeeper(prepared, ReverseProxy(prepared.policy))
     assert " EXPIRED on " in said(days=3)[0], "a worker that took the place of another: nobody may have said it"

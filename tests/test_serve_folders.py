@@ -373,6 +373,32 @@ def test_what_cannot_be_loaded_is_said_once_and_served_when_it_is_mended(folder,
     assert kept.find("a.test") is not None
 
 
+def test_where_one_cannot_be_loaded_another_one_for_the_name_takes_its_place(folder, monkeypatch):
+    """Both files were there when lockgate was started, and of the better one only the leaf was looked at."""
+    put(folder, "a2", pem=authority().issue("a.test", "c.test", last_day=900))
+    write(folder / "certs", "a2.key", sign("other").key_pem())
+    put(folder, "a-rsa", pem=authority().issue("a.test", key=rsa_key()))
+    kept = Kept(folder, monkeypatch)
+    assert kept.find("a.test") is None
+    (said,) = kept.said
+    assert "does not belong to the certificate" in said
+    assert kept.look(1.0) == []
+    found = kept.find("a.test")
+    assert found is not None
+    entries = kept.keeper._by_core[id(found)].entries
+    assert [os.path.basename(entry.cert_path) for entry in entries] == ["a.pem", "a-rsa.pem"]
+    assert kept.find("b.test") is not None
+    assert kept.find("c.test") is None, "nothing else is for it"
+    kept.clock.pass_by(RETRY)
+    assert kept.find("c.test") is None
+    assert kept.look() == []
+    put(folder, "a2", pem=authority().issue("a.test", "c.test", last_day=900))
+    assert len(kept.look()) == 1
+    assert kept.find("c.test") is not None
+    entries = kept.keeper._by_core[id(kept.find("a.test"))].entries
+    assert [os.path.basename(entry.cert_path) for entry in entries] == ["a2.pem", "a-rsa.pem"]
+
+
 def test_what_breaks_before_it_was_asked_for_stays_in_service(kept, folder):
     write(folder / "certs", "a.key", b"rubbish")
     assert kept.find("a.test") is not None
@@ -384,6 +410,18 @@ def test_renewed_before_it_was_asked_for_stays_unloaded(kept, folder):
     (said,) = kept.look()
     assert said == f"certificates in {folder}/certs: 1 renewed ({folder}/certs/a.pem)"
     assert all(identity.context is None for identity in kept.proxy.policy.identities)
+
+
+def test_a_file_that_is_gone_for_a_moment_stays_in_service(kept, folder):
+    before = kept.proxy.policy
+    for path in (folder / "certs" / "a.pem", folder / "certs" / "a.key"):
+        path.rename(path.with_name(f".{path.name}"))
+    assert kept.look() == []
+    assert kept.proxy.policy is before
+    for path in (folder / "certs" / "a.pem", folder / "certs" / "a.key"):
+        path.with_name(f".{path.name}").rename(path)
+    assert kept.look() == []
+    assert kept.proxy.policy is before
 
 
 def test_renewed_in_use_is_put_in_place(kept, folder):
@@ -437,6 +475,18 @@ def test_expiry_is_told_daily(kept, folder):
     assert kept.look(3600) == []
     (said,) = kept.look(86400)
     assert "expires in 8 days" in said
+
+
+def test_expiry_is_told_after_a_clock_that_was_ahead_for_a_while(kept, folder):
+    put(folder, "a", pem=authority().issue("a.test", "*.a.test", first_day=-80, last_day=10))
+    kept.look()
+    before = kept.clock.date
+    kept.clock.date += timedelta(days=9, hours=12)
+    assert any("expires in less than a day" in said for said in kept.look())
+    kept.clock.date = before + timedelta(hours=1)
+    assert any("expires in 9 days" in said for said in kept.look())
+    kept.clock.date -= timedelta(seconds=2)  # it is kept right
+    assert kept.look(1.0) == []
 
 
 def test_another_certificate_takes_over_when_one_expires(folder, monkeypatch):

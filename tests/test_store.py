@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support_certs import rsa_key, sign, write
+from support_certs import for_pss_alone, rsa_key, sign, write
 from support_tls import authority, client_pem, expired_pem, rsa_pem, self_signed_pem, server_pem
 
 from lockgate.certs.entries import index_file
 from lockgate.certs.store import CertificateError, load_certificate, load_chain, load_key, pair
+from lockgate.core.tls.context import ContextError, server_context
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -289,6 +290,37 @@ def test_weak_signature(tmp_path):
         load_certificate(*files(tmp_path, leaf, b"-----BEGIN PRIVATE KEY-----" + key))
 
 
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        (rsa.generate_private_key(65537, 1024), "an RSA key of 1024 bits"),
+        (ec.generate_private_key(ec.SECP192R1()), "a key on the curve secp192r1"),
+    ],
+    ids=["RSA", "EC"],
+)
+def test_an_issuer_with_a_small_key(tmp_path, key, what):
+    """OpenSSL takes such a chain, and then it refuses each handshake."""
+    root = sign("Root", ca=True, now=NOW)
+    issuer = sign("Old", root, key=key, ca=True, now=NOW)
+    leaf = sign("a", issuer, names=["a.test"], now=NOW)
+    with pytest.raises(CertificateError, match=f"its issuer 'old' has {what}"):
+        load_certificate(*files(tmp_path, leaf.pem + issuer.pem, leaf.key_pem()))
+    # a root is not sent, so nobody looks at its key
+    leaf = sign("a", sign("Root", key=key, ca=True, now=NOW), names=["a.test"], now=NOW)
+    assert load_certificate(*files(tmp_path, leaf.pem, leaf.key_pem())).names == ("a.test",)
+
+
+def test_a_certificate_for_something_else_than_servers(tmp_path):
+    pem = client_pem()
+    assert "is not for TLS servers (extended key usage without serverAuth)" in " ".join(
+        load_certificate(*files(tmp_path, pem.chain, pem.key)).warnings
+    )
+    usage = x509.KeyUsage(False, False, True, False, False, False, False, False, False)
+    pem = authority().issue("localhost", usage=usage)
+    (warning,) = load_certificate(*files(tmp_path, pem.chain, pem.key)).warnings
+    assert warning.startswith("its key may not sign (key usage without digitalSignature)")
+
+
 def test_self_signed(tmp_path):
     pem = self_signed_pem()
     assert "localhost" in load_certificate(*files(tmp_path, pem.chain, pem.key)).names
@@ -413,6 +445,17 @@ def test_kind_of_key_names_the_curve(tmp_path):
     for key, kind in ((ec.generate_private_key(ec.SECP384R1()), "ECDSA P-384"), (rsa_key(), "RSA")):
         signed = sign("a", names=["a.test"], key=key, now=NOW)
         assert load_certificate(*files(tmp_path, signed.pem, signed.key_pem())).key_kind == kind
+
+
+def test_a_key_for_rsa_pss_alone(tmp_path):
+    """OpenSSL takes it, and then every handshake would fail."""
+    signed = for_pss_alone(sign("a", names=["a.test"], key=rsa_key(), now=NOW))
+    paths = files(tmp_path, signed.pem, signed.key_pem())
+    for load in (load_certificate, index_file):
+        with pytest.raises(CertificateError, match=r"has a kind of key that cannot be used \(RSA-PSS\); use an ECDSA"):
+            load(*paths)
+    with pytest.raises(ContextError, match="for RSA-PSS alone"):
+        server_context([(signed.pem, signed.key_pem())])
 
 
 def test_too_large(tmp_path):

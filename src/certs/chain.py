@@ -46,6 +46,8 @@ class Chain:
 
     certificates: tuple[x509.Certificate, ...]
     warnings: tuple[str, ...]
+    root: x509.Certificate | None = None
+    """That of the file, which is not sent."""
 
 
 def load_chain(path: Path | str) -> list[x509.Certificate]:
@@ -99,12 +101,12 @@ def build_chain(
     others = [certificate for certificate in dict.fromkeys(certificates) if certificate != leaf]
     chain = [leaf]
     root: x509.Certificate | None = None
-    while not is_self_issued(chain[-1]):
+    while not is_root(chain[-1]):
         issuer = _issuer(chain[-1], others, certificates, now)
         if issuer is None:
             break
         others.remove(issuer)
-        if is_self_issued(issuer):
+        if is_root(issuer):
             root = issuer
             break
         chain.append(issuer)
@@ -117,7 +119,7 @@ def build_chain(
         notes.append(f"has its certificates in the wrong order; they are sent as {order}")
     # A root beside a cross-signed certificate of the same authority belongs there, and is no more sent than any other.
     subjects = {certificate.subject for certificate in chain}
-    strangers = [one for one in others if not (is_self_issued(one) and one.subject in subjects)]
+    strangers = [one for one in others if not (is_root(one) and one.subject in subjects)]
     if strangers:
         what = listed(name_text(certificate.subject) for certificate in strangers)
         notes.append(f"has certificates that do not belong to its chain, which are not sent: {what}; remove them")
@@ -126,16 +128,35 @@ def build_chain(
         for certificate in chain[1:]
         if certificate.not_valid_after_utc < now
     ]
+    notes += [
+        f"its issuer {title(certificate)} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; "
+        "check the clock of this machine"
+        for certificate in chain[1:]
+        if now < certificate.not_valid_before_utc
+    ]
     if root is None:
         missing = _missing_issuer(chain, system_roots if roots is None else roots)
         if missing:
             notes.append(missing)
-    return Chain(tuple(chain), tuple(notes))
+    return Chain(tuple(chain), tuple(notes), root)
 
 
-def is_self_issued(certificate: x509.Certificate) -> bool:
-    """Whether it names itself as its issuer, as roots do."""
-    return certificate.issuer == certificate.subject
+def is_root(certificate: x509.Certificate) -> bool:
+    """Whether it names itself as its issuer, and is not signed by another key than its own.
+
+    When an authority changes its key, its old one signs a certificate for the new one (NewWithOld, RFC 4210 section 4.4), with
+    the same name twice. That is an intermediate like any other: clients that know the old root only need it.
+    """
+    if certificate.issuer != certificate.subject:
+        return False
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except InvalidSignature:
+        return False
+    except UNREADABLE:  # signed in a way of old times, as some roots are, or by another kind of key than its own
+        signer, own = _key_identifiers(certificate)
+        return not signer or not own or signer == own
+    return True
 
 
 def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -204,7 +225,7 @@ def _issuer(
         key=lambda one: (
             one == following,
             _is_valid(one, now),
-            not is_self_issued(one),
+            not is_root(one),
             one.not_valid_after_utc,
             one.public_bytes(Encoding.DER),
         ),
@@ -220,7 +241,7 @@ def _missing_issuer(chain: Sequence[x509.Certificate], roots: Callable[[], Roots
     fetched. Where the system knows no roots at all, an intermediate is taken as the end.
     """
     last = chain[-1]
-    if is_self_issued(last):
+    if is_root(last):
         return ""
     known = roots()
     if any(issued_by(last, root) for root in known.get(last.issuer.public_bytes(), ())):
@@ -233,6 +254,16 @@ def _missing_issuer(chain: Sequence[x509.Certificate], roots: Callable[[], Roots
         f"clients may refuse it, because the certificate of its issuer {name_text(last.issuer)[:80]!a} is missing and "
         f"is no root that this system knows; {fetch}add it to the file"
     )
+
+
+def _key_identifiers(certificate: x509.Certificate) -> tuple[bytes, bytes]:
+    """What it calls its issuer's key, and its own (RFC 5280 sections 4.2.1.1 and 4.2.1.2); empty where it does not say."""
+    try:
+        extensions = certificate.extensions
+        signer = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        return signer or b"", extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (*UNREADABLE, x509.ExtensionNotFound):
+        return b"", b""
 
 
 def _issuer_url(certificate: x509.Certificate) -> str:

@@ -18,6 +18,9 @@ service while the proxy runs is checked in full first, key and chain included; i
 stays, and the fault is told once: it has kept what was in the old files. It has kept the password too: one in the password file
 that does not fit a key any more is a fault, and no more than that. A `scan` that is given the entries of before does the same.
 
+Some programs replace a file (a link: certbot) in two steps, and between them there is none. So with `twice` a certificate whose
+file is gone is removed only if the next `rescan` does not find it either.
+
 Loading takes time, and many files may change at once. So both can stop for this time and leave what they have not got to for
 the next `rescan`: until then it is as it was.
 """
@@ -84,10 +87,13 @@ class CertificateDirectory:
         """What is wrong with folders and files at present."""
         self.has_changed = False
         """Whether a `rescan` has changed the entries since `scan`."""
+        self.is_unsure = False
+        """Whether the next `rescan` has to say if something is gone, or was only being replaced."""
         self._entries: dict[str, Entry] = {}
         self._seen: dict[str, _Files] = {}
         self._file_faults: dict[str, CertificateError] = {}
         self._again: set[str] = set()
+        self._missed: set[str] = set()  # gone the last time
         self._folder_faults: dict[str, CertificateError] = {}
         self._password_stamp = NO_FILE
         self._password_fault: CertificateError | None = None
@@ -103,7 +109,8 @@ class CertificateDirectory:
         if self.folder in self._folder_faults:
             raise self._folder_faults[self.folder]
         self._seen, self._entries, self._file_faults, self._password_fault = {}, {}, {}, None
-        self._again, self.has_changed = set(), False
+        self._again, self._missed = set(), set()
+        self.has_changed = self.is_unsure = False
         self._password_stamp = stamp_of(self.password_file)
         until = time.monotonic() + AT_ONCE
         for path, files in found.items():
@@ -131,10 +138,11 @@ class CertificateDirectory:
         """Have the next `rescan` try again what cannot be used: when a file may be read at last, its stamps are the same."""
         self._again = set(self._file_faults)
 
-    def rescan(self, now: datetime | None = None, *, seconds: float = math.inf) -> Changes:
+    def rescan(self, now: datetime | None = None, *, seconds: float = math.inf, twice: bool = False) -> Changes:
         """Bring the index up to date. What has not changed costs a stat for each file; faults are told, not raised.
 
-        `seconds`: after these nothing more is loaded; what is left over is for the next time.
+        `seconds`: after these nothing more is loaded; what is left over is for the next time. `twice`: remove nothing that was
+        there the last time.
         """
         found, folder_faults = _walk(self.folder)
         known = {path: fault.fault for path, fault in self._folder_faults.items()}
@@ -180,7 +188,11 @@ class CertificateDirectory:
                 added.append(new)
             else:
                 changed.append((old, new))
-        for path in [path for path in self._seen if path not in found and not _is_below(path, folder_faults)]:
+        gone = {path for path in self._seen if path not in found and not _is_below(path, folder_faults)}
+        kept = {path for path in gone - self._missed if twice and path in self._entries}
+        self._missed = kept
+        self.is_unsure = bool(kept)
+        for path in [path for path in self._seen if path in gone - kept]:
             del self._seen[path]
             self._file_faults.pop(path, None)
             if path in self._entries:

@@ -3,24 +3,25 @@
 An entry is made of the leaf in a file alone; the key, the chain and the TLS context are for `Entry.load`, when a client
 first asks for one of the names. It keeps what was in the files, the password of an encrypted key among it: a certificate
 that is in service stays so when its files break or go, whether a client has asked for it yet or not. `choose` says which of
-many entries answers for which name.
+many entries answers for which name; `first_of_each_kind` says it of certificates whose order somebody has chosen.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 
-from ..core.tls.choice import PREFERENCE, key_kind
+from ..core.tls.choice import PREFERENCE, certificate_kind
 from .chain import check_readable, parse_chain
 from .files import UNREADABLE, CertificateError, read_file
-from .keys import PrivateKey, holds_encrypted, parse_key, read_password
+from .keys import KEY_REMEDY, PrivateKey, holds_encrypted, parse_key, read_password
 from .names import name_text, names_of
 from .store import Certificate, pair
 
@@ -131,11 +132,11 @@ def index_file(
         )
     key_data = data if key_path == cert_path else read_file(key_path, "key")
     try:
-        kind = key_kind(leaf.public_key())
+        kind = certificate_kind(leaf)
     except UNREADABLE:
         kind = ""
     if kind not in PREFERENCE:
-        raise CertificateError(cert_path, "has a kind of key that TLS cannot use", "use an ECDSA (P-256) or RSA key")
+        raise CertificateError(cert_path, f"has a kind of key that cannot be used ({kind or 'unknown'})", KEY_REMEDY)
     return Entry(
         cert_path=cert_path,
         key_path=key_path,
@@ -199,28 +200,55 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def choose(entries: Iterable[Entry], now: datetime) -> list[Choice]:
+def choose(entries: Iterable[Entry], now: datetime, bad: Collection[Entry] = ()) -> list[Choice]:
     """Which entries answer for which names at `now`; no name is in two of the choices.
 
-    For a name that several entries have: those that are valid before those that are not (any more, or yet); for each kind of
-    key the one that is valid longest; if that is equal too, the first by its path. An entry that no name is left for is
-    in no choice. Exact names and wildcards are separate names here; which of them goes first is the policy's.
+    For a name that several entries have: those that are `bad`, since they could not be loaded, come last; those that are valid
+    before those that are not (any more, or yet); for each kind of key the one that is valid longest; if that is equal too, the
+    first by its path. An entry that no name is left for is in no choice. Exact names and wildcards are separate names here;
+    which of them goes first is the policy's.
     """
     ranked = sorted(entries, key=lambda entry: entry.cert_path)
-    ranked.sort(key=lambda entry: (entry.is_valid(now), entry.not_after), reverse=True)
+    worth = {entry: (entry not in bad, entry.is_valid(now)) for entry in ranked}
+    ranked.sort(key=lambda entry: (worth[entry], entry.not_after), reverse=True)
     by_name: dict[str, dict[str, Entry]] = {}
     for entry in ranked:
         for name in entry.names:
             best = by_name.setdefault(name, {})
-            if entry.key_kind not in best and (
-                not best or entry.is_valid(now) == next(iter(best.values())).is_valid(now)
-            ):
+            if entry.key_kind not in best and (not best or worth[entry] == worth[next(iter(best.values()))]):
                 best[entry.key_kind] = entry
     names_by_entries: dict[tuple[str, ...], tuple[list[str], tuple[Entry, ...]]] = {}
     for name, best in by_name.items():
         chosen = tuple(best[kind] for kind in PREFERENCE if kind in best)
         names_by_entries.setdefault(tuple(entry.cert_path for entry in chosen), ([], chosen))[0].append(name)
     return [Choice(tuple(names), chosen) for names, chosen in names_by_entries.values()]
+
+
+class Named(Protocol):
+    """A certificate, loaded or not."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As in `Certificate`."""
+
+    @property
+    def key_kind(self) -> str:
+        """As in `Certificate`."""
+
+
+def first_of_each_kind(certificates: Sequence[Named]) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Which of the certificates that somebody has written one by one answer for which names, by their places in the list.
+
+    For a name that several have: of each kind of key the first one. Names for which these are the same are together.
+    """
+    by_name: dict[str, dict[str, int]] = {}
+    for place, certificate in enumerate(certificates):
+        for name in certificate.names:
+            by_name.setdefault(name, {}).setdefault(certificate.key_kind, place)
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, firsts in by_name.items():
+        names.setdefault(tuple(firsts.values()), []).append(name)
+    return [(tuple(together), places) for places, together in names.items()]
 
 
 def stamps_of(cert_path: str, key_path: str) -> tuple[Stamp, Stamp]:

@@ -17,6 +17,7 @@ from .files import CertificateError, pem_kinds, read_file
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
+KEY_REMEDY = "use an ECDSA (P-256) or RSA key"
 MIN_RSA_BITS = 2048
 """Shorter RSA keys are refused by OpenSSL's security level 2 and by every browser."""
 
@@ -42,9 +43,7 @@ def parse_key(
         raise CertificateError(path, "is not a PEM file", "give a file that has -----BEGIN PRIVATE KEY----- in it")
     key = _decode(path, data, password_file, password)
     if not isinstance(key, PrivateKey):
-        raise CertificateError(
-            path, f"has a kind of key that TLS cannot use ({type(key).__name__})", "use an ECDSA (P-256) or RSA key"
-        )
+        raise CertificateError(path, f"has a kind of key that TLS cannot use ({type(key).__name__})", KEY_REMEDY)
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
         raise CertificateError(
             path, f"has an RSA key of {key.key_size} bits", f"use ECDSA P-256, or RSA with at least {MIN_RSA_BITS} bits"

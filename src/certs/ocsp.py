@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import urllib.parse
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,6 +30,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from ..core.errors import LockgateError
 from ..core.tls.context import MAX_STAPLE
+from .files import UNREADABLE
 
 TOLERANCE = timedelta(minutes=5)
 """How far the responder's clock may be ahead of ours. None at the other end: clients refuse an answer that is over."""
@@ -113,16 +115,17 @@ def responder(leaf: x509.Certificate) -> str:
     """
     try:
         access = leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return ""
     for description in access:
         location = description.access_location
         if description.access_method == AuthorityInformationAccessOID.OCSP and isinstance(
             location, x509.UniformResourceIdentifier
         ):
-            parts = urllib.parse.urlsplit(location.value)
-            if parts.scheme == "http" and parts.hostname:
-                return location.value
+            with suppress(ValueError):  # no URL
+                parts = urllib.parse.urlsplit(location.value)
+                if parts.scheme == "http" and parts.hostname:
+                    return location.value
     return ""
 
 
@@ -130,7 +133,7 @@ def must_staple(leaf: x509.Certificate) -> bool:
     """Whether clients refuse the certificate without a staple: it has the TLS feature `status_request` (RFC 7633)."""
     try:
         features = leaf.extensions.get_extension_for_class(x509.TLSFeature).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return False
     return x509.TLSFeatureType.status_request in features
 
@@ -228,7 +231,7 @@ def _is_delegate(signer: x509.Certificate, issuer: x509.Certificate, now: dateti
     try:
         usage = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         signer.verify_directly_issued_by(issuer)
-    except (x509.ExtensionNotFound, ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (*UNREADABLE, x509.ExtensionNotFound, InvalidSignature):
         return False
     valid = signer.not_valid_before_utc <= now + TOLERANCE and now <= signer.not_valid_after_utc
     return valid and ExtendedKeyUsageOID.OCSP_SIGNING in usage

@@ -13,6 +13,7 @@ or of an error's text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,17 +21,22 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ..core.tls.choice import key_kind
-from .chain import Roots, build_chain, is_self_issued, load_chain
-from .files import CertificateError, readable_by_all
-from .keys import PrivateKey, load_key
+from ..core.tls.choice import PREFERENCE, certificate_kind, key_kind
+from .chain import Roots, build_chain, is_root, load_chain
+from .files import UNREADABLE, CertificateError, readable_by_all
+from .keys import KEY_REMEDY, MIN_RSA_BITS, PrivateKey, load_key
 from .names import names_of, title
 
 __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", "load_chain", "load_key", "pair"]
 
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """Signatures with these are refused by OpenSSL's security level 2 and by every browser."""
+MIN_EC_BITS = 224
+SERVER_PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+NOT_FOR_SERVERS = "is not for TLS servers"
 EXPIRY_NOTICE = timedelta(days=14)
 """A certificate with less than this and less than a fifth of its life left is worth a warning: one that lives for a week
 should not be warned about all the time."""
@@ -51,8 +57,15 @@ class Certificate:
     key_pem: bytes = field(repr=False)
     warnings: tuple[str, ...] = ()
     """What will work but should be looked at."""
+    root_pem: bytes = field(default=b"", repr=False)
+    """The root, which is not sent, if it was in the file."""
     key_kind: str = ""
     """The key type with the curve, as in `"ECDSA P-256"`: what `core.tls.choice.best_key_type` chooses from."""
+
+    @property
+    def issuers_pem(self) -> bytes:
+        """The certificate and all of its issuers that are known: for who asks the first of them about it (OCSP)."""
+        return self.chain_pem + self.root_pem
 
 
 def load_certificate(
@@ -94,13 +107,25 @@ def pair(
     now = datetime.now(UTC) if now is None else now
     built = build_chain(chain, key, cert_path, key_path, now=now, roots=roots)
     leaf = built.certificates[0]
+    if certificate_kind(leaf) not in PREFERENCE:
+        raise CertificateError(
+            cert_path, f"has a kind of key that cannot be used ({certificate_kind(leaf)})", KEY_REMEDY
+        )
     for certificate in built.certificates:
         weak = _weak_hash(certificate)
-        if weak and not is_self_issued(certificate):
+        if weak and not is_root(certificate):
             raise CertificateError(
                 cert_path,
                 f"{title(certificate)} is signed with {weak}, which clients refuse",
                 "get a certificate signed with SHA-256",
+            )
+    for issuer in built.certificates[1:]:
+        small = _small_key(issuer)
+        if small:
+            raise CertificateError(
+                cert_path,
+                f"its issuer {title(issuer)} has {small}, with which OpenSSL and clients refuse all handshakes",
+                "get a certificate from another authority, or a new chain",
             )
     warnings = []
     fault = _validity_fault(leaf, now)
@@ -110,6 +135,7 @@ def pair(
         warnings.append(fault[0])
     names, name_warnings = names_of(leaf)
     warnings += name_warnings
+    warnings += _misuse(leaf)
     warnings += built.warnings
     if not fault and notice_begins(leaf.not_valid_before_utc, leaf.not_valid_after_utc) < now:
         warnings.append(f"expires on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
@@ -125,6 +151,7 @@ def pair(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
         warnings=tuple(warnings),
+        root_pem=b"" if built.root is None else built.root.public_bytes(serialization.Encoding.PEM),
         key_kind=key_kind(key),
     )
 
@@ -141,6 +168,39 @@ def _weak_hash(certificate: x509.Certificate) -> str:
     except UnsupportedAlgorithm:  # a new one, probably
         return ""
     return algorithm.name.upper() if isinstance(algorithm, WEAK_HASHES) else ""
+
+
+def _small_key(certificate: x509.Certificate) -> str:
+    """What key it has, if that is too short for OpenSSL's security level 2 (112 bits); or empty."""
+    try:
+        key = certificate.public_key()
+    except UNREADABLE:  # a new kind, probably
+        return ""
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return f"an RSA key of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
+        return f"a key on the curve {key.curve.name}"
+    return ""
+
+
+def _misuse(leaf: x509.Certificate) -> list[str]:
+    """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    uses: x509.KeyUsage | None = None
+    purposes: x509.ExtendedKeyUsage | None = None
+    with suppress(*UNREADABLE, x509.ExtensionNotFound):
+        uses = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+    with suppress(*UNREADABLE, x509.ExtensionNotFound):
+        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    found = []
+    if purposes is not None and not SERVER_PURPOSES.intersection(purposes):
+        found.append(
+            f"{NOT_FOR_SERVERS} (extended key usage without serverAuth), so clients will refuse it; get another one"
+        )
+    if uses is not None and not uses.digital_signature:
+        found.append(
+            "its key may not sign (key usage without digitalSignature), so clients may refuse it; get another one"
+        )
+    return found
 
 
 def _validity_fault(leaf: x509.Certificate, now: datetime) -> tuple[str, str] | None:

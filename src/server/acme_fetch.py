@@ -65,6 +65,9 @@ def fetch(
     timer.daemon = True
     timer.start()
     try:
+        connection.connect()
+        if late.is_set():  # there was nothing to cut off yet, or only half of it
+            raise TimeoutError
         connection.request(
             request.method, target, request.body or None, {"user-agent": USER_AGENT, **dict(request.headers)}
         )

@@ -55,6 +55,8 @@ PATIENCE = 3.0
 """Seconds for which files may contradict each other before that is a fault."""
 RETRY = 10.0
 """Seconds after which a certificate of a folder that could not be loaded is tried again."""
+SET_BACK = timedelta(minutes=5)
+"""A clock that is further behind was set back: what was said by the date that it showed is no reason to be silent."""
 NAMED = 5
 """So many files of those that have changed in a folder are named."""
 
@@ -107,12 +109,12 @@ class CertificateKeeper:
         self._chosen_at = datetime.now(UTC)
         # Of certificates with files of their own it was said at the start.
         self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
-        self._expiry_due = self._chosen_at
+        self._expiry_due = self._expiry_asked = self._chosen_at
         # So it was of lists that expire soon, but not that they have: with one that had, nothing would have started.
         self._lists = lists_in_use(self._rules)
         soon = [one for one in self._lists if not one.is_expired(self._chosen_at)]
         self._list_expiry = revocation_notices(soon, self._chosen_at)
-        self._list_expiry_due = self._chosen_at
+        self._list_expiry_due = self._list_expiry_asked = self._chosen_at
         self._faults: dict[CertificateError, float] = {}  # that were not told yet, and since when they are there
         own = len(prepared.identities)
         self._elsewhere = {name for identity in prepared.policy.identities[own:] for name in identity.names}
@@ -123,6 +125,10 @@ class CertificateKeeper:
         self._loading = threading.Lock()
         self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
         self._load_faults: dict[int, list[str]] = {}  # what was said of those
+        self._bad: frozenset[Entry] = (
+            frozenset()
+        )  # of folders, that could not be loaded: another one may be for the name
+        self._chosen_without = self._bad
         self._speaks = speaks
         self._clock = clock
         self._wake = threading.Event()
@@ -251,7 +257,7 @@ class CertificateKeeper:
         for folder in self._folders:
             if self._faults:  # that were not told yet: they may have been of the moment, with no change to be seen
                 folder.certificates.retry()
-            changes = folder.certificates.rescan(seconds=seconds)
+            changes = folder.certificates.rescan(seconds=seconds, twice=True)
             parts = (
                 ("new", changes.added),
                 ("renewed", [new for _, new in changes.changed]),
@@ -274,8 +280,10 @@ class CertificateKeeper:
         date, before = datetime.now(UTC), self._chosen_at
         entries = (entry for folder in self._folders for entry in folder.certificates.entries)
         changed = changed or any(entry.is_valid(date) != entry.is_valid(before) for entry in entries)
+        changed |= self._bad != self._chosen_without
         self._folders_took = self._clock() - started
-        self._folders_due = now + max(INTERVAL, self._folders_took * SHARE)
+        soon = any(folder.certificates.is_unsure for folder in self._folders)
+        self._folders_due = now + (INTERVAL if soon else max(INTERVAL, self._folders_took * SHARE))
         return changed
 
     def _had_before(self, fault: CertificateError) -> bool:
@@ -288,8 +296,9 @@ class CertificateKeeper:
 
     def _tell_of_expiry(self, date: datetime, changed: bool) -> None:
         """Say once a day which certificates in service will expire."""
-        if not self._speaks or (date < self._expiry_due and not changed):
+        if not self._speaks or (self._expiry_asked - SET_BACK <= date < self._expiry_due and not changed):
             return
+        self._expiry_asked = date
         entries = [kept.entry for kept in self._kept]
         entries += [entry for identity, _ in self._served for entry in identity.entries]
         self._expiry = expiry_notices(dict.fromkeys(entries), date, self._expiry.said)
@@ -299,8 +308,9 @@ class CertificateKeeper:
 
     def _tell_of_lists(self, date: datetime) -> None:
         """The same of revocation lists. New ones come with new workers (`watch.py`)."""
-        if not self._speaks or date < self._list_expiry_due:
+        if not self._speaks or self._list_expiry_asked - SET_BACK <= date < self._list_expiry_due:
             return
+        self._list_expiry_asked = date
         self._list_expiry = revocation_notices(self._lists, date, self._list_expiry.said)
         self._list_expiry_due = self._list_expiry.again or date + timedelta(days=1)
         for text in self._list_expiry.texts:
@@ -308,10 +318,16 @@ class CertificateKeeper:
 
     def _load(self, identity: policy.Identity, core: Identity) -> bool:
         """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made."""
+        certificates = []
         try:
-            certificates = tuple(entry.load() for entry in identity.entries)
-            new = self._make(replace(identity, certificates=certificates))
+            for entry in identity.entries:
+                certificates.append(entry.load())
+            new = self._make(replace(identity, certificates=tuple(certificates)))
         except (CertificateError, ConfigError) as error:
+            bad = self._bad | {*identity.entries[len(certificates) :][:1]}  # none, if it is OpenSSL that refuses them
+            if bad != self._bad:
+                self._bad = bad
+                self.look_soon()
             texts = [str(one) for one in error.problems] if isinstance(error, ConfigError) else [str(error)]
             if self._load_faults.get(id(core)) != texts:  # it is tried again for other clients
                 self._load_faults[id(core)] = texts
@@ -319,6 +335,7 @@ class CertificateKeeper:
                     self._say(text)
             return False
         self._load_faults.pop(id(core), None)
+        self._bad -= {*identity.entries}
         # The second one first: whoever finds a context finds both.
         core.http_1_context = new.http_1_context
         core.context = new.context
@@ -335,7 +352,7 @@ class CertificateKeeper:
 
     def _waits_for_staple(self, kept: _Kept, certificate: Certificate, now: float) -> bool:
         """A new certificate that demands an OCSP staple waits for it while the old one is good, but not for ever."""
-        if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.chain_pem):
+        if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.issuers_pem):
             return False
         since = now if kept.bad_since is None else kept.bad_since
         is_good = kept.certificate.not_after > datetime.now(UTC) + timedelta(hours=1)
@@ -345,7 +362,8 @@ class CertificateKeeper:
         """Serve what is kept. Raises `ConfigError`: no context can be made of it, and what was served is served on."""
         joined = join_certificates([kept.loaded for kept in self._kept], [])
         self._chosen_at = datetime.now(UTC)
-        joined += folder_identities(self._folders, joined, self._chosen_at)
+        self._chosen_without = self._bad
+        joined += folder_identities(self._folders, joined, self._chosen_at, self._chosen_without)
         known = {(one.names, one.default, one.rule): (one, core) for one, core in self._served}
         served = [
             (identity, self._core_identity(identity, known.get((identity.names, identity.default, identity.rule))))
@@ -355,9 +373,11 @@ class CertificateKeeper:
         after = [core for _, core in served]
         with self._loading:
             self._served = served
+            entries = {core: identity.entries for core, identity in self._by_core.items()}
             self._by_core = {id(core): identity for identity, core in served}
-            self._failed.clear()
-            self._load_faults.clear()
+            same = {core for core, identity in self._by_core.items() if entries.get(core) == identity.entries}
+            self._failed = {core: when for core, when in self._failed.items() if core in same}
+            self._load_faults = {core: texts for core, texts in self._load_faults.items() if core in same}
         if before != after:
             self._proxy.policy = self._proxy.policy.with_identities([*after, *self._by_acme])
 
@@ -384,7 +404,7 @@ class CertificateKeeper:
         """Have OCSP answers stapled for its contexts, those that there are from now on."""
         for context in (core.context, core.http_1_context):
             if self._staples is not None and context is not None:
-                self._staples.watch(context, [certificate.chain_pem for certificate in identity.certificates])
+                self._staples.watch(context, [certificate.issuers_pem for certificate in identity.certificates])
 
     def _run(self) -> None:
         pause = INTERVAL

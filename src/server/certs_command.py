@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..certs.directory import CertificateDirectory
-from ..certs.entries import Entry, choose, index_file, issuer_of
+from ..certs.entries import Entry, choose, first_of_each_kind, index_file, issuer_of
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
 from ..certs.revocation import RevocationList, revocation_notices
@@ -99,7 +99,7 @@ def list_certificates(config: Config, now: datetime, problems: list[Problem]) ->
                     defaults.add(entry.cert_path)
     issued = {entry.cert_path: entry for entry in issued_certificates(config, problems)}
     entries = [*files.values(), *folders, *issued.values()]
-    owners = _owners((files.values(), folders, issued.values()), now)
+    owners = _owners(list(files.values()), (folders, issued.values()), now)
     if len(entries) == 1:
         defaults.add(entries[0].cert_path)
     listeners = tuple(str(listen.address) for listen in config.listen if listen.is_tls)
@@ -247,9 +247,13 @@ def _missing_json(missing: Missing) -> dict[str, Any]:
     }
 
 
-def _owners(ranks: Iterable[Iterable[Entry]], now: datetime) -> dict[str, tuple[str, ...]]:
-    """The paths of the certificates for each name: those of the first rank go before those of the second, and so on."""
-    owners: dict[str, tuple[str, ...]] = {}
+def _owners(files: Sequence[Entry], ranks: Iterable[Iterable[Entry]], now: datetime) -> dict[str, tuple[str, ...]]:
+    """The paths of the certificates for each name: `files` go before those of the first rank, and so on."""
+    owners = {
+        name: tuple(files[place].cert_path for place in places)
+        for names, places in first_of_each_kind(files)
+        for name in names
+    }
     for entries in ranks:
         for choice in choose(entries, now):
             for name in choice.names:

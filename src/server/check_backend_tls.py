@@ -58,9 +58,9 @@ def client_pairs(
             faults.append(certificate_problem(tls.place.at(at), error))
         else:
             pair = certificate.chain_pem, certificate.key_pem
-            # That it has no host names is no fault in the certificate of a client.
+            # That it has no host names, and is for no server, is no fault in the certificate of a client.
             for warning in certificate.warnings:
-                if "subjectAltName" not in warning:
+                if "subjectAltName" not in warning and store.NOT_FOR_SERVERS not in warning:
                     faults.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
         chosen = held.choose(pair, before.get(name), [tls.cert, key], faults, problems)
         if chosen is not None:

@@ -7,12 +7,12 @@ files while the proxy runs is up to `certificates.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from ..certs.directory import CertificateDirectory
-from ..certs.entries import choose
+from ..certs.entries import Entry, choose
 from ..certs.files import CertificateError
 from .config import CertificateFiles, Config, Draft
 from .policy import Identity
@@ -99,15 +99,17 @@ def open_folders(
     return folders
 
 
-def folder_identities(folders: Sequence[Folder], others: Iterable[Identity], now: datetime) -> tuple[Identity, ...]:
-    """What the certificates in folders are served as, without those names that `others` have.
+def folder_identities(
+    folders: Sequence[Folder], others: Iterable[Identity], now: datetime, bad: Collection[Entry] = ()
+) -> tuple[Identity, ...]:
+    """What the certificates in folders are served as, without those names that `others` have. `bad`: that cannot be loaded.
 
     Which certificate is for a name that several have says `certs.entries.choose`, whatever folder each is in.
     """
     taken = {name for identity in others for name in identity.names}
     places = {entry.cert_path: folder.table.place for folder in folders for entry in folder.certificates.entries}
     identities = []
-    for choice in choose((entry for folder in folders for entry in folder.certificates.entries), now):
+    for choice in choose((entry for folder in folders for entry in folder.certificates.entries), now, bad):
         names = tuple(name for name in choice.names if name not in taken)
         if names:
             place = places[choice.entries[0].cert_path]

@@ -124,7 +124,7 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
         return
     certified = {name for identity in identities for name in identity.names}
     wanted = sum(files.cert is not None for files in config.certificate)
-    certain = sum(len(identity.certificates) for identity in identities) == wanted
+    certain = len({id(one) for identity in identities for one in identity.certificates}) == wanted
     for route in config.route:
         if route.host and certain and not serves_plain(config) and is_passed_on(route.host, passed, certified):
             yield route.place.at("host").problem(
@@ -135,7 +135,8 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
     for identity in identities:
         if identity.entries:  # a folder may hold what is not needed
             continue
-        if len(identities) > 1 and not identity.default and identity.names and passed.keys() >= set(identity.names):
+        names = {name for one in identity.certificates for name in one.names}
+        if len(identities) > 1 and not identity.default and identity.names and passed.keys() >= names:
             yield identity.place.at("cert").problem(
                 "this certificate is never used: clients that ask for its names are passed on undecrypted",
                 "remove it, or the names from their [[host]]",

@@ -30,9 +30,9 @@ def ocsp_folder(config: Config) -> OcspFolder | None:
 def stapling_problems(config: Config, loaded: Iterable[Loaded]) -> Iterator[Problem]:
     """Warnings: such a certificate works, but not with clients that know what it demands."""
     for files, certificate, _ in loaded:
-        if not may_concern(certificate.chain_pem):
+        if not may_concern(certificate.issuers_pem):
             continue
-        chain = x509.load_pem_x509_certificates(certificate.chain_pem)
+        chain = x509.load_pem_x509_certificates(certificate.issuers_pem)
         if must_staple(chain[0]) and (why := _why_not(config, chain)):
             fault, remedy = why
             place = files.place.at("cert")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cryptography import x509
 
 from ..certs import store
-from ..certs.entries import Stamp, stamp_of
+from ..certs.entries import Stamp, first_of_each_kind, stamp_of
 from ..certs.keys import is_encrypted
 from .check_backend_tls import certificate_problem
 from .config import CertificateFiles, Config
@@ -112,34 +112,34 @@ def newest(loaded: Sequence[Loaded]) -> tuple[Loaded, ...]:
 
 
 def join_certificates(loaded: Sequence[Loaded], problems: list[Problem]) -> tuple[Identity, ...]:
-    """Join certificates of different key types with the same names; a name that is left twice belongs to the first."""
-    groups: list[list[Loaded]] = []
+    """An identity for the names that have the same certificates: of each kind of key the first one with the name."""
+    groups = first_of_each_kind([one.certificate for one in loaded])
+    used = {place for _, places in groups for place in places}
+    groups += [((), (place,)) for place in range(len(loaded)) if place not in used]
+    groups.sort(key=lambda group: group[1][0])
+    defaults = [place for place, one in enumerate(loaded) if one.files.default]
+    default = max(groups, key=lambda group: len({*defaults} & {*group[1]})) if defaults else None  # may be a pair
+    if default is not None and not {*defaults} <= {*default[1]}:
+        at = loaded[defaults[1]].files.place.at("default")
+        problems.append(at.problem("there is another default certificate", "remove one of the two"))
+    owners: dict[tuple[str, str], Loaded] = {}
     for one in loaded:
-        for group in groups:
-            same_names = set(group[0].certificate.names) == set(one.certificate.names)
-            if same_names and one.certificate.key_kind not in {other.certificate.key_kind for other in group}:
-                group.append(one)
-                break
-        else:
-            groups.append([one])
-    defaults = [group for group in groups if any(one.files.default for one in group)]
-    for group in defaults[1:]:
-        place = next(one.files.place for one in group if one.files.default)
-        problems.append(place.at("default").problem("there is another default certificate", "remove one of the two"))
-    identities = []
-    owners: dict[str, CertificateFiles] = {}
-    for group in groups:
-        files, certificate, _ = group[0]
-        taken = [name for name in certificate.names if name in owners]
-        for name in taken[:1]:
+        kind = one.certificate.key_kind
+        firsts = [(name, owners.setdefault((name, kind), one)) for name in one.certificate.names]
+        for name, first in [taken for taken in firsts if taken[1] is not one][:1]:
             problems.append(
-                files.place.at("cert").problem(
-                    f"{shown(name)} is in {owners[name].cert} too, which comes first and is used for it",
+                one.files.place.at("cert").problem(
+                    f"{shown(name)} is in {first.files.cert} too, which comes first and is used for it",
                     "remove one of the two, or put the better one first",
                     warning=True,
                 )
             )
-        names = tuple(name for name in certificate.names if name not in owners)
-        owners |= dict.fromkeys(names, files)
-        identities.append(Identity(names, tuple(one.certificate for one in group), group in defaults, files.place))
-    return tuple(identities)
+    return tuple(
+        Identity(
+            names,
+            tuple(loaded[place].certificate for place in places),
+            (names, places) == default,
+            loaded[places[0]].files.place,
+        )
+        for names, places in groups
+    )

@@ -152,9 +152,14 @@ class OcspJob:
         try:
             if host in unreachable:
                 raise OcspError(unreachable[host])
-            der = self._fetch(asked)
-            now = self._clock()
-            answer = judge(der, asked, _date(now))
+            try:
+                der = self._fetch(asked)
+                now = self._clock()
+                answer = judge(der, asked, _date(now))
+            except OcspError:
+                raise
+            except Exception as error:  # one certificate must not keep the others from their answers
+                raise OcspError(f"a bug ({type(error).__name__})") from None
             self._folder.keep(asked.name, der)
         except OcspError as error:
             schedule.failed(self._clock(), self._chance())

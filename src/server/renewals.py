@@ -44,6 +44,6 @@ class Renewals:
             for folder in folders:
                 with suppress(Exception):
                     folder.certificates.retry()
-                    folder.certificates.rescan(seconds=FOLDER_LOAD)
+                    folder.certificates.rescan(seconds=FOLDER_LOAD, twice=True)
             self.folders_due = now + max(INTERVAL, (time.monotonic() - now) * SHARE)
         return found

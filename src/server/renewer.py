@@ -33,10 +33,11 @@ from ..certs.acme import renewal
 from ..certs.acme.challenges import Challenge
 from ..certs.acme.client import Issuance, RenewalQuery
 from ..certs.acme.machine import Account, Done, Failed, Fetch, Machine, Publish, Wait, Withdraw
-from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, AcmeError, Response
+from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, UNUSABLE, AcmeError, Response
 from ..certs.acme.names import is_allowed
 from ..certs.acme.renewal import Pace, Schedule
 from ..certs.acme.state import AcmeState, private_pem
+from ..certs.files import CertificateError
 from ..certs.state_files import StateError
 from .acme_fetch import FetchError
 from .check_acme import external_account, kinds_for, on_demand_host
@@ -323,7 +324,11 @@ class Renewer:
         account = self._account(plan.acme)
         try:
             machine = Issuance(account, plan.names, key, random=self._random, kinds=kinds, replaces=replaces)
-            return self._run(machine, plan.acme).chain_pem, private_pem(key)
+            chain_pem, key_pem = self._run(machine, plan.acme).chain_pem, private_pem(key)
+            self._state.check(plan.name, chain_pem, key_pem)
+            return chain_pem, key_pem
+        except CertificateError as error:  # workers would not take it, and the next one may be as this one
+            raise AcmeError(f"the certificate cannot be used: {error.fault}", UNUSABLE) from None
         finally:
             if account.url:
                 self._state.keep_account(account)

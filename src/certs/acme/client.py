@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ..files import UNREADABLE
 from .challenges import HTTP_01, TLS_ALPN_01, Challenge
 from .jose import base64url
 from .machine import Account, Done, Machine, Publish, Steps, Wait, Withdraw
@@ -262,7 +263,7 @@ def _checked_chain(response: Response, names: Sequence[str], key: ec.EllipticCur
         own = leaf.public_key() == key.public_key()
         san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         issued = {name.lower() for name in san.get_values_for_type(x509.DNSName)}
-    except (ValueError, x509.ExtensionNotFound):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         raise AcmeError("the certificate cannot be read", UNUSABLE) from None
     if not own:
         raise AcmeError("the certificate is for another key", UNUSABLE)

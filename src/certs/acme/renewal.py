@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from cryptography import x509
 
+from ..files import UNREADABLE
 from .jose import base64url
 from .messages import RATE_LIMITED, AcmeError, Response, parse_time, read_object, retry_after
 
@@ -171,7 +172,7 @@ def certificate_id(leaf: x509.Certificate) -> str:
     """What renewal information calls a certificate (RFC 9773 section 4.1); empty if it has no key identifier of its issuer."""
     try:
         issuer = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except (x509.ExtensionNotFound, ValueError):
+    except (*UNREADABLE, x509.ExtensionNotFound):
         return ""
     if not issuer:
         return ""

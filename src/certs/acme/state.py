@@ -31,6 +31,8 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ..chain import parse_chain
+from ..keys import parse_key
 from ..state_files import (
     StateError,
     locked,
@@ -213,6 +215,11 @@ class AcmeState:
     def keep_schedule(self, name: str, schedule: Schedule) -> None:
         """Raises `StateError`."""
         write_file(self.certificate_folder(name) / "renewal.json", schedule.to_json())
+
+    def check(self, name: str, chain_pem: bytes, key_pem: bytes) -> None:
+        """See that `certificate` will take these, once they are kept. Raises `CertificateError`."""
+        path = self.pair_path(name)
+        pair(parse_chain(chain_pem, path), parse_key(key_pem, path), path, path, allow_expired=True)
 
     def keep_certificate(self, name: str, chain_pem: bytes, key_pem: bytes) -> None:
         """Put a new pair in the place of the old one. Raises `StateError`."""

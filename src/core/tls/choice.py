@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from .hello import ClientHello
 
@@ -71,6 +73,17 @@ def key_kind(key: object) -> str:
     if isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
         return "Ed25519"
     return "Ed448" if isinstance(key, (ed448.Ed448PrivateKey, ed448.Ed448PublicKey)) else type(key).__name__
+
+
+def certificate_kind(certificate: x509.Certificate) -> str:
+    """The same of a certificate's key.
+
+    `"RSA-PSS"`, which is not in `PREFERENCE`, for a key that is for these signatures alone (RFC 4055 section 3.1): few clients
+    can use it (rsa_pss_pss_*), and OpenSSL is given its private key as one for RSA.
+    """
+    if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        return "RSA-PSS"
+    return key_kind(certificate.public_key())
 
 
 def best_key_type(hello: ClientHello, available: Collection[str], *, tls_1_3: bool = True) -> str:

@@ -28,7 +28,7 @@ from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
 from . import binding
-from .choice import best_key_type, key_kind
+from .choice import best_key_type, certificate_kind, key_kind
 from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
 from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
 from .hello import ClientHello
@@ -391,6 +391,8 @@ def _use_pair(
     """Give the context a certificate with its key. Returns (the kind of key, the certificate, the rest of the chain)."""
     leaf, *rest = _certificates(chain_pem, "the certificate chain")
     key = _private_key(key_pem)
+    if certificate_kind(leaf) == "RSA-PSS":
+        raise ContextError("the certificate's key is for RSA-PSS alone, which cannot be used")
     if public_bytes(leaf.public_key()) != public_bytes(key.public_key()):
         raise ContextError("the private key does not belong to the certificate")
     try:
