@@ -125,9 +125,8 @@ class CertificateKeeper:
         self._loading = threading.Lock()
         self._failed: dict[int, float] = {}  # cores that could not be loaded, and when that was
         self._load_faults: dict[int, list[str]] = {}  # what was said of those
-        self._bad: frozenset[Entry] = (
-            frozenset()
-        )  # of folders, that could not be loaded: another one may be for the name
+        # Of folders, that could not be loaded: another one may be for the name.
+        self._bad: frozenset[Entry] = frozenset()
         self._chosen_without = self._bad
         self._speaks = speaks
         self._clock = clock
