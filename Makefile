@@ -31,6 +31,10 @@ ALONE = -m pytest $(PYTEST_ARGS) $(MEASURING) || test $$? = 5
 SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python
 
+# Where Python is told to keep no bytecode (container images often do that), the hundreds of processes that tests start would each
+# compile all sources again, and so would each of pytest's.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build optimized wheel programs clean
 
 demo: build
