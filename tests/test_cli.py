@@ -216,3 +216,34 @@ def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_module():
     assert run_module("--version").stdout == f"lockgate {lockgate.__version__}\n"
     assert run_module("check", "/absent.toml").returncode == 2
+
+
+@pytest.mark.parametrize("command", [["check", "absent.toml"], ["serve", "-c", "absent.toml"], ["certs", "--help"]])
+def test_a_start_imports_nothing_that_only_other_commands_need(command):
+    """Every process of a reload or a check would pay for it."""
+    program = (
+        "import sys\n"
+        "from lockgate.server.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print(sorted(name for name in sys.modules if name.startswith('lockgate.server.')))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, env=environment,
+                          timeout=60, check=False)  # fmt: skip
+    imported = done.stdout.splitlines()[-1]
+    assert "lockgate.server.cli" in imported, done.stderr
+    assert "lockgate.server.demo" not in imported
+    assert "lockgate.server.explain'" not in imported
+    assert ("lockgate.server.certs_command" in imported) == (command[0] == "certs")
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "certs", "explain", "demo"])
+def test_each_command_tells_its_flags(capsys, command):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"    {command} " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert f"usage: lockgate {command} [-h] " in capsys.readouterr().out
