@@ -129,10 +129,9 @@ def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built.rename(tmp_path_factory.mktemp("wheel") / built.name)
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
+def make_small(folder: Path) -> Path:
     """A package with our setup.py and two modules to compile, one of which uses the other's C declarations."""
-    tree = tmp_path / "small"
+    tree = folder / "small"
     (tree / "src" / "core").mkdir(parents=True)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
         shutil.copy(REPO / name, tree)
@@ -144,6 +143,26 @@ def small(tmp_path: Path) -> Path:
     (tree / "src/core/two.pxd").write_text("from .one cimport One\ncpdef read(One one)\n")
     (tree / "src/core/plain.py").write_text("VALUE = 1\n")
     return tree
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Such a package, as nobody has built it."""
+    return make_small(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, compiled in place; for tests that go on from there."""
+    tree = make_small(tmp_path_factory.mktemp("small-once"))
+    setup_py(tree, "-q", "build_ext", "--inplace")
+    return tree
+
+
+@pytest.fixture
+def compiled(small_once: Path, tmp_path: Path) -> Path:
+    """A copy of it with the times of its files, by which is known what has changed since."""
+    return Path(shutil.copytree(small_once, tmp_path / "compiled", symlinks=True))
 
 
 def source_files(*suffixes: str) -> set[str]:
@@ -278,9 +297,8 @@ class TestWithoutCompiling:
         assert {"lockgate/core/one.py", "lockgate/core/one.pxd", "lockgate/py.typed"} <= names
         assert not [name for name in names if name.endswith(".so")]
 
-    def test_pure_wheel_after_a_compiled_build(self, small: Path) -> None:
-        setup_py(small, "-q", "build_ext", "--inplace")
-        wheel, _ = build_wheel(small, env={"LOCKGATE_PURE": "1"})
+    def test_pure_wheel_after_a_compiled_build(self, compiled: Path) -> None:
+        wheel, _ = build_wheel(compiled, env={"LOCKGATE_PURE": "1"})
         assert not [name for name in contents(wheel) if name.endswith(".so")]
 
     @pytest.mark.parametrize("environment", [{"CC": "/bin/false"}, {"PATH": "/nonexistent"}], ids=["broken", "missing"])
@@ -298,11 +316,10 @@ class TestWithoutCompiling:
         )
         assert "/bin/false" in said
 
-    def test_no_old_extension_is_left(self, small: Path) -> None:
-        setup_py(small, "-q", "build_ext", "--inplace")
-        assert len(list((small / "src").rglob("*.so"))) == 2
-        setup_py(small, "-q", "build_ext", "--inplace", env={"CC": "/bin/false"})
-        assert not list((small / "src").rglob("*.so"))
+    def test_no_old_extension_is_left(self, compiled: Path) -> None:
+        assert len(list((compiled / "src").rglob("*.so"))) == 2
+        setup_py(compiled, "-q", "build_ext", "--inplace", env={"CC": "/bin/false"})
+        assert not list((compiled / "src").rglob("*.so"))
 
 
 class TestRebuild:
@@ -317,19 +334,18 @@ class TestRebuild:
         self.change(small / "src/core/two.py")
         assert self.build(small) == {"two"}
 
-    def test_declarations_rebuild_who_uses_them(self, small: Path) -> None:
-        self.build(small)
-        one = small / "src/core/one.pxd"
+    def test_declarations_rebuild_who_uses_them(self, compiled: Path) -> None:
+        assert self.build(compiled) == set()
+        one = compiled / "src/core/one.pxd"
         one.write_text(one.read_text().replace("    cdef", "    cdef public int y\n    cdef"))
         self.change(one)
-        assert self.build(small) == {"one", "two"}
+        assert self.build(compiled) == {"one", "two"}
         code = "from lockgate.core.one import One; from lockgate.core.two import read; print(read(One(7)))"
-        assert run(sys.executable, "-c", code, cwd=small, env={"PYTHONPATH": "build/pkg"}).stdout == "7\n"
+        assert run(sys.executable, "-c", code, cwd=compiled, env={"PYTHONPATH": "build/pkg"}).stdout == "7\n"
 
-    def test_other_flags_rebuild_all(self, small: Path) -> None:
-        self.build(small)
-        assert self.build(small, CFLAGS="-O1") == {"one", "two"}
-        assert self.build(small, CFLAGS="-O1") == set()
+    def test_other_flags_rebuild_all(self, compiled: Path) -> None:
+        assert self.build(compiled, CFLAGS="-O1") == {"one", "two"}
+        assert self.build(compiled, CFLAGS="-O1") == set()
 
     def test_a_deleted_module_is_not_packed(self, small: Path) -> None:
         assert "lockgate/core/plain.py" in contents(build_wheel(small)[0])
