@@ -23,13 +23,18 @@ FUZZ_SECONDS ?= 60
 BENCH_ARGS ?= --quick
 INSTRUCTIONS_ARGS ?= --check
 # Test files run side by side, so many at a time, the longest ones first (tests/conftest.py); those that measure CPU time run
-# alone after them. (Exit code 5: PYTEST_ARGS leaves them out.)
-JOBS ?= 2
+# alone after them. (Exit code 5: PYTEST_ARGS leaves them out.) Three keep two cores busy: a third of the time a test waits, for
+# a program to start or for a second to pass.
+JOBS ?= 3
 MEASURING = tests/e2e/test_http2_abuse.py
 PYTEST = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(MEASURING:%=--ignore=%) $(PYTEST_ARGS)
 ALONE = -m pytest $(PYTEST_ARGS) $(MEASURING) || test $$? = 5
 SOAK_ARGS ?= --requests 20000 --handshakes 2000
 RUN = $(VENV)/bin/python
+
+# Where Python is told to keep no bytecode (container images often do that), the hundreds of processes that tests start would each
+# compile all sources again, and so would each of pytest's.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-compiled test-pure lint fuzz bench instructions sanitize soak build optimized wheel programs clean
 

@@ -20,7 +20,7 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 LONGEST = (
     "test_packaging", "test_http2", "test_http2_streams", "test_acme", "test_scanners", "test_failures", "test_curl",
-    "test_openssl", "test_reload", "test_watch",
+    "test_openssl", "test_reload", "test_watch", "test_serve", "test_serve_folders", "test_demo_browser",
 )  # fmt: skip
 """Files that take a minute or so. They begin first: a long one at the end would keep one worker busy and the others idle."""
 

@@ -216,3 +216,27 @@ def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_module():
     assert run_module("--version").stdout == f"lockgate {lockgate.__version__}\n"
     assert run_module("check", "/absent.toml").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "certs", "explain", "demo"])
+def test_each_command_is_told_of_and_starts_with_what_it_needs_only(capsys, command):
+    """Each in a process of its own: what one command imports is there for the next one, and hides what that lacks."""
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"    {command} " in capsys.readouterr().out
+    program = (
+        "import sys\n"
+        "from lockgate.server.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print(*(name for name in sys.modules if name.startswith('lockgate.server.')))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program, command, "--help"], capture_output=True, text=True,
+                          env=environment, timeout=60, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: lockgate {command} [-h] ")
+    imported = set(done.stdout.splitlines()[-1].split())
+    homes = {"certs": "certs_command", "explain": "explain", "demo": "demo"}
+    assert {name for name in homes if f"lockgate.server.{homes[name]}" in imported} == {command} & set(homes)

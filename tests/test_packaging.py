@@ -2,6 +2,10 @@
 
 Most tests build a package of two small modules with the real setup.py and pyproject.toml, which takes seconds. The whole
 package is built once as sdist, from that into a wheel, and installed as a user would, into an environment of its own.
+
+That the sdist has all sources of this tree, byte for byte, is looked at. So what was translated and compiled of this tree is
+what would be made of the sdist, and the wheel is packed of it: compiling takes minutes, and `make test` has just done it. With
+LOCKGATE_FROM_NOTHING=1, as in .ci/run, the wheel is built of the sdist alone.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import sysconfig
 import tarfile
 import time
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -38,18 +43,22 @@ NOT_COPIED = (
 )
 
 
+Environment = Mapping[str, str | None]
+"""What is set besides; None: not set."""
+
+
 def run(
-    *command: str | Path, cwd: Path, env: dict[str, str] | None = None, fails: bool = False
+    *command: str | Path, cwd: Path, env: Environment | None = None, fails: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; its output is the message if it does not succeed (or does, and should not)."""
     unset = ("LOCKGATE_PURE", "LOCKGATE_REQUIRE_COMPILED", "PYTHONPATH", "PYTHONSAFEPATH", "CC", "MAKEFLAGS")
     clean = {name: value for name, value in os.environ.items() if name not in unset}
     # Whether it works is asked here, not how fast it is.
-    environment = {**clean, "CFLAGS": "-O0 -g0", "PIP_NO_INPUT": "1", **(env or {})}
+    wanted = {**clean, "CFLAGS": "-O0 -g0", "PIP_NO_INPUT": "1", **(env or {})}
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=environment,
+        env={name: value for name, value in wanted.items() if value is not None},
         capture_output=True,
         text=True,
         timeout=1200,
@@ -61,12 +70,12 @@ def run(
     return done
 
 
-def setup_py(tree: Path, *arguments: str, env: dict[str, str] | None = None, fails: bool = False) -> str:
+def setup_py(tree: Path, *arguments: str, env: Environment | None = None, fails: bool = False) -> str:
     done = run(sys.executable, "setup.py", *arguments, cwd=tree, env=env, fails=fails)
     return done.stdout + done.stderr
 
 
-def build_wheel(tree: Path, env: dict[str, str] | None = None) -> tuple[Path, str]:
+def build_wheel(tree: Path, env: Environment | None = None) -> tuple[Path, str]:
     """The wheel, and what was said while it was built."""
     shutil.rmtree(tree / "dist", ignore_errors=True)
     said = setup_py(tree, "bdist_wheel", env=env)
@@ -108,14 +117,21 @@ def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    built, _ = build_wheel(unpacked, env={"LOCKGATE_REQUIRE_COMPILED": "1"})
+    required = {"LOCKGATE_REQUIRE_COMPILED": "1"}
+    if os.environ.get("LOCKGATE_FROM_NOTHING") == "1":
+        built, _ = build_wheel(unpacked, env=required)
+    else:
+        for made in (REPO / "build" / "cython", *(REPO / "build").glob("lib.*")):
+            shutil.copytree(made, unpacked / "build" / made.name)
+        # With the same settings; setup.py compiles all again if they are others, or if a source is newer.
+        same = {name: os.environ.get(name) for name in ("CC", "CFLAGS")}
+        built, _ = build_wheel(unpacked, env={**required, **same})
     return built.rename(tmp_path_factory.mktemp("wheel") / built.name)
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Path:
+def make_small(folder: Path) -> Path:
     """A package with our setup.py and two modules to compile, one of which uses the other's C declarations."""
-    tree = tmp_path / "small"
+    tree = folder / "small"
     (tree / "src" / "core").mkdir(parents=True)
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md"):
         shutil.copy(REPO / name, tree)
@@ -129,8 +145,36 @@ def small(tmp_path: Path) -> Path:
     return tree
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Such a package, as nobody has built it."""
+    return make_small(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def small_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, compiled in place; for tests that go on from there."""
+    tree = make_small(tmp_path_factory.mktemp("small-once"))
+    setup_py(tree, "-q", "build_ext", "--inplace")
+    return tree
+
+
+@pytest.fixture
+def compiled(small_once: Path, tmp_path: Path) -> Path:
+    """A copy of it with the times of its files, by which is known what has changed since."""
+    return Path(shutil.copytree(small_once, tmp_path / "compiled", symlinks=True))
+
+
 def source_files(*suffixes: str) -> set[str]:
     return {path.relative_to(REPO).as_posix() for path in (REPO / "src").rglob("*") if path.suffix in suffixes}
+
+
+def all_sources() -> set[str]:
+    """Whatever lies in src/ and was not built: the suffixes that we know of, and others."""
+    files = {path for path in (REPO / "src").rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
+    sources = {path.relative_to(REPO).as_posix() for path in files if path.suffix not in {".c", ".so", ".pyd"}}
+    assert source_files(".py", ".pyx", ".pxd", ".pyi") | {"src/py.typed"} <= sources
+    return sources
 
 
 def compiled_modules() -> set[str]:
@@ -142,9 +186,10 @@ def compiled_modules() -> set[str]:
 class TestWholePackage:
     def test_sdist_has_all_sources_and_nothing_built(self, sdist: Path) -> None:
         with tarfile.open(sdist) as archive:
-            names = {name.partition("/")[2] for name in archive.getnames()}
-        wanted = source_files(".py", ".pyx", ".pxd", ".pyi") | {"src/py.typed"}
-        wanted |= {
+            found = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive}
+            packed = {name: file.read() for name, file in found.items() if file is not None}
+        names = set(found)
+        wanted = all_sources() | {
             "setup.py",
             "pyproject.toml",
             "MANIFEST.in",
@@ -154,6 +199,7 @@ class TestWholePackage:
             "tests/test_packaging.py",
         }
         assert wanted <= names
+        assert {name for name in wanted if packed[name] != (REPO / name).read_bytes()} == set()
         assert not {name for name in names if name.endswith((".c", ".so", ".pyd", ".pyc")) or name.startswith("build")}
 
     def test_wheel_has_every_module_declaration_and_marker(self, wheel: Path) -> None:
@@ -251,9 +297,8 @@ class TestWithoutCompiling:
         assert {"lockgate/core/one.py", "lockgate/core/one.pxd", "lockgate/py.typed"} <= names
         assert not [name for name in names if name.endswith(".so")]
 
-    def test_pure_wheel_after_a_compiled_build(self, small: Path) -> None:
-        setup_py(small, "-q", "build_ext", "--inplace")
-        wheel, _ = build_wheel(small, env={"LOCKGATE_PURE": "1"})
+    def test_pure_wheel_after_a_compiled_build(self, compiled: Path) -> None:
+        wheel, _ = build_wheel(compiled, env={"LOCKGATE_PURE": "1"})
         assert not [name for name in contents(wheel) if name.endswith(".so")]
 
     @pytest.mark.parametrize("environment", [{"CC": "/bin/false"}, {"PATH": "/nonexistent"}], ids=["broken", "missing"])
@@ -271,11 +316,10 @@ class TestWithoutCompiling:
         )
         assert "/bin/false" in said
 
-    def test_no_old_extension_is_left(self, small: Path) -> None:
-        setup_py(small, "-q", "build_ext", "--inplace")
-        assert len(list((small / "src").rglob("*.so"))) == 2
-        setup_py(small, "-q", "build_ext", "--inplace", env={"CC": "/bin/false"})
-        assert not list((small / "src").rglob("*.so"))
+    def test_no_old_extension_is_left(self, compiled: Path) -> None:
+        assert len(list((compiled / "src").rglob("*.so"))) == 2
+        setup_py(compiled, "-q", "build_ext", "--inplace", env={"CC": "/bin/false"})
+        assert not list((compiled / "src").rglob("*.so"))
 
 
 class TestRebuild:
@@ -290,19 +334,18 @@ class TestRebuild:
         self.change(small / "src/core/two.py")
         assert self.build(small) == {"two"}
 
-    def test_declarations_rebuild_who_uses_them(self, small: Path) -> None:
-        self.build(small)
-        one = small / "src/core/one.pxd"
+    def test_declarations_rebuild_who_uses_them(self, compiled: Path) -> None:
+        assert self.build(compiled) == set()
+        one = compiled / "src/core/one.pxd"
         one.write_text(one.read_text().replace("    cdef", "    cdef public int y\n    cdef"))
         self.change(one)
-        assert self.build(small) == {"one", "two"}
+        assert self.build(compiled) == {"one", "two"}
         code = "from lockgate.core.one import One; from lockgate.core.two import read; print(read(One(7)))"
-        assert run(sys.executable, "-c", code, cwd=small, env={"PYTHONPATH": "build/pkg"}).stdout == "7\n"
+        assert run(sys.executable, "-c", code, cwd=compiled, env={"PYTHONPATH": "build/pkg"}).stdout == "7\n"
 
-    def test_other_flags_rebuild_all(self, small: Path) -> None:
-        self.build(small)
-        assert self.build(small, CFLAGS="-O1") == {"one", "two"}
-        assert self.build(small, CFLAGS="-O1") == set()
+    def test_other_flags_rebuild_all(self, compiled: Path) -> None:
+        assert self.build(compiled, CFLAGS="-O1") == {"one", "two"}
+        assert self.build(compiled, CFLAGS="-O1") == set()
 
     def test_a_deleted_module_is_not_packed(self, small: Path) -> None:
         assert "lockgate/core/plain.py" in contents(build_wheel(small)[0])

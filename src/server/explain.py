@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from ..core.proxy import hub  # noqa: F401, compiled modules that need each other are entered by it
 from ..core.proxy.answers import own_response
 from ..core.proxy.policy import Listener
 from ..core.proxy.routing import host_of
