@@ -97,7 +97,7 @@ class Limits:
     connect_timeout: float = 5.0
     """TCP and TLS together, for one server."""
     first_byte_timeout: float = 60.0
-    """From the end of the request to the first byte of the answer."""
+    """From the end of the request to the first byte of the answer; from its head, if the client waits for a 100."""
     upstream_body_timeout: float = 60.0
     """No byte of an answer's body for this long."""
     pool_idle_timeout: float = 30.0

@@ -99,6 +99,10 @@ class Downstream(ClientChannel):
             self.h1.send(event)
             self.touch()
 
+    def body_due(self) -> None:
+        """The client has been told to send its body, or does so unasked."""
+        self._body_since = self._body_last = self.hub.now
+
     def respond(self, response: Response) -> None:
         """Begin the answer; decides whether the connection is kept after it."""
         http = self.h1
@@ -415,7 +419,7 @@ class Downstream(ClientChannel):
             if self._head_since != NEVER:
                 return self._head_since + bounds.header_timeout
             return self._idle_since + bounds.idle_timeout
-        if self.held or relay.tunnel or relay.request_ended:
+        if self.held or relay.tunnel or relay.request_ended or relay.expects_since != NEVER:
             return NEVER
         slowest = self._body_since + bounds.min_body_rate_grace + self._body_bytes / bounds.min_body_rate
         stalled = self._body_last + bounds.body_timeout

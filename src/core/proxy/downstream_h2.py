@@ -96,6 +96,11 @@ class ClientStream(Stream):
         """Pass on a 1xx answer."""
         self.send(event)
 
+    def body_due(self) -> None:
+        """The client has been told to send its body, or does so unasked."""
+        self._body_since = self._body_last = self.streams.hub.now
+        self.streams.check_by(self.deadline())  # there was none
+
     def respond(self, response: Response) -> None:
         """Begin the answer."""
         self.send(response)
@@ -171,7 +176,7 @@ class ClientStream(Stream):
         call of gRPC it does from the beginning, since a server may have nothing to say until the client has said all.
         """
         relay = self.relay
-        if relay is None or self.held or relay.tunnel or relay.request_ended:
+        if relay is None or self.held or relay.tunnel or relay.request_ended or relay.expects_since != NEVER:
             return NEVER
         bounds = self.streams.hub.bounds
         if relay.response_started or relay.is_call():

@@ -14,6 +14,7 @@ from .side cimport Side
 from .upstream cimport Upstream
 
 
+cdef double NEVER
 cdef frozenset _SAFE
 cdef EndOfMessage END
 cdef Py_ssize_t _KEPT_BODY, _KEPT_TOTAL
@@ -27,6 +28,7 @@ cdef class Relay:
     cdef public AccessRecord record
     cdef public double started
     cdef public double last_activity
+    cdef public double expects_since
     cdef public Side upstream
     cdef public bint request_ended
     cdef public bint response_started
@@ -86,6 +88,7 @@ cdef class Relay:
     cpdef answer(self, answer, str end, str detail=*)
     cpdef finish(self, str end=*, str detail=*)
     @cython.locals(kept=bytearray, size=Py_ssize_t, hub=ReverseProxy)
+    cdef _body_due(self)
     cdef _keep(self, data)
     @cython.locals(kept=bytearray)
     cdef _forget_kept(self)

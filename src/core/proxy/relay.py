@@ -33,6 +33,7 @@ from .exchange import Exchange
 from .forward import forward_response
 from .hooks import Answer
 from .side import Side
+from .timers import NEVER
 from .upstream import Upstream
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ class Relay:
 
     __slots__ = (
         "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "_turned_away",
-        "client", "exchange", "finished", "hub", "last_activity", "policy", "record", "request_ended", "response_ended",
-        "response_started", "started", "tunnel", "upstream",
+        "client", "exchange", "expects_since", "finished", "hub", "last_activity", "policy", "record", "request_ended",
+        "response_ended", "response_started", "started", "tunnel", "upstream",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
@@ -76,6 +77,9 @@ class Relay:
         self.record = exchange.record
         self.started = hub.now
         self.last_activity = self.started
+        self.expects_since = NEVER
+        """When the server was asked if it wants the body; NEVER if it was not, or if that is settled. Until then the client may
+        wait for a 100 (RFC 9110 section 10.1.1), so it is the server that owes something."""
         self.upstream: Side | None = None
         self.request_ended = False
         self.response_started = False
@@ -195,6 +199,8 @@ class Relay:
         request = self.exchange.request
         self.upstream = upstream
         self.record.connect_time = self.hub.now - self.started
+        if request.expect_continue and not self.record.bytes_in and not self.request_ended:
+            self.expects_since = self.hub.now
         if not request.authority:  # HTTP/1.0 may leave it out; towards the server Host is a duty
             assert self._server is not None
             request.authority = self._server.name.encode("ascii", "replace")
@@ -219,6 +225,8 @@ class Relay:
         """A piece of the request's body."""
         self.record.bytes_in += len(event.data)
         self.last_activity = self.hub.now
+        if self.expects_since != NEVER:
+            self._body_due()
         if self._kept is not None:
             self._keep(event.data)
         if self.upstream is not None:
@@ -227,6 +235,7 @@ class Relay:
     def request_end(self, event: EndOfMessage) -> None:
         """The request is complete; in a tunnel, the client has closed its side."""
         self.request_ended = True
+        self.expects_since = NEVER
         if event.found is not None:
             self._end = event
         upstream = self.upstream
@@ -261,6 +270,8 @@ class Relay:
 
     def interim(self, event: InformationalResponse) -> None:
         """A 1xx answer: passed on, except to HTTP/1.0, which does not know them (RFC 9110 section 15.2)."""
+        if event.status == 100 and self.expects_since != NEVER:
+            self._body_due()
         self.client.send_interim(event)
 
     def response(self, event: Response) -> None:
@@ -374,6 +385,10 @@ class Relay:
             self.record.end = end
             self.record.detail = detail
         self.hub.log(self.record)
+
+    def _body_due(self) -> None:
+        self.expects_since = NEVER
+        self.client.body_due()
 
     def _keep(self, data: bytes) -> None:
         """Keep a piece of the body that is passed on; or nothing of it any more, if it is too much."""

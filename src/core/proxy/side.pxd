@@ -10,6 +10,7 @@ cdef class Side:
     # The client's end
     cpdef connection(self)
     cpdef send_interim(self, event)
+    cpdef body_due(self)
     cpdef respond(self, Response response)
     cpdef response_sent(self)
     cpdef answer(self, answer)

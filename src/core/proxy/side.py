@@ -38,6 +38,9 @@ class Side:
     def send_interim(self, event: InformationalResponse) -> None:
         """Pass on a 1xx answer, if the client can understand it."""
 
+    def body_due(self) -> None:
+        """The client owes its body from now on, not from when it sent the head."""
+
     def respond(self, response: Response) -> None:
         """Begin the answer. LocalProtocolError if HTTP cannot say it."""
 

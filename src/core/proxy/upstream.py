@@ -418,6 +418,8 @@ class Upstream(Channel):
             return NEVER
         if self._responding:
             return self.last_read + bounds.upstream_body_timeout
+        if relay.expects_since != NEVER:
+            return relay.expects_since + bounds.first_byte_timeout
         return self._request_sent + bounds.first_byte_timeout
 
     def _too_slow(self) -> None:

@@ -47,6 +47,8 @@ class ServerStream(Stream):
         if relay.exchange.request.upgrade is not None and not streams.h2.connect_protocol:
             relay.exchange.request.upgrade = None  # an offer that this server cannot take; it may be left out
         relay.upstream_ready(self)
+        if relay.expects_since != NEVER:
+            streams.check_by(self.deadline())
 
     # -- what the relay calls --------------------------------------------------------------------------------------
 
@@ -176,6 +178,8 @@ class ServerStream(Stream):
             return relay.last_activity + bounds.tunnel_timeout
         if self._responding:
             return max(self._read_at, relay.last_activity) + bounds.upstream_body_timeout
+        if relay.expects_since != NEVER:
+            return relay.expects_since + bounds.first_byte_timeout
         return self._asked_at + bounds.first_byte_timeout
 
 
