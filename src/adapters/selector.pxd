@@ -8,5 +8,7 @@ cdef class SelectorGear(Gear):
 
     @cython.locals(count=int, total=int)
     cpdef int turn(self, double timeout) except -1
-    @cython.locals(watched=Watched, mask=int)
+    @cython.locals(ready=list, start=Py_ssize_t)
     cdef int _round(self, timeout) except -1
+    @cython.locals(watched=Watched, mask=int)
+    cdef _tell(self, list batch)

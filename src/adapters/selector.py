@@ -15,7 +15,7 @@ NESTED = hasattr(selectors.DefaultSelector, "fileno")
 """Another loop can watch it. Not where it is `select`, as on Windows."""
 
 BATCH = 128
-"""Sockets told about until others (an outer loop, the timer) get their turn."""
+"""Sockets in a batch, so that what waits to be sent is bounded; and so many until an outer loop or the timer gets its turn."""
 
 BUSY = 4
 """Ready sockets at once that promise more."""
@@ -56,16 +56,22 @@ class SelectorGear(Gear):
         """Wait for at most `timeout` seconds (below 0: for ever), tell who is ready, and return how many there were."""
         count = total = self._round(None if timeout < 0 else timeout)
         # While many were dealt with others have become ready, most likely: cheaper to look now than by way of the outer loop.
-        while count >= BUSY and total < BATCH:
+        while count >= BUSY and total < BATCH and self._selector.get_map() is not None:  # None: it was closed meanwhile
             count = self._round(0)
             total += count
         return total
 
     def _round(self, timeout: float | None) -> int:
         ready = self._selector.select(timeout)
+        for start in range(0, len(ready), BATCH):
+            self._tell(ready[start : start + BATCH])
+        return len(ready)
+
+    def _tell(self, batch: list[tuple[selectors.SelectorKey, int]]) -> None:
+        """Tell those whose sockets are ready, then have done what follows from it."""
         self.in_batch = self._after is not None
         try:
-            for key, mask in ready:
+            for key, mask in batch:
                 watched = key.data
                 if mask & WRITE:
                     watched.on_writable()
@@ -76,4 +82,3 @@ class SelectorGear(Gear):
                 self._after()
         finally:
             self.in_batch = False
-        return len(ready)
