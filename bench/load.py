@@ -63,9 +63,16 @@ def wrk(folder: Path, port: int, path: str, seconds: float, *, core: str, upload
     return Load(result["units"], result["seconds"])
 
 
-def h2(port: int, path: str, seconds: float, *, core: str, connections: int, streams: int) -> Load:
-    """Requests for `path` over HTTP/2, as many at a time on each of `connections` as `streams` says."""
+def h2(
+    folder: Path, port: int, path: str, seconds: float, *, core: str, connections: int, streams: int, upload: int = 0
+) -> Load:
+    """Requests for `path` over HTTP/2, as many at a time on each of `connections` as `streams` says, with a body of `upload`
+    bytes if it is not 0."""
     command = ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{max(1, round(seconds))}"]
+    if upload:
+        body = folder / f"upload-{upload}"
+        body.write_bytes(b"x" * upload)
+        command.append(f"--data={body}")
     begin = time.monotonic()
     output = run([*command, f"--connect-to=127.0.0.1:{port}", f"https://localhost:{port}{path}"], core, seconds + 60)
     if "Application protocol: h2\n" not in output:

@@ -80,11 +80,14 @@ def _requests(path: str, upload: int = 0) -> Callable[[Bench, servers.Running], 
     return work
 
 
-def _h2(path: str, streams: int) -> Callable[[Bench, servers.Running], load.Load]:
+def _h2(path: str, streams: int, upload: int = 0) -> Callable[[Bench, servers.Running], load.Load]:
     """Over 8 connections, with so many requests at a time on each."""
 
     def work(bench: Bench, running: servers.Running) -> load.Load:
-        return load.h2(running.port, path, bench.seconds, core=bench.client_core, connections=8, streams=streams)
+        return load.h2(
+            bench.folder, running.port, path, bench.seconds,
+            core=bench.client_core, connections=8, streams=streams, upload=upload,
+        )  # fmt: skip
 
     return work
 
@@ -208,6 +211,7 @@ SCENARIOS = [
     Scenario("idle", "idle connection", "KB", _idle("http/1.1")),
     Scenario("h2-small", "small request, h2, 8 x 32 streams", "us CPU", _cpu(MICRO, _h2("/small", 32))),
     Scenario("h2-download", "1 MB download, h2, 8 x 8 streams", "ms CPU", _cpu(MILLI, _h2("/1m", 8))),
+    Scenario("h2-upload", "1 MB upload, h2, 8 x 8 streams", "ms CPU", _cpu(MILLI, _h2("/upload", 8, 1_048_576))),
     Scenario("h2-idle", "idle h2 connection", "KB", _idle("h2")),
     *(many(count) for count in (1, 64, 1000, 10_000)),
     *(many(count, "h2") for count in (1, 64, 1000, 10_000)),

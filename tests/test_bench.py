@@ -322,4 +322,4 @@ status codes: {good} 2xx, 0 3xx, 0 4xx, {bad} 5xx
     def test_another_protocol_gives_no_figure(self, bench, monkeypatch):
         monkeypatch.setattr(bench.load, "run", lambda *args: "Application protocol: http/1.1\n" + self.output())
         with pytest.raises(bench.load.LoadError, match="h2 was not negotiated"):
-            bench.load.h2(1, "/", 1, core="0", connections=1, streams=1)
+            bench.load.h2(Path(), 1, "/", 1, core="0", connections=1, streams=1)
