@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import random
+import selectors
 import socket
 import ssl
 import string
 import struct
 import subprocess
+import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import dpkt.ssl
@@ -204,19 +207,34 @@ def _extensions(hello: ClientHello) -> Iterator[bytes]:
 # -- real clients ----------------------------------------------------------------------------------------------------
 
 
-def first_hello(port_of: socket.socket) -> ClientHello:
-    """The ClientHello of whoever connects next."""
-    reader = ClientHelloReader(65536)
-    connection, _ = port_of.accept()
-    with connection:
-        connection.settimeout(60)
-        while True:
-            data = connection.recv(65536)
-            assert data, "the client left"
-            reader.receive_data(data)
-            hello = reader.next_hello()
-            if hello is not None:
-                return hello
+def next_hellos(listening: socket.socket, count: int = 1) -> list[ClientHello]:
+    """The first ClientHellos that anybody sends. A connection may also say nothing: browsers make some to be ready."""
+    found: list[ClientHello] = []
+    readers: dict[socket.socket, ClientHelloReader] = {}
+    end = time.monotonic() + 90
+    with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        selector.register(listening, selectors.EVENT_READ)
+        while len(found) < count:
+            ready = selector.select(end - time.monotonic())
+            assert ready, "no hello in time"
+            for key, _ in ready:
+                if key.fileobj is listening:
+                    connection = stack.enter_context(listening.accept()[0])
+                    selector.register(connection, selectors.EVENT_READ)
+                    readers[connection] = ClientHelloReader(65536)
+                    continue
+                connection = next(one for one in readers if one is key.fileobj)
+                data = b""
+                with suppress(ConnectionResetError):
+                    data = connection.recv(65536)
+                readers[connection].receive_data(data)
+                hello = readers[connection].next_hello() if data else None
+                if hello is not None:
+                    found.append(hello)
+                if hello is not None or not data:
+                    selector.unregister(connection)
+                    connection.close()
+    return found[:count]
 
 
 CLIENTS = {
@@ -236,13 +254,12 @@ STARTS = {
 def test_real_clients(client: str) -> None:
     command = CLIENTS[client]
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(60)
         port = str(listening.getsockname()[1])
         process = subprocess.Popen(
             [part.replace("{port}", port) for part in command],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        hello = first_hello(listening)
+        (hello,) = next_hellos(listening)
         process.wait(60)
     assert ja4(hello) == reference(hello.raw)
     assert ja4(hello).startswith(STARTS[client])
@@ -273,11 +290,10 @@ def test_chromium_shuffles_its_extensions_and_keeps_its_fingerprint(tmp_path: Pa
         f"--user-data-dir={tmp_path}", "--host-resolver-rules=MAP a.test 127.0.0.1",
     ]  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(90)
         address = f"https://{EXAMPLE}:{listening.getsockname()[1]}/"
         with subprocess.Popen([*command, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                hellos = [first_hello(listening) for _ in range(2)]
+                hellos = next_hellos(listening, 2)
             finally:
                 process.terminate()
     assert [ja4(hello) for hello in hellos] == [reference(hello.raw) for hello in hellos]
