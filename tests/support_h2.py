@@ -179,6 +179,11 @@ class Peer:
         assert last.code == caught.value.error_code
         return caught.value.fault.label, last.code
 
+    def refused_late(self) -> list[tuple[int, int]]:
+        """The streams that are reset, and with which codes, some time after they were answered."""
+        self.connection.refuse_late(self.connection.now)
+        return self.resets()
+
     def resets(self) -> list[tuple[int, int]]:
         """(stream, code) of the RST_STREAM frames that are sent now."""
         return [(found.stream_id, found.code) for found in self.sent() if found.kind == RST_STREAM]

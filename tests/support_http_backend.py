@@ -5,7 +5,7 @@ POST /echo             the body, as it came, chunked if it was, then its trailer
 GET  /status/CODE      that status, with a Content-Length where there may be one
 GET  /trailers         a chunked body with two trailer fields
 GET  /size/BYTES       so many zeros
-POST /early            the answer before the body was read
+POST /early[/STATUS]   the answer before the body was read
 GET  /hints            103, then 200
 GET  /cut              half of a body, then the end; /cut-chunked the same without a length
 GET  /wait/SECONDS     an answer after a while
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         place, _, argument = self.path.partition("?")[0].lstrip("/").partition("/")
         if place == "early":
-            self.answer(b"never mind\n")
+            self.answer(b"never mind\n", int(argument or 200))
             self.body()
             return
         body = self.body()

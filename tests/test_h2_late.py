@@ -11,10 +11,11 @@ from support_h2 import (
     END_STREAM,
     GET,
     HEADERS,
+    NO_ERROR,
     PADDED,
+    POST,
     PRIORITY,
     REFUSED_STREAM,
-    RST_STREAM,
     STREAM_CLOSED,
     Peer,
     data,
@@ -118,15 +119,44 @@ def test_the_peer_resets_a_stream() -> None:
 
 
 def test_the_response_may_be_complete_before_the_request() -> None:
-    """Section 8.1: the rest is refused with NO_ERROR, and ignored."""
-    peer = opened()
+    """Section 8.1: the rest is ignored, and refused with NO_ERROR if the client has not stopped after a while."""
+    peer = opened(now=5.0)
+    assert peer.connection.late_since() == -1
     peer.connection.send_head(1, Response(200, body_length=2))
     peer.connection.send_data(1, b"ok")
     peer.connection.send_end(1)
     assert [(found.kind, found.flags) for found in peer.sent()] == [
         (HEADERS, END_HEADERS),
         (DATA, END_STREAM),
-        (RST_STREAM, 0),
     ]
     assert peer.connection.stream_count == 0
+    assert peer.connection.late_since() == 5
+    peer.connection.refuse_late(4.9)
+    assert peer.feed(data(1, b"more")) == []
+    assert peer.resets() == []
+    peer.connection.refuse_late(5.0)
+    assert peer.resets() == [(1, NO_ERROR)]
     assert peer.feed(data(1, b"more"), data(1, b"", END_STREAM)) == []
+    assert peer.refused_late() == []
+
+
+@pytest.mark.parametrize("last", [data(1, b"", END_STREAM), headers(1, [("x", "y")]), reset(1)])
+def test_who_stops_after_the_response_is_not_told_to(last: bytes) -> None:
+    peer = opened()
+    peer.connection.send_head(1, Response(204))
+    peer.connection.send_end(1)
+    assert [found.kind for found in peer.sent()] == [HEADERS]
+    assert peer.feed(last) == []
+    assert peer.connection.late_since() == -1
+    assert peer.refused_late() == []
+
+
+def test_clients_that_never_stop_are_told_so_sooner() -> None:
+    """No more than 256 streams are kept for it."""
+    peer = Peer()
+    for stream_id in range(1, 600, 2):
+        peer.feed(headers(stream_id, POST, END_HEADERS))
+        peer.connection.send_head(stream_id, Response(204))
+        peer.connection.send_end(stream_id)
+    assert peer.resets() == [(stream_id, NO_ERROR) for stream_id in range(1, 88, 2)]
+    assert len(peer.refused_late()) == 256

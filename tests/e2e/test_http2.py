@@ -283,6 +283,19 @@ class TestNghttp:
         resets = re.findall(r"recv RST_STREAM.*\n +\(error_code=(\w+)", said)
         assert resets in ([], ["NO_ERROR"]), "the upload was read to its end, or stopped"
 
+    @pytest.mark.parametrize("expect", ["Expect:", "Expect: 100-continue"])
+    @pytest.mark.parametrize("size", [100_000, 3 * MB])
+    def test_curl_sees_a_refusal_before_the_body_was_read(
+        self, told: Lockgate, tmp_path: Path, size: int, expect: str
+    ) -> None:
+        """curl 7.88 stops by itself, and forgets the answer if it is told to at once."""
+        (tmp_path / "sent").write_bytes(bytes(size))
+        done = told.curl(
+            "--http2", "-H", expect, "--data-binary", f"@{tmp_path / 'sent'}", "-w", " %{http_code} %{http_version}",
+            f"{told.url}/early/413",
+        )  # fmt: skip
+        assert done.stdout == "never mind\n 413 2"
+
 
 def download(*command: str) -> bytes:
     """The output of a program, byte for byte."""

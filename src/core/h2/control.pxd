@@ -44,6 +44,8 @@ cdef class Control(Sending):
     cdef _answer(self, Stream stream, int status, message)
     cdef _read_reset(self, Py_ssize_t start)
     cdef bint _is_reset(self, long long stream_id) except -1
+    @cython.locals(late=dict)
+    cdef bint _is_late(self, long long stream_id) except -1
     @cython.locals(lately=dict)
     cdef _judge_closed(self, long long stream_id, bint is_head, bint ends)
     @cython.locals(state=int)

@@ -142,6 +142,8 @@ class Control(Sending):
         if self._is_idle(stream_id):
             raise RemoteProtocolError(Fault.PROTOCOL, "RST_STREAM on a stream that is not open")
         stream = self._look(stream_id)
+        if stream is None and self._is_late(stream_id):
+            return None
         self._count_reset()
         if stream is None:
             self._budgets.control(self.now)
@@ -153,6 +155,14 @@ class Control(Sending):
         """Have we reset it lately, or may we have so long ago that it is not known any more?"""
         return self._reset_lately is not None and (stream_id <= self._reset_before or stream_id in self._reset_lately)
 
+    def _is_late(self, stream_id: int) -> bool:
+        """Whether the client ends a request that is answered: it need not be told to any more."""
+        late = self._late
+        if late is None or stream_id not in late:
+            return False
+        del late[stream_id]
+        return True
+
     def _judge_closed(self, stream_id: int, is_head: bool, ends: bool) -> None:
         """DATA or HEADERS on a stream that is not there: fine if we have reset it lately (section 5.1).
 
@@ -162,6 +172,8 @@ class Control(Sending):
             raise RemoteProtocolError(Fault.PROTOCOL, "frame on a stream that is not open")
         if not self._is_reset(stream_id):
             raise RemoteProtocolError(Fault.STREAM_CLOSED, "frame on a closed stream")
+        if ends and self._is_late(stream_id):
+            return
         if self._is_server and (is_head or ends):
             lately = self._reset_lately
             if ends and lately is not None and not lately[stream_id]:

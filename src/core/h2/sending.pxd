@@ -36,6 +36,7 @@ cdef class Sending(HTTPConnection):
     cdef Schedule _schedule
     cdef Py_ssize_t _owed
     cdef dict _reset_lately
+    cdef dict _late
     cdef Py_ssize_t _remembered
     cdef long long _reset_before
     cdef dict _unpaid
@@ -63,6 +64,9 @@ cdef class Sending(HTTPConnection):
     cdef _prioritise(self, Stream stream, int priority)
     @cython.locals(state=int)
     cdef _ended(self, Stream stream)
+    @cython.locals(late=dict)
+    cdef _let_go(self, Stream stream)
+    cdef _refuse(self, long long stream_id)
     cdef _reset(self, Stream stream, long long code)
     @cython.locals(lately=dict, oldest="long long")
     cdef _remember_reset(self, long long stream_id)

@@ -57,7 +57,7 @@ class Sending(HTTPConnection):
     """
 
     __slots__ = (
-        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_lendable",
+        "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_late", "_lendable",
         "_limits", "_owed", "_peer", "_recent", "_remembered", "_reset_before", "_reset_lately", "_schedule",
         "_streams", "_unpaid", "_windows", "now", "queued_total",
     )  # fmt: skip
@@ -92,6 +92,8 @@ class Sending(HTTPConnection):
         # Streams that we have reset, and whether the end of the peer's message has come since.
         self._reset_lately: dict[int, bool] | None = None
         self._remembered = max(_REMEMBERED, 2 * self._limits.h2_max_streams)
+        # Streams that are answered whose requests go on, and since when.
+        self._late: dict[int, float] | None = None
         # As a client: the highest id that was remembered there, and is no more.
         self._reset_before = 0
         self._unpaid: dict[int, int] | None = None
@@ -225,8 +227,30 @@ class Sending(HTTPConnection):
         if state == _CLOSED:
             self._close(stream)
         elif self._is_server and state == _HALF_CLOSED_LOCAL and not stream.is_tunnel:
-            # RFC 9113 section 8.1: the answer is complete and the rest of the request is not wanted.
-            self._reset(stream, NO_ERROR)
+            self._let_go(stream)
+
+    def _let_go(self, stream: Stream) -> None:
+        """The answer is complete, and the rest of the request is not wanted (RFC 9113 section 8.1): it is ignored, and
+        credited.
+
+        Most clients stop by themselves when they have seen the answer. To be told to in the same breath (RST_STREAM with
+        NO_ERROR) is a failure to some, although it must not be: curl 7.88 forgets the answer. So that comes later
+        (`refuse_late`), if at all.
+        """
+        late = self._late
+        if late is None:
+            late = self._late = {}
+        elif len(late) >= _REMEMBERED:
+            self._refuse(next(iter(late)))
+        late[stream.id] = self.now
+        self._remember_reset(stream.id)
+        self._abandon(stream)
+
+    def _refuse(self, stream_id: int) -> None:
+        """Tell the client of an answered stream to stop."""
+        assert self._late is not None
+        del self._late[stream_id]
+        self._queue_owed(self._frames.number(RST_STREAM, stream_id, NO_ERROR))
 
     def _reset(self, stream: Stream, code: int) -> None:
         """End a stream with RST_STREAM. What the peer still sends on it is to be ignored, and credited."""

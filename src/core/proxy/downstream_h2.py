@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .client import ClientChannel
 
 GRACE = 1.0
-"""Seconds between the two GOAWAY: more than a round trip."""
+"""Seconds between the two GOAWAY, and from an answer to the end of a request that goes on: more than a round trip."""
 
 
 class ClientStream(Stream):
@@ -371,6 +371,9 @@ class ClientStreams(Streams):
         if self._head_since != NEVER and self._head_since + bounds.header_timeout < when:
             when = self._head_since + bounds.header_timeout
         when = min(when, self._final_at)
+        late = self.h2.late_since()
+        if late >= 0 and late + GRACE < when:
+            when = late + GRACE
         if not self.by_id and self._idle_since + bounds.idle_timeout < when:
             when = self._idle_since + bounds.idle_timeout
         return when
@@ -393,6 +396,7 @@ class ClientStreams(Streams):
                 self._final_at = NEVER
                 self.h2.finish_shutdown()
                 self.channel.touch()
+            self.h2.refuse_late(now - GRACE)
             if self.check_at <= now:
                 self.check()
 
