@@ -120,8 +120,8 @@ def test_the_peer_resets_a_stream() -> None:
 
 def test_the_response_may_be_complete_before_the_request() -> None:
     """Section 8.1: the rest is ignored, and refused with NO_ERROR if the client has not stopped after a while."""
-    peer = opened(now=5.0)
-    assert peer.connection.late_since() == -1
+    peer = opened()
+    assert not peer.connection.has_late()
     peer.connection.send_head(1, Response(200, body_length=2))
     peer.connection.send_data(1, b"ok")
     peer.connection.send_end(1)
@@ -130,12 +130,13 @@ def test_the_response_may_be_complete_before_the_request() -> None:
         (DATA, END_STREAM),
     ]
     assert peer.connection.stream_count == 0
-    assert peer.connection.late_since() == 5
-    peer.connection.refuse_late(4.9)
+    assert peer.connection.has_late()
+    peer.connection.refuse_late()
     assert peer.feed(data(1, b"more")) == []
     assert peer.resets() == []
-    peer.connection.refuse_late(5.0)
+    peer.connection.refuse_late()
     assert peer.resets() == [(1, NO_ERROR)]
+    assert not peer.connection.has_late()
     assert peer.feed(data(1, b"more"), data(1, b"", END_STREAM)) == []
     assert peer.refused_late() == []
 
@@ -147,7 +148,7 @@ def test_who_stops_after_the_response_is_not_told_to(last: bytes) -> None:
     peer.connection.send_end(1)
     assert [found.kind for found in peer.sent()] == [HEADERS]
     assert peer.feed(last) == []
-    assert peer.connection.late_since() == -1
+    assert not peer.connection.has_late()
     assert peer.refused_late() == []
 
 

@@ -202,7 +202,7 @@ def test_an_answer_that_has_come_whole_survives_its_server(how: str) -> None:
     read(client, stream)
     found = client.get(stream)
     assert (len(found.body), found.ended, found.reset) == (sent, True, None)
-    w.wait(1.1)
+    w.wait(2.1)
     assert client.get(stream).reset == 0
     assert w.records[0].end == "complete"
 

@@ -71,9 +71,9 @@ cdef class H2Connection(Receiving):
     cpdef reset(self, long long stream_id, long long code=*)
     @cython.locals(stream=Stream)
     cpdef StreamReset fail_stream(self, long long stream_id, fault, message)
+    cpdef bint has_late(self) except -1
     @cython.locals(late=dict)
-    cpdef double late_since(self) except? -1
-    cpdef refuse_late(self, double since)
+    cpdef refuse_late(self)
     cpdef shutdown(self)
     cpdef finish_shutdown(self)
     cpdef close(self, long long code=*)

@@ -361,16 +361,19 @@ class H2Connection(Receiving):
         stream = self._find(stream_id)
         return None if stream is None else self._end_stream(stream, fault, message, b"", b"")
 
-    def late_since(self) -> float:
-        """Server: since when (`now`) there is a request that goes on although it is answered; -1 if there is none."""
-        late = self._late
-        return next(iter(late.values())) if late else -1.0
+    def has_late(self) -> bool:
+        """Server: whether there are requests that go on although they are answered."""
+        return self._late is not None and len(self._late) > 0
 
-    def refuse_late(self, since: float) -> None:
-        """Server: tell clients to stop with requests that were answered by then (RST_STREAM with NO_ERROR, RFC 9113 section
-        8.1). To be called a second or so after the answer, see `_let_go`."""
-        while 0 <= self.late_since() <= since:
-            self._refuse(next(iter(self._late or ())))
+    def refuse_late(self) -> None:
+        """Server: tell the client to stop with requests that go on since the last call although they are answered (RST_STREAM
+        with NO_ERROR, RFC 9113 section 8.1). To be called every second or so while there are any, see `_let_go`."""
+        late = self._late
+        if late is not None:
+            for stream_id in [one for one, seen in late.items() if seen]:
+                self._refuse(stream_id)
+            for stream_id in late:
+                late[stream_id] = True
 
     def shutdown(self) -> None:
         """We are going (RFC 9113 section 6.8): the server lets what is under way arrive, until `finish_shutdown`."""

@@ -92,8 +92,8 @@ class Sending(HTTPConnection):
         # Streams that we have reset, and whether the end of the peer's message has come since.
         self._reset_lately: dict[int, bool] | None = None
         self._remembered = max(_REMEMBERED, 2 * self._limits.h2_max_streams)
-        # Streams that are answered whose requests go on, and since when.
-        self._late: dict[int, float] | None = None
+        # Streams that are answered whose requests go on, and whether `refuse_late` has seen them.
+        self._late: dict[int, bool] | None = None
         # As a client: the highest id that was remembered there, and is no more.
         self._reset_before = 0
         self._unpaid: dict[int, int] | None = None
@@ -242,7 +242,7 @@ class Sending(HTTPConnection):
             late = self._late = {}
         elif len(late) >= _REMEMBERED:
             self._refuse(next(iter(late)))
-        late[stream.id] = self.now
+        late[stream.id] = False
         self._remember_reset(stream.id)
         self._abandon(stream)
 

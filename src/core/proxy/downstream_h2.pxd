@@ -48,6 +48,7 @@ cdef class ClientStreams(Streams):
     cdef double _head_since
     cdef double _settings_by
     cdef double _final_at
+    cdef double _refuse_at
 
     @cython.locals(found=Stream, data=Data, end=EndOfMessage)
     cpdef on_event(self, Event event)

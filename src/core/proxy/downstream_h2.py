@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from .client import ClientChannel
 
 GRACE = 1.0
-"""Seconds between the two GOAWAY, and from an answer to the end of a request that goes on: more than a round trip."""
+"""Seconds between the two GOAWAY, and from one look at requests that go on after their answers to the next: more than a round
+trip."""
 
 
 class ClientStream(Stream):
@@ -189,7 +190,8 @@ class ClientStreams(Streams):
     """All streams of a client's connection. Made when the handshake has agreed on HTTP/2."""
 
     __slots__ = (
-        "_answered", "_busy", "_final_at", "_head_since", "_idle_since", "_settings_by", "_stopping", "client", "requests",
+        "_answered", "_busy", "_final_at", "_head_since", "_idle_since", "_refuse_at", "_settings_by", "_stopping", "client",
+        "requests",
     )  # fmt: skip
 
     def __init__(self, client: ClientChannel, h2: H2Connection) -> None:
@@ -203,6 +205,7 @@ class ClientStreams(Streams):
         self._head_since = NEVER
         self._settings_by = self.hub.now + self.hub.limits.h2_settings_timeout
         self._final_at = NEVER  # when the second GOAWAY is due
+        self._refuse_at = NEVER  # when to look at requests that go on after their answers
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -371,9 +374,9 @@ class ClientStreams(Streams):
         if self._head_since != NEVER and self._head_since + bounds.header_timeout < when:
             when = self._head_since + bounds.header_timeout
         when = min(when, self._final_at)
-        late = self.h2.late_since()
-        if late >= 0 and late + GRACE < when:
-            when = late + GRACE
+        if self._refuse_at == NEVER and self.h2.has_late():
+            self._refuse_at = self.hub.now + GRACE
+        when = min(when, self._refuse_at)
         if not self.by_id and self._idle_since + bounds.idle_timeout < when:
             when = self._idle_since + bounds.idle_timeout
         return when
@@ -396,7 +399,9 @@ class ClientStreams(Streams):
                 self._final_at = NEVER
                 self.h2.finish_shutdown()
                 self.channel.touch()
-            self.h2.refuse_late(now - GRACE)
+            if self._refuse_at <= now:
+                self._refuse_at = NEVER
+                self.h2.refuse_late()
             if self.check_at <= now:
                 self.check()
 
