@@ -252,7 +252,8 @@ class TLSConnection:
     def send(self, data: Bytes) -> None:
         """Encrypt `data`.
 
-        Raises LocalProtocolError before the handshake is done, after `close()`, and after a failure.
+        Raises LocalProtocolError before the handshake is done, after `close()`, and after a failure; TLSError if this is the
+        first to hear of one: what is at fault may lie behind data that was handed out.
         """
         if not self._sending:
             raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
