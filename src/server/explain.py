@@ -16,10 +16,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from ..core.proxy import hub  # noqa: F401, compiled modules that need each other are entered by it
+from ..core.http.authority import host_of
 from ..core.proxy.answers import own_response
 from ..core.proxy.policy import Listener
-from ..core.proxy.routing import host_of
 from ..core.tls.client_auth import ClientAuth
 from ..core.tls.context import ContextError
 from ..core.tls.failure import Alert, alert_name

@@ -18,6 +18,7 @@ MOST_KNOWN = 512
 """How many of the last authorities are remembered together with what was found: clients say the same again and again."""
 
 _known: dict[bytes, tuple[bytes, int | None]] = {}
+_hosts: dict[bytes, str] = {}
 
 
 def parse_authority(authority: bytes) -> tuple[bytes, int | None] | None:
@@ -35,6 +36,21 @@ def parse_authority(authority: bytes) -> tuple[bytes, int | None] | None:
             _known.clear()
         _known[authority] = found
     return found
+
+
+def host_of(authority: bytes) -> str:
+    """The host of a valid authority, in the form in which the policy has it: no brackets around an IPv6 address."""
+    known = _hosts.get(authority)
+    if known is not None:
+        return known
+    parsed = parse_authority(authority)
+    if parsed is None:
+        return ""
+    host = parsed[0].strip(b"[]").decode("ascii")
+    if len(_hosts) >= MOST_KNOWN:
+        _hosts.clear()
+    _hosts[authority] = host
+    return host
 
 
 def _parse(authority: bytes) -> tuple[bytes, int | None] | None:

@@ -1,7 +1,7 @@
 cimport cython
 
 from ..events cimport Request
-from ..http.authority cimport parse_authority
+from ..http.authority cimport host_of
 from ..http.grammar cimport find_byte
 from ..http.path cimport normalise
 from .balance cimport ServerGroup
@@ -14,7 +14,6 @@ from .relay cimport Relay
 
 
 cdef bytes _ASTERISK, _ROOT
-cdef dict _HOSTS
 
 
 @cython.locals(
@@ -26,6 +25,3 @@ cpdef route(ClientChannel client, Relay relay, Request request)
 cpdef acme_answer(ClientChannel client, Request request)
 
 cpdef redirect(Request request, port)
-
-@cython.locals(known=str, host=str)
-cpdef str host_of(bytes authority)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RemoteProtocolError
 from ..events import Request
-from ..http.authority import MOST_KNOWN, parse_authority
+from ..http.authority import host_of
 from ..http.grammar import find_byte
 from ..http.headers import Headers
 from ..http.path import normalise
@@ -28,8 +28,6 @@ ACME_PATH = b"/.well-known/acme-challenge/"
 """RFC 8555 section 8.3."""
 _ROOT = b"/"
 _ASTERISK = b"*"
-_HOSTS: dict[bytes, str] = {}
-"""What `host_of` has found for the last authorities: clients say the same one again and again."""
 
 
 class Refusal(NamedTuple):
@@ -121,18 +119,3 @@ def redirect(request: Request, port: int) -> Answer:
     place = host if port == 443 else b"%s:%d" % (host, port)
     target = b"/" if request.target == b"*" else request.target
     return Answer(308, b"", Headers([(b"location", b"https://%s%s" % (place, target))]))
-
-
-def host_of(authority: bytes) -> str:
-    """The host of a valid authority, in the form in which the policy has it: no brackets around an IPv6 address."""
-    known = _HOSTS.get(authority)
-    if known is not None:
-        return known
-    parsed = parse_authority(authority)
-    if parsed is None:
-        return ""
-    host = parsed[0].strip(b"[]").decode("ascii")
-    if len(_HOSTS) >= MOST_KNOWN:
-        _HOSTS.clear()
-    _HOSTS[authority] = host
-    return host
