@@ -10,7 +10,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,11 @@ from support_serve import Backend, Start, backend, curl, flags, folder, start, u
 from support_tls import server_pem
 
 from lockgate.core.proxy.record import END_REASONS, AccessRecord
-from lockgate.server.admin import AdminServer, Shown, is_allowed, page
+from lockgate.server.admin import SIGNALS, AdminServer, Shown, is_allowed, page, run_admin
 from lockgate.server.config import read_file
-from lockgate.server.counters import BUCKETS, GENERATIONS, WORKERS, Counters
+from lockgate.server.counters import BUCKETS, GENERATIONS, WORKERS, Counters, Totals
 from lockgate.server.metrics import metrics_text
+from lockgate.server.worker import CUT_OFF
 
 __all__ = ["backend", "folder", "start"]
 
@@ -206,6 +207,103 @@ def test_a_client_that_another_process_took_is_not_waited_for(shown: Shown) -> N
             client, _ = server.get_request()
             assert client.gettimeout() is None
             client.close()
+
+
+class Held(Shown):
+    """Says through a pipe that it was asked, and waits at another one before it answers. For a process of its own."""
+
+    def __init__(self, shown: Shown, asked: int, go_on: int) -> None:
+        self.__dict__.update(shown.__dict__)
+        self._asked = asked
+        self._go_on = go_on
+
+    def totals(self) -> Totals:
+        os.write(self._asked, b"!")
+        os.read(self._go_on, 1)
+        return super().totals()
+
+
+@contextmanager
+def process(listening: socket.socket, shown: Shown) -> Iterator[int]:
+    """Serves as the proxy has it done, in a process of its own."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        run_admin(listening, shown, lambda: os.close(tell))
+        os._exit(0)
+    os.close(tell)
+    try:
+        assert os.read(ready, 1) == b""
+        yield child
+    finally:
+        os.close(ready)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+def exit_code(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def received(client: socket.socket) -> bytes:
+    return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def test_who_has_asked_gets_an_answer_although_another_process_has_taken_over(shown: Shown) -> None:
+    asked, ask = os.pipe()
+    go_on, let = os.pipe()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        process(listening, Held(shown, ask, go_on)) as child,
+        socket.create_connection(listening.getsockname()) as begun,
+        socket.create_connection(
+            listening.getsockname()
+        ) as client,  # the last: when it is heard, both have been accepted
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        begun.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert os.read(asked, 1) == b"!"
+        os.kill(child, signal.SIGTERM)
+        begun.sendall(b"Host: localhost\r\n\r\n")
+        assert received(begun).endswith(b"ok\n")
+        os.write(let, b"!")
+        assert received(client).endswith(b"</html>\n")
+        assert exit_code(child) == 0
+    for fd in (asked, ask, go_on, let):
+        os.close(fd)
+
+
+def test_who_says_nothing_is_not_waited_for_long(shown: Shown) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        process(listening, shown) as child,
+        socket.create_connection(listening.getsockname()) as client,
+        socket.create_connection(listening.getsockname()) as next_one,
+    ):
+        next_one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert received(next_one).endswith(b"ok\n")  # so the other one has been accepted
+        os.kill(child, signal.SIGTERM)
+        assert received(client) == b""
+        assert exit_code(child) == 0
+
+
+def test_to_end_at_once_is_to_leave_clients_without_an_answer(shown: Shown) -> None:
+    asked, ask = os.pipe()
+    go_on, let = os.pipe()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        process(listening, Held(shown, ask, go_on)) as child,
+        socket.create_connection(listening.getsockname()) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert os.read(asked, 1) == b"!"
+        os.kill(child, signal.SIGTERM)
+        os.kill(child, signal.SIGQUIT)
+        assert exit_code(child) == CUT_OFF
+        assert received(client) == b""
+    for fd in (asked, ask, go_on, let):
+        os.close(fd)
 
 
 # -- as it is served ---------------------------------------------------------------------------------------------------

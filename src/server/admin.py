@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import signal
 import socket
 import threading
@@ -38,10 +39,13 @@ from .config import Config
 from .counters import Counters, Totals
 from .metrics import CONTENT_TYPE, ProxyCollector, metrics_text
 from .problems import Problem
+from .worker import CUT_OFF
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 TIMEOUT = 10.0
 """Seconds for a client to say what it wants."""
+LAST = 2.0
+"""The same when this process is to end: who has asked gets an answer, however long it takes."""
 KEEP = 5.0
 """Seconds for which the list of certificates is shown again without looking at the files."""
 SOON, VERY_SOON = 21, 7
@@ -107,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Show what was asked for."""
+        self.server.asked()
         if not is_allowed(self.headers.get("Host", ""), self.headers.get("Origin"), local=self.server.is_local):
             self._answer(403, "text/plain", b"not from a web page\n")
             return
@@ -149,7 +154,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class AdminServer(ThreadingHTTPServer):
-    """Serves on a socket that listens already."""
+    """Serves on a socket that listens already.
+
+    With each reload another process takes over while clients are being served here, so they are counted, and `finish` lets
+    them have their answers.
+    """
 
     daemon_threads = True
 
@@ -160,11 +169,42 @@ class AdminServer(ThreadingHTTPServer):
         self.socket = listening
         self.shown = shown
         self.is_local = listening.family == socket.AF_UNIX
+        self._change = threading.Condition()
+        self._silent = 0
+        self._asking: set[int] = set()  # threads
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """A client."""
         client, _ = self.socket.accept()
         return client, ("", 0)
+
+    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+        """Begin with a client."""
+        with self._change:
+            self._silent += 1
+        super().process_request(request, client_address)
+
+    def asked(self) -> None:
+        """The client of this thread has said what it wants; it is the only request of its connection (HTTP/1.0)."""
+        with self._change:
+            self._silent -= 1
+            self._asking.add(threading.get_ident())
+
+    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        """The client of this thread has its answer, or has left."""
+        super().shutdown_request(request)
+        with self._change:
+            if threading.get_ident() in self._asking:
+                self._asking.remove(threading.get_ident())
+            else:
+                self._silent -= 1
+            self._change.notify()
+
+    def finish(self) -> None:
+        """Wait until everybody who has asked, or asks within `LAST` seconds, has an answer. To be called after `shutdown`."""
+        with self._change:
+            self._change.wait_for(lambda: not self._silent and not self._asking, LAST)
+            self._change.wait_for(lambda: not self._asking)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client has left in the middle."""
@@ -234,14 +274,18 @@ def page(shown: Shown, now: datetime) -> str:
 
 
 def run_admin(listening: socket.socket, shown: Shown, ready: Callable[[], None]) -> None:
-    """Answer until SIGTERM or SIGQUIT. All signals are blocked: a thread waits for them."""
+    """Answer until SIGTERM and finish what has begun, or until SIGQUIT. All signals are blocked: a thread waits for them."""
     server = AdminServer(listening, shown)
 
     def wait() -> None:
-        while signal.sigwait(SIGNALS) not in {signal.SIGTERM, signal.SIGQUIT}:
-            pass
-        server.shutdown()
+        while True:
+            number = signal.sigwait(SIGNALS)
+            if number == signal.SIGQUIT:
+                os._exit(CUT_OFF)
+            if number == signal.SIGTERM:
+                server.shutdown()
 
     threading.Thread(target=wait, name="lockgate-signals", daemon=True).start()
     ready()
     server.serve_forever(poll_interval=0.5)
+    server.finish()
