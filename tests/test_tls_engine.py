@@ -164,6 +164,72 @@ class TestInterface:
                 found.append(chunk)
             assert b"".join(found) == data
 
+    @settings(max_examples=60, deadline=None)
+    @given(seed=st.integers(0, 2**32))
+    @pytest.mark.parametrize("kind", ENGINES)
+    def test_any_order_of_feeding_and_reading(self, kind: str, seed: int) -> None:
+        """Large and small pieces, objects and parts of a buffer that is used again, read at once or long after."""
+        server, client = two_engines(ENGINES[kind])
+        rng = random.Random(seed)
+        data = rng.randbytes(rng.choice([20_000, 300_000]))
+        client.write(data)
+        stream = client.take()
+        space = bytearray(100_000)
+        found = b""
+        at = 0
+        while at < len(stream):
+            size = min(rng.choice([1, 500, 16_384, 16_385, 40_000, 90_000]), len(stream) - at)
+            piece = stream[at : at + size]
+            at += size
+            if rng.random() < 0.5:
+                server.feed(piece)
+            else:
+                space[:size] = piece
+                server.feed_part(space, size)
+                space[:size] = bytes(size)
+            del piece
+            if rng.random() < 0.6:
+                found += server.read(rng.choice([1, 5_000, 16_384, 1 << 20]))
+            if rng.random() < 0.2:
+                server.rest()
+        while chunk := server.read(1 << 20):
+            found += chunk
+        assert found == data
+        assert server.status == Status.WANT
+
+    def test_what_was_read_is_kept_no_longer(self, engine: EngineKind) -> None:
+        server, client = two_engines(engine)
+        client.write(bytes(100_000))
+        stream = client.take()
+        whole, rest = stream[:-9], stream[-9:]
+        before = sys.getrefcount(whole)
+        server.feed(whole)
+        assert len(server.read(1 << 20)) > 80_000
+        assert sys.getrefcount(whole) == before
+        server.feed(rest)
+        assert server.read(1 << 20)
+
+    def test_closed_before_it_was_read(self, engine: EngineKind) -> None:
+        server, client = two_engines(engine)
+        client.write(bytes(100_000))
+        stream = client.take()
+        before = sys.getrefcount(stream)
+        server.feed(stream)
+        assert server.read(10) == bytes(10)
+        server.close()
+        assert sys.getrefcount(stream) == before
+        assert server.read(10) == b""
+
+    def test_rubbish_behind_a_large_piece_that_waits(self, engine: EngineKind) -> None:
+        server, client = two_engines(engine)
+        client.write(bytes(100_000))
+        server.feed(client.take())
+        assert server.read(10) == bytes(10)
+        server.feed(b"\x16\x03\x03\xff\xff" + bytes(20_000))
+        assert server.read(1 << 20) == bytes(99_990)
+        assert server.read(1 << 20) == b""
+        assert server.status == Status.FAILED
+
     def test_no_reference_cycles(self, engine: EngineKind) -> None:
         """A dropped connection is freed at once, not when the garbage collector comes by."""
         context = server_context([support_tls.server_pem().pair], engine=engine)

@@ -51,6 +51,8 @@ cdef struct Functions:
     void (*X509_VERIFY_PARAM_set_hostflags)(void *, unsigned int) noexcept nogil
     void *(*BIO_new)(void *) noexcept nogil
     void *(*BIO_s_mem)() noexcept nogil
+    void *(*BIO_new_mem_buf)(const void *, int) noexcept nogil
+    long (*BIO_set_mem_eof_return)(void *, int) noexcept nogil
     int (*BIO_free)(void *) noexcept nogil
     int (*BIO_read)(void *, void *, int) noexcept nogil
     int (*BIO_write)(void *, const void *, int) noexcept nogil
@@ -138,6 +140,7 @@ cdef class NativeEngine(Engine):
     cdef void *ssl
     cdef void *input
     cdef void *output
+    cdef bytes lent  # what `input` reads where it lies, and cannot be written to; or None
     cdef Notes notes
     cdef bytes staple  # what `notes` points into, until the handshake is done
     cdef int later  # what the last read ended with after it had got some data
@@ -161,11 +164,13 @@ cdef class NativeEngine(Engine):
 
     # Data
     cdef int feed_from(self, const char *start, Py_ssize_t size) except -1
+    cdef bint lend(self, bytes data) except -1
     cdef Py_ssize_t read_into(self, char *start, Py_ssize_t size, int *status) noexcept nogil
     cdef int write_from(self, const char *start, Py_ssize_t size, Py_ssize_t record) noexcept nogil
 
     cdef void move_output(self) noexcept nogil
 
     # Memory
+    cdef int read_from(self, void *buffer, bytes lent) except -1
     cdef void replace_input(self) noexcept
     cdef void replace_output(self) noexcept

@@ -22,6 +22,7 @@ Memory
     OpenSSL's memory buffers never shrink, and growing one means a new allocation and a copy. So they are replaced by new
     ones after the handshake, and one that has become large once it is empty and little comes (`take`, `read`) or
     nothing is expected (`rest`), but not between the pieces of a long transfer.
+    They also fill with zeros what is about to be written to them, so more than a record is read from where it lies (`lend`).
     Ciphertext is copied out of the output buffer: beside the encryption that cost could not be measured, neither for 200
     bytes nor for 64 KiB, and the one who sends it has no buffer of ours to look after.
 """
@@ -35,6 +36,7 @@ from libc.stdint cimport uintptr_t
 from libc.string cimport strcmp
 
 from .engine cimport Engine, Session
+from .openssl_buffers cimport new_buffer, reader_of, waiting_in
 from .openssl_names cimport Names, text
 from .openssl_peer cimport chain_of
 
@@ -164,7 +166,7 @@ cdef class NativeEngine(Engine):
     cpdef feed(self, data):
         """See `Engine`."""
         cdef Py_buffer view
-        if not self.usable():
+        if not self.usable() or type(data) is bytes and self.lend(data):
             return
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -176,12 +178,31 @@ cdef class NativeEngine(Engine):
         """See `Engine`."""
         if not 0 <= size <= PyByteArray_GET_SIZE(buffer):
             raise ValueError("there are not so many bytes in the buffer")
-        if self.usable():
+        if self.usable() and not (size > RECORD and self.lend(PyBytes_FromStringAndSize(PyByteArray_AS_STRING(buffer), size))):
             self.feed_from(PyByteArray_AS_STRING(buffer), size)
+
+    cdef bint lend(self, bytes data) except -1:
+        """Have `data` read where it lies, if it is large and nothing waits in front of it. Whether that is so."""
+        if not RECORD < len(data) <= MOST or waiting_in(&ssl, self.input):
+            return False
+        self.read_from(reader_of(&ssl, PyBytes_AS_STRING(data), <int>len(data)), data)
+        self.unread = True
+        return True
+
+    cdef int read_from(self, void *buffer, bytes lent) except -1:
+        """`buffer` is where input comes from now; the one before it is freed. MemoryError if there is none."""
+        if buffer is NULL:
+            raise MemoryError
+        ssl.SSL_set_bio(self.ssl, buffer, self.output)
+        self.input = buffer
+        self.lent = lent
+        return 0
 
     cdef int feed_from(self, const char *start, Py_ssize_t size) except -1:
         cdef Py_ssize_t done = 0
         cdef int part
+        if self.lent is not None:
+            self.read_from(new_buffer(&ssl, self.input), None)
         while done < size:
             part = <int>min(size - done, MOST)
             if ssl.BIO_write(self.input, start + done, part) != part:
@@ -233,7 +254,7 @@ cdef class NativeEngine(Engine):
         if not self.unread:
             self.status = WANT
             return b""
-        waiting = ssl.BIO_get_mem_data(self.input, &start)
+        waiting = waiting_in(&ssl, self.input)
         size = ssl.SSL_pending(self.ssl)
         if waiting == 0 and size == 0:
             self.unread = False
@@ -258,8 +279,8 @@ cdef class NativeEngine(Engine):
         if status == WANT:
             self.unread = False
             self.partial = 0 if got else min(self.partial + waiting, RECORD + 256)
-            # Not while large reads keep coming.
-            if self.renew_input and waiting <= RECORD:
+            # Not while large reads keep coming; what was lent may be large, and somebody else's.
+            if self.lent is not None or self.renew_input and waiting <= RECORD:
                 self.replace_input()
         elif status != OK:
             self.later = status
@@ -274,7 +295,6 @@ cdef class NativeEngine(Engine):
     cdef Py_ssize_t read_into(self, char *start, Py_ssize_t size, int *status) noexcept nogil:
         """Decrypt into `start` until it is full or nothing is left. How much it was."""
         cdef Py_ssize_t got = 0
-        cdef char *unused
         cdef int result
         self.enter()
         status[0] = OK
@@ -284,7 +304,7 @@ cdef class NativeEngine(Engine):
                 status[0] = self.status_of(result)
                 break
             got += result
-            if ssl.BIO_get_mem_data(self.input, &unused) == 0 and ssl.SSL_pending(self.ssl) == 0:
+            if waiting_in(&ssl, self.input) == 0 and ssl.SSL_pending(self.ssl) == 0:
                 status[0] = WANT
                 break
         self.leave()
@@ -296,11 +316,10 @@ cdef class NativeEngine(Engine):
         Each record is then moved out of OpenSSL's buffer as soon as it is there. So that buffer stays small and its memory
         is used again for the next record, instead of growing to the size of all of them.
         """
-        cdef char *unused
         cdef Py_ssize_t room
         if size <= BIG or self.ready is not NULL or not self.usable():
             return
-        room = size + (size // SMALLEST_RECORD + 2) * RECORD_OVERHEAD + ssl.BIO_get_mem_data(self.output, &unused)
+        room = size + (size // SMALLEST_RECORD + 2) * RECORD_OVERHEAD + waiting_in(&ssl, self.output)
         self.ready = new_bytes(NULL, room)
         if self.ready is NULL:
             raise MemoryError
@@ -311,8 +330,7 @@ cdef class NativeEngine(Engine):
 
     cdef void move_output(self) noexcept nogil:
         """Move what is in OpenSSL's buffer behind what is ready; what finds no room stays and comes after it."""
-        cdef char *unused
-        cdef long waiting = ssl.BIO_get_mem_data(self.output, &unused)
+        cdef long waiting = waiting_in(&ssl, self.output)
         cdef Py_ssize_t room = self.ready_room - self.ready_size
         if waiting <= 0 or room <= 0:
             return
@@ -375,7 +393,6 @@ cdef class NativeEngine(Engine):
 
     cpdef bytes take(self):
         """See `Engine`."""
-        cdef char *start
         cdef long size
         cdef bytes data
         cdef PyObject *ready
@@ -391,8 +408,8 @@ cdef class NativeEngine(Engine):
             data = <bytes>ready
             Py_DECREF(data)
             self.renew_output = True
-            return data + self.take() if ssl.BIO_get_mem_data(self.output, &start) > 0 else data
-        size = ssl.BIO_get_mem_data(self.output, &start)
+            return data + self.take() if waiting_in(&ssl, self.output) > 0 else data
+        size = waiting_in(&ssl, self.output)
         if size <= 0:
             return b""
         size = min(size, <long>MOST)
@@ -413,24 +430,15 @@ cdef class NativeEngine(Engine):
                 self.replace_output()
 
     cdef void replace_input(self) noexcept:
-        """A new, small input buffer in place of an empty one."""
-        cdef char *unused
-        cdef void *fresh
-        if ssl.BIO_get_mem_data(self.input, &unused) != 0:
-            return
-        fresh = ssl.BIO_new(ssl.BIO_s_mem())
+        """A new, small input buffer in place of an empty one, or of what was lent and has been read."""
+        cdef void *fresh = NULL if waiting_in(&ssl, self.input) else new_buffer(&ssl, self.input)
         if fresh is not NULL:
-            ssl.SSL_set_bio(self.ssl, fresh, self.output)
-            self.input = fresh
+            self.read_from(fresh, None)
             self.renew_input = False
 
     cdef void replace_output(self) noexcept:
         """A new, small output buffer in place of an empty one."""
-        cdef char *unused
-        cdef void *fresh
-        if ssl.BIO_get_mem_data(self.output, &unused) != 0:
-            return
-        fresh = ssl.BIO_new(ssl.BIO_s_mem())
+        cdef void *fresh = NULL if waiting_in(&ssl, self.output) else new_buffer(&ssl, self.output)
         if fresh is not NULL:
             ssl.SSL_set_bio(self.ssl, self.input, fresh)
             self.output = fresh
@@ -489,3 +497,4 @@ cdef class NativeEngine(Engine):
             self.ssl = NULL
             self.input = NULL
             self.output = NULL
+            self.lent = None

@@ -45,6 +45,8 @@ SIGNATURES = {
     "X509_VERIFY_PARAM_set_hostflags": "void(*)(X509_VERIFY_PARAM *, unsigned int)",
     "BIO_new": "BIO *(*)(BIO_METHOD *)",
     "BIO_s_mem": "BIO_METHOD *(*)()",
+    "BIO_new_mem_buf": "BIO *(*)(void *, int)",
+    "BIO_set_mem_eof_return": "long(*)(BIO *, int)",
     "BIO_free": "int(*)(BIO *)",
     "BIO_read": "int(*)(BIO *, void *, int)",
     "BIO_write": "int(*)(BIO *, void *, int)",

@@ -157,8 +157,8 @@ class Link(Watched):
         """
         channel, gear = self.channel, self.gear
         # What comes in full buffers is mostly a long body: then each is an object of its own, which goes through the core as
-        # it is. Not with TLS, whose plaintext is another object anyway.
-        whole = self._much and channel.tls is None
+        # it is, or is decrypted from where it lies.
+        whole = self._much
         count = gear.receive_piece(self, channel.piece_size()) if whole else gear.receive(self)
         self._much = count >= MUCH
         if count == AGAIN:

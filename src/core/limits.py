@@ -91,7 +91,7 @@ class Limits:
     high_water: int = 131072
     low_water: int = 32768
     read_size: int = 65536
-    """Most that is read from a socket at once; of a long answer to HTTP/1.1 perhaps twice that, below `high_water`."""
+    """Most that is read from a socket at once; of a long body over HTTP/1.1 perhaps twice that, below `high_water`."""
 
     # Upstream
     connect_timeout: float = 5.0

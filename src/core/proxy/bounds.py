@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..limits import Limits
 
 _MOST = 2**62
+_RECORD = 16384
 
 
 def _whole(bound: float) -> int:
@@ -21,9 +22,10 @@ class Bounds:
 
     __slots__ = (
         "body_timeout", "connect_attempts", "connect_timeout", "drain_body", "first_byte_timeout", "handshake_timeout",
-        "header_timeout", "high_water", "idle_timeout", "linger_bytes", "linger_timeout", "low_water",
-        "max_connection_age", "max_requests", "min_body_rate", "min_body_rate_grace", "pool_fresh", "pool_idle_timeout",
-        "pool_size", "read_size", "server_pause", "tunnel_timeout", "upstream_body_timeout", "write_timeout",
+        "header_timeout", "high_water", "idle_timeout", "linger_bytes", "linger_timeout", "long_read",
+        "low_water", "max_connection_age", "max_requests", "min_body_rate", "min_body_rate_grace", "pool_fresh",
+        "pool_idle_timeout", "pool_size", "read_size", "server_pause", "tunnel_timeout", "upstream_body_timeout",
+        "write_timeout",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -47,6 +49,8 @@ class Bounds:
         self.pool_idle_timeout = limits.pool_idle_timeout
         self.pool_size = _whole(limits.pool_size)
         self.read_size = _whole(limits.read_size)
+        # Of a long body. It stays so much below `high_water`: TLS adds to it, and whole records need no copy.
+        self.long_read = max(self.read_size, min(2 * self.read_size, self.high_water - _RECORD))
         self.server_pause = limits.server_pause
         self.tunnel_timeout = limits.tunnel_timeout
         self.upstream_body_timeout = limits.upstream_body_timeout

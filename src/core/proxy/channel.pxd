@@ -7,6 +7,7 @@ from ..events cimport DataReceived
 from ..http.connection cimport HTTPConnection
 from ..http.grammar cimport cut
 from ..tls.connection cimport TLSConnection
+from .bounds cimport Bounds
 from .hub cimport ReverseProxy
 from .side cimport Side
 from .timers cimport Timer
@@ -54,6 +55,7 @@ cdef class Channel(Side):
     cpdef connection_lost(self, double now, str reason=*)
     @cython.locals(more=list)
     cpdef data_to_send(self)
+    @cython.locals(other=Channel, bounds=Bounds)
     cpdef Py_ssize_t piece_size(self) except -1
     cpdef bint closes_next(self) except -1
     @cython.locals(hub=ReverseProxy, before=Py_ssize_t)
@@ -83,6 +85,7 @@ cdef class Channel(Side):
     cpdef cut_off(self)
 
     # What Downstream and Upstream fill in
+    cdef Channel _other_end(self)
     cdef _advance_http(self)
     cdef _on_tls_event(self, event)
     cdef _tls_failed(self, error)

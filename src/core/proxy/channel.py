@@ -99,8 +99,14 @@ class Channel(Side):
         return self.hub.read_buffer
 
     def piece_size(self) -> int:
-        """Most bytes that are worth reading at once, for an adapter that hands them over (`receive_data`)."""
-        return self.hub.bounds.read_size
+        """Most bytes that are worth reading at once, for an adapter that hands them over (`receive_data`).
+
+        A long body comes in fewer and larger pieces, if none of them is too much for the other end by itself. For one stream
+        of many it would be.
+        """
+        other = self._other_end()
+        bounds = self.hub.bounds
+        return bounds.read_size if other is None or other.multiplexed else bounds.long_read
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
         """`nbytes` were read into the buffer; 0 means end of file. ValueError for more than the buffer has."""
@@ -207,6 +213,10 @@ class Channel(Side):
         return self.phase == CLOSED
 
     # -- for Downstream, Upstream and the hub ----------------------------------------------------------------------
+
+    def connection(self) -> Any:
+        """This one."""
+        return self
 
     def advance(self) -> None:
         """Make all that can be made of what has been received."""
@@ -382,6 +392,10 @@ class Channel(Side):
         self.abort()
 
     # -- what Downstream and Upstream fill in ----------------------------------------------------------------------
+
+    def _other_end(self) -> Channel | None:
+        """Where what comes from the peer goes, if all of it goes there."""
+        return None
 
     def _advance_http(self) -> None:
         """Pull HTTP events."""

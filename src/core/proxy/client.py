@@ -105,10 +105,6 @@ class ClientChannel(Channel):
         """Where the client has connected to."""
         self.destination = local
 
-    def connection(self) -> ClientChannel:
-        """The client's connection."""
-        return self
-
     # -- the PROXY header ------------------------------------------------------------------------------------------
 
     def _received_first(self, data: bytes) -> None:

@@ -54,6 +54,8 @@ cdef class Downstream(ClientChannel):
     cdef _speak_http_2(self, bytes scheme)
     @cython.locals(begun=bytes)
     cdef bint _decide(self) except -1
+    @cython.locals(relay=Relay)
+    cdef Channel _other_end(self)
     @cython.locals(http=H1Connection)
     cdef _advance_http(self)
     @cython.locals(relay=Relay)

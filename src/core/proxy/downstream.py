@@ -284,6 +284,11 @@ class Downstream(ClientChannel):
         self._undecided = False
         return True
 
+    def _other_end(self) -> Channel | None:
+        """The server's connection, once a request is on its way there."""
+        relay = self.relay
+        return None if relay is None or relay.upstream is None else relay.upstream.connection()
+
     def _advance_http(self) -> None:
         if self._undecided and not self._decide():
             return

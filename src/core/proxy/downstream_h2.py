@@ -106,12 +106,6 @@ class ClientStream(Stream):
         """Begin the answer."""
         self.send(response)
 
-    def connection(self) -> ClientChannel:
-        """The connection that the stream is on."""
-        streams = self.streams
-        assert isinstance(streams, ClientStreams)
-        return streams.client
-
     def response_sent(self) -> None:
         """The answer is complete."""
         streams = self.streams

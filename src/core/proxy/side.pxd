@@ -6,9 +6,9 @@ cdef class Side:
     cpdef hold(self)
     cpdef release(self)
     cpdef finish_sending(self)
+    cpdef connection(self)
 
     # The client's end
-    cpdef connection(self)
     cpdef send_interim(self, event)
     cpdef body_due(self)
     cpdef respond(self, Response response)

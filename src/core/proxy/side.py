@@ -29,11 +29,11 @@ class Side:
     def finish_sending(self) -> None:
         """This direction of a tunnel has ended; its end was sent."""
 
-    # -- the client's end ------------------------------------------------------------------------------------------
-
     def connection(self) -> Any:
-        """The client's connection (a `ClientChannel`)."""
+        """The connection (a `Channel`) that this is, or is a stream of."""
         return None
+
+    # -- the client's end ------------------------------------------------------------------------------------------
 
     def send_interim(self, event: InformationalResponse) -> None:
         """Pass on a 1xx answer, if the client can understand it."""

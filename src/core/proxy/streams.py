@@ -63,6 +63,10 @@ class Stream(Side):
         """When it was last seen that the peer had taken something of what waits; `seen_sent`: how much that was."""
         self.seen_sent = 0
 
+    def connection(self) -> Any:
+        """The connection that the stream is on."""
+        return self.streams.channel
+
     def hold(self) -> None:
         """Keep what comes."""
         self.held = True

@@ -17,7 +17,6 @@ from .upstream_h2 cimport ServerStreams
 cdef double NEVER
 cdef int CLOSED, OPEN
 cdef int _SESSION_CHANCES
-cdef Py_ssize_t _RECORD
 cdef object CLIENT, NEED_DATA, PAUSED
 cdef object ABORT, BOTH
 
@@ -38,10 +37,6 @@ cdef class Upstream(Channel):
     cdef bint _responding
     cdef int _session_chances
     cdef double _verified_at
-
-    # What the adapter calls
-    @cython.locals(relay=Relay, bounds=Bounds, size="long long", client=Channel)
-    cpdef Py_ssize_t piece_size(self) except -1
 
     # What the relay calls
     cpdef belong_to(self, client)
@@ -64,6 +59,8 @@ cdef class Upstream(Channel):
     cdef ServerStreams _share(self)
     @cython.locals(streams=ServerStreams, relay=Relay)
     cdef _decline_http_2(self)
+    @cython.locals(relay=Relay)
+    cdef Channel _other_end(self)
     @cython.locals(http=H1Connection, relay=Relay)
     cdef _advance_http(self)
     @cython.locals(relay=Relay)

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 SESSION_CHANCES = 4
 """How often a connection is asked for a session before it is taken to have none."""
 _SESSION_CHANCES = SESSION_CHANCES
-_RECORD = 16384
-"""A piece stays so much below `high_water`: TLS adds to it, and whole records need no copy."""
 
 
 class Upstream(Channel):
@@ -93,20 +91,6 @@ class Upstream(Channel):
         self.touch()
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
-
-    def piece_size(self) -> int:
-        """See `Channel`. A long answer comes in fewer and larger pieces, if none of them is too much for the client by itself.
-
-        For one stream of many it would be.
-        """
-        bounds = self.hub.bounds
-        size = bounds.read_size
-        relay = self.relay
-        if relay is not None:
-            client: Channel = relay.client.connection()
-            if not client.multiplexed:
-                size = max(size, min(2 * size, bounds.high_water - _RECORD))
-        return size
 
     def connected(self, now: float) -> None:
         """The socket is connected."""
@@ -310,6 +294,11 @@ class Upstream(Channel):
             self.relay.upstream = self
         for relay in relays[1:]:
             relay.connect_again()
+
+    def _other_end(self) -> Channel | None:
+        """The client's connection."""
+        relay = self.relay
+        return None if relay is None else relay.client.connection()
 
     def _advance_http(self) -> None:
         if self.streams is not None:
