@@ -16,7 +16,6 @@ Only one worker speaks; all do the same.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +41,7 @@ from .client_rules import divide, lists_in_use
 from .config import CertificateFiles
 from .loaded import Loaded, join_certificates, load_files, stamps_of
 from .problems import ConfigError, Problem
+from .speech import say
 from .staples import Staples
 from .waiting_room import Answer
 
@@ -424,7 +424,7 @@ class CertificateKeeper:
 
     def _say(self, text: str) -> None:
         if self._speaks:
-            print(f"lockgate: {text}", file=sys.stderr, flush=True)
+            say(text)
 
 
 def _paths(entries: Sequence[Entry]) -> str:
