@@ -16,7 +16,7 @@ A file can be renamed and its name opened anew (`reopen`), which is how logs are
 leads to the new file from one write to the next, so no line is lost, doubled or cut. A named pipe is opened for reading too:
 then nobody waits for a reader to come, and one may leave and come back (Linux; POSIX leaves it open).
 
-A full disk cuts a line. What is written when there is room again begins on a line of its own, and how many are lost is said then.
+A full disk cuts a line. What is written when there is room again begins on its own line, and how many are lost is said then.
 """
 
 from __future__ import annotations
