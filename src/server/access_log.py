@@ -21,6 +21,7 @@ A full disk cuts a line. What is written when there is room again begins on its 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -52,6 +53,9 @@ CLOSE_TIMEOUT = 2.0
 SHORTER = (1024, 256, 64)
 """How many characters of each text are kept, the most that will do, in a record that is too long for a pipe."""
 
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+"""There are as many connections as this process, or the system, may have files open; it will pass."""
+
 Render = Callable[[AccessRecord, float], str]
 """(record, seconds since the epoch at which the request began) -> line without its end"""
 
@@ -76,6 +80,7 @@ class AccessLog:
         self._is_cut = (
             False  # a write has failed, so the file may end in half a line, of this process or of another one
         )
+        self._is_due = False  # `reopen`, again
         self._more = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -98,13 +103,19 @@ class AccessLog:
         self._more.set()
 
     def reopen(self) -> None:
-        """From now on write to the file that has the name now. Raises OSError, and all is as before then.
+        """From now on write to the file that has the name now. Raises OSError, and all is as before then; if it was for want of
+        a file descriptor, it is tried again with the next lines.
 
         Without a name (standard output) there is nothing to do. Does not block; may be called from any thread.
         """
         if self._path is None:
             return
-        fd = _open(self._path)
+        try:
+            fd = _open(self._path)
+        except OSError as error:
+            self._is_due = error.errno in NO_DESCRIPTOR
+            raise
+        self._is_due = False
         self._is_cut = self._is_cut and os.path.sameopenfile(fd, self._fd)
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
@@ -147,6 +158,9 @@ class AccessLog:
             self._more.clear()
             with self._lock:
                 lines, self._lines = self._lines, []
+            if self._is_due:
+                with suppress(OSError):
+                    self.reopen()
             self._write(lines)
             with self._lock:
                 dropped, self._dropped = self._dropped, 0
