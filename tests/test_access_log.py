@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import re
+import resource
 import select
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support_e2e import wait_until
 
 from lockgate.core.events import Request, Response
 from lockgate.core.proxy.hooks import Answer, Exchange, Hooks
@@ -280,6 +286,84 @@ def test_nobody_reads_any_more(capsys):
     log.close()
     os.close(writer)
     assert capsys.readouterr().err == "lockgate: the access log cannot be written (Broken pipe)\n"
+
+
+@contextmanager
+def full_disk(path: Path, left: int) -> Iterator[None]:
+    """Files can have so many bytes more than this one has, and no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + left, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def written(log: AccessLog) -> None:
+    """Wait until nothing waits to be written."""
+    wait_until(lambda: not log._waiting, "the thread that writes")
+
+
+def test_a_full_disk_costs_what_is_logged_then_and_no_other_line(tmp_path, capsys):
+    path = tmp_path / "access.log"
+    log = open_access_log(path, "json")
+    other = log.another()  # as in another worker
+    log.log(record(target=b"/before"))
+    written(log)
+    with full_disk(path, 100):
+        for _ in range(3):
+            log.log(record(target=b"/cut"))
+            written(log)
+        other.log(record(target=b"/nothing"))
+        written(other)
+    for one in other, log, other:
+        one.log(record(target=b"/after"))
+        written(one)
+    log.release()
+    other.release()
+    lines = [line for line in path.read_text().splitlines() if line]
+    assert [json.loads(line)["target"] for line in (lines[0], *lines[2:])] == ["/before", "/after", "/after", "/after"]
+    assert len(lines[1]) == 100
+    assert capsys.readouterr().err.splitlines() == [
+        "lockgate: the access log cannot be written (File too large)",
+        "lockgate: the access log cannot be written (File too large)",
+        "lockgate: the access log goes on; 1 records were lost",
+        "lockgate: the access log goes on; 3 records were lost",
+    ]
+
+
+class Deaf(io.StringIO):
+    """Standard error whose reader has left, or that is a file on a full disk too."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_log_goes_on_although_nobody_can_be_told_of_a_fault(tmp_path, monkeypatch):
+    path = tmp_path / "access.log"
+    log = open_access_log(path, "json")
+    monkeypatch.setattr(sys, "stderr", Deaf())
+    with full_disk(path, 0):
+        log.log(record(target=b"/lost"))
+        written(log)
+    log.log(record(target=b"/after"))
+    log.release()
+    assert json.loads(path.read_text())["target"] == "/after"
+
+
+def test_a_record_waits_where_no_thread_can_be_started(tmp_path, monkeypatch):
+    path = tmp_path / "access.log"
+    log = open_access_log(path, "json")
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        log.log(record(target=b"/first"))
+    log.log(record(target=b"/second"))
+    log.release()
+    assert [json.loads(line)["target"] for line in path.read_text().splitlines()] == ["/first", "/second"]
 
 
 @pytest.mark.parametrize("piece", [b"a", b"\xff"])

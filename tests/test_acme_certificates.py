@@ -215,6 +215,28 @@ def test_the_thread_is_there_while_somebody_waits(tmp_path):
     assert len(started) == 2
 
 
+def test_who_waits_is_attended_to_although_no_thread_could_be_started_before(tmp_path: Path) -> None:
+    """All who came later waited in vain, until the process ended."""
+    started: list[Callable[[], None]] = []
+    threads = iter([False, True])
+
+    def run(work: Callable[[], None]) -> None:
+        if not next(threads):
+            raise RuntimeError("can't start new thread")
+        started.append(work)
+
+    state = AcmeState(tmp_path)
+    state.prepare(NOW)
+    room = WaitingRoom(state, 5.0, sleep=lambda seconds: None, run=run)
+    with pytest.raises(RuntimeError):
+        room.wait("a.test", lambda: None)
+    answer = room.wait("a.test", lambda: None)
+    assert isinstance(answer, Future)
+    state.answer("a.test")
+    started[0]()
+    assert answer.result(0) is None
+
+
 def test_a_folder_that_cannot_be_written_refuses_at_once(tmp_path):
     world = World(tmp_path / "x", host("a.test"))
     (world.state.folder / "wanted").rmdir()

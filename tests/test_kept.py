@@ -17,11 +17,13 @@ from support_serve import Backend, Start, backend, folder, start
 from support_tls import authority
 from test_reload import put, replace, shown_names, text
 
+from lockgate.certs import chain
+from lockgate.certs.files import CertificateError
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.tls.context import ServerContext
 from lockgate.server import loaded as loaded_module
 from lockgate.server import policy
-from lockgate.server.certificates import PATIENCE, STAPLE_PATIENCE, CertificateKeeper
+from lockgate.server.certificates import AGAIN, PATIENCE, STAPLE_PATIENCE, CertificateKeeper
 from lockgate.server.check import TICKET_LIFE
 from lockgate.server.config import Config
 from lockgate.server.loaded import newest
@@ -283,6 +285,41 @@ def test_a_worker_begins_with_what_was_prepared_where_openssl_refuses_the_newest
     write_pem(site, "site", authority().issue("localhost", "third.test"))
     keeper.look()
     assert "third.test" in names_of(proxy)
+
+
+def test_a_worker_reads_later_what_it_could_not_for_long(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As long as it had no descriptor left, or until a permission was given: the files are the same before and after that. It
+    went on with the old certificate until that had expired."""
+    now = 0.0
+    prepared = load(site, GOOD)
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy, clock=lambda: now)
+    write_pem(site, "site", authority().issue("localhost", "second.test"))
+
+    def fail(path: Path, what: str) -> bytes:
+        raise CertificateError(path, "cannot be read (Too many open files)", "give a readable file")
+
+    def look() -> str:
+        keeper.look()
+        return capsys.readouterr().err
+
+    with monkeypatch.context() as patched:
+        patched.setattr(chain, "read_file", fail)
+        assert look() == ""
+        now += PATIENCE
+        assert "Too many open files" in look()
+        for _ in range(100):
+            now += 1
+            assert look() == ""
+    assert "second.test" not in names_of(proxy)
+    now += AGAIN
+    assert "is renewed" in look()
+    assert "second.test" in names_of(proxy)
+    monkeypatch.setattr(chain, "read_file", fail)
+    now += 10 * AGAIN
+    assert look() == ""
 
 
 def test_a_certificate_that_openssl_refuses_keeps_no_other_one_out(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from lockgate.core.commands import NeedCertificate
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.server import certificates as keeper_module
 from lockgate.server import renewals
-from lockgate.server.certificates import CertificateKeeper
+from lockgate.server.certificates import AGAIN, PATIENCE, CertificateKeeper
 from lockgate.server.check import prepare
 from lockgate.server.config import Draft
 from lockgate.server.serve import _Service
@@ -136,6 +136,36 @@ def test_a_running_worker_reads_what_it_could_not_for_a_moment(
     worker.keeper.look()
     assert "second.test" in worker.names
     assert "may not be read" not in capsys.readouterr().err
+
+
+def test_a_running_worker_reads_what_it_could_not_for_long(
+    many: Path, service: _Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = Worker(service)
+    now = time.monotonic()
+    monkeypatch.setattr(worker.keeper, "_clock", lambda: now)
+    write_pem(many, "one", authority().issue("localhost", "second.test"))
+
+    def fail(path: Path, what: str) -> bytes:
+        raise CertificateError(path, "cannot be read (Too many open files)", "give a readable file")
+
+    def look() -> str:
+        worker.keeper._folders_due = 0.0
+        worker.keeper.look()
+        return capsys.readouterr().err
+
+    with monkeypatch.context() as patched:
+        patched.setattr(entries, "read_file", fail)
+        assert look() == ""
+        now += PATIENCE
+        assert "Too many open files" in look()
+        for _ in range(100):
+            now += 1
+            assert look() == ""
+    assert "second.test" not in worker.names
+    now += AGAIN
+    assert "1 renewed" in look()
+    assert "second.test" in worker.names
 
 
 def test_the_first_process_looks_for_a_hundredth_of_its_time(

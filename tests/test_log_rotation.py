@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -40,6 +41,30 @@ def test_a_renamed_file_is_left_and_a_new_one_begun(tmp_path: Path) -> None:
     log.release()
     assert targets(path) == ["/new"]
     assert targets(tmp_path / "access.log.1") == ["/old"]
+
+
+def test_a_file_is_left_as_soon_as_there_is_a_descriptor_for_the_new_one(tmp_path: Path) -> None:
+    """A worker whose clients had taken all of them went on in the old file until the next SIGHUP."""
+    path = tmp_path / "access.log"
+    log = open_access_log(path, "json")
+    log.log(record(target=b"/old"))
+    wait_until(lambda: targets(path) == ["/old"], "the first line")
+    path.rename(tmp_path / "access.log.1")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as probe:
+        lowest = probe.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            log.reopen()
+        log.log(record(target=b"/still"))
+        wait_until(lambda: not log._waiting, "the second line")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    log.log(record(target=b"/new"))
+    log.release()
+    assert targets(path) == ["/new"]
+    assert targets(tmp_path / "access.log.1") == ["/old", "/still"]
 
 
 def test_no_line_is_lost_or_cut_while_it_is_rotated(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ def test_too_many_connections() -> None:
 def test_drain_lets_running_requests_finish() -> None:
     world = World()
     idle, busy = world.client(), world.client()
+    idle.send(GET)
+    world.servers[0].send(OK)
     busy.send(GET)
     world.proxy.drain(world.now)
     world.run()
@@ -163,6 +165,37 @@ def test_drain_lets_running_requests_finish() -> None:
     busy.eof()
     world.servers[0].eof()
     assert world.proxy.drained
+
+
+def test_a_new_connection_may_still_ask_when_the_proxy_drains() -> None:
+    """Its request was on its way, or in the kernel already: the client got an empty reply, which it does not try again."""
+    world = World()
+    client, silent = world.client(), world.client()
+    world.proxy.drain(world.now)
+    world.run()
+    world.wait(1)
+    client.send(GET)
+    world.servers[0].send(OK)
+    assert client.text.endswith("hello")
+    assert "connection: close" in client.text.lower()
+    assert client.how == [Close.HALF]
+    client.eof()
+    assert not silent.how
+    world.wait(1)
+    assert silent.how == [Close.HALF]
+    silent.eof()
+    world.servers[0].eof()
+    assert [record.end for record in world.records] == ["complete", "idle"]
+    assert world.proxy.drained
+
+
+def test_a_connection_that_has_been_silent_for_long_is_closed_when_the_proxy_drains() -> None:
+    world = World()
+    silent = world.client()
+    world.wait(2)
+    world.proxy.drain(world.now)
+    world.run()
+    assert silent.how == [Close.HALF]
 
 
 def test_drain_deadline_cuts_off() -> None:

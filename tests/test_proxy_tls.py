@@ -425,3 +425,30 @@ def test_an_idle_connection_whose_tls_failed_gets_no_request() -> None:
     peer = serve(world.servers[1], server_pem())
     peer.send(OK)
     assert "hello" in client.pop()
+
+
+# -- when the proxy drains -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["after the handshake", "in the handshake"])
+@pytest.mark.parametrize("asks", [True, False], ids=["asks", "is silent"])
+def test_a_client_that_has_just_come_when_the_proxy_drains(done: bool, asks: bool) -> None:
+    world = World(policy=policy(identity("a.test")))
+    tls = SSLPeer(ssl_client_context(alpn=("http/1.1",)), server_name="a.test")
+    end = world.client(SECURE)
+    if done:
+        shuttle(end, tls)
+    world.proxy.drain(world.now)
+    world.run()
+    peer = Peer(end, tls)
+    world.wait(1)
+    assert tls.established
+    assert not end.how
+    if asks:
+        peer.send(GET)
+        world.servers[0].send(OK)
+        assert peer.text.endswith("hello")
+    world.wait(1)
+    peer.move()
+    assert tls.closed
+    assert end.how == [Close.HALF]

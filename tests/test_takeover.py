@@ -109,6 +109,20 @@ def test_a_worker_that_cannot_be_forked_again_is_tried_later(tmp_path: Path) -> 
         assert service.output().endswith("exit 0\n")
 
 
+def test_nobody_reads_what_the_supervisor_has_to_say(tmp_path: Path) -> None:
+    """A pipe to a logger that has ended: all workers were killed with the message that one was replaced."""
+    deaf = "reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 2)"
+    with supervised(tmp_path, deaf, "return generation('second')") as service:
+        reloaded(service)
+        wait_for_line(service, "^second in service$")
+        wait_until(lambda: len(service.processes()) == 3, "the first ones to end")
+        killed = service.processes()[1]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: len(service.processes()) == 3 and killed not in service.processes(), "another worker")
+        assert service.terminate() == 0
+        assert service.output().endswith("exit 0\n")
+
+
 def test_workers_that_cannot_be_forked_at_all(tmp_path: Path) -> None:
     with supervised(tmp_path, "os.fork = no_fork") as service:
         service.wait()

@@ -12,13 +12,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import selector
 from .driver import Bindings, Callback, Driver
 from .gear import native_gear
 from .link import reason_of
-from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
 from .selector import SelectorGear
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class _Driver(Driver):
         self._timer: asyncio.TimerHandle | None = None
         self._certificates = certificates
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lookups = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix="lockgate-lookup")
         if sockets is not None:
             loop.add_reader(sockets.fileno(), sockets.turn, 0.0)
 
@@ -103,7 +106,10 @@ class _Driver(Driver):
 
     async def _resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         try:
-            infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            # Not `loop.getaddrinfo`: in its threads certificates may be looked for, which must not wait for a resolver that is
+            # down; and uvloop's ends the process where no thread can be started.
+            lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            infos = await self._loop.run_in_executor(self._lookups, lookup)
         except LOOKUP_ERRORS as error:
             link.connect_failed(reason_of(error))
         else:
@@ -144,6 +150,7 @@ class _Driver(Driver):
             self._sockets.close()
         for task in self._tasks:
             task.cancel()
+        self._lookups.shutdown(wait=False, cancel_futures=True)
         if self._timer is not None:
             self._timer.cancel()
 

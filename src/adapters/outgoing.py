@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 Address = tuple[int, Any]
 """(address family, socket address)"""
 
-LOOKUP_ERRORS = (OSError, UnicodeError)
-"""What `getaddrinfo` raises; UnicodeError for a name with a label over 63 octets."""
+LOOKUP_ERRORS = (OSError, UnicodeError, RuntimeError)
+"""What `getaddrinfo` raises; UnicodeError for a name with a label over 63 octets, RuntimeError where the system starts no
+thread for it."""
+HELPER_THREADS = 4
+"""Names resolved at the same time by one loop, and under `threads` as many certificates looked for: both block. Neither waits
+for the other, since anybody can have a certificate looked for."""
 
 
 def literal_family(host: str) -> int | None:

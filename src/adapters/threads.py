@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .driver import Bindings, Driver
 from .gear import Callbacks, native_gear
 from .link import reason_of
-from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
 from .selector import SelectorGear
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     FindCertificate = Callable[[NeedCertificate], Identity | Future[Identity | None] | None]
 
 __all__ = ["Server", "Stop", "serve"]
-
-HELPER_THREADS = 4
-"""Names resolved at the same time by one loop, and as many certificates looked for: both block. Neither waits for the other,
-since anybody can have a certificate looked for."""
 
 
 class Stop:
@@ -202,7 +198,12 @@ class _Driver(Driver):
         helpers = self._helpers.get(kind)
         if helpers is None:
             helpers = self._helpers[kind] = ThreadPoolExecutor(HELPER_THREADS, thread_name_prefix=f"lockgate-{kind}")
-        helpers.submit(work).add_done_callback(partial(self._wake, done))
+        try:
+            future = helpers.submit(work)
+        except RuntimeError as error:  # the system starts no thread
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(partial(self._wake, done))
 
     def _wake(self, done: Callable[[Future[Any]], None], future: Future[Any]) -> None:
         """Called in a thread of the pool."""

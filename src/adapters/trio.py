@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,7 +18,7 @@ from . import selector
 from .driver import Bindings, Callback, Driver
 from .gear import native_gear
 from .link import reason_of
-from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
 from .selector import SelectorGear
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class _Driver(Driver):
         self._certificates = certificates
         self.drained = trio.Event()
         self._nursery = nursery
+        self._lookups = trio.CapacityLimiter(HELPER_THREADS)
         self._timer = trio.CancelScope()
         self._wanted: dict[int, tuple[Callback | None, Callback | None]] = {}
         self._waiting: set[tuple[int, int]] = set()
@@ -136,7 +138,9 @@ class _Driver(Driver):
 
     async def _resolve(self, link: OutgoingLink, host: str, port: int) -> None:
         try:
-            infos = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            # Not `trio.socket.getaddrinfo`: among its threads are those in which certificates may be looked for.
+            lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            infos = await trio.to_thread.run_sync(lookup, abandon_on_cancel=True, limiter=self._lookups)
         except LOOKUP_ERRORS as error:
             link.connect_failed(reason_of(error))
         else:

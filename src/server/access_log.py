@@ -15,10 +15,13 @@ in one piece (PIPE_BUF), which is why a record too long for that is shortened th
 A file can be renamed and its name opened anew (`reopen`), which is how logs are rotated: the descriptor stays the same and
 leads to the new file from one write to the next, so no line is lost, doubled or cut. A named pipe is opened for reading too:
 then nobody waits for a reader to come, and one may leave and come back (Linux; POSIX leaves it open).
+
+A full disk cuts a line. What is written when there is room again begins on its own line, and how many are lost is said then.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -35,6 +38,7 @@ from typing import Any, Protocol
 from ..core.events import Response
 from ..core.proxy.hooks import Answer, ClientHelloFacts, Exchange, Hooks, Refuse, ServeAs
 from ..core.proxy.record import FIELDS, AccessRecord
+from .speech import say
 
 DELAY = 0.1
 """Seconds that lines wait for others to be written with."""
@@ -48,6 +52,9 @@ CLOSE_TIMEOUT = 2.0
 """Seconds that a slow reader has at the end."""
 SHORTER = (1024, 256, 64)
 """How many characters of each text are kept, the most that will do, in a record that is too long for a pipe."""
+
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+"""There are as many connections as this process, or the system, may have files open; it will pass."""
 
 Render = Callable[[AccessRecord, float], str]
 """(record, seconds since the epoch at which the request began) -> line without its end"""
@@ -68,6 +75,12 @@ class AccessLog:
         self._lines: list[bytes] = []
         self._waiting = 0
         self._dropped = 0
+        self._fault = ""  # why nothing can be written, as was said
+        self._lost = 0  # lines, since then
+        self._is_cut = (
+            False  # a write has failed, so the file may end in half a line, of this process or of another one
+        )
+        self._is_due = False  # `reopen`, again
         self._more = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -83,18 +96,27 @@ class AccessLog:
             self._lines.append(line)
             self._waiting += len(line)
             if self._thread is None:  # only now, so that it is in the process that logs
-                self._thread = threading.Thread(target=self._run, name="lockgate-access-log", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="lockgate-access-log", daemon=True)
+                with suppress(RuntimeError):  # the system starts none now: the next record tries it again
+                    thread.start()
+                    self._thread = thread
         self._more.set()
 
     def reopen(self) -> None:
-        """From now on write to the file that has the name now. Raises OSError, and all is as before then.
+        """From now on write to the file that has the name now. Raises OSError, and all is as before then; if it was for want of
+        a file descriptor, it is tried again with the next lines.
 
         Without a name (standard output) there is nothing to do. Does not block; may be called from any thread.
         """
         if self._path is None:
             return
-        fd = _open(self._path)
+        try:
+            fd = _open(self._path)
+        except OSError as error:
+            self._is_due = error.errno in NO_DESCRIPTOR
+            raise
+        self._is_due = False
+        self._is_cut = self._is_cut and os.path.sameopenfile(fd, self._fd)
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
         self._measure()
@@ -136,11 +158,14 @@ class AccessLog:
             self._more.clear()
             with self._lock:
                 lines, self._lines = self._lines, []
+            if self._is_due:
+                with suppress(OSError):
+                    self.reopen()
             self._write(lines)
             with self._lock:
                 dropped, self._dropped = self._dropped, 0
             if dropped:
-                print(f"lockgate: {dropped} access log records were dropped, nobody reads them", file=sys.stderr)
+                say(f"{dropped} access log records were dropped, nobody reads them")
 
     def _write(self, lines: list[bytes]) -> None:
         piece = bytearray()
@@ -153,17 +178,31 @@ class AccessLog:
             self._put(piece)
 
     def _put(self, piece: bytearray) -> None:
-        view = memoryview(piece)
+        view = memoryview(b"\n" + piece if self._is_cut else piece)
         while view:
             try:
                 view = view[os.write(self._fd, view) :]
             except BlockingIOError:  # someone else made it non-blocking: standard output may be shared
                 select.select([], [self._fd], [])
             except OSError as error:
-                print(f"lockgate: the access log cannot be written ({error.strerror})", file=sys.stderr)
+                self._failed(error, min(piece.count(b"\n"), bytes(view).count(b"\n")))
                 break
+        else:
+            self._is_cut = False
+            if self._fault:
+                say(f"the access log goes on; {self._lost} records were lost")
+                self._fault, self._lost = "", 0
         with self._lock:
             self._waiting -= len(piece)
+
+    def _failed(self, error: OSError, lost: int) -> None:
+        """So many lines could not be written. It is said once for each reason: there may be no end to it."""
+        self._lost += lost
+        self._is_cut = not self._is_pipe
+        fault = error.strerror or str(error)
+        if fault != self._fault:
+            self._fault = fault
+            say(f"the access log cannot be written ({fault})")
 
 
 class Log(Protocol):

@@ -16,7 +16,6 @@ Only one worker speaks; all do the same.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +41,7 @@ from .client_rules import divide, lists_in_use
 from .config import CertificateFiles
 from .loaded import Loaded, join_certificates, load_files, stamps_of
 from .problems import ConfigError, Problem
+from .speech import say
 from .staples import Staples
 from .waiting_room import Answer
 
@@ -53,6 +53,9 @@ STAPLE_PATIENCE = 600.0
 """Seconds for which a new certificate that demands an OCSP staple waits for one."""
 PATIENCE = 3.0
 """Seconds for which files may contradict each other before that is a fault."""
+AGAIN = 60.0
+"""Seconds after which files that could not be used are tried again although they are the same: they may be readable by now (a
+permission, file descriptors)."""
 RETRY = 10.0
 """Seconds after which a certificate of a folder that could not be loaded is tried again."""
 SET_BACK = timedelta(minutes=5)
@@ -67,6 +70,10 @@ class _Kept:
     def __init__(self, loaded: Loaded) -> None:
         self.files, self.certificate, self.stamps = loaded
         self.bad_since: float | None = None
+        self.again_at = math.inf
+        """When files that are as they were are tried again: they could not be used."""
+        self.said: list[str] = []
+        """What was wrong with them."""
 
     @property
     def entry(self) -> Entry:
@@ -106,6 +113,7 @@ class CertificateKeeper:
         self._folders = prepared.folders
         self._folders_due = 0.0
         self._folders_took = 0.0
+        self._folders_again_at = 0.0
         self._chosen_at = datetime.now(UTC)
         # Of certificates with files of their own it was said at the start.
         self._expiry = expiry_notices([kept.entry for kept in self._kept], self._chosen_at)
@@ -205,7 +213,7 @@ class CertificateKeeper:
         before = [kept.certificate for kept in self._kept]
         for kept in self._kept:
             stamps = stamps_of(kept.files)
-            if stamps == kept.stamps:
+            if stamps == kept.stamps and now < kept.again_at:
                 continue
             if kept.bad_since is None:
                 kept.bad_since = now
@@ -219,7 +227,7 @@ class CertificateKeeper:
                 continue
             if certificate is not None:
                 kept.stamps = stamps
-                kept.bad_since = None
+                kept.bad_since, kept.again_at, kept.said = None, math.inf, []
                 if certificate != kept.certificate:
                     lost = [name for name in kept.certificate.names if name not in certificate.names]
                     kept.certificate = certificate
@@ -228,10 +236,12 @@ class CertificateKeeper:
                     but = f", but it is not for {listed(lost)} any more" if lost else ""
                     self._say(f"certificate {kept.files.cert} is renewed, and valid until {until}{but}")
             elif now - kept.bad_since >= PATIENCE:
+                texts = [str(problem) for problem in problems]
+                is_known = stamps == kept.stamps and texts == kept.said
                 kept.stamps = stamps
-                kept.bad_since = None
-                for problem in problems:
-                    self._say(f"{problem}; the certificate before it stays in service")
+                kept.bad_since, kept.again_at, kept.said = None, now + AGAIN, texts
+                for text in [] if is_known else texts:
+                    self._say(f"{text}; the certificate before it stays in service")
         if self._look_into_folders(now, seconds):
             changed = True
         if changed:
@@ -253,8 +263,13 @@ class CertificateKeeper:
             return False
         started = self._clock()
         changed = False
+        again = now >= self._folders_again_at
+        if again:
+            self._folders_again_at = now + AGAIN
         for folder in self._folders:
-            if self._faults:  # that were not told yet: they may have been of the moment, with no change to be seen
+            if (
+                again or self._faults
+            ):  # those that were not told yet may have been of the moment, with no change to be seen
                 folder.certificates.retry()
             changes = folder.certificates.rescan(seconds=seconds, twice=True)
             parts = (
@@ -409,7 +424,10 @@ class CertificateKeeper:
         pause = INTERVAL
         while True:
             if self._wake.wait(pause):
-                self._folders_due = 0.0
+                self._folders_due = self._folders_again_at = 0.0
+                for kept in self._kept:
+                    if kept.said:
+                        kept.again_at = 0.0
             self._wake.clear()
             self._folders_took = 0.0  # thousands of files are no reason to look at a few others more rarely
             started = time.monotonic()
@@ -424,7 +442,7 @@ class CertificateKeeper:
 
     def _say(self, text: str) -> None:
         if self._speaks:
-            print(f"lockgate: {text}", file=sys.stderr, flush=True)
+            say(text)
 
 
 def _paths(entries: Sequence[Entry]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from .acme_fetch import FetchError, fetch, is_allowed_by, tls_context
 from .check_acme import acme_state
 from .config import Acme, Config
 from .renewer import Renewer, Stopped
+from .speech import say
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 JOBS = 4
@@ -73,7 +73,7 @@ def run_renewer(config: Config, ready: Callable[[], None]) -> None:
         sleep=sleep,
         random=random.Random(os.urandom(16)).random,
         submit=jobs.submit,
-        say=_say,
+        say=say,
     )
     with suppress(StateError):  # it is said when the renewer starts
         state.prepare(time.time())  # before there are clients, who leave notes in it
@@ -94,10 +94,6 @@ def _started(renewer: Renewer) -> bool:
     try:
         renewer.start()
     except StateError as error:
-        _say(str(error))
+        say(str(error))
         return False
     return True
-
-
-def _say(text: str) -> None:
-    print(f"lockgate: {text}", file=sys.stderr, flush=True)

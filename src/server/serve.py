@@ -49,6 +49,7 @@ from .news import differences
 from .problems import ConfigError, Problem
 from .renewals import Renewals
 from .renewer_process import run_renewer, uses_acme
+from .speech import say, tell
 from .stamps import stamps
 from .staples import make_staples
 from .supervisor import Generation, Supervisor
@@ -57,6 +58,8 @@ from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
+STDERR = 2
+"""Its file descriptor."""
 RENEW_AGAIN = 3600.0
 """Seconds after which it is tried again to have workers with new ticket keys."""
 
@@ -70,8 +73,9 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], D
     """
     logging.basicConfig(format="lockgate: %(message)s", level=logging.WARNING, stream=sys.stderr)
     if slow := notice():
-        print(slow, file=sys.stderr, flush=True)
+        tell(slow)
     _raise_file_limit()
+    _fill_standard_descriptors()
     service = _Service(prepared, hooks, again)
     gc.freeze()  # so that collections in the workers do not copy the memory that they share
     try:
@@ -120,7 +124,7 @@ class _Service:
             try:
                 self._log.reopen()  # first: workers that will be started inherit it
             except OSError as error:
-                _say(
+                say(
                     f"{self._prepared.config.access_log} cannot be written ({error.strerror}); the access log goes on in the "
                     "file that it was in; mend that and send SIGHUP again"
                 )
@@ -140,8 +144,8 @@ class _Service:
         except ConfigError as error:
             _tell(error.problems)
         except Exception as error:
-            _say(f"the configuration could not be read: {type(error).__name__}: {error}")
-        _say("nothing is changed: the old configuration stays in service")
+            say(f"the configuration could not be read: {type(error).__name__}: {error}")
+        say("nothing is changed: the old configuration stays in service")
         return None
 
     def look(self) -> Generation | None:
@@ -162,9 +166,9 @@ class _Service:
         waiting = self._watch.changed(old.stamps if found is None else found[0].stamps)
         said = self._watch.failed(texts, waiting, now) if waiting else []
         for text in said:
-            print(text, file=sys.stderr, flush=True)
+            tell(text)
         if said:
-            _say(f"what these files said before stays in service: {', '.join(map(str, waiting))}")
+            say(f"what these files said before stays in service: {', '.join(map(str, waiting))}")
         if found is None:
             return None
         prepared, generation = found
@@ -198,7 +202,7 @@ class _Service:
             prepared = self._prepare_again(hold=True)
             generation = self._generation(prepared, "new workers have new keys for session tickets", hold=True)
         except Exception as error:
-            _say(
+            say(
                 f"there are no new keys for session tickets, the last ones stay in use: {type(error).__name__}: {error}"
             )
             return None
@@ -325,12 +329,12 @@ class _Service:
 
         def in_service() -> None:
             if before:
-                _say(news)
+                say(news)
             for listener, sock in bindings:
                 if sock not in before:
-                    print(f"listening on {describe(listener)}", file=sys.stderr, flush=True)
+                    tell(f"listening on {describe(listener)}")
             if config.admin is not None and admin not in before:
-                print(f"metrics on {admin_url(sockets.address_of(admin))}", file=sys.stderr, flush=True)
+                tell(f"metrics on {admin_url(sockets.address_of(admin))}")
             self._opened = own
             self._prepared = prepared
             self._newest = prepared.loaded
@@ -406,7 +410,7 @@ def open_bindings(
             sock.close()
         raise ConfigError(problems)
     for sock in passed:
-        print(f"lockgate: no [[listen]] is for the passed socket {sockets.address_of(sock)}", file=sys.stderr)
+        say(f"no [[listen]] is for the passed socket {sockets.address_of(sock)}")
     first_tls = next((sockets.address_of(sock).port for listen, sock in found if listen.is_tls), 0)
     return [(make_listener(listen, sockets.address_of(sock), first_tls), sock) for listen, sock in found]
 
@@ -434,11 +438,7 @@ def describe(listener: Listener) -> str:
 
 def _tell(problems: Sequence[Problem]) -> None:
     for problem in problems:
-        print(problem, file=sys.stderr, flush=True)
-
-
-def _say(text: str) -> None:
-    print(f"lockgate: {text}", file=sys.stderr, flush=True)
+        tell(problem)
 
 
 def _hooks(config: Config, hooks: Hooks | None, log: AccessLog | None, row: WorkerCounters | None) -> Hooks | None:
@@ -484,3 +484,10 @@ def _raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _fill_standard_descriptors() -> None:
+    """Where one of the first three was closed (`2>&-`) no socket may take its place."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(fd)

@@ -24,7 +24,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +31,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from . import worker
+from .speech import flush, say
 
 OWN_SIGNALS = (*worker.SIGNALS, signal.SIGCHLD)
 NEVER = math.inf
@@ -192,8 +192,7 @@ class Supervisor:
                 self._children[pid] = Child(pid, number, generation, time.monotonic())
 
     def _fork(self, generation: Generation, number: int) -> int:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)
         try:
             pid = os.fork()
@@ -211,11 +210,10 @@ class Supervisor:
                 generation.work(number, self._tell_ready)
                 code = EXIT_OK
             except Exception as error:
-                print(f"lockgate: a worker failed: {type(error).__name__}: {error}", file=sys.stderr)
+                say(f"a worker failed: {type(error).__name__}: {error}")
             finally:
                 with suppress(Exception):
-                    sys.stdout.flush()
-                    sys.stderr.flush()
+                    flush()
                 os._exit(code)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, OWN_SIGNALS)
         return pid
@@ -266,7 +264,7 @@ class Supervisor:
     def _give_up(self, why: str) -> None:
         """The new generation does not come up: the old one stays."""
         failed, self._next, self._give_up_at = self._next, None, NEVER
-        _say(f"{why}; the old configuration stays in service")
+        say(f"{why}; the old configuration stays in service")
         if failed is not None:
             self._retire(failed)
 
@@ -313,7 +311,7 @@ class Supervisor:
             self._give_up(f"worker {child.pid} {how} before it was ready")
             return
         if not child.ready and not self._was_ready:
-            _say(f"worker {child.pid} {how} before it was ready; giving up")
+            say(f"worker {child.pid} {how} before it was ready; giving up")
             self._failed = True
             self._stop(signal.SIGTERM, now + LATE)
             return
@@ -324,7 +322,7 @@ class Supervisor:
             self._early_deaths = 0
         self._restart_at = max(self._restart_at, now + pause)
         when = f"in {pause:.1f} s" if pause else "now"
-        _say(f"worker {child.pid} {how}; it is replaced {when}")
+        say(f"worker {child.pid} {how}; it is replaced {when}")
 
     def _on_no_fork(self, generation: Generation, error: OSError) -> None:
         """There are too many processes, or there is too little memory."""
@@ -333,13 +331,13 @@ class Supervisor:
         if generation is self._next:
             self._give_up(why)
         elif not self._was_ready:
-            _say(f"{why}; giving up")
+            say(f"{why}; giving up")
             self._failed = True
             self._stop(signal.SIGTERM, now + LATE)
         else:
             pause = self._longer_pause()
             self._restart_at = now + pause
-            _say(f"{why}; it is tried again in {pause:.1f} s")
+            say(f"{why}; it is tried again in {pause:.1f} s")
 
     def _longer_pause(self) -> float:
         """Seconds until a worker is started again; with each fault in a row twice as long."""
@@ -370,10 +368,6 @@ class Supervisor:
     def _send_all(self, number: int) -> None:
         for pid in self._children:
             _send(pid, number)
-
-
-def _say(text: str) -> None:
-    print(f"lockgate: {text}", file=sys.stderr, flush=True)
 
 
 def _send(pid: int, number: int) -> None:

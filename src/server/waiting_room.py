@@ -54,19 +54,22 @@ class WaitingRoom:
         self._running = False
 
     def wait(self, name: str, find: Callable[[], Identity | None]) -> Answer | Identity | None:
-        """What `find` returns: now if it is there, else later if the renewer brings it; None if it cannot."""
+        """What `find` returns: now if it is there, else later if the renewer brings it; None if it cannot.
+
+        Raises what `run` does.
+        """
         found = find()
         if found is not None:
             return found
         with self._lock:
             if self._count >= MOST_WAITING or not self._state.want(name):
                 return None
+            if not self._running:
+                self._run(self._attend)  # raises where the system starts no thread: the next one to wait tries it again
+                self._running = True
             answer: Answer = Future()
             self._guests.setdefault(name, _Guest(find)).answers.append((self._monotonic() + self._patience, answer))
             self._count += 1
-            if not self._running:
-                self._running = True
-                self._run(self._attend)
             return answer
 
     def _attend(self) -> None:

@@ -34,9 +34,11 @@ def identity(*names: str) -> Identity:
 
 
 @contextmanager
-def serving(adapter: str, gear: str, find: Find, pause: threading.Event | None = None) -> Iterator[int]:
+def serving(
+    adapter: str, gear: str, find: Find, pause: threading.Event | None = None, server: str = "127.0.0.1:1"
+) -> Iterator[int]:
     """A proxy with no certificate but what `find` gives, after `pause` if there is one; its port."""
-    policy = Policy.build(backends=[Backend("app", ("127.0.0.1:1",))], routes=[Route("app")], asks=True)
+    policy = Policy.build(backends=[Backend("app", (server,))], routes=[Route("app")], asks=True)
     proxy = ReverseProxy(policy, limits=Limits(drain_timeout=0.1))
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
@@ -127,6 +129,32 @@ def test_a_certificate_is_found(adapter: str, gear: str) -> None:
     with serving(adapter, gear, lambda need: identity(need.hello.sni)) as port:
         assert shaken(port, "a.test") == ["a.test"]
         assert shaken(port, "b.test") == ["b.test"]
+
+
+def test_no_certificate_waits_for_a_resolver_that_is_down(
+    adapter: str, gear: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down, asked = threading.Event(), threading.Semaphore(0)
+    getaddrinfo = socket.getaddrinfo
+
+    def hang(host: str, *arguments: Any, **options: Any) -> Any:
+        if host != "slow.test":
+            return getaddrinfo(host, *arguments, **options)
+        asked.release()
+        assert down.wait(PATIENCE)
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    found = identity("a.test")
+    with ExitStack() as stack:
+        port = stack.enter_context(serving(adapter, gear, lambda need: found, server="slow.test:80"))
+        stack.callback(down.set)
+        for _ in range(45):  # more than trio or asyncio have threads for all
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            client = stack.enter_context(ssl_client_context().wrap_socket(sock, server_hostname="a.test"))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        assert asked.acquire(timeout=PATIENCE)
+        assert shaken(port, "a.test") == ["a.test"]
 
 
 def test_clients_wait_side_by_side(adapter: str, gear: str) -> None:

@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import trio
 import trustme
 from support_adapters import (
     ADAPTERS,
@@ -444,6 +445,32 @@ def test_upstream_without_a_file_descriptor(adapter: str, echo_backend: tuple[st
         with no_more_descriptors():
             client.sendall(b"open")
             assert read_all(client) == b"failed: EMFILE"
+
+
+def no_thread(*args: object, **kwargs: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_upstream_by_name_where_no_thread_can_be_started(
+    adapter: str, echo_backend: tuple[str, int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bound on their number (systemd's TasksMax): that attempt fails at once, and is nothing to end all others for."""
+    with (
+        echo_hub(adapter, "lazy", upstream=("localhost", echo_backend[1])) as (_, address, _),
+        connect(address) as client,
+        connect(address) as other,
+    ):
+        for one in client, other:
+            one.sendall(b"x")
+            assert read_exactly(one, 1) == b"x"
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            patched.setattr(trio.to_thread, "run_sync", no_thread)  # it keeps idle threads
+            client.sendall(b"open")
+            assert read_all(client) == b"failed: RuntimeError"
+        other.sendall(b"open")
+        assert read_exactly(other, 10) == b"connected;"
+    assert not caplog.text
 
 
 # The real proxy

@@ -19,6 +19,7 @@ cdef double NEVER
 cdef int OPEN
 cdef object NEED_DATA, PAUSED, SERVER
 cdef bytes PREFACE
+cdef double _FIRST
 
 
 cdef class Downstream(ClientChannel):

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from .hub import ReverseProxy
 
 
+_FIRST = 2.0
+"""Seconds for the first request of a new connection when the proxy stops: more than a round trip. Clients try again only what
+fails on a connection that was good before."""
+
+
 class Downstream(ClientChannel):
     """Made by `ReverseProxy.accept`."""
 
@@ -193,11 +198,14 @@ class Downstream(ClientChannel):
         self.abort()
 
     def drain(self) -> None:
-        """The proxy stops: close if nothing is under way."""
+        """The proxy stops: close if nothing is under way, nor may be."""
         if self.streams is not None:
             self.streams.stop()
         elif self.relay is None and self.http is not None and not self.http.has_head_begun():
-            self.close()
+            if self._requests or self.hub.now - self._idle_since >= _FIRST:
+                self.close()
+            else:  # its first request is on its way, and it has no reason to expect that nobody waits for it
+                self.touch()
 
     # -- TLS -------------------------------------------------------------------------------------------------------
 
@@ -423,6 +431,8 @@ class Downstream(ClientChannel):
         if relay is None:
             if self._head_since != NEVER:
                 return self._head_since + bounds.header_timeout
+            if self.hub.draining and not self._requests:
+                return self._idle_since + min(_FIRST, bounds.idle_timeout)
             return self._idle_since + bounds.idle_timeout
         if self.held or relay.tunnel or relay.request_ended or relay.expects_since != NEVER:
             return NEVER

@@ -136,7 +136,7 @@ class ReverseProxy:
         self.settle()
 
     def drain(self, now: float) -> None:
-        """Stop: idle connections close now, others after their current request, all at the drain deadline."""
+        """Stop: idle connections close now, new ones and others after their current request, all at the drain deadline."""
         self.now = now
         if not self.draining:
             self.draining = True
