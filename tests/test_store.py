@@ -161,9 +161,10 @@ DER = x509.load_pem_x509_certificates(server_pem().chain)[0].public_bytes(serial
         (DER, "is in DER form, not PEM"),
         (server_pem().key, "has no certificate in it"),
         (server_pem().chain[:200], "has a certificate that cannot be decoded"),
+        (server_pem().chain[:-40], "has a certificate that cannot be decoded"),
         (server_pem().chain.replace(b"MII", b"MIA", 1), "has a certificate that cannot be decoded"),
     ],
-    ids=["empty", "text", "DER", "key", "cut off", "damaged"],
+    ids=["empty", "text", "DER", "key", "cut off", "cut off in the issuer", "damaged"],
 )
 def test_bad_chain(tmp_path, content, fault):
     pem = server_pem()

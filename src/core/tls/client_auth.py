@@ -18,6 +18,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
+from .pem import read_certificates
 
 MODES = ("optional", "required")
 MAX_DEPTH = 10
@@ -44,7 +45,7 @@ class ClientAuth:
 def load_authorities(pem: bytes) -> list[x509.Certificate]:
     """All certificates of a PEM text, at least one. Raises ClientAuthError."""
     try:
-        return x509.load_pem_x509_certificates(pem)
+        return read_certificates(pem)
     except ValueError:
         raise ClientAuthError("there is no certificate in PEM form, or a damaged one") from None
 
