@@ -120,7 +120,7 @@ def pair(
                 "get a certificate signed with SHA-256",
             )
     for issuer in built.certificates[1:]:
-        small = _small_key(issuer)
+        small = small_key(issuer)
         if small:
             raise CertificateError(
                 cert_path,
@@ -170,7 +170,7 @@ def _weak_hash(certificate: x509.Certificate) -> str:
     return algorithm.name.upper() if isinstance(algorithm, WEAK_HASHES) else ""
 
 
-def _small_key(certificate: x509.Certificate) -> str:
+def small_key(certificate: x509.Certificate) -> str:
     """What key it has, if that is too short for OpenSSL's security level 2 (112 bits); or empty."""
     try:
         key = certificate.public_key()

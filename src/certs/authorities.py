@@ -1,0 +1,61 @@
+"""What keeps the certificate of an authority from vouching for anybody, as OpenSSL sees it when it verifies a chain up to it.
+
+Such a file is not damaged, and one bad authority among others need not be a mistake. But whoever comes with its certificates is
+refused in the handshake, so it is said before.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cryptography import x509
+
+from .files import UNREADABLE
+from .store import small_key
+
+
+def incapacity(authority: x509.Certificate, now: datetime) -> str:
+    """Why nobody can be verified by it, as the end of a sentence; empty if there is nothing to be said.
+
+    One that may not sign, but is its own issuer, still vouches for itself: so a single peer can be trusted.
+    """
+    if now > authority.not_valid_after_utc:
+        return f"expired on {authority.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if now < authority.not_valid_before_utc:
+        return f"is not valid before {authority.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    if small := small_key(authority):
+        return f"has {small}, which OpenSSL refuses"
+    if not may_sign_certificates(authority):
+        return "may not sign certificates (basic constraints or key usage)"
+    return ""
+
+
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    """Whether it names itself as its issuer, as roots do."""
+    return certificate.subject == certificate.issuer
+
+
+def may_sign_certificates(authority: x509.Certificate) -> bool:
+    """RFC 5280 sections 4.2.1.3 and 4.2.1.9. A root of version 1 cannot say so, and is taken for one that may."""
+    usage = _key_usage(authority)
+    if usage is not None and not usage.key_cert_sign:
+        return False
+    try:
+        return authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return usage is not None or authority.version is x509.Version.v1
+    except UNREADABLE:
+        return False
+
+
+def may_sign_lists(authority: x509.Certificate) -> bool:
+    """Whether its key usage, if it has one, lets it sign revocation lists (RFC 5280 section 6.3.3 (f))."""
+    usage = _key_usage(authority)
+    return usage is None or usage.crl_sign
+
+
+def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except (*UNREADABLE, x509.ExtensionNotFound):
+        return None
