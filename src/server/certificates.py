@@ -215,6 +215,9 @@ class CertificateKeeper:
                 refusal = self._refusal(kept.files, certificate)
                 problems += refusal
                 certificate = None if refusal else certificate
+            worse = () if certificate is None else _worse(kept.certificate, certificate)
+            if worse and now - kept.bad_since < PATIENCE:
+                continue  # perhaps it is still being written: a chain without its issuers is the beginning of a whole one
             if certificate is not None and self._waits_for_staple(kept, certificate, now):
                 continue
             if certificate is not None:
@@ -227,6 +230,8 @@ class CertificateKeeper:
                     until = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
                     but = f", but it is not for {listed(lost)} any more" if lost else ""
                     self._say(f"certificate {kept.files.cert} is renewed, and valid until {until}{but}")
+                    for warning in worse:
+                        self._say(f"warning: certificate {kept.files.cert}: {warning}")
             elif now - kept.bad_since >= PATIENCE:
                 kept.stamps = stamps
                 kept.bad_since = None
@@ -425,6 +430,11 @@ class CertificateKeeper:
     def _say(self, text: str) -> None:
         if self._speaks:
             print(f"lockgate: {text}", file=sys.stderr, flush=True)
+
+
+def _worse(old: Certificate, new: Certificate) -> tuple[str, ...]:
+    """What is to be said of a new certificate that was not to be said of the one before it."""
+    return tuple(warning for warning in new.warnings if warning not in old.warnings)
 
 
 def _paths(entries: Sequence[Entry]) -> str:
