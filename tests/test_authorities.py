@@ -98,7 +98,6 @@ AUTHORITIES = {
     "expired": (signed(last=-1), "expired on"),
     "not yet": (signed(first=1), "is not valid before"),
     "short": (signed(key=rsa.generate_private_key(65537, 1024)), "has an RSA key of 1024 bits, which OpenSSL refuses"),
-    "no authority": (signed(ca=False), "may not sign certificates"),
     "says nothing": (signed(ca=None), "may not sign certificates"),
     "lists only": (signed(uses=("crl_sign",)), "may not sign certificates"),
 }
@@ -123,6 +122,7 @@ def test_an_intermediate_counts_too(values: dict[str, object]) -> None:
 def test_one_that_may_not_sign_vouches_for_itself() -> None:
     alone = signed(ca=False)
     assert is_taken(alone, alone)
+    assert incapacity(alone.certificate, NOW) == ""
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ HOST = '[[host]]\nnames = ["localhost"]\nclient_auth = { mode = "required", ca =
 
 
 def test_check_says_it_of_clients(folder: Path) -> None:
-    (folder / "clients.pem").write_bytes(signed().pem + signed("strange", ca=False).pem)
+    (folder / "clients.pem").write_bytes(signed().pem + signed("strange", ca=None).pem)
     line, text = one(folder, GOOD + HOST % "")
     assert line == 13
     assert text == (

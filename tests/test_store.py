@@ -334,7 +334,9 @@ PASSWORD = b"correct horse \xc3\xa4"
 
 @pytest.mark.parametrize("traditional", [False, True], ids=["PKCS#8", "traditional"])
 @pytest.mark.parametrize("kind", ["ECDSA", "RSA"])
-@pytest.mark.parametrize("line", [PASSWORD, PASSWORD + b"\n", PASSWORD + b"\r\nsecond line\n"])
+@pytest.mark.parametrize(
+    "line", [PASSWORD, PASSWORD + b"\n", PASSWORD + b"\r\nsecond line\n", b"\xef\xbb\xbf" + PASSWORD + b"\r\n"]
+)
 def test_encrypted_key(tmp_path, traditional, kind, line):
     signed = sign("a", names=["a.test"], key=rsa_key() if kind == "RSA" else None, now=NOW)
     cert_path, key_path = files(tmp_path, signed.pem, signed.key_pem(PASSWORD, traditional=traditional))

@@ -17,7 +17,7 @@ from .store import small_key
 def incapacity(authority: x509.Certificate, now: datetime) -> str:
     """Why nobody can be verified by it, as the end of a sentence; empty if there is nothing to be said.
 
-    One that may not sign, but is its own issuer, still vouches for itself: so a single peer can be trusted.
+    One that says of itself that it is no authority, and is its own issuer, vouches for itself: so a single peer is trusted.
     """
     if now > authority.not_valid_after_utc:
         return f"expired on {authority.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
@@ -25,7 +25,7 @@ def incapacity(authority: x509.Certificate, now: datetime) -> str:
         return f"is not valid before {authority.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
     if small := small_key(authority):
         return f"has {small}, which OpenSSL refuses"
-    if not may_sign_certificates(authority):
+    if not may_sign_certificates(authority) and not (is_self_issued(authority) and _is_authority(authority) is False):
         return "may not sign certificates (basic constraints or key usage)"
     return ""
 
@@ -40,12 +40,8 @@ def may_sign_certificates(authority: x509.Certificate) -> bool:
     usage = _key_usage(authority)
     if usage is not None and not usage.key_cert_sign:
         return False
-    try:
-        return authority.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return usage is not None or authority.version is x509.Version.v1
-    except UNREADABLE:
-        return False
+    says = _is_authority(authority)
+    return (usage is not None or authority.version is x509.Version.v1) if says is None else says
 
 
 def may_sign_lists(authority: x509.Certificate) -> bool:
@@ -57,5 +53,13 @@ def may_sign_lists(authority: x509.Certificate) -> bool:
 def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except (*UNREADABLE, x509.ExtensionNotFound):
+        return None
+
+
+def _is_authority(certificate: x509.Certificate) -> bool | None:
+    """What its basic constraints say; None if it has none that can be read."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except (*UNREADABLE, x509.ExtensionNotFound):
         return None
