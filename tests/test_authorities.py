@@ -14,6 +14,7 @@ from support_config import GOOD, found, one, write_pem
 from support_tls import _key_usage, server_pem
 
 from lockgate.certs.authorities import incapacity
+from lockgate.certs.store import pair
 from lockgate.core.errors import TLSError
 from lockgate.core.tls.client_auth import ClientAuth
 from lockgate.core.tls.client_check import check_client
@@ -33,6 +34,7 @@ def signed(
     first: int = -9,
     last: int = 90,
     key: Key | None = None,
+    length: int | None = None,
 ) -> Signed:
     """`ca` None: without basic constraints. `uses`: of its key; none: without key usage."""
     key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
@@ -46,7 +48,7 @@ def signed(
         .not_valid_after(NOW + last * DAY)
     )
     if ca is not None:
-        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=length), critical=True)
     if uses:
         builder = builder.add_extension(_key_usage(**dict.fromkeys(uses, True)), critical=True)
     return Signed(builder.sign(key if issuer is None else issuer.key, hashes.SHA256()), key)
@@ -123,6 +125,28 @@ def test_one_that_may_not_sign_vouches_for_itself() -> None:
     alone = signed(ca=False)
     assert is_taken(alone, alone)
     assert incapacity(alone.certificate, NOW) == ""
+
+
+CHAINS = {
+    "good": ({"length": 0}, {"length": 1}, ""),
+    "no authority": ({"ca": False}, {}, "its issuer 'lower' may not sign certificates"),
+    "lists only": ({}, {"uses": ("crl_sign",)}, "its issuer 'upper' may not sign certificates"),
+    "too long": ({}, {"length": 0}, "its issuer 'upper' may have no more than 0 authorities below it (path length)"),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_issuers_in_a_chain_that_clients_refuse(name: str) -> None:
+    of_lower, of_upper, says = CHAINS[name]
+    root = signed("root")
+    upper = signed("upper", root, **of_upper)  # type: ignore[arg-type]
+    lower = signed("lower", upper, **of_lower)  # type: ignore[arg-type]
+    leaf = signed("leaf", lower, ca=False)
+    chain = [each.certificate for each in (leaf, lower, upper, root)]
+    warnings = [warning for warning in pair(chain, leaf.key, "a.pem", "a.key").warnings if "issuer" in warning]
+    assert len(warnings) == bool(says)
+    assert all(warning.startswith(says) for warning in warnings)
+    assert is_taken(root, leaf, lower, upper) == (not says)
 
 
 @pytest.fixture

@@ -9,9 +9,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from .files import UNREADABLE
-from .store import small_key
+from .keys import MIN_RSA_BITS
+
+MIN_EC_BITS = 224
 
 
 def incapacity(authority: x509.Certificate, now: datetime) -> str:
@@ -35,6 +38,19 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
     return certificate.subject == certificate.issuer
 
 
+def small_key(certificate: x509.Certificate) -> str:
+    """What key it has, if that is too short for OpenSSL's security level 2 (112 bits); or empty."""
+    try:
+        key = certificate.public_key()
+    except UNREADABLE:  # a new kind, probably
+        return ""
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return f"an RSA key of {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
+        return f"a key on the curve {key.curve.name}"
+    return ""
+
+
 def may_sign_certificates(authority: x509.Certificate) -> bool:
     """RFC 5280 sections 4.2.1.3 and 4.2.1.9. A root of version 1 cannot say so, and is taken for one that may."""
     usage = _key_usage(authority)
@@ -50,6 +66,12 @@ def may_sign_lists(authority: x509.Certificate) -> bool:
     return usage is None or usage.crl_sign
 
 
+def path_length(authority: x509.Certificate) -> int | None:
+    """How many authorities may be below it in a chain; None: any number."""
+    constraints = _basic_constraints(authority)
+    return None if constraints is None else constraints.path_length
+
+
 def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
@@ -59,7 +81,12 @@ def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
 
 def _is_authority(certificate: x509.Certificate) -> bool | None:
     """What its basic constraints say; None if it has none that can be read."""
+    constraints = _basic_constraints(certificate)
+    return None if constraints is None else constraints.ca
+
+
+def _basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
     except (*UNREADABLE, x509.ExtensionNotFound):
         return None
