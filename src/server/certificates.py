@@ -40,7 +40,7 @@ from .check import TICKET_LIFE, Prepared
 from .check_certificates import folder_identities
 from .client_rules import divide, lists_in_use
 from .config import CertificateFiles
-from .loaded import Loaded, join_certificates, load_files, stamps_of
+from .loaded import Loaded, entry_of, join_certificates, load_files, stamps_of
 from .problems import ConfigError, Problem
 from .staples import Staples
 from .waiting_room import Answer
@@ -71,9 +71,7 @@ class _Kept:
     @property
     def entry(self) -> Entry:
         """What of it matters for warnings before it expires."""
-        one = self.certificate
-        path = str(self.files.cert)
-        return Entry(path, str(self.files.key or path), one.names, one.key_kind, one.not_before, one.not_after)
+        return entry_of(self.loaded)
 
     @property
     def loaded(self) -> Loaded:
