@@ -171,7 +171,8 @@ def _weak_hash(certificate: x509.Certificate) -> str:
 
 
 def _misuse(leaf: x509.Certificate) -> list[str]:
-    """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12), or
+    has no possible number."""
     uses: x509.KeyUsage | None = None
     purposes: x509.ExtendedKeyUsage | None = None
     with suppress(*UNREADABLE, x509.ExtensionNotFound):
@@ -179,6 +180,8 @@ def _misuse(leaf: x509.Certificate) -> list[str]:
     with suppress(*UNREADABLE, x509.ExtensionNotFound):
         purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     found = []
+    if leaf.serial_number <= 0:  # RFC 5280 section 4.1.2.2
+        found.append("has a serial number that is not positive, so clients may refuse it; get another one")
     if purposes is not None and not SERVER_PURPOSES.intersection(purposes):
         found.append(
             f"{NOT_FOR_SERVERS} (extended key usage without serverAuth), so clients will refuse it; get another one"
