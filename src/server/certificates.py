@@ -268,6 +268,10 @@ class CertificateKeeper:
             said = [f"{len(entries)} {what} ({_paths(entries)})" for what, entries in parts if entries]
             if said:
                 self._say(f"certificates in {folder.table.directory}: {', '.join(said)}")
+            for warning in changes.warnings[:NAMED]:
+                self._say(f"warning: {warning}")
+            if len(changes.warnings) > NAMED:
+                self._say(f"warning: {len(changes.warnings) - NAMED} more like these; lockgate check has them")
             changed |= bool(changes)
             self._faults |= dict.fromkeys(changes.faults, now)
         present = {fault for folder in self._folders for fault in folder.certificates.faults}

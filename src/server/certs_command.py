@@ -1,8 +1,8 @@
 """`lockgate certs`: which certificates a configuration has, until when they are good, and what they are used for.
 
 The files are looked at, not a running proxy. Of folders only leaves are read, so it is quick for thousands; of a certificate
-with files of its own the key says which one of the file is served. Where that cannot be read, as without its password, the first
-leaf is shown: certificates too that would not be served; what is wrong with those, `lockgate check` says as well. Those that
+with files of its own the key says which one of the file is served. Where that cannot be read (no password), the first leaf is
+shown: certificates too that would not be served; what is wrong with those, `lockgate check` says as well. Those that
 lockgate is to get by ACME and has not got yet go before them, with what is known of the attempts; revocation lists of clients
 come after them.
 """
