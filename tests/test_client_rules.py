@@ -258,6 +258,16 @@ def test_mistakes_in_backends(folder: Path, tls: str, says: str) -> None:
     assert says in text
 
 
+def test_a_certificate_for_servers_alone_is_shown_to_a_backend(folder: Path) -> None:
+    """As those of Let's Encrypt are, since 2026."""
+    write_pem(folder, "server", client_pem(server=True))
+    line, text = one(folder, backend('cert = "server.pem", key = "server.key"'))
+    assert line == 11
+    assert text.endswith(
+        "is not for TLS clients (extended key usage without clientAuth), so servers will refuse it; get another one"
+    )
+
+
 def test_an_expired_certificate_for_a_backend(folder: Path) -> None:
     write_pem(folder, "old", client_pem(first_day=-9, last_day=-1))
     assert "expired on" in one(folder, backend('cert = "old.pem", key = "old.key"'))[1]

@@ -35,6 +35,7 @@ __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", 
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """Signatures with these are refused by OpenSSL's security level 2 and by every browser."""
 SERVER_PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+CLIENT_PURPOSES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 NOT_FOR_SERVERS = "is not for TLS servers"
 EXPIRY_NOTICE = timedelta(days=14)
 """A certificate with less than this and less than a fifth of its life left is worth a warning: one that lives for a week
@@ -174,11 +175,9 @@ def _misuse(leaf: x509.Certificate) -> list[str]:
     """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12), or
     has no possible number."""
     uses: x509.KeyUsage | None = None
-    purposes: x509.ExtendedKeyUsage | None = None
+    purposes = _purposes(leaf)
     with suppress(*UNREADABLE, x509.ExtensionNotFound):
         uses = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
-    with suppress(*UNREADABLE, x509.ExtensionNotFound):
-        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     found = []
     if leaf.serial_number <= 0:  # RFC 5280 section 4.1.2.2
         found.append("has a serial number that is not positive, so clients may refuse it; get another one")
@@ -191,6 +190,18 @@ def _misuse(leaf: x509.Certificate) -> list[str]:
             "its key may not sign (key usage without digitalSignature), so clients may refuse it; get another one"
         )
     return found
+
+
+def is_for_clients(chain_pem: bytes) -> bool:
+    """Whether the first certificate may be shown by a TLS client (RFC 5280 section 4.2.1.12)."""
+    purposes = _purposes(x509.load_pem_x509_certificate(chain_pem))
+    return purposes is None or not CLIENT_PURPOSES.isdisjoint(purposes)
+
+
+def _purposes(leaf: x509.Certificate) -> x509.ExtendedKeyUsage | None:
+    with suppress(*UNREADABLE, x509.ExtensionNotFound):
+        return leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    return None
 
 
 def _unfit_issuers(issuers: Sequence[x509.Certificate]) -> list[str]:

@@ -86,6 +86,15 @@ def client_pairs(
             for warning in certificate.warnings:
                 if "subjectAltName" not in warning and store.NOT_FOR_SERVERS not in warning:
                     faults.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
+            if not store.is_for_clients(certificate.chain_pem):
+                faults.append(
+                    tls.place.at("cert").problem(
+                        f"certificate {tls.cert}: is not for TLS clients (extended key usage without clientAuth), "
+                        "so servers will refuse it",
+                        "get another one",
+                        warning=True,
+                    )
+                )
         chosen = held.choose(pair, before.get(name), [tls.cert, key], faults, problems)
         if chosen is not None:
             yield name, chosen
