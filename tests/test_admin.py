@@ -11,14 +11,15 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support_config import write_pem
+from support_config import GOOD, load, write_pem
 from support_e2e import Service, run, wait_until
 from support_serve import Backend, Start, backend, curl, flags, folder, start, url
-from support_tls import server_pem
+from support_tls import authority, server_pem
 
 from lockgate.core.proxy.record import END_REASONS, AccessRecord
 from lockgate.server.admin import SIGNALS, AdminServer, Shown, is_allowed, page, run_admin
@@ -128,6 +129,32 @@ def test_metrics_are_what_prometheus_reads(shown: Shown) -> None:
     ((_, labels),) = [key for key in found if key[0] == "lockgate_certificate_not_after_seconds"]
     assert dict(labels)["name"] == "localhost"
     assert dict(labels)["file"].endswith("site.pem")
+
+
+@pytest.mark.parametrize(
+    ("what", "in_folder"),
+    [("gone", False), ("wrong key", False), ("damaged", False), ("wrong key", True), ("damaged", True)],
+)
+def test_a_file_that_cannot_be_used_does_not_change_what_is_shown(tmp_path: Path, what: str, in_folder: bool) -> None:
+    """The certificate before it is in service, and it is that one whose end has to be watched."""
+    (tmp_path / "certs").mkdir()
+    write_pem(tmp_path / "certs", "site", authority().issue("localhost"))
+    one = 'cert = "certs/site.pem"\nkey = "certs/site.key"\n'
+    text = GOOD.replace('cert = "site.pem"\nkey = "site.key"\n', 'directory = "certs"\n' if in_folder else one)
+    prepared = load(tmp_path, text)
+    shown = Shown(prepared.config, Counters(), 1.0, loaded=prepared.loaded, folders=prepared.folders)
+    path = tmp_path / "certs" / "site.pem"
+    other = authority().issue("localhost", last_day=700)
+    if what == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(other.chain if what == "wrong key" else b"-----BEGIN CERTIFICATE-----")
+    (row,) = shown.certificates()
+    assert row.entry.not_after < datetime.now(UTC) + timedelta(days=400)
+    write_pem(tmp_path / "certs", "site", other)
+    shown._read = shown._renewals.folders_due = 0.0
+    (row,) = shown.certificates()
+    assert row.entry.not_after > datetime.now(UTC) + timedelta(days=600)
 
 
 def test_the_expiry_is_that_of_the_file(shown: Shown) -> None:

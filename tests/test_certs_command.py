@@ -120,6 +120,17 @@ def test_of_two_files_for_a_name_the_first_is_used_as_in_serve(folder, capsys):
     assert f"warning: certificate {folder}/first.pem for 'a.test' expires in 9 days" in capsys.readouterr().err
 
 
+def test_of_several_in_a_file_the_one_that_is_served_is_listed(folder, capsys):
+    """That of the key, and of two of the same key the valid one: as when a renewed one was added to the file."""
+    old = sign("old", names=["long.test", "old.test"], first=-90, last=-1)
+    new = sign("new", names=["long.test"], last=50, key=old.key)
+    stranger = sign("stranger", names=["stranger.test"])
+    write(folder, "long.pem", stranger.pem, old.pem, new.pem)
+    write(folder, "long.key", new.key_pem())
+    (found,) = [one for one in listed(folder, capsys) if one["file"].endswith("long.pem")]
+    assert (found["names"], found["days_left"]) == (["long.test"], 50)
+
+
 def test_json(folder, capsys):
     first, old, *_, last = listed(folder, capsys)
     assert first == {

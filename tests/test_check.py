@@ -430,6 +430,11 @@ def test_not_utf8(tmp_path):
     assert str(caught.value) == f"{path}:2: this is not UTF-8 text; save the file as UTF-8"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(folder):
+    (folder / "x.toml").write_bytes(b"\xef\xbb\xbfworkers = 3\n")
+    assert config.read_file(folder / "x.toml").config.workers == 3
+
+
 @pytest.mark.parametrize("path", ["absent.toml", ".", "a\0b"])
 def test_unreadable(path):
     with pytest.raises(ConfigError) as caught:

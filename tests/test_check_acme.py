@@ -130,6 +130,7 @@ def test_names(folder, names, line, words):
         ('challenge = "dns-01"', 'challenge = "dns-01" is not possible; write'),
         ('allow = ["c.test"]', "allow has no effect here; add on_demand = true, or remove allow"),
         ('ask = "http://a/"', "ask has no effect here"),
+        ("on_demand = true\nask = 'http://a/'\nallow = []", "allow is an empty list, which nobody is in"),
         ("max_per_hour = 5", "max_per_hour has no effect here; add on_demand = true, or remove max_per_hour"),
         ("on_demand = true\nask = 'http://a/'\nmax_per_hour = 0", "max_per_hour = 0 is out of bounds"),
         ('ask = "ftp://a/"', '"ftp://a/" is not a URL with https://'),

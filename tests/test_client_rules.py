@@ -86,6 +86,10 @@ def test_a_good_one(folder: Path) -> None:
         ('mode = "required", ca = "both.pem", crl = "root.pem"', "has no list of 'CN=lockgate clients signing'"),
         (f"{AUTH}, depth = 11", "depth = 11 is out of bounds"),
         (f"{AUTH}, depth = -1", "depth = -1 is out of bounds"),
+        (
+            f"{AUTH}, allow = []",
+            'allow is an empty list, which nobody is in; remove it to do without, or write allow = ["spi',
+        ),
         (f'{AUTH}, allow = ["prod"]', "'prod' is no pattern"),
         (f'{AUTH}, allow = ["spiffe://*/x"]', "has a * that is not its last path segment"),
         (f'{AUTH}, allow = ["dns:a.*.b"]', "has a * that is not its first label"),
@@ -240,6 +244,7 @@ def test_a_good_backend(folder: Path) -> None:
         ('cert = "web.pem"', "web.pem: has no private key in it"),
         ('cert = "web.pem", key = "site.key"', "site.key: does not belong to the certificate"),
         ('key = "web.key"', "key has no effect without cert"),
+        ("pins = []", "pins is an empty list"),
         ('pins = ["sha256/AAAA"]', "is not sha256/ and a SHA-256 in base64"),
         ('pins = ["sha1/' + "A" * 43 + '="]', "is not sha256/"),
         ('pins = ["' + "A" * 43 + '="]', "is not sha256/"),
@@ -251,6 +256,16 @@ def test_mistakes_in_backends(folder: Path, tls: str, says: str) -> None:
     line, text = one(folder, backend(tls))
     assert line == 11
     assert says in text
+
+
+def test_a_certificate_for_servers_alone_is_shown_to_a_backend(folder: Path) -> None:
+    """As those of Let's Encrypt are, since 2026."""
+    write_pem(folder, "server", client_pem(server=True))
+    line, text = one(folder, backend('cert = "server.pem", key = "server.key"'))
+    assert line == 11
+    assert text.endswith(
+        "is not for TLS clients (extended key usage without clientAuth), so servers will refuse it; get another one"
+    )
 
 
 def test_an_expired_certificate_for_a_backend(folder: Path) -> None:

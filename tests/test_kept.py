@@ -14,7 +14,7 @@ from support_config import GOOD, load, write_pem
 from support_e2e import Service, wait_until
 from support_mtls import clients, pem_of, revocation_list
 from support_serve import Backend, Start, backend, folder, start
-from support_tls import authority
+from support_tls import Pem, authority
 from test_reload import put, replace, shown_names, text
 
 from lockgate.certs import chain
@@ -229,7 +229,7 @@ def test_a_worker_waits_for_the_staple_of_a_newer_certificate(
     monkeypatch.setattr(CertificateKeeper, "_run", lambda self: None)
     prepared = load(site, GOOD)
     write_pem(site, "site", authority().issue("localhost", "second.test"))
-    now = time.monotonic()
+    now = float(int(time.monotonic()))  # so that sums of it are exact
     proxy, staples = ReverseProxy(prepared.policy), Unready()
     keeper = CertificateKeeper(
         prepared,
@@ -334,6 +334,32 @@ def test_a_certificate_that_openssl_refuses_keeps_no_other_one_out(site: Path, m
     keeper.look()
     assert names_of(proxy) == {"localhost", "first.test", "other.test", "more.test"}
     assert [kept.certificate.names[-1] for kept in keeper._kept] == ["more.test", "first.test"]
+
+
+def test_a_renewed_chain_that_ends_too_early_waits_for_its_issuers(
+    site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be the beginning of a file that is being written. If it stays like that it is served, and that is told."""
+    now = 0.0
+    prepared = load(site, GOOD)
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy, clock=lambda: now)
+    pem = authority().issue("localhost", "leaf.test")
+    end = b"-----END CERTIFICATE-----\n"
+    leaf_alone = Pem(pem.chain.partition(end)[0] + end, pem.key)
+    write_pem(site, "site", leaf_alone)
+    keeper.look()
+    assert "leaf.test" not in names_of(proxy)
+    write_pem(site, "site", authority().issue("localhost", "whole.test"))
+    keeper.look()
+    assert "whole.test" in names_of(proxy)
+    assert "warning" not in capsys.readouterr().err
+    write_pem(site, "site", leaf_alone)
+    keeper.look()
+    now += PATIENCE
+    keeper.look()
+    assert "leaf.test" in names_of(proxy)
+    assert "site.pem: clients may refuse it, because the certificate of its issuer" in capsys.readouterr().err
 
 
 def test_what_cannot_be_put_in_service_is_not_kept_as_if_it_were(

@@ -16,12 +16,13 @@ from cryptography.x509 import ocsp
 from support_ocsp import NOW, answer, certificate, chain_of, hours, responding
 from support_tls import Pem, rsa_pem, server_pem
 
+from lockgate.certs import ocsp_folder
 from lockgate.certs.ocsp import FIRST_PAUSE, MAX_STAPLE, OcspError, Question, question
 from lockgate.certs.ocsp_folder import WANTED_AGAIN, WANTED_FOR, OcspFolder
 from lockgate.certs.state_files import StateError
 from lockgate.core.tls.context import server_context
 from lockgate.server.ocsp import LOOK_AGAIN, OcspJob, Unreachable, fetch
-from lockgate.server.staples import Staples
+from lockgate.server.staples import AFTER_A_FAULT, Staples
 
 
 def asked_about(pem: Pem) -> Question:
@@ -468,6 +469,27 @@ class TestStaples:
             staples.refresh()
         assert context.staples == {}
         assert len(caplog.records) == 1
+
+    def test_what_could_not_be_wanted_is_wanted_again(
+        self, folder: OcspFolder, clock: Time, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The disk was full when the certificate came into service."""
+
+        def full(path: Path, *rest: object) -> None:
+            raise StateError(path, "No space left on device", "make room on that disk")
+
+        staples = Staples(folder, clock=clock)
+        context = server_context([PEM.pair])
+        with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+            patched.setattr(ocsp_folder, "write_file", full)
+            staples.watch(context, [PEM.chain])
+            staples.refresh()
+        assert len(caplog.records) == 1
+        clock.now += AFTER_A_FAULT
+        staples.refresh()
+        assert job_for(folder, Script(answer(LEAF)), clock).run_due() == LOOK_AGAIN
+        staples.refresh()
+        assert context.staples == {context.leaves[0]: answer_of(folder)}
 
 
 def answer_of(folder: OcspFolder) -> bytes:

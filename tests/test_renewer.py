@@ -135,6 +135,46 @@ def test_a_process_that_dies_in_each_attempt_makes_no_storm(tmp_path):
     assert len(world.orders_at) < 8
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_process_that_dies_before_success_is_noted_has_succeeded(tmp_path, monkeypatch, number):
+    """Between the two files: the certificate is there, and its schedule still that of the attempt."""
+
+    class Died(BaseException):
+        pass
+
+    world = World(tmp_path)
+    world.run(54 * DAY if number == 2 else 0)
+    keep = AcmeState.keep_certificate
+
+    def die(self, *given):
+        keep(self, *given)
+        raise Died
+
+    with monkeypatch.context() as context:
+        context.setattr(AcmeState, "keep_certificate", die)
+        with pytest.raises(Died):
+            world.run(7 * DAY)
+    assert len(world.orders_at) == number
+    got = world.version()
+    world.restart()
+    world.run(50 * DAY)
+    assert len(world.orders_at) == number
+    assert world.version() == got
+    world.run(12 * DAY)
+    assert len(world.orders_at) == number + 1
+
+
+@pytest.mark.parametrize("ahead", [DAY / 2, 3 * DAY])
+def test_a_clock_that_was_ahead_is_no_reason_to_wait_for_it(tmp_path, ahead):
+    """As when a machine starts with a wrong clock and without a network."""
+    world = World(tmp_path, wall=NOW + ahead, down=True)
+    world.run(1)
+    world.wall -= ahead
+    world.down = False
+    world.run(900)
+    assert world.version() is not None
+
+
 @pytest.mark.parametrize("jump", [3650 * DAY, -3650 * DAY, 1e9, 20.0, -20.0])
 def test_a_clock_that_jumps_makes_no_storm(tmp_path, jump):
     world = World(tmp_path)

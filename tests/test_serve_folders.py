@@ -412,6 +412,20 @@ def test_renewed_before_it_was_asked_for_stays_unloaded(kept, folder):
     assert all(identity.context is None for identity in kept.proxy.policy.identities)
 
 
+def test_what_is_wrong_with_a_renewed_one_is_told(kept, folder):
+    pem = authority().issue("a.test", "*.a.test")
+    end = b"-----END CERTIFICATE-----\n"
+    put(folder, "a", pem=Pem(pem.chain.partition(end)[0] + end, pem.key))
+    renewed, warning = kept.look()
+    assert renewed == f"certificates in {folder}/certs: 1 renewed ({folder}/certs/a.pem)"
+    assert warning.startswith(
+        f"warning: certificate {folder}/certs/a.pem: clients may refuse it, because the certificate of"
+    )
+    (folder / "certs" / "a.pem").touch()
+    (renewed,) = kept.look()  # it was to be said of the one before, too
+    assert "1 renewed" in renewed
+
+
 def test_a_file_that_is_gone_for_a_moment_stays_in_service(kept, folder):
     before = kept.proxy.policy
     for path in (folder / "certs" / "a.pem", folder / "certs" / "a.key"):

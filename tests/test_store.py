@@ -6,6 +6,8 @@ import base64
 import contextlib
 import datetime
 import os
+import subprocess
+import sys
 import traceback
 import warnings
 from pathlib import Path
@@ -18,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support_certs import for_pss_alone, rsa_key, sign, write
+from support_config import GOOD
 from support_tls import authority, client_pem, expired_pem, rsa_pem, self_signed_pem, server_pem
 
 from lockgate.certs.entries import index_file
@@ -161,9 +164,10 @@ DER = x509.load_pem_x509_certificates(server_pem().chain)[0].public_bytes(serial
         (DER, "is in DER form, not PEM"),
         (server_pem().key, "has no certificate in it"),
         (server_pem().chain[:200], "has a certificate that cannot be decoded"),
+        (server_pem().chain[:-40], "has a certificate that cannot be decoded"),
         (server_pem().chain.replace(b"MII", b"MIA", 1), "has a certificate that cannot be decoded"),
     ],
-    ids=["empty", "text", "DER", "key", "cut off", "damaged"],
+    ids=["empty", "text", "DER", "key", "cut off", "cut off in the issuer", "damaged"],
 )
 def test_bad_chain(tmp_path, content, fault):
     pem = server_pem()
@@ -333,7 +337,9 @@ PASSWORD = b"correct horse \xc3\xa4"
 
 @pytest.mark.parametrize("traditional", [False, True], ids=["PKCS#8", "traditional"])
 @pytest.mark.parametrize("kind", ["ECDSA", "RSA"])
-@pytest.mark.parametrize("line", [PASSWORD, PASSWORD + b"\n", PASSWORD + b"\r\nsecond line\n"])
+@pytest.mark.parametrize(
+    "line", [PASSWORD, PASSWORD + b"\n", PASSWORD + b"\r\nsecond line\n", b"\xef\xbb\xbf" + PASSWORD + b"\r\n"]
+)
 def test_encrypted_key(tmp_path, traditional, kind, line):
     signed = sign("a", names=["a.test"], key=rsa_key() if kind == "RSA" else None, now=NOW)
     cert_path, key_path = files(tmp_path, signed.pem, signed.key_pem(PASSWORD, traditional=traditional))
@@ -500,3 +506,18 @@ def test_damage_is_an_error_of_ours_or_none(tmp_path, changes):
         with contextlib.suppress(CertificateError), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of cryptography, about serial numbers
             load()
+
+
+def test_a_serial_number_that_is_not_positive(tmp_path):
+    """It is said in our words; cryptography's have a line of our source with them."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = self_signed(key, san=[x509.DNSName("a.test")])
+    der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    encoded = base64.encodebytes(der.replace(b"\x02\x01\x01", b"\x02\x01\x00", 1))
+    files(tmp_path, b"-----BEGIN CERTIFICATE-----\n" + encoded + b"-----END CERTIFICATE-----\n", key_pem(key))
+    (tmp_path / "lockgate.toml").write_text(GOOD.replace(":8443", ":0"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "lockgate", "check", tmp_path / "lockgate.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "site.pem: has a serial number that is not positive, so clients may refuse it; get another" in done.stderr
+    assert "DeprecationWarning" not in done.stderr

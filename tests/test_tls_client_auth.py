@@ -276,6 +276,7 @@ class TestFailsClosed:
         [
             ({"ca": b""}, "no certificate"),
             ({"ca": b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"}, "no certificate"),
+            ({"ca": clients().pem + clients().pem[:-30]}, "no certificate"),
             ({"crl": b"nothing"}, "no revocation list"),
             ({"crl": b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"}, "damaged revocation list"),
             ({"crl": b"-----BEGIN X509 CRL-----\n"}, "no revocation list"),

@@ -50,6 +50,7 @@ class TestRefused:
         [
             (b"", support_tls.server_pem().key, "no certificate"),
             (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"", "no certificate"),
+            (support_tls.server_pem().chain[:-30], support_tls.server_pem().key, "no certificate"),
             (support_tls.server_pem().key, support_tls.server_pem().key, "no certificate"),
             (support_tls.server_pem().chain, b"", "no private key"),
             (support_tls.server_pem().chain, support_tls.server_pem().key[:-60], "no private key"),

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ..core.tls.keys import public_bytes
+from ..core.tls.pem import read_certificates
 from .files import UNREADABLE, CertificateError, pem_kinds, read_file
 from .keys import PrivateKey
 from .names import listed, name_text, title
@@ -68,7 +69,7 @@ def parse_chain(data: bytes, path: Path | str) -> list[x509.Certificate]:
             path, "has no certificate in it", f"give a file with a certificate, not with {pem_kinds(data)}"
         )
     try:
-        certificates = x509.load_pem_x509_certificates(data)
+        certificates = read_certificates(data)
         for certificate in certificates:
             check_readable(certificate)
         return certificates

@@ -58,6 +58,8 @@ class Changes:
     removed: tuple[Entry, ...] = ()
     faults: tuple[CertificateError, ...] = ()
     """New ones. Where there was an entry, it stays."""
+    warnings: tuple[str, ...] = ()
+    """What is to be said of those in `changed` that was not to be said of what was there before."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
@@ -158,6 +160,7 @@ class CertificateDirectory:
             self._password_stamp = stamp
             self.retry()  # it may have been the password
         added, changed, removed = [], [], []
+        warnings: list[str] = []
         until = time.monotonic() + seconds
         for path in self._due(found):
             if time.monotonic() > until:
@@ -171,7 +174,11 @@ class CertificateDirectory:
             try:
                 new = self._index(path, files)
                 if new is not None:
-                    new.load(now)
+                    found_in_it = new.load(now).warnings
+                    if found_in_it and old is not None:
+                        warnings += [
+                            f"certificate {path}: {text}" for text in found_in_it if text not in _known(old, now)
+                        ]
             except CertificateError as fault:
                 if told is not None and str(told) == str(fault):
                     fault = told
@@ -202,7 +209,7 @@ class CertificateDirectory:
             if str(misfit) != str(self._password_fault):  # one that goes on stays the same object
                 self._password_fault = misfit
                 faults += [] if misfit is None else [misfit]
-        changes = Changes(tuple(added), tuple(changed), tuple(removed), tuple(faults))
+        changes = Changes(tuple(added), tuple(changed), tuple(removed), tuple(faults), tuple(warnings))
         self.has_changed |= bool(changes)
         self._publish()
         return changes
@@ -249,6 +256,14 @@ class CertificateDirectory:
             *of_password,
             *(fault for _, fault in sorted(self._file_faults.items())),
         )
+
+
+def _known(entry: Entry, now: datetime | None) -> tuple[str, ...]:
+    """What was to be said of an entry before."""
+    try:
+        return entry.load(now).warnings
+    except CertificateError:
+        return ()
 
 
 def _walk(folder: str) -> tuple[dict[str, _Files], dict[str, CertificateError]]:

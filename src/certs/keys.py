@@ -6,6 +6,7 @@ error's text.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -93,7 +94,7 @@ def _decode(path: Path | str, data: bytes, password_file: Path | str | None, pas
 
 def read_password(path: Path | str) -> bytes:
     """The first line of a password file. Raises `CertificateError`."""
-    password = read_file(path, "password").partition(b"\n")[0].removesuffix(b"\r")
+    password = read_file(path, "password").removeprefix(BOM_UTF8).partition(b"\n")[0].removesuffix(b"\r")
     if not password:
         raise CertificateError(path, "has no password in its first line", "write the password of the key there")
     return password

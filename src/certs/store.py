@@ -21,21 +21,21 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..core.tls.choice import PREFERENCE, certificate_kind, key_kind
+from .authorities import is_self_issued, may_sign_certificates, path_length, small_key
 from .chain import Roots, build_chain, is_root, load_chain
 from .files import UNREADABLE, CertificateError, readable_by_all
-from .keys import KEY_REMEDY, MIN_RSA_BITS, PrivateKey, load_key
+from .keys import KEY_REMEDY, PrivateKey, load_key
 from .names import names_of, title
 
 __all__ = ["Certificate", "CertificateError", "PrivateKey", "load_certificate", "load_chain", "load_key", "pair"]
 
 WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 """Signatures with these are refused by OpenSSL's security level 2 and by every browser."""
-MIN_EC_BITS = 224
 SERVER_PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+CLIENT_PURPOSES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 NOT_FOR_SERVERS = "is not for TLS servers"
 EXPIRY_NOTICE = timedelta(days=14)
 """A certificate with less than this and less than a fifth of its life left is worth a warning: one that lives for a week
@@ -120,7 +120,7 @@ def pair(
                 "get a certificate signed with SHA-256",
             )
     for issuer in built.certificates[1:]:
-        small = _small_key(issuer)
+        small = small_key(issuer)
         if small:
             raise CertificateError(
                 cert_path,
@@ -137,6 +137,7 @@ def pair(
     warnings += name_warnings
     warnings += _misuse(leaf)
     warnings += built.warnings
+    warnings += _unfit_issuers(built.certificates[1:])
     if not fault and notice_begins(leaf.not_valid_before_utc, leaf.not_valid_after_utc) < now:
         warnings.append(f"expires on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
     if readable_by_all(key_path):
@@ -170,28 +171,16 @@ def _weak_hash(certificate: x509.Certificate) -> str:
     return algorithm.name.upper() if isinstance(algorithm, WEAK_HASHES) else ""
 
 
-def _small_key(certificate: x509.Certificate) -> str:
-    """What key it has, if that is too short for OpenSSL's security level 2 (112 bits); or empty."""
-    try:
-        key = certificate.public_key()
-    except UNREADABLE:  # a new kind, probably
-        return ""
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        return f"an RSA key of {key.key_size} bits"
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
-        return f"a key on the curve {key.curve.name}"
-    return ""
-
-
 def _misuse(leaf: x509.Certificate) -> list[str]:
-    """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12)."""
+    """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12), or
+    has no possible number."""
     uses: x509.KeyUsage | None = None
-    purposes: x509.ExtendedKeyUsage | None = None
+    purposes = _purposes(leaf)
     with suppress(*UNREADABLE, x509.ExtensionNotFound):
         uses = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
-    with suppress(*UNREADABLE, x509.ExtensionNotFound):
-        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     found = []
+    if leaf.serial_number <= 0:  # RFC 5280 section 4.1.2.2
+        found.append("has a serial number that is not positive, so clients may refuse it; get another one")
     if purposes is not None and not SERVER_PURPOSES.intersection(purposes):
         found.append(
             f"{NOT_FOR_SERVERS} (extended key usage without serverAuth), so clients will refuse it; get another one"
@@ -200,6 +189,34 @@ def _misuse(leaf: x509.Certificate) -> list[str]:
         found.append(
             "its key may not sign (key usage without digitalSignature), so clients may refuse it; get another one"
         )
+    return found
+
+
+def is_for_clients(chain_pem: bytes) -> bool:
+    """Whether the first certificate may be shown by a TLS client (RFC 5280 section 4.2.1.12)."""
+    purposes = _purposes(x509.load_pem_x509_certificate(chain_pem))
+    return purposes is None or not CLIENT_PURPOSES.isdisjoint(purposes)
+
+
+def _purposes(leaf: x509.Certificate) -> x509.ExtendedKeyUsage | None:
+    with suppress(*UNREADABLE, x509.ExtensionNotFound):
+        return leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    return None
+
+
+def _unfit_issuers(issuers: Sequence[x509.Certificate]) -> list[str]:
+    """What is to be said of issuers that may not issue what they have (RFC 5280 sections 4.2.1.3 and 4.2.1.9)."""
+    found = []
+    for number, issuer in enumerate(issuers):
+        most = path_length(issuer)
+        below = sum(not is_self_issued(other) for other in issuers[:number])
+        if not may_sign_certificates(issuer):
+            what = "may not sign certificates (basic constraints or key usage)"
+        elif most is not None and most < below:
+            what = f"may have no more than {most} authorities below it (path length)"
+        else:
+            continue
+        found.append(f"its issuer {title(issuer)} {what}, so clients will refuse it; get a new chain")
     return found
 
 

@@ -1,8 +1,8 @@
 """The admin address: metrics, health and certificates, for those who run the proxy. It only shows, and changes nothing.
 
 A process of its own, beside the workers, answers with the standard library's HTTP server: what it does and how long it takes
-is nothing to the proxy. The numbers come out of shared memory (`counters.py`), the certificates out of the files,
-the revocation lists from the configuration in service.
+is nothing to the proxy. The numbers come out of shared memory (`counters.py`), the certificates out of the files as far as
+they can be used, as in the workers, the revocation lists from the configuration in service.
 
     /                    a page for people
     /metrics             for Prometheus
@@ -23,7 +23,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -35,10 +35,13 @@ from ..core.http.authority import parse_authority
 from .certs_acme import Missing
 from .certs_command import Row, days_left, everything, list_certificates, list_missing
 from .certs_revocation import days_text, in_order
+from .check_certificates import Folder
 from .config import Config
 from .counters import Counters, Totals
+from .loaded import Loaded
 from .metrics import CONTENT_TYPE, ProxyCollector, metrics_text
 from .problems import Problem
+from .renewals import Renewals
 from .worker import CUT_OFF
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
@@ -66,10 +69,21 @@ class Shown:
     """What there is to show of a proxy with this configuration."""
 
     def __init__(
-        self, config: Config, counters: Counters, started: float, lists: Iterable[RevocationList] = ()
+        self,
+        config: Config,
+        counters: Counters,
+        started: float,
+        *,
+        lists: Iterable[RevocationList] = (),
+        loaded: Sequence[Loaded] = (),
+        folders: Sequence[Folder] = (),
     ) -> None:
-        """`lists`: the revocation lists in use. This process is started anew with other ones."""
+        """`lists`: the revocation lists in use. This process is started anew with other ones. `loaded`, `folders`: the
+        certificates in service, which are brought up to date by what can be used of the files."""
         self.config = config
+        self._loaded = loaded
+        self._folders = folders
+        self._renewals = Renewals()
         self.lists = in_order(lists)
         self._counters = counters
         self._lock = threading.Lock()
@@ -83,7 +97,7 @@ class Shown:
         return self._counters.totals()
 
     def certificates(self) -> list[Row]:
-        """The certificates as they are in the files, a few seconds ago at most. What cannot be read is left out."""
+        """The certificates in service, as of a few seconds ago at most: a file that cannot be used changes nothing."""
         return self._look()[0]
 
     def missing(self) -> list[Missing]:
@@ -95,7 +109,8 @@ class Shown:
             if time.monotonic() - self._read >= KEEP:
                 problems: list[Problem] = []
                 now = datetime.now(UTC)
-                self._rows = list_certificates(self.config, now, problems)
+                self._loaded = self._renewals.look(self._loaded, self._folders)
+                self._rows = list_certificates(self.config, now, problems, self._loaded, self._folders)
                 self._missing = list_missing(self.config, self._rows, now)
                 self._read = time.monotonic()
             return self._rows, self._missing

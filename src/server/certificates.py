@@ -39,7 +39,7 @@ from .check import TICKET_LIFE, Prepared
 from .check_certificates import folder_identities
 from .client_rules import divide, lists_in_use
 from .config import CertificateFiles
-from .loaded import Loaded, join_certificates, load_files, stamps_of
+from .loaded import Loaded, entry_of, join_certificates, load_files, stamps_of
 from .problems import ConfigError, Problem
 from .speech import say
 from .staples import Staples
@@ -78,9 +78,7 @@ class _Kept:
     @property
     def entry(self) -> Entry:
         """What of it matters for warnings before it expires."""
-        one = self.certificate
-        path = str(self.files.cert)
-        return Entry(path, str(self.files.key or path), one.names, one.key_kind, one.not_before, one.not_after)
+        return entry_of(self.loaded)
 
     @property
     def loaded(self) -> Loaded:
@@ -223,6 +221,9 @@ class CertificateKeeper:
                 refusal = self._refusal(kept.files, certificate)
                 problems += refusal
                 certificate = None if refusal else certificate
+            worse = () if certificate is None else _worse(kept.certificate, certificate)
+            if worse and now - kept.bad_since < PATIENCE:
+                continue  # perhaps it is still being written: a chain without its issuers is the beginning of a whole one
             if certificate is not None and self._waits_for_staple(kept, certificate, now):
                 continue
             if certificate is not None:
@@ -235,6 +236,8 @@ class CertificateKeeper:
                     until = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
                     but = f", but it is not for {listed(lost)} any more" if lost else ""
                     self._say(f"certificate {kept.files.cert} is renewed, and valid until {until}{but}")
+                    for warning in worse:
+                        self._say(f"warning: certificate {kept.files.cert}: {warning}")
             elif now - kept.bad_since >= PATIENCE:
                 texts = [str(problem) for problem in problems]
                 is_known = stamps == kept.stamps and texts == kept.said
@@ -280,6 +283,10 @@ class CertificateKeeper:
             said = [f"{len(entries)} {what} ({_paths(entries)})" for what, entries in parts if entries]
             if said:
                 self._say(f"certificates in {folder.table.directory}: {', '.join(said)}")
+            for warning in changes.warnings[:NAMED]:
+                self._say(f"warning: {warning}")
+            if len(changes.warnings) > NAMED:
+                self._say(f"warning: {len(changes.warnings) - NAMED} more like these; lockgate check has them")
             changed |= bool(changes)
             self._faults |= dict.fromkeys(changes.faults, now)
         present = {fault for folder in self._folders for fault in folder.certificates.faults}
@@ -443,6 +450,11 @@ class CertificateKeeper:
     def _say(self, text: str) -> None:
         if self._speaks:
             say(text)
+
+
+def _worse(old: Certificate, new: Certificate) -> tuple[str, ...]:
+    """What is to be said of a new certificate that was not to be said of the one before it."""
+    return tuple(warning for warning in new.warnings if warning not in old.warnings)
 
 
 def _paths(entries: Sequence[Entry]) -> str:

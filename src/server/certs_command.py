@@ -1,8 +1,10 @@
 """`lockgate certs`: which certificates a configuration has, until when they are good, and what they are used for.
 
-The files are looked at, not a running proxy. Only leaves are read, so it is quick for thousands, needs no password, and shows
-certificates too that would not be served; what is wrong with those, `lockgate check` says as well. Those that lockgate is to
-get by ACME and has not got yet go before them, with what is known of the attempts; revocation lists of clients come after them.
+The files are looked at, not a running proxy. Of folders only leaves are read, so it is quick for thousands; of a certificate
+with files of its own the key says which one of the file is served. Where that cannot be read (no password), the first leaf is
+shown: certificates too that would not be served; what is wrong with those, `lockgate check` says as well. Those that
+lockgate is to get by ACME and has not got yet go before them, with what is known of the attempts; revocation lists of clients
+come after them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from ..certs.directory import CertificateDirectory
 from ..certs.entries import Entry, choose, first_of_each_kind, index_file, issuer_of
 from ..certs.expiry import expiry_notices
@@ -23,7 +27,9 @@ from ..certs.files import CertificateError
 from ..certs.revocation import RevocationList, revocation_notices
 from . import certs_revocation, config
 from .certs_acme import FAILED, Missing, issued_certificates, missing_certificates, next_attempt
+from .check_certificates import Folder
 from .config import CertificateFiles, Config
+from .loaded import Loaded, entry_of, load_files
 from .problems import Problem, one_line
 
 HEADINGS = ("NAMES", "ISSUER", "KEY", "DAYS", "USED BY", "RENEWAL", "FILE")
@@ -83,16 +89,27 @@ def run(args: argparse.Namespace, now: datetime | None = None) -> int:
     return 0 if all(problem.warning for problem in problems) else 2
 
 
-def list_certificates(config: Config, now: datetime, problems: list[Problem]) -> list[Row]:
-    """All certificates, the next to expire first. What cannot be read is added to `problems`."""
+def list_certificates(
+    config: Config,
+    now: datetime,
+    problems: list[Problem],
+    loaded: Sequence[Loaded] = (),
+    in_folders: Sequence[Folder] = (),
+) -> list[Row]:
+    """All certificates, the next to expire first. What cannot be read is added to `problems`.
+
+    `loaded`, `in_folders`: those of a running proxy, which are shown in place of what is in their files.
+    """
     files: dict[str, Entry] = {}
     defaults = set()
     folders: list[Entry] = []
     for given in config.certificate:
         if given.directory is not None:
-            folders += _folder(given.directory, given.key_password_file, given, problems)
+            served = next((folder.certificates.entries for folder in in_folders if folder.table is given), None)
+            folders += _folder(given.directory, given.key_password_file, given, problems) if served is None else served
         elif given.cert is not None:
-            entry = _file(given, problems)
+            known = next((one for one in loaded if one.files is given), None)
+            entry = _file(given, problems) if known is None else entry_of(known)
             if entry is not None:
                 files.setdefault(entry.cert_path, entry)
                 if given.default:
@@ -271,6 +288,9 @@ def _hosts(config: Config) -> list[str]:
 
 def _file(given: CertificateFiles, problems: list[Problem]) -> Entry | None:
     assert given.cert is not None
+    found = load_files(replace(given, allow_expired=True), [])
+    if found is not None:  # by its key, as it would be served: the file may have others
+        return entry_of(Loaded(given, found, ()))
     try:
         return index_file(given.cert, given.cert if given.key is None else given.key)
     except CertificateError as error:

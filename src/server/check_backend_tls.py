@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography import x509
+
 from ..certs import store
+from ..certs.authorities import incapacity, is_self_issued
 from ..certs.chain import parse_chain
 from ..certs.files import read_file
-from .config import Backend, Config
+from ..certs.names import title
+from .config import Backend, BackendTLS, Config
 from .held import Held
 from .problems import Place, Problem, shown
 
@@ -29,13 +34,32 @@ def authorities(
         data: bytes | None = None
         try:
             data = read_file(backend.tls.ca, "certificate")
-            parse_chain(data, backend.tls.ca)
+            trusted = parse_chain(data, backend.tls.ca)
         except store.CertificateError as error:
             data = None
             faults.append(certificate_problem(backend.tls.place.at("ca"), error))
+        else:
+            if not backend.tls.insecure:
+                faults += _authority_faults(backend.tls, backend.tls.ca, trusted)
+            if any(not fault.warning for fault in faults):
+                data = None
         chosen = held.choose(data, before.get(name), [backend.tls.ca], faults, problems)
         if chosen is not None:
             yield name, chosen
+
+
+def _authority_faults(tls: BackendTLS, ca: Path, trusted: list[x509.Certificate]) -> Iterator[Problem]:
+    place = tls.place.at("ca")
+    now = datetime.now(UTC)
+    if not any(is_self_issued(one) for one in trusted):
+        yield place.problem(f"{ca}: has no root certificate, so no server can be verified", "add the root's to it")
+    for one in trusted:
+        if fault := incapacity(one, now):
+            yield place.problem(
+                f"{ca}: {title(one)} {fault}, so servers with its certificates are refused",
+                "get its new certificate, or remove it",
+                warning=True,
+            )
 
 
 def client_pairs(
@@ -62,6 +86,15 @@ def client_pairs(
             for warning in certificate.warnings:
                 if "subjectAltName" not in warning and store.NOT_FOR_SERVERS not in warning:
                     faults.append(tls.place.at("cert").problem(f"certificate {tls.cert}: {warning}", warning=True))
+            if not store.is_for_clients(certificate.chain_pem):
+                faults.append(
+                    tls.place.at("cert").problem(
+                        f"certificate {tls.cert}: is not for TLS clients (extended key usage without clientAuth), "
+                        "so servers will refuse it",
+                        "get another one",
+                        warning=True,
+                    )
+                )
         chosen = held.choose(pair, before.get(name), [tls.cert, key], faults, problems)
         if chosen is not None:
             yield name, chosen

@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
+
+from cryptography.utils import CryptographyDeprecationWarning
 
 from .. import __version__
 from . import config
@@ -26,6 +29,8 @@ FLAGS = ("listen", "cert", "key", "backend", "route")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    # Of certificates, with a line of our source: what a user has to know of one is among what we say ourselves.
+    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
     args = _parser(argv).parse_args(argv)
     try:
         return int(args.run(args))

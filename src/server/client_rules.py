@@ -16,11 +16,12 @@ from pathlib import Path
 from cryptography import x509
 
 from ..certs import store
+from ..certs.authorities import incapacity, is_self_issued, may_sign_lists
 from ..certs.chain import parse_chain
 from ..certs.files import read_file
 from ..certs.revocation import RevocationList, facts_of
 from ..core.proxy.client_rule import ClientRule
-from ..core.tls.client_auth import ClientAuth, ClientAuthError, load_crls
+from ..core.tls.client_auth import ClientAuth, ClientAuthError, list_fault, load_crls
 from . import config
 from .config import Draft, Host
 from .held import Held
@@ -132,14 +133,12 @@ def lists_in_use(rules: Rules) -> tuple[RevocationList, ...]:
 def _authority_faults(auth: config.ClientAuth, authorities: list[x509.Certificate]) -> Iterator[Problem]:
     place = auth.place.at("ca")
     now = datetime.now(UTC)
-    roots = [one for one in authorities if one.subject == one.issuer]
-    if not roots:
+    if not any(is_self_issued(one) for one in authorities):
         yield place.problem(f"{auth.ca}: has no root certificate, so no client can be verified", "add the root's to it")
-    for one in roots:
-        if now > one.not_valid_after_utc:
+    for one in authorities:
+        if fault := incapacity(one, now):
             yield place.problem(
-                f"{auth.ca}: {_title(one)} expired on {one.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, "
-                "so its clients are refused",
+                f"{auth.ca}: {_title(one)} {fault}, so its clients are refused",
                 "get its new certificate, or remove it",
                 warning=True,
             )
@@ -161,6 +160,10 @@ def _crl_faults(
                 f"{auth.crl}: the list of {title} was not signed by any certificate in {auth.ca}",
                 "remove it, or add the certificate of that authority to ca",
             )
+        if fault := list_fault(one):
+            yield place.problem(
+                f"{auth.crl}: the list of {title} {fault}, and is passed over by OpenSSL", "give the complete list"
+            )
         if one.next_update_utc is not None and now > one.next_update_utc:
             yield place.problem(
                 f"{auth.crl}: the list of {title} expired on {one.next_update_utc:%Y-%m-%d %H:%M} UTC",
@@ -178,6 +181,12 @@ def _crl_faults(
                 "check the clock of this machine",
             )
     for authority in authorities:
+        if authority in signers and not may_sign_lists(authority):
+            yield place.problem(
+                f"{auth.ca}: {_title(authority)} may not sign revocation lists (key usage without cRLSign), "
+                "so all its clients would be refused",
+                "get a certificate for it with cRLSign, or do without crl",
+            )
         if authority not in signers:
             yield place.problem(
                 f"{auth.crl}: has no list of {_title(authority)}, so all its clients would be refused",

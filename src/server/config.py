@@ -250,7 +250,7 @@ def read_file(path: Path | str) -> Draft:
     path = Path(path)
     file = str(path)
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin files with a byte order mark
     except FileNotFoundError:
         raise ConfigError([Problem(file, 0, "this file does not exist", "give the path of a TOML file")]) from None
     except UnicodeDecodeError as error:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cryptography import x509
 
 from ..certs import store
-from ..certs.entries import Stamp, first_of_each_kind, stamp_of
+from ..certs.entries import Entry, Stamp, first_of_each_kind, stamp_of
 from ..certs.keys import is_encrypted
 from .check_backend_tls import certificate_problem
 from .config import CertificateFiles, Config
@@ -95,6 +95,13 @@ def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certif
     for warning in certificate.warnings:
         problems.append(files.place.at("cert").problem(f"certificate {files.cert}: {warning}", warning=True))
     return certificate
+
+
+def entry_of(one: Loaded) -> Entry:
+    """What is shown of it: of what is served, whatever else is in its files."""
+    path, key, found = str(one.files.cert), str(one.files.key or one.files.cert), one.certificate
+    content = (found.chain_pem, b"")
+    return Entry(path, key, found.names, found.key_kind, found.not_before, found.not_after, content=content)
 
 
 def newest(loaded: Sequence[Loaded]) -> tuple[Loaded, ...]:

@@ -244,7 +244,7 @@ class Renewer:
             plan.schedule = replace(schedule or Schedule(), renew_at=0.0)
             return
         plan.leaf = x509.load_pem_x509_certificate(stored.certificate.chain_pem)
-        if schedule is None:
+        if schedule is None or not renewal.is_of(schedule, plan.leaf):  # or somebody died before it was noted
             schedule = renewal.after_success(plan.leaf, self._random)
         if not set(stored.certificate.names) >= set(plan.names):
             schedule = replace(schedule, renew_at=0.0)

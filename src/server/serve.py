@@ -283,7 +283,9 @@ class _Service:
         if config.admin is not None and counters is not None:
             from .admin import Shown, run_admin  # needs prometheus_client, which nothing else does
 
-            shown = Shown(config, counters, self._started, lists_in_use(prepared.rules))
+            loaded = self._newest if prepared is self._prepared else prepared.loaded
+            lists = lists_in_use(prepared.rules)
+            shown = Shown(config, counters, self._started, lists=lists, loaded=loaded, folders=prepared.folders)
             sides.append(partial(run_admin, admin, shown))
 
         def work(number: int, ready: Callable[[], None]) -> None:

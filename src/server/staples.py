@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from ..certs.ocsp import Answer, OcspError, may_concern, must_staple, read
+from ..certs.ocsp import Answer, OcspError, may_concern, must_staple, question, read
 from ..certs.ocsp_folder import WANTED_AGAIN, OcspFolder
 from ..certs.state_files import StateError
 from ..core.tls.context import ServerContext
@@ -28,7 +28,7 @@ logger = logging.getLogger("lockgate.ocsp")
 
 REFRESH = 2.0
 """Seconds between two looks at the folder."""
-AFTER_A_BUG = 60.0
+AFTER_A_BUG = AFTER_A_FAULT = 60.0
 SETTLED = 2.0
 """Seconds after which a folder's time of change is sure to differ from that of the next change."""
 
@@ -61,15 +61,10 @@ class Staples:
     def watch(self, context: ServerContext, chains_pem: Sequence[bytes]) -> None:
         """Staple for this context from now on. `chains_pem`: the chain of each of its certificates."""
         chains = [x509.load_pem_x509_certificates(pem) for pem in chains_pem if may_concern(pem)]
-        if not chains:
-            return
-        with self._lock:
-            try:
-                wanted = [chain for chain in chains if self._folder.want(chain, self._clock())]
-            except StateError as error:
-                self._complain(error)
-                return
-            if wanted:
+        wanted = [chain for chain in chains if question(chain) is not None]
+        if wanted:
+            with self._lock:
+                self._want(wanted, self._clock())
                 self._watched[context] = wanted
                 self._apply(context, wanted)
                 self._start()
@@ -101,13 +96,23 @@ class Staples:
             self._version = version if now - version / 1e9 > SETTLED else -1
             self._looked_at = now
             self._look_at = now + WANTED_AGAIN / 2
-            for context, chains in list(self._watched.items()):
-                try:
-                    for chain in chains:
-                        self._folder.want(chain, now)
-                except StateError as error:
-                    self._complain(error)
+            watched = list(self._watched.items())
+            wanted = [self._want(chains, now) for _, chains in watched]
+            if all(wanted):
+                self._complained = False
+            for context, chains in watched:
                 self._apply(context, chains)
+
+    def _want(self, chains: Sequence[Chain], now: float) -> bool:
+        """Note that answers are wanted; False if that is not possible now, as on a full disk: it is tried again soon."""
+        try:
+            for chain in chains:
+                self._folder.want(chain, now)
+        except StateError as error:
+            self._complain(error)
+            self._look_at = min(self._look_at, now + AFTER_A_FAULT)
+            return False
+        return True
 
     def _apply(self, context: ServerContext, chains: list[Chain]) -> None:
         for chain in chains:

@@ -76,6 +76,7 @@ EXAMPLES = {
     "client_auth": 'client_auth = { mode = "required", ca = "clients.pem" }',
     "mode": 'mode = "required"',
     "crl": 'crl = "crl.pem"',
+    "client_auth.allow": 'allow = ["spiffe://prod/*"]',
     "forward": 'forward = ["client-cert"]',
     "pins": 'pins = ["sha256/BASE64"]',
     "acme": 'acme = { email = "admin@example.com", directory = "https://acme-v02.api.letsencrypt.org/directory" }',
@@ -88,6 +89,9 @@ EXAMPLES = {
     "ask": 'ask = "http://127.0.0.1:9000/allowed"',
 }
 """What a value looks like, by key, where its default does not show it."""
+
+NEVER_EMPTY = frozenset({"allow", "pins"})
+"""Lists that let in only who is in them. Without one everybody may come in, so an empty one must not mean the same."""
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string in quotes"}
 
@@ -138,6 +142,12 @@ class Reader:
         if origin is tuple:
             if not isinstance(raw, list):
                 return self._wrong(place, raw, "a list", EXAMPLES.get(f"[[{key}]]" if _is_table(parts[0]) else key, ""))
+            if not raw and key in NEVER_EMPTY:
+                return self._note(
+                    place,
+                    f"{key} is an empty list, which nobody is in",
+                    f"remove it to do without, or write {_example(place)}",
+                )
             items = [self.value(parts[0], item, place.at(index)) for index, item in enumerate(raw)]
             return tuple(item for item in items if item is not FAILED)
         if origin is dict:

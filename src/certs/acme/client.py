@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ...core.tls.pem import read_certificates
 from ..files import UNREADABLE
 from .challenges import HTTP_01, TLS_ALPN_01, Challenge
 from .jose import base64url
@@ -258,7 +259,7 @@ def _checked_chain(response: Response, names: Sequence[str], key: ec.EllipticCur
     if response.body.count(b"-----BEGIN ") != response.body.count(b"-----BEGIN CERTIFICATE-----"):
         raise AcmeError("the certificate comes with something else", UNUSABLE)  # RFC 8555 section 9.1
     try:
-        chain = x509.load_pem_x509_certificates(response.body)
+        chain = read_certificates(response.body)
         leaf = chain[0]
         own = leaf.public_key() == key.public_key()
         san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from ..files import UNREADABLE
 from .jose import base64url
@@ -37,6 +38,9 @@ RATE_LIMIT_PAUSE = HOUR
 """When the CA says that it was too much, but not for how long."""
 LONGEST_WAIT = 7 * DAY
 """Longest wait for a next attempt after a failure, whatever the CA says: it may be asked once a week."""
+CLOCKS_DIFFER = HOUR
+"""By how much the clocks of machines that share a folder may differ. An attempt further in the future was written by a clock
+that has been set back since: what it waits for is not known any more."""
 ARI_PAUSE = 6 * HOUR
 """Between two questions for renewal information, where the CA does not say (RFC 9773 section 4.3.3)."""
 ARI_SHORTEST, ARI_LONGEST = HOUR, DAY
@@ -70,6 +74,8 @@ class Schedule:
     """When to ask the CA for renewal information (again)."""
     window: tuple[float, float] = (0.0, 0.0)
     """What it said the last time."""
+    certificate: str = ""
+    """SHA-256 of the certificate that was there when this was written, in hexadecimal; empty: none, or not known."""
 
     def to_json(self) -> bytes:
         """For the state folder."""
@@ -94,16 +100,26 @@ class Schedule:
         fault = found.get("fault", "")
         if not isinstance(fault, str):
             raise ValueError("fault is no text")
+        certificate = found.get("certificate", "")
+        if not isinstance(certificate, str):
+            raise ValueError("certificate is no text")
         failures = min(int(numbers.pop("failures")), 1000)
-        return Schedule(failures=failures, fault=fault[:1000], window=(window[0], window[1]), **numbers)
+        return Schedule(
+            failures=failures,
+            fault=fault[:1000],
+            window=(window[0], window[1]),
+            certificate=certificate[:64],
+            **numbers,
+        )
 
 
 def attempt_due(schedule: Schedule, now: float) -> float:
     """When the next attempt is due: `now` or before it means at once."""
-    due = max(schedule.renew_at, schedule.retry_at)
-    if schedule.retry_at > now + LONGEST_WAIT:  # written by a clock that was ahead
+    if (
+        schedule.retry_at > now + LONGEST_WAIT or schedule.attempted_at > now + CLOCKS_DIFFER
+    ):  # by a clock that was ahead
         return max(schedule.renew_at, now)
-    return due
+    return max(schedule.renew_at, schedule.retry_at)
 
 
 def check_due(schedule: Schedule, now: float) -> float:
@@ -115,7 +131,12 @@ def after_success(leaf: x509.Certificate, random: Callable[[], float]) -> Schedu
     """The schedule of a certificate that is new here."""
     begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     life = max(0.0, end - begin)
-    return Schedule(renew_at=begin + life * (LIFE_USED - SPREAD * random()))
+    return Schedule(renew_at=begin + life * (LIFE_USED - SPREAD * random()), certificate=_fingerprint(leaf))
+
+
+def is_of(schedule: Schedule, leaf: x509.Certificate) -> bool:
+    """False if there was an attempt when another certificate was there, or none: it has succeeded, which was not noted."""
+    return not schedule.attempted_at or schedule.certificate == _fingerprint(leaf)
 
 
 def begun(schedule: Schedule, now: float) -> Schedule:
@@ -224,6 +245,10 @@ class Pace:
         self._all.append(monotonic)
         while len(self._all) > self._most:
             self._all.popleft()
+
+
+def _fingerprint(leaf: x509.Certificate) -> str:
+    return leaf.fingerprint(hashes.SHA256()).hex()
 
 
 def _backoff(schedule: Schedule) -> float:

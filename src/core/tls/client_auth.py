@@ -18,6 +18,7 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from ..errors import LockgateError
+from .pem import read_certificates
 
 MODES = ("optional", "required")
 MAX_DEPTH = 10
@@ -44,7 +45,7 @@ class ClientAuth:
 def load_authorities(pem: bytes) -> list[x509.Certificate]:
     """All certificates of a PEM text, at least one. Raises ClientAuthError."""
     try:
-        return x509.load_pem_x509_certificates(pem)
+        return read_certificates(pem)
     except ValueError:
         raise ClientAuthError("there is no certificate in PEM form, or a damaged one") from None
 
@@ -58,6 +59,33 @@ def load_crls(pem: bytes) -> list[x509.CertificateRevocationList]:
     if not found or len(found) != pem.count(b"-----BEGIN X509 CRL-----"):
         raise ClientAuthError("there is no revocation list in PEM form, or a damaged one")
     return found
+
+
+def list_fault(crl: x509.CertificateRevocationList) -> str:
+    """Why a list says less than who is revoked, as a part of a sentence; empty if it says that.
+
+    OpenSSL passes over delta lists, indirect ones and those for some reasons only (RFC 5280 sections 5.2.4 and 5.2.5), and, if
+    there is another one, one with a critical extension that it does not know: whoever is revoked in such a list alone would
+    come in.
+    """
+    try:
+        extensions = list(crl.extensions)
+    except ValueError:
+        return "has extensions that cannot be read"
+    for extension in extensions:
+        value = extension.value
+        if isinstance(value, x509.DeltaCRLIndicator):
+            return "is a delta list, which has only what was revoked since another one"
+        if isinstance(value, x509.IssuingDistributionPoint):
+            if value.indirect_crl:
+                return "is an indirect list, which certificates of other authorities are in"
+            if value.only_some_reasons:
+                return "has only certificates that were revoked for some reasons"
+            if value.only_contains_attribute_certs:
+                return "is about attribute certificates only"
+        elif extension.critical and not isinstance(value, x509.AuthorityKeyIdentifier):
+            return f"has a critical extension that is not known ({extension.oid.dotted_string})"
+    return ""
 
 
 def ask_for_certificates(context: SSL.Context, auth: ClientAuth) -> int:
@@ -78,6 +106,8 @@ def ask_for_certificates(context: SSL.Context, auth: ClientAuth) -> int:
             context.add_client_ca(certificate)
         if auth.crl:
             for crl in load_crls(auth.crl):
+                if fault := list_fault(crl):
+                    raise ClientAuthError(f"a revocation list {fault}")
                 store.add_crl(crl)
             store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
     except (SSL.Error, crypto.Error):

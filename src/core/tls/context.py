@@ -33,6 +33,7 @@ from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
 from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
 from .hello import ClientHello
 from .keys import public_bytes
+from .pem import read_certificates
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -380,7 +381,7 @@ def _close_for_changes(context: SSL.Context) -> None:
 def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:
     """All certificates of a PEM text, at least one."""
     try:
-        return x509.load_pem_x509_certificates(pem)
+        return read_certificates(pem)
     except ValueError:
         raise ContextError(f"{what} contains no certificate in PEM form, or a damaged one") from None
 
