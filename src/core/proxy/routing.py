@@ -16,7 +16,7 @@ from ..http.headers import Headers
 from ..http.path import normalise
 from .balance import ServerGroup
 from .forward import forward_plain, forward_request
-from .hooks import Answer
+from .hooks import Answer, is_answer
 
 if TYPE_CHECKING:
     from .client import ClientChannel
@@ -84,6 +84,8 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         except Exception as error:
             return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
         if answer_of_hook is not None:
+            if not is_answer(answer_of_hook):
+                return Refusal(Answer(500), "hook_failed", "on_request returned what is no answer")
             return Refusal(answer_of_hook, "answered", "by on_request")
         if exchange.request is None:
             exchange.request = request
