@@ -6,7 +6,7 @@ from typing import Any
 
 import h2.errors
 import pytest
-from support_h2 import INTERNAL_ERROR
+from support_h2 import INTERNAL_ERROR, goaway
 from support_proxy import OK, Recorder, head
 from support_proxy_h2 import Client, world
 
@@ -149,6 +149,19 @@ def test_stopping_closes_a_connection_without_requests() -> None:
     client.move()
     assert client.goaway[-1] == (0, 0)
     assert client.end.how[0] is Close.HALF
+
+
+def test_a_client_that_goes_is_told_which_request_was_the_last() -> None:
+    """RFC 9113 section 6.8: one that comes behind its GOAWAY is not looked at, and may be sent again elsewhere."""
+    w = world()
+    client = Client(w)
+    stream = client.ask()
+    client.raw(goaway(0))
+    assert client.goaway == []
+    w.servers[0].send(OK)
+    assert client.get(stream).ended
+    assert client.goaway == [(stream, 0)]
+    assert client.end.how == [Close.HALF]
 
 
 def test_an_old_connection_is_given_up() -> None:

@@ -333,6 +333,8 @@ class ClientStreams(Streams):
                 self._busy = False
                 self._idle_since = self.hub.now
             if self.h2.is_done():
+                if not self._stopping:
+                    self.h2.close(0)  # the client goes, and is told what was looked at (RFC 9113 section 6.8)
                 self.client.close()
         if self.h2.has_head_begun() and not self.channel.held:
             if self._head_since == NEVER:
