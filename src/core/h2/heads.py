@@ -46,8 +46,8 @@ class Heads(Control):
         self._max_streams = limits.h2_max_streams
         self._max_continuations = limits.h2_continuations
         self._max_section = _EXPANSION * limits.max_head
-        # Streams above this id are not served any more.
-        self._last_served = 2**31 - 1
+        # Streams above this id are not served any more. Above all ids: all are served.
+        self._last_served = 2**31
         self._ignored = 0
         # The field section under way, if it needs more than one frame.
         self._section: bytearray | None = None
