@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -381,6 +382,18 @@ def test_fields(shop: Prepared, client: str) -> None:
     added = {text.strip('"') for text, _, _ in statements(case, "added")}
     chain = "1.1.1.1, 10.1.2.3" if client == "10.1.2.3" else "192.0.2.1"
     assert f"x-forwarded-for: {chain}" in added
+
+
+def test_requests_that_count_their_hops(shop: Prepared) -> None:
+    asked = ask("a.test", None, "/", ("Max-Forwards", "2"))
+    asked = replace(asked, method=b"OPTIONS")
+    case = make_case(shop, asked)
+    reason = "each hop of OPTIONS and TRACE counts (RFC 9110 section 7.6.2)"
+    assert [one[:2] for one in statements(case, "removed")] == [('"max-forwards: 2"', reason)]
+    assert ('"max-forwards: 1"', reason) in [one[:2] for one in statements(case, "added")]
+    case = make_case(shop, replace(asked, fields=((b"max-forwards", b"0"),)))
+    (answer,) = statements(case, "answer")
+    assert answer[:2] == ("lockgate answers itself: 200 OK", "OPTIONS that may not be forwarded")
 
 
 PASSED = """

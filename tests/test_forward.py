@@ -8,6 +8,7 @@ import pytest
 
 from lockgate.core.errors import RemoteProtocolError
 from lockgate.core.events import Request, Response
+from lockgate.core.http.fields import allowed_in_trailers
 from lockgate.core.http.headers import NO_LENGTH, Headers, of_block
 from lockgate.core.proxy.forward import (
     CHAIN,
@@ -52,6 +53,13 @@ def test_twins_of_managed_names_are_dropped(name: bytes, fold: bytes, rule: str)
     twin = name.replace(b"-", fold)
     out = told(STRANGER, (twin, b"forged"), rules=ForwardRules(underscore_fields=rule))
     assert b"forged" not in out.values()
+
+
+@pytest.mark.parametrize("name", sorted(MANAGED))
+@pytest.mark.parametrize("fold", [b"-", b"_", b"."])
+def test_managed_names_cannot_come_in_as_trailers_either(name: bytes, fold: bytes) -> None:
+    """A backend that merges trailers into the head's fields would take them for ours."""
+    assert not allowed_in_trailers(name.replace(b"-", fold))
 
 
 def test_underscore_rules() -> None:

@@ -318,6 +318,20 @@ def test_shutdown_in_two_steps() -> None:
     assert peer.feed(data(1, b"x")) == []
 
 
+def test_shutdown_after_the_last_stream_that_there_can_be() -> None:
+    """Section 5.1.1: ids may be skipped, up to 2^31-1."""
+    peer = Peer()
+    peer.feed(headers(2**31 - 1))
+    connection = peer.connection
+    connection.shutdown()
+    connection.finish_shutdown()
+    connection.finish_shutdown()
+    assert [found.payload for found in peer.sent()] == [number(2**31 - 1) + number(NO_ERROR)] * 2
+    assert not connection.is_done()
+    connection.send_head(2**31 - 1, Response(204))
+    assert connection.is_done()
+
+
 def test_close_ends_everything() -> None:
     peer = opened()
     peer.connection.send_head(1, Response(200))

@@ -107,6 +107,8 @@ BREAKS: list[tuple[str, bytes, int]] = [
     ("padding as long as its DATA frame", frame(DATA, PADDED, 1, b"\x04abc"), PROTOCOL_ERROR),
     ("padding longer than its DATA frame", frame(DATA, PADDED, 1, b"\xffabc"), PROTOCOL_ERROR),
     ("padding longer than its HEADERS frame", headers(3, GET, 5 | PADDED, b"\xff"), PROTOCOL_ERROR),
+    ("padding that leaves too little for a priority",
+     frame(HEADERS, 5 | PADDED | WITH_PRIORITY, 3, b"\x10" + bytes(5) + section(GET[:1])[:15]), PROTOCOL_ERROR),
     # Section 5.1: idle streams
     ("DATA on an idle stream", data(3, b"x"), PROTOCOL_ERROR),
     ("RST_STREAM on an idle stream", reset(3), PROTOCOL_ERROR),

@@ -63,7 +63,8 @@ MALFORMED: list[tuple[str, bytes]] = [
     ("content-length that ends with the head", headers(1, LENGTH_4)),
     ("two content-lengths", headers(1, [*LENGTH_4, ("content-length", "5")], END_HEADERS)),
     ("content-length that is none", headers(1, [*POST, ("content-length", "+4")], END_HEADERS)),
-    ("CONNECT", headers(1, [(":method", "CONNECT"), (":authority", "a:1")], END_HEADERS)),
+    ("CONNECT with a scheme and a path", headers(1, [(":method", "CONNECT"), *GET[1:]], END_HEADERS)),
+    ("CONNECT without an authority", headers(1, [(":method", "CONNECT")], END_HEADERS)),
     ("HEADERS that depend on themselves", headers(1, GET, 5 | WITH_PRIORITY, SELF)),
 ]  # fmt: skip
 
@@ -147,6 +148,7 @@ def test_a_head_in_continuation_frames() -> None:
         ([*GET, *[("a", "b")] * 6], Limits(max_fields=5), 431),
         ([*GET[:2], (":path", "/" + "x" * 50), GET[3]], Limits(max_target=40), 414),
         ([*GET, ("expect", "x")], Limits(), 417),
+        ([(":method", "CONNECT"), (":authority", "a:1")], Limits(), 405),  # section 8.5: there is nothing wrong with it
     ],
 )
 @pytest.mark.parametrize("ended", [True, False])

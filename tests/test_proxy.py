@@ -208,6 +208,46 @@ def test_body_over_the_limit() -> None:
     assert world.servers[0].how == [Close.ABORT]
 
 
+# -- Max-Forwards (RFC 9110 section 7.6.2) -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "forwarded"),
+    [
+        ("OPTIONS", "1", "0"),
+        ("TRACE", "010", "9"),
+        ("OPTIONS", "x", "x"),
+        ("OPTIONS", "-1", "-1"),
+        ("GET", "0", "0"),
+    ],
+)
+def test_each_hop_counts(method: str, said: str, forwarded: str) -> None:
+    world = World()
+    world.client().send(head(f"{method} / HTTP/1.1\nHost: a\nMax-Forwards: {said}"))
+    text = world.servers[0].text
+    assert f"\r\nmax-forwards: {forwarded}\r\n" in text
+    assert text.count("max-forwards") == 1
+    assert "x-forwarded-for: 192.0.2.7" in text
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "field"),
+    [
+        ("OPTIONS *", 200, "content-length: 0"),
+        ("OPTIONS /x", 200, "content-length: 0"),
+        ("TRACE /", 405, "allow: OPTIONS"),
+    ],
+)
+def test_the_last_hop_answers(line: str, status: int, field: str) -> None:
+    world = World()
+    client = world.client()
+    client.send(head(f"{line} HTTP/1.1\nHost: a\nMax-Forwards: 0"))
+    assert client.text.startswith(f"HTTP/1.1 {status} ")
+    assert field in client.text
+    assert world.servers == []
+    assert [(record.status, record.end) for record in world.records] == [(status, "answered")]
+
+
 # -- hooks ---------------------------------------------------------------------------------------------------------
 
 

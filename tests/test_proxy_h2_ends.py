@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import h2.errors
-from support_h2 import INTERNAL_ERROR
-from support_proxy import OK, head
+import pytest
+from support_h2 import INTERNAL_ERROR, goaway
+from support_proxy import OK, Recorder, head
 from support_proxy_h2 import Client, world
 
 from lockgate.core.commands import Close
+from lockgate.core.events import Response
+from lockgate.core.http.headers import Headers
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.exchange import Exchange
+from lockgate.core.proxy.hooks import Answer
 
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
@@ -144,6 +151,19 @@ def test_stopping_closes_a_connection_without_requests() -> None:
     assert client.end.how[0] is Close.HALF
 
 
+def test_a_client_that_goes_is_told_which_request_was_the_last() -> None:
+    """RFC 9113 section 6.8: one that comes behind its GOAWAY is not looked at, and may be sent again elsewhere."""
+    w = world()
+    client = Client(w)
+    stream = client.ask()
+    client.raw(goaway(0))
+    assert client.goaway == []
+    w.servers[0].send(OK)
+    assert client.get(stream).ended
+    assert client.goaway == [(stream, 0)]
+    assert client.end.how == [Close.HALF]
+
+
 def test_an_old_connection_is_given_up() -> None:
     w = world(limits=Limits(max_connection_age=100))
     client = Client(w)
@@ -157,3 +177,81 @@ def test_an_old_connection_is_given_up() -> None:
     w.servers[-1].send(OK)
     assert client.get(stream).ended
     assert client.goaway[0] == (2**31 - 1, 0)
+
+
+# -- answers of hooks --------------------------------------------------------------------------------------------------
+
+CALL = (("content-type", "application/grpc"), ("te", "trailers"))
+
+
+class Answering(Recorder):
+    """Answers every request with this, or every answer of the server."""
+
+    def __init__(self, answer: Any, *, late: bool = False) -> None:
+        super().__init__()
+        self.answer = answer
+        self.late = late
+
+    def on_request(self, exchange: Exchange) -> Any:
+        return None if self.late else self.answer
+
+    def on_response(self, exchange: Exchange, response: Response) -> Any:
+        return self.answer if self.late else None
+
+
+NO_ANSWERS: list[Any] = [
+    "403",
+    404,
+    Answer("403"),  # type: ignore[arg-type]
+    Answer(None),  # type: ignore[arg-type]
+    Answer(403, "text"),  # type: ignore[arg-type]
+    Answer(403, b"", None),  # type: ignore[arg-type]
+    Answer(99),
+    Answer(101),
+    Answer(600),
+]
+
+
+@pytest.mark.parametrize("answer", NO_ANSWERS)
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("fields", [(), CALL])
+def test_an_answer_that_is_none_costs_its_request_a_500(
+    answer: Any, late: bool, fields: tuple[tuple[str, str], ...]
+) -> None:
+    w = world(hooks=Answering(answer, late=late))
+    client = Client(w)
+    stream = client.ask(fields=fields)
+    if late:
+        w.servers[0].send(OK)
+    found = client.get(stream)
+    assert (found.status, found.ended) == ("200" if fields else "500", True)
+    assert found.headers.get("grpc-status") == ("2" if fields else None)
+    assert [(record.status, record.end) for record in w.records] == [(500, "hook_failed")]
+
+
+def test_a_hook_may_answer_a_call_of_grpc_in_its_own_way() -> None:
+    """It knows the status of gRPC better than the mapping does; and other fields of an answer are metadata."""
+    said = Headers([(b"grpc-status", b"7"), (b"grpc-message", b"not%20you"), (b"x-why", b"rules")])
+    w = world(hooks=Answering(Answer(200, b"", said)))
+    client = Client(w)
+    answer = client.get(client.ask(fields=CALL))
+    assert answer.ended
+    assert answer.headers == {
+        ":status": "200",
+        "content-type": "application/grpc",
+        "grpc-status": "7",
+        "grpc-message": "not%20you",
+        "x-why": "rules",
+    }
+    said = Headers([(b"www-authenticate", b"Bearer"), (b"content-type", b"text/html"), (b"grpc-message", b"no")])
+    w = world(hooks=Answering(Answer(401, b"<p>", said)))
+    client = Client(w)
+    answer = client.get(client.ask(fields=CALL))
+    assert answer.headers == {
+        ":status": "200",
+        "content-type": "application/grpc",
+        "grpc-status": "16",
+        "grpc-message": "401 Unauthorized",
+        "www-authenticate": "Bearer",
+    }
+    assert w.records[0].status == 401

@@ -5,15 +5,29 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from support_h2 import data, goaway, headers, window_update
-from support_proxy import GET, Recorder, World, head
+from support_h2 import (
+    DATA,
+    END_HEADERS,
+    HEADERS,
+    POST,
+    PREFACE,
+    REFUSED_STREAM,
+    RST_STREAM,
+    data,
+    frames,
+    goaway,
+    headers,
+    setting,
+    window_update,
+)
+from support_proxy import GET, End, Recorder, World, head
 from support_proxy_h2 import Client, Server, policy
 from test_proxy_h2_upstream import CANCEL, INTERNAL_ERROR, both, plain
 
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.exchange import Exchange
-from lockgate.core.proxy.policy import Backend
+from lockgate.core.proxy.policy import Backend, Listener
 
 
 def test_a_body_that_nobody_took_leaves_its_credit() -> None:
@@ -288,6 +302,63 @@ def test_small_pieces_that_wait_take_no_more_memory_than_large_ones() -> None:
     assert used < 100000
     w.servers[0].accept()
     assert w.servers[0].text.count("0123456789") >= 580  # cut by chunks here and there
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2c"])
+def test_small_pieces_that_a_server_does_not_take_need_no_more_memory_either(protocol: str) -> None:
+    """As objects of their own, two bytes took seven times what they are over HTTP/1.1, and twenty times over HTTP/2."""
+    w = World(policy=policy(backend=Backend("app", ("10.0.0.1:80",), protocol=protocol)))
+    client = w.client(Listener("h2c", tls=False, h2c=True))
+    client.send(PREFACE + setting() + headers(1, POST, END_HEADERS))
+    (server,) = w.servers
+    if protocol == "h2c":
+        Server(server, settings={4: 0})
+    else:
+        server.takes = 0
+    tracemalloc.start()
+    try:
+        for _ in range(3000):
+            client.send(data(1, b"ab"))
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used < 60000
+    if protocol == "h1":
+        server.take()
+        assert server.text.endswith("2\r\nab\r\n" * 3000)
+    else:
+        server.send(window_update(1, 10000))
+        assert b"".join(one.payload for one in frames(server.received) if one.kind == DATA) == b"ab" * 3000
+
+
+def test_requests_whose_servers_go_on_are_bounded_although_their_answers_are_complete() -> None:
+    """An answer to HEAD is complete with its head, and so is its stream; a server that does not end it still works on it."""
+    w = World(policy=policy(backend=Backend("app", ("10.0.0.1:80",), protocol="h2c")), limits=Limits(h2_max_streams=10))
+    client = w.client(Listener("h2c", tls=False, h2c=True))
+    client.send(PREFACE + setting())
+    servers: dict[End, Server] = {}
+    for number in range(40):
+        client.send(headers(2 * number + 1, [(":method", "HEAD"), *POST[1:]]))
+        for end in w.servers:
+            if end not in servers:
+                servers[end] = Server(end)
+            server = servers[end]
+            server.move()
+            for stream, request in server.streams.items():
+                if not request.body:
+                    request.body = b"answered"
+                    server.answer(stream, end=False)
+    sent = frames(client.received)
+    assert [found.stream_id for found in sent if found.kind == HEADERS] == list(range(1, 41, 2))
+    assert [found.stream_id for found in sent if found.kind == RST_STREAM] == list(range(41, 81, 2))
+    assert {found.code for found in sent if found.kind == RST_STREAM} == {REFUSED_STREAM}
+    for server in servers.values():
+        for stream in server.streams:
+            server.h2.end_stream(stream)
+        server.move()
+    client.send(headers(99))
+    assert len(w.records) == 40
+    assert not any(found.kind == RST_STREAM for found in frames(client.received)[len(sent) :])
 
 
 # -- ends --------------------------------------------------------------------------------------------------------------

@@ -101,3 +101,29 @@ def test_a_large_upload_does_not_keep_other_requests_off_its_connection() -> Non
     assert w.servers[0].channel.unsent >= LARGE
     w.client().send(request(1))
     assert len(w.servers) == 1
+
+
+def test_a_server_that_takes_no_requests_is_passed_over() -> None:
+    """SETTINGS_MAX_CONCURRENT_STREAMS of 0 (RFC 9113 section 6.5.2): each request made four connections, which stayed."""
+    backend = Backend("app", ("10.0.0.1:80", "10.0.0.2:80"), protocol="h2c")
+    w = World(policy=Policy.build(backends=[backend], routes=[Route("app")]))
+    clients = [w.client() for _ in range(10)]
+    clients[0].send(request(0))
+    Server(w.servers[0], settings={3: 0})
+    assert Close.HALF in w.servers[0].how
+    other = Server(w.servers[1])
+    for number, client in enumerate(clients[1:], 1):
+        client.send(request(number))
+    other.move()
+    assert len(w.servers) == 2
+    assert [found.headers[":path"] for found in other.streams.values()] == [f"/{number}" for number in range(10)]
+
+
+def test_no_server_that_takes_requests() -> None:
+    w = world()
+    client = w.client()
+    client.send(request(0))
+    Server(w.servers[0], settings={3: 0})
+    assert client.text.startswith("HTTP/1.1 502 ")
+    assert len(w.servers) == 1
+    assert (w.records[0].end, w.records[0].detail) == ("upstream_connect", "the server takes no requests")

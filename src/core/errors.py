@@ -19,7 +19,7 @@ class Fault(Enum):
     SMUGGLING = ("smuggling", 400, 0x1)
     BAD_AUTHORITY = ("bad_authority", 400, 0x1)
     BAD_TARGET = ("bad_target", 400, 0x1)
-    METHOD_NOT_ALLOWED = ("method_not_allowed", 405, 0x1)
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405, 0x0)
     TIMEOUT = ("timeout", 408, 0x0)
     BODY_TOO_LARGE = ("body_too_large", 413, 0x0)
     TARGET_TOO_LONG = ("target_too_long", 414, 0x0)

@@ -60,7 +60,8 @@ class Limits:
 
     # HTTP/2: what is announced in SETTINGS, and what an honest peer never needs more of
     h2_max_streams: int = 100
-    """Requests of one connection at a time. RFC 9113 section 6.5.2 wants no less."""
+    """Requests of one connection at a time. RFC 9113 section 6.5.2 wants no less. Servers may still work on twice as many,
+    where answers were complete with their heads."""
     h2_stream_window: int = 65536
     """Bytes of one message's body that the peer may send before we have passed them on. A client's body begins with 16384 of
     them, and gets the others as its bytes are passed on, if `h2_connection_window` has room for them (`h2/windows.py`)."""

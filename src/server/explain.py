@@ -366,7 +366,8 @@ def _answer(case: Case) -> Iterator[Statement]:
         return
     response, _ = own_response(answer, case.imagined.method)
     place: Place | None = None
-    if done.end == "answered":
+    redirected = done.end == "answered" and b"location" in response.headers
+    if redirected:
         place = listen.place.at("redirect_https")
     elif done.end == "client_refused":
         rule = _rule(case) or rule_of(case.host, case.prepared.rules)  # the latter without TLS
@@ -374,7 +375,7 @@ def _answer(case: Case) -> Iterator[Statement]:
     location = response.headers.get(b"location")
     more = "" if location is None else f", location: {location.decode('latin-1')}"
     because = {
-        "answered": "redirect_https = true, and the request came without TLS",
+        "answered": "redirect_https = true, and the request came without TLS" if redirected else done.detail,
         "misdirected": "the host belongs to another certificate (421, RFC 9110 section 7.4)",
         "no_route": "no route is for this host and path",
     }.get(done.end, done.detail)

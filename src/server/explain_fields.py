@@ -18,6 +18,8 @@ RULES = {b"forwarded": "forwarded", b"via": "via"} | dict.fromkeys(
 )
 """Which key of [forward] has a field added."""
 
+_COUNTED = "each hop of OPTIONS and TRACE counts (RFC 9110 section 7.6.2)"
+
 
 def field_changes(
     config: Config,
@@ -66,6 +68,8 @@ def _why_removed(
         return "a backend may take it for a field that only lockgate may write", None
     if name in named:
         return "the client has named it in Connection (RFC 9110 section 7.6.1)", None
+    if name == b"max-forwards":
+        return _COUNTED, None
     return "it is written in another way", None
 
 
@@ -73,4 +77,6 @@ def _why_added(name: bytes, config: Config) -> tuple[str, Place | None]:
     if name in RULES:
         key = RULES[name]
         return f"{key} = true", config.place.at("forward", key)
+    if name == b"max-forwards":
+        return _COUNTED, None
     return "HTTP/1.1 needs it", None

@@ -81,7 +81,7 @@ class H2Connection(Receiving):
         """Has one side said finally that it is going, and is no stream left?"""
         if self._streams:
             return False
-        final = self._closed or (self._going and (not self._is_server or self._last_served != LARGEST_STREAM_ID))
+        final = self._closed or (self._going and (not self._is_server or self._last_served <= LARGEST_STREAM_ID))
         return final or self.peer_going
 
     @property
@@ -383,7 +383,7 @@ class H2Connection(Receiving):
 
     def finish_shutdown(self) -> None:
         """Requests that come from now on are not looked at, and the client is told which was the last that was."""
-        if self._is_server and self._error is None and self._last_served == LARGEST_STREAM_ID:
+        if self._is_server and self._error is None and self._last_served > LARGEST_STREAM_ID:
             self._going = True
             self._last_served = self._last
             self._queue(self._frames.goaway(self._last, NO_ERROR))

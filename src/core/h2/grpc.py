@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..http.headers import Headers
 
-_CONTENT_TYPE = b"application/grpc"
+CONTENT_TYPE = b"application/grpc"
 _AFTER_IT = (b"", b"+", b";", b" ", b"\t")
 """What may come next in a content-type. `application/grpc-web` is another protocol."""
 _LINE = b"content-type: "
@@ -23,8 +23,8 @@ def is_grpc(content_type: bytes | None) -> bool:
     if content_type is None:
         return False
     text = content_type.lower()
-    size = len(_CONTENT_TYPE)
-    return text.startswith(_CONTENT_TYPE) and text[size : size + 1] in _AFTER_IT
+    size = len(CONTENT_TYPE)
+    return text.startswith(CONTENT_TYPE) and text[size : size + 1] in _AFTER_IT
 
 
 def is_call(lines: list[bytes]) -> bool:
@@ -43,7 +43,7 @@ def grpc_headers(status: int, text: bytes) -> Headers:
     code = _CODES.get(status, _UNKNOWN)
     return Headers(
         [
-            (b"content-type", _CONTENT_TYPE),
+            (b"content-type", CONTENT_TYPE),
             (b"grpc-status", b"%d" % code),
             (b"grpc-message", b"%d %b" % (status, text) if text else b"%d" % status),
         ]

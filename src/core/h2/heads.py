@@ -46,8 +46,8 @@ class Heads(Control):
         self._max_streams = limits.h2_max_streams
         self._max_continuations = limits.h2_continuations
         self._max_section = _EXPANSION * limits.max_head
-        # Streams above this id are not served any more.
-        self._last_served = 2**31 - 1
+        # Streams above this id are not served any more. Above all ids: all are served.
+        self._last_served = 2**31
         self._ignored = 0
         # The field section under way, if it needs more than one frame.
         self._section: bytearray | None = None
@@ -63,14 +63,12 @@ class Heads(Control):
         flags = frame.flags
         p = self._buffer.p
         end = start + length
+        padding = 0
         if flags & PADDED:
             if start == end:
                 raise RemoteProtocolError(Fault.FRAME_SIZE, "padded frame without the length of its padding")
             padding = p[start]
             start += 1
-            if padding > end - start:
-                raise RemoteProtocolError(Fault.PROTOCOL, "padding is longer than its frame")
-            end -= padding
         self._section_fault = False
         if flags & WITH_PRIORITY:
             if end - start < 5:
@@ -78,6 +76,10 @@ class Heads(Control):
             # RFC 7540 section 5.3.1. Nothing else of it has a meaning any more (section 5.3.2).
             self._section_fault = self._number(start) & 0x7FFFFFFF == frame.stream_id
             start += 5
+        # What is left is the field section and the padding.
+        if padding > end - start:
+            raise RemoteProtocolError(Fault.PROTOCOL, "padding is longer than its frame")
+        end -= padding
         stream_id = frame.stream_id
         ended = flags & END_STREAM != 0
         if flags & END_HEADERS:

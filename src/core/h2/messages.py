@@ -57,6 +57,9 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
         raise RemoteProtocolError(Fault.MALFORMED, "request without a method")
     if method == b"CONNECT":
         if protocol is None:
+            # RFC 9113 section 8.5
+            if head.scheme is not None or head.path is not None or head.authority is None:
+                raise RemoteProtocolError(Fault.MALFORMED, "CONNECT with a scheme or a path, or without an authority")
             raise RemoteProtocolError(Fault.METHOD_NOT_ALLOWED, "CONNECT is not served")
     elif protocol is not None:
         raise RemoteProtocolError(Fault.MALFORMED, "protocol with another method than CONNECT")

@@ -3,7 +3,7 @@ cimport cython
 from ..http.headers cimport Headers
 from .windows cimport Windows
 
-cdef int _IDLE, _COMPACT
+cdef int _IDLE, _COMPACT, _SMALL
 cdef int DEFAULT_PRIORITY
 cdef long long _UNKNOWN
 
@@ -37,7 +37,7 @@ cdef class Stream(Windows):
     cdef Py_ssize_t _first
     cdef Py_ssize_t _start
 
-    @cython.locals(pieces=list)
+    @cython.locals(pieces=list, last=bytes)
     cpdef put(self, bytes data)
     @cython.locals(pieces=list, piece=bytes, start=Py_ssize_t, there=Py_ssize_t)
     cpdef take(self, Py_ssize_t size, list out)

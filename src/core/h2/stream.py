@@ -2,7 +2,8 @@
 
 A stream exists from its first HEADERS frame until both sides have ended their message or one has reset it; then it is
 forgotten (`sending.py`). What waits is kept as the objects that were given, none of them empty: `take` cuts the one
-that does not fit. Mostly it is one piece; there is a list only for more.
+that does not fit. Only small ones are joined: a great many of them would take many times the memory of what is in them.
+Mostly it is one piece; there is a list only for more.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ UNKNOWN = -1
 _IDLE = int(State.IDLE)
 _UNKNOWN = UNKNOWN
 _COMPACT = 64
+_SMALL = 512
 
 
 class Stream(Windows):
@@ -66,13 +68,21 @@ class Stream(Windows):
 
     def put(self, data: bytes) -> None:
         """Add to what waits; not empty."""
-        if self._pieces is not None:
-            self._pieces.append(data)
-        elif self._piece is not None:
-            self._pieces = [self._piece, data]
+        pieces = self._pieces
+        last = self._piece if pieces is None else pieces[len(pieces) - 1]
+        if last is None:
+            self._piece = data
+        elif len(last) < _SMALL and len(data) < _SMALL:
+            # What was taken of it is at its beginning, and stays counted from there.
+            if pieces is None:
+                self._piece = last + data
+            else:
+                pieces[len(pieces) - 1] = last + data
+        elif pieces is None:
+            self._pieces = [last, data]
             self._piece = None
         else:
-            self._piece = data
+            pieces.append(data)
         self.queued += len(data)
 
     def take(self, size: int, out: list[bytes]) -> None:

@@ -72,7 +72,8 @@ _NOT_IN_TRAILERS = frozenset(KINDS) | frozenset(
     b"""age authorization cache-control content-encoding content-range content-type cookie date expires forwarded from
     location max-forwards pragma range retry-after set-cookie trailer vary via warning www-authenticate origin referer
     x-cluster-client-ip x-original-uri x-original-url x-real-ip x-request-id x-rewrite-url x-scheme true-client-ip
-    cf-connecting-ip if-match if-modified-since if-none-match if-range if-unmodified-since""".split()
+    cf-connecting-ip if-match if-modified-since if-none-match if-range if-unmodified-since early-data front-end-https
+    x-url-scheme""".split()
 )
 
 

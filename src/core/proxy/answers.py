@@ -5,7 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from ..events import Response
-from ..h2.grpc import grpc_headers
+from ..h2.grpc import CONTENT_TYPE, grpc_headers
+from ..http.headers import Headers
 from .hooks import Answer
 
 _KNOWN_STATUS = frozenset(int(status) for status in HTTPStatus)
@@ -30,7 +31,19 @@ def own_response(answer: Answer, method: bytes) -> tuple[Response, bytes]:
 
 
 def grpc_response(answer: Answer) -> Response:
-    """The same for a client of gRPC, which reads `grpc-status` and not the status: an answer of nothing but a head."""
+    """The same for a client of gRPC, which reads `grpc-status` and not the status: an answer of nothing but a head.
+
+    A hook that says `grpc-status` knows better than the mapping. Fields that are not about the content stay: they are metadata.
+    """
     status = answer.status
-    reason = HTTPStatus(status).phrase.encode() if status in _KNOWN_STATUS else b""
-    return Response(200, grpc_headers(status, reason), 0)
+    said = answer.headers
+    if b"grpc-status" in said:
+        headers = Headers([(b"content-type", CONTENT_TYPE)])
+    else:
+        reason = HTTPStatus(status).phrase.encode() if status in _KNOWN_STATUS else b""
+        headers = grpc_headers(status, reason)
+    known = {b"content-length", *(name for name, _ in headers)}
+    for name, value in said:
+        if name not in known:
+            headers.add(name, value)
+    return Response(200, headers, 0)

@@ -14,7 +14,7 @@ from .timers cimport Timer
 
 
 cdef double NEVER
-cdef Py_ssize_t _JOINED
+cdef Py_ssize_t _JOINED, _SMALL
 cdef int CLOSED, CLOSING, LINGERING, OPEN
 cdef object NEED_DATA, PAUSED
 cdef object ABORT, BOTH, HALF
@@ -72,7 +72,7 @@ cdef class Channel(Side):
     cpdef go_on(self)
     cpdef pause(self)
     cpdef resume(self)
-    @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection, pieces=list)
+    @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection, pieces=list, more=list, last=bytes)
     cpdef flush(self)
     cpdef send_first(self, bytes data)
     cpdef close(self)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _JOINED = 8192
 """Bytes up to which output that waits is joined to one piece: less than it costs to send two."""
+_SMALL = 512
 
 
 class Channel(Side):
@@ -305,7 +306,13 @@ class Channel(Side):
                 self._current = data
                 self._sent = 0
             elif self._more is not None:
-                self._more.append(data)
+                more = self._more
+                last = more[len(more) - 1]
+                if len(last) < _SMALL and len(data) < _SMALL:
+                    # A great many small pieces would take many times the memory of what is in them.
+                    more[len(more) - 1] = last + data
+                else:
+                    more.append(data)
             elif not self._sent and len(self._current) + len(data) <= _JOINED:
                 # An answer and the goodbye after it are one call, and one packet.
                 self._current = self._current + data

@@ -42,6 +42,7 @@ cdef class ClientStreams(Streams):
     cdef public ClientChannel client
     cdef public long long requests
     cdef list _answered
+    cdef long long _most
     cdef bint _busy
     cdef bint _stopping
     cdef double _idle_since
@@ -52,7 +53,7 @@ cdef class ClientStreams(Streams):
 
     @cython.locals(found=Stream, data=Data, end=EndOfMessage)
     cpdef on_event(self, Event event)
-    @cython.locals(stream=ClientStream, client=ClientChannel, relay=Relay, bounds=Bounds)
+    @cython.locals(stream=ClientStream, client=ClientChannel, relay=Relay, bounds=Bounds, refused=StreamReset)
     cdef _on_request(self, Request request)
     @cython.locals(stream=ClientStream, relay=Relay)
     cdef _on_reset(self, StreamReset event)

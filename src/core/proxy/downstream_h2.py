@@ -184,14 +184,15 @@ class ClientStreams(Streams):
     """All streams of a client's connection. Made when the handshake has agreed on HTTP/2."""
 
     __slots__ = (
-        "_answered", "_busy", "_final_at", "_head_since", "_idle_since", "_refuse_at", "_settings_by", "_stopping", "client",
-        "requests",
+        "_answered", "_busy", "_final_at", "_head_since", "_idle_since", "_most", "_refuse_at", "_settings_by", "_stopping",
+        "client", "requests",
     )  # fmt: skip
 
     def __init__(self, client: ClientChannel, h2: H2Connection) -> None:
         super().__init__(client, h2)
         self.client = client
         self.requests = 0
+        self._most = 2 * self.hub.limits.h2_max_streams
         self._answered: list[ClientStream] | None = None  # not yet handed out to the last byte
         self._busy = False  # there were streams when this was last looked at
         self._stopping = False
@@ -230,6 +231,14 @@ class ClientStreams(Streams):
     def _on_request(self, request: Request) -> None:
         self.requests += 1
         self._head_since = NEVER
+        if len(self.by_id) >= self._most:
+            # The client's side of a stream can be over while its server goes on: after an answer that has no content.
+            refused = self.h2.fail_stream(request.stream_id, Fault.REFUSED, "too many requests are still being served")
+            if refused is not None:
+                refused.method = request.method
+                refused.target = request.target
+                self.client.log_refused(refused)
+            return
         stream = ClientStream.__new__(ClientStream)
         stream.begin(self, request.stream_id)
         client = self.client
@@ -327,6 +336,8 @@ class ClientStreams(Streams):
                 self._busy = False
                 self._idle_since = self.hub.now
             if self.h2.is_done():
+                if not self._stopping:
+                    self.h2.close(0)  # the client goes, and is told what was looked at (RFC 9113 section 6.8)
                 self.client.close()
         if self.h2.has_head_begun() and not self.channel.held:
             if self._head_since == NEVER:

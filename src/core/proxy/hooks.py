@@ -33,6 +33,17 @@ class Answer:
     headers: Headers = field(default_factory=Headers)
 
 
+def is_answer(found: object) -> bool:
+    """Whether what a hook has returned can be given as an answer, as far as its types go: a writer judges its fields."""
+    return (
+        isinstance(found, Answer)
+        and isinstance(found.status, int)
+        and 200 <= found.status <= 599
+        and isinstance(found.body, bytes | bytearray | memoryview)
+        and isinstance(found.headers, Headers)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Refuse:
     """End the handshake with this fatal alert (RFC 8446 section 6.2)."""

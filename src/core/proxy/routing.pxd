@@ -2,7 +2,7 @@ cimport cython
 
 from ..events cimport Request
 from ..http.authority cimport host_of
-from ..http.grammar cimport find_byte
+from ..http.grammar cimport decimal, find_byte
 from ..http.path cimport normalise
 from .balance cimport ServerGroup
 from .client cimport ClientChannel
@@ -13,7 +13,7 @@ from .policy cimport Policy, RouteEntry
 from .relay cimport Relay
 
 
-cdef bytes _ASTERISK, _ROOT
+cdef bytes _ASTERISK, _MAX_FORWARDS, _OPTIONS, _ROOT, _TRACE
 
 
 @cython.locals(
@@ -21,6 +21,9 @@ cdef bytes _ASTERISK, _ROOT
     group=ServerGroup
 )
 cpdef route(ClientChannel client, Relay relay, Request request)
+
+@cython.locals(value=bytes, left="long long")
+cpdef count_down(Request request)
 
 cpdef acme_answer(ClientChannel client, Request request)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import RemoteProtocolError
 from ..events import Request
 from ..http.authority import host_of
-from ..http.grammar import find_byte
+from ..http.grammar import decimal, find_byte
 from ..http.headers import Headers
 from ..http.path import normalise
 from .balance import ServerGroup
 from .forward import forward_plain, forward_request
-from .hooks import Answer
+from .hooks import Answer, is_answer
 
 if TYPE_CHECKING:
     from .client import ClientChannel
@@ -28,6 +28,9 @@ ACME_PATH = b"/.well-known/acme-challenge/"
 """RFC 8555 section 8.3."""
 _ROOT = b"/"
 _ASTERISK = b"*"
+_OPTIONS = b"OPTIONS"
+_TRACE = b"TRACE"
+_MAX_FORWARDS = b"max-forwards"
 
 
 class Refusal(NamedTuple):
@@ -65,6 +68,10 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
 
     exchange = relay.exchange
     hub = client.hub
+    if request.method == _OPTIONS or request.method == _TRACE:  # noqa: PLR1714, a set of two costs an object in C
+        last_hop = count_down(request)
+        if last_hop is not None:
+            return last_hop
     try:
         target = request.target = normalise(request.target, policy.allow_encoded_slash)
         if not (policy.only_adds and forward_plain(request, client.client)):
@@ -84,6 +91,8 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         except Exception as error:
             return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
         if answer_of_hook is not None:
+            if not is_answer(answer_of_hook):
+                return Refusal(Answer(500), "hook_failed", "on_request returned what is no answer")
             return Refusal(answer_of_hook, "answered", "by on_request")
         if exchange.request is None:
             exchange.request = request
@@ -94,6 +103,25 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
     if group is None:
         return Refusal(Answer(500), "hook_failed", "on_request chose a backend that is not there")
     return group
+
+
+def count_down(request: Request) -> Refusal | None:
+    """Count a request that says how often it may be forwarded (Max-Forwards, RFC 9110 section 7.6.2).
+
+    None if once more, or if it says nothing. Otherwise we are who answers: to OPTIONS that there is something, and TRACE is not
+    served here.
+    """
+    value = request.headers.get(_MAX_FORWARDS)
+    left = -1 if value is None else decimal(value, 0, len(value))
+    if left > 0:
+        request.headers.set(_MAX_FORWARDS, b"%d" % (left - 1))
+    if left != 0:
+        return None
+    if request.method == _TRACE:
+        return Refusal(
+            Answer(405, headers=Headers([(b"allow", _OPTIONS)])), "answered", "TRACE that may not be forwarded"
+        )
+    return Refusal(Answer(200), "answered", "OPTIONS that may not be forwarded")
 
 
 def acme_answer(client: ClientChannel, request: Request) -> Refusal | None:

@@ -226,6 +226,11 @@ class ServerStreams(Streams):
         if not self.is_open and self.channel.phase == OPEN and self.h2.has_settings():
             self.is_open = True
             self.upstream.idle_since = self.hub.now
+            if not self.h2.count_allowed():
+                # RFC 9113 section 6.5.2. There is nothing that such a connection could be kept for.
+                self.fail_all("upstream_connect", "the server takes no requests")
+                self.close_idle()
+                return
             limit = min(self.h2.count_allowed(), self.hub.limits.h2_max_streams)
             self.upstream.server.stream_limit = max(1, limit)
             self._open_pending()
