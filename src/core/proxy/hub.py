@@ -15,7 +15,7 @@ from .balance import ServerGroup
 from .bounds import Bounds
 from .channel import Channel
 from .downstream import Downstream
-from .hooks import Hooks
+from .hooks import Hooks, checked
 from .meter import Meter
 from .policy import Backend, Listener, Policy
 from .record import AccessRecord
@@ -65,7 +65,7 @@ class ReverseProxy:
         self._groups: dict[Backend, ServerGroup] = {}
         self._grouped: dict[str, Backend] | None = None
         self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the backends that were last asked for
-        self._hooks = Hooks() if hooks is None else hooks
+        self._hooks = Hooks() if hooks is None else checked(hooks)
         self.challenges = challenges
         """What a CA finds at `/.well-known/acme-challenge/TOKEN` on listeners without TLS (RFC 8555 section 8.3): is given the
         token, as it came, and returns the body; None lets the request go on like any other."""
