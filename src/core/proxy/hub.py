@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..commands import Command
-from ..limits import Limits
+from ..limits import Limits, check_limits
 from .balance import ServerGroup
 from .bounds import Bounds
 from .channel import Channel
@@ -46,6 +46,7 @@ class ReverseProxy:
     ) -> None:
         self.policy = policy
         self.limits = Limits() if limits is None else limits
+        check_limits(self.limits)
         self.bounds = Bounds(self.limits)
         self.read_space = bytearray(self.limits.read_size)
         """Where everything is read into; `read_buffer` shows it to adapters."""
