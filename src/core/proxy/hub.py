@@ -86,11 +86,33 @@ class ReverseProxy:
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
+    def check_listener(self, listener: Listener) -> None:
+        """TypeError for what is no listener, ValueError for one whose clients could be shown no certificate.
+
+        As long as there is no policy nothing can be said.
+        """
+        policy = self.policy
+        if policy is None:
+            return
+        if not isinstance(listener, Listener):
+            raise TypeError(f"clients come to a Listener, not to {type(listener).__name__}")
+        if listener.tls and not (policy.identities or policy.asks or policy.passthrough):
+            raise ValueError(
+                f"the listener {listener.name!r} speaks TLS, and the policy has no identity for its clients"
+            )
+
     def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> Channel:
-        """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket)."""
+        """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket).
+
+        TypeError for what is no listener or no such place, and as long as there is no policy.
+        """
         self.now = now
         if self.policy is None:
             raise TypeError("a proxy needs a policy before it can accept")
+        if not isinstance(listener, Listener):
+            raise TypeError(f"clients come to a Listener, not to {type(listener).__name__}")
+        if not isinstance(peer, tuple) or len(peer) < 2 or not isinstance(peer[0], str) or not isinstance(peer[1], int):
+            raise TypeError(f"a client comes from (address, port), not from {peer!r}")
         channel = Downstream(self, listener, peer)
         self._clients += 1
         if self.draining or self._clients > self.limits.max_connections:
