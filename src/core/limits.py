@@ -11,6 +11,14 @@ ZERO_IS_FINE = {
 }  # fmt: skip
 """Limits that may be 0; the others must be above."""
 
+_LARGEST = 2**62
+_LARGEST_READ = 2**30
+
+
+def largest(name: str) -> int:
+    """The largest whole number that a limit may be: no C integer holds more, and `read_size` is memory that is taken at once."""
+    return _LARGEST_READ if name == "read_size" else _LARGEST
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -143,5 +151,7 @@ def check_limits(limits: Limits) -> None:
             raise TypeError(f"{name} is a {kind}, not {type(value).__name__}")
         if math.isnan(value) or value < 0 or (value == 0 and name not in ZERO_IS_FINE):
             raise ValueError(f"{name} = {value} is {'below' if name in ZERO_IS_FINE else 'not above'} 0")
+        if not is_time and value > largest(name):
+            raise ValueError(f"{name} = {value} is above {largest(name)}")
     if limits.low_water >= limits.high_water:
         raise ValueError(f"low_water ({limits.low_water}) is not below high_water ({limits.high_water})")

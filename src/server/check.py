@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..certs.entries import Stamp
-from ..core.limits import ZERO_IS_FINE
+from ..core.limits import ZERO_IS_FINE, largest
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
@@ -341,6 +341,10 @@ def _limits(draft: Draft) -> Iterator[Problem]:
             bound = "0 or more" if item.name in ZERO_IS_FINE else "more than 0"
             yield place.at(item.name).problem(
                 f"{item.name} = {value} is out of bounds", f"write {bound}, such as {item.name} = {item.default}"
+            )
+        elif isinstance(value, int) and item.type != "float" and value > largest(item.name):
+            yield place.at(item.name).problem(
+                f"{item.name} = {value} is out of bounds", f"write at most {largest(item.name)}"
             )
     if limits.low_water >= limits.high_water and not _unsure(draft, place, "low_water", "high_water"):
         at = "high_water" if place.at("high_water").path in place.source.lines else "low_water"
