@@ -16,7 +16,7 @@ _LARGEST_READ = 2**30
 
 
 def largest(name: str) -> int:
-    """The largest whole number that a limit may be: no C integer holds more, and `read_size` is memory that is taken at once."""
+    """The largest whole number that a limit may be: no C integer holds more, and `read_size` is memory taken at once."""
     return _LARGEST_READ if name == "read_size" else _LARGEST
 
 
