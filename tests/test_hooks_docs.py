@@ -69,6 +69,11 @@ def test_the_site(capsys: pytest.CaptureFixture[str]) -> None:
     assert ends == [["308", "answered"], ["200", "complete"], ["503", "answered"]]
 
 
+def test_trying_a_hook() -> None:
+    exec(compile(PROGRAMS[4], "docs/hooks.md", "exec"), {"__name__": "docs"})
+    assert len(PROGRAMS) == 5
+
+
 @pytest.mark.parametrize("kind", [Headers, Answer])
 def test_what_answers_are_made_of_is_named(kind: type) -> None:
     """All but what is for parsers and writers."""
