@@ -13,7 +13,10 @@ from .info import BackendInfo, backend_info
 if _TYPE_CHECKING:
     from .certs.identity import load_identity
     from .certs.store import CertificateError
+    from .core.commands import NeedCertificate
     from .core.errors import LockgateError
+    from .core.events import Request, Response
+    from .core.http.headers import Headers
     from .core.limits import Limits
     from .core.proxy.client_rule import ClientRule, parse_pattern
     from .core.proxy.hooks import Alert, Answer, ClientHelloFacts, Exchange, Hooks, Refuse, ServeAs
@@ -30,15 +33,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessRecord", "Alert", "Answer", "Backend", "BackendInfo", "CertificateError", "ClientAuth", "ClientHelloFacts",
-    "ClientRule", "Exchange", "ForwardRules", "Hooks", "Identity", "Limits", "Listener", "LockgateError", "PeerCertificate",
-    "Policy", "Refuse", "ReverseProxy", "Route", "ServeAs", "TLSOptions", "__version__", "backend_info", "client_context",
-    "load_identity", "parse_pattern", "server_context",
+    "ClientRule", "Exchange", "ForwardRules", "Headers", "Hooks", "Identity", "Limits", "Listener", "LockgateError",
+    "NeedCertificate", "PeerCertificate", "Policy", "Refuse", "Request", "Response", "ReverseProxy", "Route", "ServeAs",
+    "TLSOptions", "__version__", "backend_info", "client_context", "load_identity", "parse_pattern", "server_context",
 ]  # fmt: skip
 
 _HOMES = {
     "certs.identity": ("load_identity",),
     "certs.store": ("CertificateError",),
+    "core.commands": ("NeedCertificate",),
     "core.errors": ("LockgateError",),
+    "core.events": ("Request", "Response"),
+    "core.http.headers": ("Headers",),
     "core.limits": ("Limits",),
     "core.proxy.client_rule": ("ClientRule", "parse_pattern"),
     "core.proxy.hooks": ("Alert", "Answer", "ClientHelloFacts", "Exchange", "Hooks", "Refuse", "ServeAs"),

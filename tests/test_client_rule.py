@@ -271,3 +271,10 @@ def test_every_field_that_is_told_is_one_that_clients_may_not_send() -> None:
     fields = told("client-cert", "xfcc", "subject:X-Client-Subject")
     own = check_forward(("subject:X-Client-Subject",))
     assert {name.encode() for name in fields} <= MANAGED | own
+
+
+@pytest.mark.parametrize("allow", [("dns:a.example",), "dns:a.example", (None,)])
+def test_what_is_allowed_are_patterns(allow: object) -> None:
+    """With texts the rule kept everybody out, and nobody was told why."""
+    with pytest.raises(TypeError, match=r"allow is a tuple of what parse_pattern makes, not of (str|NoneType)"):
+        ClientRule("required", allow)  # type: ignore[arg-type]

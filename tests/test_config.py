@@ -16,7 +16,7 @@ from support_mtls import clients, pem_of, revocation_list, web
 from support_tls import SSLPeer, authority, rsa_pem, server_pem, ssl_client_context
 
 from lockgate.core.events import NEED_DATA, PAUSED, ClientHelloReceived, Role
-from lockgate.core.limits import Limits
+from lockgate.core.limits import ZERO_IS_FINE, Limits
 from lockgate.core.proxy.policy import ForwardRules
 from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.context import ServerContext
@@ -291,3 +291,8 @@ def test_examples_in_the_reference(folder):
 
 def test_schema_can_be_made():
     assert msgspec.json.schema(config.Route, schema_hook=lambda _: {})["$defs"]["Route"]["required"] == ["backend"]
+
+
+def test_reference_names_the_limits_that_may_be_0():
+    sentence = re.search(r"All are above 0, but for (.*?), which may be 0\.", DOCS.read_text(), re.DOTALL)
+    assert set(re.findall("`(.*?)`", sentence[1])) == ZERO_IS_FINE

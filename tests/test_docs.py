@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -184,3 +186,34 @@ def test_the_program(world: World) -> None:
 def test_links_lead_to_files() -> None:
     for target in re.findall(r"\]\(([^)#]+)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_program_that_finds_certificates(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/certificates.md"""
+    text = (ROOT / "docs" / "certificates.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    space: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(world.here(program), "docs/certificates.md", "exec"), space)
+    space["FILES"] = {"example.com": ("certs/example.com.pem", "certs/example.com.key")}
+    monkeypatch.chdir(world.folder)
+
+    def ask(port: int) -> str:
+        context = ssl.create_default_context(cafile=world.folder / "ca.pem")
+        with (
+            socket.create_connection(("127.0.0.1", port), PATIENCE) as sock,
+            context.wrap_socket(sock, server_hostname="example.com") as client,
+            client.makefile("rb") as answer,
+        ):
+            client.sendall(b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
+            return answer.readline().decode()
+
+    async def run() -> str:
+        listening, stop = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
+        port = listening.getsockname()[1]
+        serving = asyncio.create_task(space["main"](listening, stop))
+        status = await asyncio.to_thread(ask, port)
+        stop.set()
+        await serving
+        return status
+
+    assert asyncio.run(run()) == "HTTP/1.1 200 OK\r\n"

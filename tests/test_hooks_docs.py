@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from support_proxy import World
+from support_proxy import World, head
 from support_tls import SSLPeer, ssl_client_context
 from test_proxy_hello import SECURE, Peer, policy
 
-from lockgate import Alert, ClientHelloFacts, Hooks
+from lockgate import Alert, Answer, ClientHelloFacts, Headers, Hooks
 
 DOCS = (Path(__file__).parent.parent / "docs" / "hooks.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", DOCS, re.MULTILINE | re.DOTALL)
@@ -51,6 +51,35 @@ def test_the_guard() -> None:
     world = World(policy=policy(), hooks=hooks_of(PROGRAMS[2]))
     Peer(world, "a.test").ask("a.test")
     assert "x-guarded: yes\r\n" in world.servers[0].text
+
+
+def test_the_site(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(hooks=hooks_of(PROGRAMS[3]))
+    client = world.client()
+    client.send(head("GET /old HTTP/1.1\nHost: a.test"))
+    assert "location: /new\r\n" in client.pop()
+    for answer, told in [
+        ("HTTP/1.1 200 OK\nServer: x\nX-Cache: hit\nContent-Length: 0", "HTTP/1.1 200 OK\r\nx-cache: hit\r\n"),
+        ("HTTP/1.1 502 Bad\nContent-Length: 0", "HTTP/1.1 503 Service Unavailable\r\n"),
+    ]:
+        client.send(head("GET / HTTP/1.1\nHost: a.test"))
+        world.servers[-1].send(head(answer))
+        assert client.pop().startswith(told)
+    ends = [line.split()[1:3] for line in capsys.readouterr().out.splitlines()]
+    assert ends == [["308", "answered"], ["200", "complete"], ["503", "answered"]]
+
+
+def test_trying_a_hook() -> None:
+    exec(compile(PROGRAMS[4], "docs/hooks.md", "exec"), {"__name__": "docs"})
+    assert len(PROGRAMS) == 5
+
+
+@pytest.mark.parametrize("kind", [Headers, Answer])
+def test_what_answers_are_made_of_is_named(kind: type) -> None:
+    """All but what is for parsers and writers."""
+    unsaid = {"as_pairs", "block", "copy", "length", "never_indexed", "pairs", "replace_block", "te"}
+    names = {name for name in vars(kind) if not name.startswith("_")} - unsaid
+    assert {name for name in names if not re.search(rf"\b{name}\b", DOCS)} == set()
 
 
 @pytest.mark.parametrize("kind", [Hooks, ClientHelloFacts])

@@ -15,7 +15,7 @@ CYTHON = sorted([*SRC.rglob("*.pyx"), *SRC.rglob("*.pxd")])
 
 # Room: what it may import besides itself. The longest matching name is a module's room; "" is the package itself.
 BASE = {
-    "core.errors", "core.limits", "core.buffer", "core.timers", "core.http.headers", "core.events", "core.backend",
+    "core.errors", "core.limits", "core.buffer", "core.http.headers", "core.events", "core.backend",
 }  # fmt: skip
 CORE = {*BASE, "core.proxy_protocol", "core.http", "core.h1", "core.h2", "core.tls", "core.proxy", "core.commands"}
 ROOMS: dict[str, set[str]] = {
@@ -25,7 +25,6 @@ ROOMS: dict[str, set[str]] = {
     "core.limits": set(),
     "core.proxy_protocol": BASE,
     "core.buffer": {"core.errors"},
-    "core.timers": set(),
     "core.http.headers": set(),
     "core.events": {"core.http.headers"},
     "core.commands": set(),

@@ -99,6 +99,14 @@ def test_a_fault_of_the_program_is_an_error():
     def broken(token: str) -> bytes | None:
         raise OSError("disk")
 
+    assert_a_500(broken)
+
+
+def test_a_proof_that_is_no_bytes_is_an_error():
+    assert_a_500(lambda token: "disk")  # type: ignore[arg-type, return-value]
+
+
+def assert_a_500(broken) -> None:
     world = WithChallenges(broken)
     client = world.client(REDIRECT)
     client.send(head(ASK.format("token")))

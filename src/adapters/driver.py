@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from .._accel.gear import Gear, no_delay
 from ..core.commands import Close, CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
+from ..core.proxy.policy import Identity
 from ..core.proxy.timers import NEVER
-from .door import Door
+from .door import Door, check_bindings
 from .link import Link, reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..core.commands import Command
     from ..core.proxy.channel import Channel
     from ..core.proxy.hub import ReverseProxy
-    from ..core.proxy.policy import Identity, Listener
+    from ..core.proxy.policy import Listener
 
 log = logging.getLogger("lockgate.adapters")
 
@@ -96,7 +97,8 @@ class Driver:
     # What is the same everywhere
 
     def listen(self, bindings: Bindings) -> None:
-        """Start to accept. The sockets belong to us from now on."""
+        """Start to accept. The sockets belong to us from now on, unless this raises what `check_bindings` does."""
+        check_bindings(bindings, self.proxy)
         for listener, sock in bindings:
             sock.setblocking(False)
             no_delay(sock)
@@ -180,6 +182,9 @@ class Driver:
 
     def certificate_found(self, need: NeedCertificate, identity: Identity | None) -> None:
         """The answer to `find_certificate`, now or later; None if there is none."""
+        if identity is not None and not isinstance(identity, Identity):
+            self.certificate_failed(need, TypeError("it returned no identity"))
+            return
         try:
             need.channel.use_identity(identity, self.gear.now())
         except Exception as error:

@@ -40,7 +40,7 @@ class Stop:
 
     def set(self) -> None:
         """Ask; once is enough, and there is no way back."""
-        with suppress(BlockingIOError):  # full: it has been asked often
+        with suppress(OSError):  # full: it has been asked often; closed: nobody is left to be asked
             self._writer.send(b"\0")
 
     def fileno(self) -> int:
@@ -75,6 +75,8 @@ def serve(
     none. It is called in threads of its own and may block, or return a future of its answer, which takes no thread. An
     exception, or a cancelled future, refuses the client.
     """
+    if stop is not None and not isinstance(stop, Stop):
+        raise TypeError(f"stop is a lockgate.adapters.threads.Stop, not {type(stop).__module__}.{type(stop).__name__}")
     driver = _Driver(proxy, native_gear(gear) or SelectorGear(), certificates)
     try:
         driver.listen(bindings)

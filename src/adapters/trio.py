@@ -16,7 +16,7 @@ import trio
 
 from . import selector
 from .driver import Bindings, Callback, Driver
-from .gear import native_gear
+from .gear import check_stop, native_gear
 from .link import reason_of
 from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
 from .selector import SelectorGear
@@ -56,8 +56,9 @@ async def serve(
     `certificates` finds the certificate of a handshake that waits for one (`NeedCertificate`), or returns None if there is
     none. It may take its time; an exception refuses the client.
     """
+    check_stop(stop, "a trio.Event")
+    sockets = native_gear(gear) or (SelectorGear() if selector.NESTED else None)
     async with trio.open_nursery() as nursery:
-        sockets = native_gear(gear) or (SelectorGear() if selector.NESTED else None)
         driver = _Driver(proxy, nursery, sockets, certificates)
         try:
             driver.listen(bindings)

@@ -32,6 +32,13 @@ class Role(Enum):
 CLIENT, SERVER = Role.CLIENT, Role.SERVER
 
 
+def is_server(role: Role) -> bool:
+    """Whether a role is the server's. TypeError for what is none: it must not be taken for the client's."""
+    if role is not SERVER and role is not CLIENT:
+        raise TypeError(f"a role is Role.CLIENT or Role.SERVER, not {role!r}")
+    return role is SERVER
+
+
 class Signal(Enum):
     """What `next_event` returns when there is no event."""
 

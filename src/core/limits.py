@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
+
+ZERO_IS_FINE = {
+    "max_interim_responses", "max_leading_blank_lines", "max_body", "max_chunk_extension", "min_body_rate",
+    "min_body_rate_grace", "drain_body", "linger_timeout", "linger_bytes", "pool_size", "pool_fresh", "drain_timeout",
+}  # fmt: skip
+"""Limits that may be 0; the others must be above."""
+
+_LARGEST = 2**62
+_LARGEST_READ = 2**30
+
+
+def largest(name: str) -> int:
+    """The largest whole number that a limit may be: no C integer holds more, and `read_size` is memory taken at once."""
+    return _LARGEST_READ if name == "read_size" else _LARGEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of the protocol layers and the proxy. Sizes in bytes, times in seconds; None switches a bound off."""
+    """Bounds of the protocol layers and the proxy. Sizes in bytes, times in seconds.
+
+    A time may be `math.inf`: never. `max_body` may be None. `check_limits` says what else cannot be.
+    """
 
     # TLS
     handshake_timeout: float = 10.0
@@ -118,3 +136,23 @@ class Limits:
     """From the wish to stop until what still runs is cut off."""
     max_connections: int = 65536
     """Downstream connections of one proxy at a time; further ones are closed at once."""
+
+
+def check_limits(limits: Limits) -> None:
+    """TypeError or ValueError for bounds that nothing could keep to, with the name of the first."""
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits are a Limits object, not {type(limits).__name__}")
+    for field in fields(limits):
+        name, value = field.name, getattr(limits, field.name)
+        if value is None and name == "max_body":
+            continue
+        is_time = field.type == "float"
+        if not isinstance(value, int | float if is_time else int):
+            kind = "number of seconds" if is_time else "whole number"
+            raise TypeError(f"{name} is a {kind}, not {type(value).__name__}")
+        if math.isnan(value) or value < 0 or (value == 0 and name not in ZERO_IS_FINE):
+            raise ValueError(f"{name} = {value} is {'below' if name in ZERO_IS_FINE else 'not above'} 0")
+        if not is_time and value > largest(name):
+            raise ValueError(f"{name} = {value} is above {largest(name)}")
+    if limits.low_water >= limits.high_water:
+        raise ValueError(f"low_water ({limits.low_water}) is not below high_water ({limits.high_water})")

@@ -57,7 +57,9 @@ class Row:
 
 def add_arguments(parser: argparse.ArgumentParser, default_file: Path) -> None:
     """The arguments of the command."""
-    parser.add_argument("file", type=Path, nargs="?", default=default_file, metavar="FILE", help="TOML file")
+    parser.add_argument(
+        "file", type=Path, nargs="?", default=default_file, metavar="FILE", help=f"TOML file (default {default_file})"
+    )
     parser.add_argument("--json", action="store_true", help="everything, as JSON")
     parser.set_defaults(run=run)
 

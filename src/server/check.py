@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..certs.entries import Stamp
+from ..core.limits import ZERO_IS_FINE, largest
 from ..core.proxy.policy import UNDERSCORE_RULES, Policy
 from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
@@ -35,13 +36,6 @@ from .policy import Identity, acme_hosts, build_policy, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
 from .stamps import stamps
-
-ZERO_IS_FINE = {
-    "max_interim_responses", "max_leading_blank_lines", "max_body", "max_chunk_extension", "min_body_rate",
-    "min_body_rate_grace", "drain_body", "linger_timeout", "linger_bytes", "pool_size", "pool_fresh", "drain_timeout",
-}  # fmt: skip
-"""Limits that may be 0; the others must be above."""
-
 
 TICKET_LIFE = 12 * 3600.0
 """Seconds after which session tickets are sealed with new keys."""
@@ -291,6 +285,11 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
             yield route.place.at("backend").problem(f"there is no backend {shown(route.backend)}", remedy)
         if _unsure(draft, route.place, "host", "path"):
             continue
+        if "%2F" in route.path and not config.forward.allow_encoded_slash:
+            yield route.place.at("path").problem(
+                f"path {shown(route.path)} can never match, because requests with %2F are refused",
+                "write allow_encoded_slash = true into [forward], or another path",
+            )
         match = (route.host, route.path.rstrip("/"))
         if match in seen:
             file, line = seen[match].source.find(seen[match].path)
@@ -342,6 +341,10 @@ def _limits(draft: Draft) -> Iterator[Problem]:
             bound = "0 or more" if item.name in ZERO_IS_FINE else "more than 0"
             yield place.at(item.name).problem(
                 f"{item.name} = {value} is out of bounds", f"write {bound}, such as {item.name} = {item.default}"
+            )
+        elif isinstance(value, int) and item.type != "float" and value > largest(item.name):
+            yield place.at(item.name).problem(
+                f"{item.name} = {value} is out of bounds", f"write at most {largest(item.name)}"
             )
     if limits.low_water >= limits.high_water and not _unsure(draft, place, "low_water", "high_water"):
         at = "high_water" if place.at("high_water").path in place.source.lines else "low_water"

@@ -66,7 +66,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--method", default="GET", metavar="METHOD", help="default GET")
     parser.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="may be given again")
     parser.add_argument("--listener", metavar="ADDRESS", help="where it arrives (default: the first that speaks TLS)")
-    parser.add_argument("--client", default="192.0.2.1", metavar="ADDRESS", help="where it comes from")
+    parser.add_argument(
+        "--client", default="192.0.2.1", metavar="ADDRESS", help="where it comes from (default 192.0.2.1)"
+    )
     parser.add_argument(
         "--client-cert",
         metavar="FILE",

@@ -32,7 +32,6 @@ TIMEOUT = 10.0
 """Seconds for one question, name resolution not counted."""
 LOOK_AGAIN = 5.0
 """Seconds after which the folder is looked at again: somebody may want something new."""
-CHUNK = 4096
 
 
 class Unreachable(OcspError):

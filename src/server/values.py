@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Literal, NewType
 from urllib.parse import urlsplit
 
+from ..core.errors import RemoteProtocolError
+from ..core.http.path import normalise
 from ..core.proxy import client_rule, statements
 from .problems import shown
 
@@ -159,12 +161,19 @@ def parse_path(text: str) -> PathPrefix:
         )
     if not PATH_CHARACTERS.fullmatch(text) or re.search("%(?![0-9A-Fa-f]{2})", text):
         raise BadValue(f"path {shown(text)} has characters that a path cannot have", "percent-encode them in UTF-8")
-    segments = text[1:].split("/")
-    if "" in segments[:-1] or not {".", ".."}.isdisjoint(segments):
-        normal = "/" + "/".join(segment for segment in segments if segment not in {"", ".", ".."})
+    try:
+        normal = normalise(text.encode("ascii"), allow_encoded_slash=True).decode("ascii")
+    except RemoteProtocolError as error:
+        raise BadValue(
+            f"path {shown(text)} can never match, because such requests are refused ({error})",
+            'write a path that requests may have, such as "/login"',
+        ) from None
+    if normal != text:
+        segments = text[1:].split("/")
+        has_none = "" not in segments[:-1] and {".", ".."}.isdisjoint(segments)
         raise BadValue(
             f"path {shown(text)} can never match, because paths of requests are normalised first",
-            f"write it without empty segments, . and .. : {shown(normal)}",
+            f"write it {'in its normal form' if has_none else 'without empty segments, . and .. '}: {shown(normal)}",
         )
     return PathPrefix(text)
 

@@ -20,11 +20,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.commands import Close, NeedCertificate, OpenUpstream, PauseReading, ResumeReading, SendData
+from ..core.proxy.hub import ReverseProxy
 from .clock import VirtualClock
 
 if TYPE_CHECKING:
     from ..core.proxy.channel import Channel
-    from ..core.proxy.hub import ReverseProxy
     from ..core.proxy.policy import Identity, Listener
 
 MAX_LATE = 1000
@@ -84,16 +84,16 @@ class Peer:
             self.driver.settle()
 
     def accept(self) -> None:
-        """Server: the connection is made."""
-        assert not self.connected, "accepted before"
+        """Server: the connection is made. A driver does that by itself, unless it has an `on_connect`."""
+        self._check_attempt()
         if self.open:
             self.connected = True
             self.channel.connected(self.driver.clock.now)
             self.driver.settle()
 
     def refuse(self, reason: str = "ECONNREFUSED") -> None:
-        """Server: the connection can not be made."""
-        assert not self.connected, "accepted before"
+        """Server: the connection can not be made. For an `on_connect`, or after one that did nothing."""
+        self._check_attempt()
         if self.open:
             self._gone()
             self.channel.connect_failed(self.driver.clock.now, reason)
@@ -142,6 +142,12 @@ class Peer:
             return True
         return False
 
+    def _check_attempt(self) -> None:
+        if self.connected:
+            raise ValueError(
+                f"{self!r} is connected already: give the driver an on_connect that does nothing, or refuses"
+            )
+
     def _gone(self) -> None:
         self.lost = True
         self.unread.clear()
@@ -167,6 +173,8 @@ class MemoryDriver:
         clock: VirtualClock | None = None,
         on_connect: Callable[[Peer], None] = Peer.accept,
     ) -> None:
+        if not isinstance(proxy, ReverseProxy):
+            raise TypeError(f"a driver is for a ReverseProxy, not for {type(proxy).__name__}")
         self.proxy = proxy
         self.clock = VirtualClock() if clock is None else clock
         self.on_connect = on_connect
@@ -186,7 +194,9 @@ class MemoryDriver:
         return peer
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, with every timer at its own time."""
+        """Let time pass, with every timer at its own time. ValueError for less than no time."""
+        if seconds < 0:
+            raise ValueError(f"time does not go back: {seconds}")
         end = self.clock.now + seconds
         late = 0
         while (when := self.proxy.get_timer()) is not None and when <= end:
@@ -198,7 +208,9 @@ class MemoryDriver:
         self.clock.advance_to(end)
 
     def answer_certificate(self, need: NeedCertificate, identity: Identity | None) -> None:
-        """Let a handshake go on: with this certificate, or None for there is none."""
+        """Let a handshake go on: with this certificate, or None for there is none. ValueError if it does not wait."""
+        if need not in self.certificates:
+            raise ValueError("that handshake does not wait for a certificate, or not any more")
         self.certificates.remove(need)
         need.channel.use_identity(identity, self.clock.now)
         self.settle()

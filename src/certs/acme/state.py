@@ -81,6 +81,7 @@ class AcmeState:
 
     @property
     def folder(self) -> Path:
+        """What is ACME's in the state folder."""
         return self.state / "acme"
 
     # -- what workers ask ------------------------------------------------------------------------------------------

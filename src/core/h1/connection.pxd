@@ -30,7 +30,7 @@ cdef int _IDLE, _ANSWERING, _BODY, _DONE, _MUST_CLOSE, _CLOSED, _TUNNEL, _ERROR
 cdef int _ON_DATA, _ON_END, _ON_EOF, _ON_INFORMATIONAL, _ON_NEXT, _ON_REQUEST, _ON_RESPONSE, _ON_STOP, _ON_SWITCH
 cdef int _CHUNKED, _UNTIL_CLOSE, FORBIDDEN
 cdef BodyReader _NO_BODY
-cdef object NEED_DATA, PAUSED, SERVER
+cdef object NEED_DATA, PAUSED
 
 
 cdef class H1Connection(HTTPConnection):

@@ -17,7 +17,6 @@ from ..errors import Fault, LocalProtocolError, RemoteProtocolError
 from ..events import (
     NEED_DATA,
     PAUSED,
-    SERVER,
     ConnectionClosed,
     Data,
     EndOfMessage,
@@ -28,10 +27,12 @@ from ..events import (
     Response,
     Role,
     Signal,
+    is_server,
 )
-from ..http.connection import HTTPConnection
+from ..http.connection import HTTPConnection, check_fault
 from ..http.framing import CHUNKED, UNTIL_CLOSE
 from ..http.headers import Headers
+from ..http.outgoing import content
 from ..limits import Limits
 from .head import HeadReader
 from .messages import (
@@ -77,7 +78,7 @@ class H1Connection(HTTPConnection):
         self._max_body = -1 if self._limits.max_body is None else self._limits.max_body
         self._max_interim = self._limits.max_interim_responses
         self._scheme = scheme
-        self._is_server = role is SERVER
+        self._is_server = is_server(role)
         self._buffer = ReceiveBuffer()
         self._head = HeadReader(self._is_server, self._limits)
         self._body: BodyReader | None = None
@@ -174,6 +175,8 @@ class H1Connection(HTTPConnection):
 
         Bytes after `receive_eof` are a `LocalProtocolError`.
         """
+        if not isinstance(data, bytes):
+            raise TypeError(f"what is received is bytes, not {type(data).__name__}")
         if self._eof:
             raise LocalProtocolError("data after end of file")
         if data and self._state_in not in (_MUST_CLOSE, _CLOSED, _ERROR):
@@ -349,6 +352,7 @@ class H1Connection(HTTPConnection):
         The peer is told if it is a client and its response has not begun; `message` (ASCII, nothing secret) is what it
         reads. From now on `next_event` raises the error.
         """
+        check_fault(fault, message)
         if self._error is None:
             self._fail(RemoteProtocolError(fault, message))
 
@@ -417,7 +421,7 @@ class H1Connection(HTTPConnection):
         self._allowed(_ON_DATA, True)
         data = event.data
         if not isinstance(data, bytes):
-            data = bytes(data)
+            data = content(data)
         size = len(data)
         if not size:
             return

@@ -30,7 +30,9 @@ from __future__ import annotations
 
 from ..errors import Fault, LocalProtocolError
 from ..events import Data, EndOfMessage, Event, InformationalResponse, Request, Response, Role, StreamReset
+from ..http.connection import check_fault
 from ..http.headers import Headers
+from ..http.outgoing import content
 from ..limits import Limits
 from .encoder import HeaderEncoder
 from .frames import CANCEL, DATA, END_STREAM, LARGEST_STREAM_ID, NO_ERROR, PREFACE, WINDOW_UPDATE
@@ -44,6 +46,12 @@ from .stream import UNKNOWN, Stream, new_stream
 
 _OPEN, _HALF_CLOSED_REMOTE = int(State.OPEN), int(State.HALF_CLOSED_REMOTE)
 _SEND_HEADERS, _SEND_DATA = int(Input.SEND_HEADERS), int(Input.SEND_DATA)
+
+
+def check_code(code: int) -> None:
+    """ValueError for what is no error code (RFC 9113 section 7)."""
+    if not 0 <= code < 1 << 32:
+        raise ValueError(f"an error code is a number below 2^32, not {code}")
 
 
 class H2Connection(Receiving):
@@ -146,6 +154,8 @@ class H2Connection(Receiving):
 
     def receive_data(self, data: bytes) -> None:
         """Store bytes from the peer; after an error they are dropped. After `receive_eof` a `LocalProtocolError`."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"what is received is bytes, not {type(data).__name__}")
         if self._eof:
             raise LocalProtocolError("data after end of file")
         if data and self._error is None and not self._closed:
@@ -156,7 +166,9 @@ class H2Connection(Receiving):
         self._eof = True
 
     def acknowledge(self, stream_id: int, size: int) -> None:
-        """So many bytes of the stream's `Data` have been passed on: the peer may send as many again."""
+        """So many bytes of the stream's `Data` have been passed on: the peer may send as many again. ValueError below 0."""
+        if size < 0:
+            raise ValueError(f"so many bytes were passed on: {size}")
         stream = self._look(stream_id)
         if stream is not None:
             size = min(size, stream.unread)
@@ -182,8 +194,7 @@ class H2Connection(Receiving):
     def send(self, event: Event) -> None:
         """Queue an event for the stream that it names. Raises what `send_head`, `send_data` and `send_end` raise."""
         if isinstance(event, Data):
-            data = event.data
-            self.send_data(event.stream_id, data if isinstance(data, bytes) else bytes(data))
+            self.send_data(event.stream_id, event.data)
         elif isinstance(event, EndOfMessage):
             self.send_end(event.stream_id, event.found)
         elif isinstance(event, Request | Response | InformationalResponse):
@@ -282,7 +293,7 @@ class H2Connection(Receiving):
         if stream is None:
             return
         if not isinstance(data, bytes):
-            data = bytes(data)
+            data = content(data)
         size = len(data)
         if size == 0:
             return
@@ -343,7 +354,9 @@ class H2Connection(Receiving):
         """End a stream with RST_STREAM (RFC 9113 section 6.4). No event follows for it.
 
         Of an id that `open_stream` gave and that no request was sent with, the peer knows nothing, and is told nothing.
+        ValueError for what is no error code.
         """
+        check_code(code)
         if not self._is_server and self._last < stream_id < self._next_id:
             return
         self._forget_waiting(stream_id)
@@ -358,6 +371,7 @@ class H2Connection(Receiving):
 
         The peer is answered as for a fault found here; `message` (ASCII, nothing secret) is what it reads. No event follows.
         """
+        check_fault(fault, message)
         stream = self._find(stream_id)
         return None if stream is None else self._end_stream(stream, fault, message, b"", b"")
 
@@ -389,7 +403,8 @@ class H2Connection(Receiving):
             self._queue(self._frames.goaway(self._last, NO_ERROR))
 
     def close(self, code: int = NO_ERROR) -> None:
-        """The connection is over, streams under way too: GOAWAY with that code (RFC 9113 section 7)."""
+        """The connection is over, streams under way too: GOAWAY with that code (RFC 9113 section 7). ValueError for none."""
+        check_code(code)
         if self._error is None and not self._closed:
             self._going = True
             self._closed = True

@@ -60,7 +60,7 @@ class Control(Sending):
 
     def _is_idle(self, stream_id: int) -> bool:
         """Was the stream never opened? Only clients open any: with odd ids (section 5.1.1)."""
-        return stream_id > self._last or stream_id & 1 == 0
+        return stream_id > self._last or stream_id < 0 or stream_id & 1 == 0
 
     def _wait(self, event: EndOfMessage | StreamReset) -> None:
         """Hand this event out next, or after those that wait already."""

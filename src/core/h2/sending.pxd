@@ -14,7 +14,6 @@ from .windows cimport Windows
 cdef int _CLOSED, _HALF_CLOSED_LOCAL, _HALF_CLOSED_REMOTE, _SEND_END
 cdef int DATA, END_STREAM, FORBIDDEN, INTERNAL_ERROR, NO_ERROR, RST_STREAM, WINDOW_UPDATE
 cdef Py_ssize_t _MAX_DATA
-cdef object SERVER
 
 
 cdef class Sending(HTTPConnection):

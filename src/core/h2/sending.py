@@ -16,7 +16,7 @@ connection's window.
 from __future__ import annotations
 
 from ..errors import LocalProtocolError, RemoteProtocolError
-from ..events import SERVER, Role
+from ..events import Role, is_server
 from ..http.connection import HTTPConnection
 from ..limits import Limits
 from .budgets import Budgets
@@ -67,7 +67,7 @@ class Sending(HTTPConnection):
         self.now = 0.0
         self.queued_total = 0
         self._limits = _DEFAULT_LIMITS if limits is None else limits
-        self._is_server = role is SERVER
+        self._is_server = is_server(role)
         self._error: RemoteProtocolError | None = None
         self._peer = Settings()
         self._budgets = Budgets(self._limits)

@@ -34,7 +34,8 @@ class Settings:
 
     `max_streams`: how many streams we may have open. `initial_window`: what a new stream's send window begins with.
     `table_size`, `smallest_table`: of HPACK's table, and the smallest that it was since our encoder was told of it.
-    `max_list`: advice only, unbounded is `LARGEST_VALUE`. `connect_protocol`: extended CONNECT is spoken.
+    `connect_protocol`: extended CONNECT is spoken. `max_frame_size` and `max_list` are noted and not made use of: no frame of
+    ours is larger than every peer takes, and a list of fields that the peer finds too long is for it to refuse.
     """
 
     __slots__ = (

@@ -5,6 +5,7 @@ A base class, so that compiled code which moves bytes (`proxy/channel.py`) calls
 
 from __future__ import annotations
 
+from ..errors import Fault
 from ..events import Event, HTTPEvent, Signal
 from . import words
 
@@ -31,7 +32,7 @@ class HTTPConnection:
         self._out_size = 0  # bytes of them all
 
     def receive_data(self, data: bytes) -> None:
-        """Store bytes from the peer."""
+        """Store bytes from the peer, as they are: a bytearray, which may be read into again, is a TypeError."""
         raise NotImplementedError
 
     def receive_eof(self) -> None:
@@ -96,6 +97,14 @@ class HTTPConnection:
     def has_head_begun(self) -> bool:
         """Has some of a head been received, but not all of it?"""
         raise NotImplementedError
+
+
+def check_fault(fault: object, message: str) -> None:
+    """TypeError or ValueError for a fault that a peer cannot be told."""
+    if not isinstance(fault, Fault):
+        raise TypeError(f"a fault is a member of Fault, not {type(fault).__name__}")
+    if not message.isascii():
+        raise ValueError("the message of a fault is ASCII")
 
 
 def _joined(first: bytes, more: list[bytes]) -> bytes:

@@ -1,7 +1,7 @@
 """Header fields: an ordered list of (name, value) pairs of bytes, names in lower case.
 
-Order and repetition are kept, since both carry meaning (RFC 9110 section 5.3). Nothing is checked here: what comes in
-was checked by the parser, and what goes out is checked by the writer that puts it on the wire.
+Order and repetition are kept, since both carry meaning (RFC 9110 section 5.3). Nothing but types is checked here: what comes
+in was checked by the parser, and what goes out is checked by the writer that puts it on the wire.
 
 Most fields are only passed on, and nobody ever looks at them. So a parser does not make pairs: it hands over a *block*, the
 fields it has read and checked, written anew one after the other in the form `name: value CR LF`. It is looked into in
@@ -26,7 +26,8 @@ class Headers:
     __slots__ = ("_pairs", "block", "length", "never_indexed", "te")
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self._pairs: list[tuple[bytes, bytes]] | None = list(pairs)
+        """TypeError for what are no (name, value) pairs of bytes."""
+        self._pairs: list[tuple[bytes, bytes]] | None = checked_pairs(pairs)
         self.block: bytes | None = None
         self.length = NO_LENGTH
         self.te = False
@@ -39,7 +40,7 @@ class Headers:
 
     @pairs.setter
     def pairs(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        self._pairs = list(pairs)
+        self._pairs = checked_pairs(pairs)
         self.block = None
 
     def as_pairs(self) -> list[tuple[bytes, bytes]]:
@@ -53,10 +54,14 @@ class Headers:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Append a field, leaving others of the name where they are."""
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise not_bytes(name, value)
         self.as_pairs().append((name, value))
 
     def set(self, name: bytes, value: bytes) -> None:
         """Replace every field of the name by this one, at the end."""
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise not_bytes(name, value)
         self.remove(name)
         self.as_pairs().append((name, value))
 
@@ -131,6 +136,23 @@ class Headers:
 
     def __repr__(self) -> str:
         return f"<Headers: {', '.join(pair[0].decode('latin-1') for pair in self._look())}>"
+
+
+def not_bytes(name: object, value: object) -> TypeError:
+    """The error for what is no name and value."""
+    kinds = f"{type(name).__name__} and {type(value).__name__}"
+    return TypeError(f"header fields are (name, value) pairs of bytes, not of {kinds}")
+
+
+def checked_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The pairs as a list; TypeError for what are none."""
+    found = list(pairs)
+    for pair in found:
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"header fields are (name, value) pairs of bytes, not {type(pair).__name__}")
+        if not isinstance(pair[0], bytes) or not isinstance(pair[1], bytes):
+            raise not_bytes(pair[0], pair[1])
+    return found
 
 
 def of_block(block: bytes, length: int, te: bool) -> Headers:

@@ -22,6 +22,8 @@ def vouched(headers: Headers, with_length: bool) -> Headers:
     """
     if headers is None:
         raise LocalProtocolError("a message without headers")
+    if not isinstance(headers, Headers):
+        raise TypeError(f"headers are a Headers object, not {type(headers).__name__}")
     if headers.block is not None and (with_length or headers.length == _NO_LENGTH):
         return headers
     lines = []
@@ -43,7 +45,8 @@ def vouched(headers: Headers, with_length: bool) -> Headers:
             te = True
             lines.append(b"te: trailers\r\n")
         else:
-            raise LocalProtocolError("a field that belongs to the connection is among the headers")
+            name = pair[0].lower().decode("ascii")
+            raise LocalProtocolError(f"a field that belongs to the connection is among the headers: {name}")
     return of_block(b"".join(lines), length if with_length else _NO_LENGTH, te)
 
 
@@ -62,8 +65,16 @@ def field_line(name: bytes, value: bytes) -> bytes:
     if not is_token(name):
         raise LocalProtocolError("field name is not a token")
     if not is_value(value):
-        raise LocalProtocolError("forbidden byte in a field value, or white space around it")
+        what = name.decode("ascii")
+        raise LocalProtocolError(f"forbidden byte in the value of {what}, or white space around it")
     return b"%b: %b\r\n" % (name.lower(), value)
+
+
+def content(data: object) -> bytes:
+    """Content as one object. TypeError for what is none: `bytes(5)` would be five NUL bytes."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"content is bytes, not {type(data).__name__}")
+    return bytes(data)
 
 
 def checked_length(body_length: int) -> int:

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .bounds import Bounds
-from .policy import Backend, parse_server
+from .policy import Backend
+from .policy_check import parse_server
 from .sessions import Sessions
 
 if TYPE_CHECKING:

@@ -181,11 +181,13 @@ class Channel(Side):
         return self.phase == CLOSING or self._half_close
 
     def data_sent(self, nbytes: int, now: float) -> None:
-        """The kernel took `nbytes` of `data_to_send()`."""
+        """The kernel took `nbytes` of `data_to_send()`. ValueError if that were not so many."""
         hub = self.hub
         hub.now = now
         if self.phase == CLOSED:
             return
+        if nbytes < 0 or nbytes > len(self._current) - self._sent:
+            raise ValueError(f"so many bytes were not there to be sent: {nbytes}")
         before = self.unsent
         self._sent += nbytes
         self.taken += nbytes

@@ -210,7 +210,13 @@ class ClientChannel(Channel):
             self._choose_identity(hello)
 
     def use_identity(self, identity: Identity | None, now: float) -> None:
-        """Answer to `NeedCertificate`: go on with this certificate. None: there is none."""
+        """Answer to `NeedCertificate`: go on with this certificate. None: there is none.
+
+        An answer that is not waited for, since the client has left or there was one before, changes nothing. One of another
+        type is a TypeError, and the handshake waits on.
+        """
+        if identity is not None and not isinstance(identity, Identity):
+            raise TypeError(f"an identity is an Identity or None, not {type(identity).__name__}")
         self.hub.now = now
         if self._waits():
             wanted = self._wanted

@@ -105,17 +105,24 @@ def _parse_uri(text: str, value: str) -> Pattern:
 
 @dataclass(frozen=True, slots=True)
 class ClientRule:
-    """What a host asks of its clients: `mode` is that of the context's `ClientAuth`, `optional` or `required`."""
+    """What a host asks of its clients: `mode` is that of the context's `ClientAuth`, `optional` or `required`.
+
+    Any other mode lets nobody in who has no certificate. Raises ValueError for what is unknown in `forward`, TypeError for
+    what is no pattern.
+    """
 
     mode: str
     allow: tuple[Pattern, ...] = ()
     """Empty: everyone whose certificate was verified."""
     forward: tuple[str, ...] = ()
-    """What backends are told, see `statements.py`. Raises ValueError for what is unknown."""
+    """What backends are told, see `statements.py`."""
     own_names: frozenset[bytes] = field(init=False)
     """The header fields of `forward` that have a name of their own choice, in lower case."""
 
     def __post_init__(self) -> None:
+        for pattern in self.allow:
+            if not isinstance(pattern, Pattern):
+                raise TypeError(f"allow is a tuple of what parse_pattern makes, not of {type(pattern).__name__}")
         object.__setattr__(self, "own_names", check_forward(self.forward))
 
     def judge(self, peer: PeerCertificate | None) -> tuple[str, tuple[tuple[bytes, bytes], ...]]:

@@ -9,6 +9,7 @@ What is not overridden is never called: which hooks those are is found out once,
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import MethodType
@@ -26,22 +27,14 @@ __all__ = ["Alert", "Answer", "ClientHelloFacts", "Exchange", "Hooks", "Refuse",
 
 @dataclass(slots=True)
 class Answer:
-    """An answer that lockgate gives itself. `content-length` is added."""
+    """An answer that lockgate gives itself: a final status (200 to 599) and the whole body.
+
+    `content-length` is added; so are, where there is none, a body from 400 on, and `retry-after` with 429 and 503.
+    """
 
     status: int
     body: bytes = b""
     headers: Headers = field(default_factory=Headers)
-
-
-def is_answer(found: object) -> bool:
-    """Whether what a hook has returned can be given as an answer, as far as its types go: a writer judges its fields."""
-    return (
-        isinstance(found, Answer)
-        and isinstance(found.status, int)
-        and 200 <= found.status <= 599
-        and isinstance(found.body, bytes | bytearray | memoryview)
-        and isinstance(found.headers, Headers)
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +111,37 @@ class Hooks:
             if name in vars(kind):
                 return not isinstance(vars(kind)[name], _NotOverridden)
         raise AttributeError(name)
+
+
+NAMES = ("on_client_hello", "on_request", "on_response", "on_log")
+
+
+def checked(hooks: Hooks) -> Hooks:
+    """`hooks`, if a proxy can ask them.
+
+    TypeError for what is no object of a subclass, and for a hook that is a coroutine function: nobody could wait for it.
+    """
+    if not isinstance(hooks, Hooks):
+        what = f"the class {hooks.__name__}" if isinstance(hooks, type) else f"of {type(hooks).__name__}"
+        raise TypeError(f"hooks are an object of a subclass of Hooks, not {what}")
+    for name in NAMES:
+        if inspect.iscoroutinefunction(getattr(hooks, name)):
+            raise TypeError(
+                f"{type(hooks).__name__}.{name} is a coroutine function; hooks cannot wait, so write it with def"
+            )
+    return hooks
+
+
+def fault_of(answer: object) -> str:
+    """What is wrong with what a hook has returned as its `Answer`, empty if nothing is. A writer judges its fields."""
+    if not isinstance(answer, Answer):
+        return f"{type(answer).__name__}, not an Answer or None"
+    if not isinstance(answer.status, int):
+        return f"an Answer whose status is {type(answer.status).__name__}, not int"
+    if not 200 <= answer.status <= 599:
+        return f"an Answer whose status is {answer.status}, which is not between 200 and 599"
+    if not isinstance(answer.body, bytes | bytearray | memoryview):
+        return f"an Answer whose body is {type(answer.body).__name__}, not bytes"
+    if not isinstance(answer.headers, Headers):
+        return f"an Answer whose headers are {type(answer.headers).__name__}, not Headers"
+    return ""

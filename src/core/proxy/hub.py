@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..commands import Command
-from ..limits import Limits
+from ..limits import Limits, check_limits
 from .balance import ServerGroup
 from .bounds import Bounds
 from .channel import Channel
 from .downstream import Downstream
-from .hooks import Hooks
+from .hooks import Hooks, checked
 from .meter import Meter
 from .policy import Backend, Listener, Policy
 from .record import AccessRecord
@@ -46,6 +46,7 @@ class ReverseProxy:
     ) -> None:
         self.policy = policy
         self.limits = Limits() if limits is None else limits
+        check_limits(self.limits)
         self.bounds = Bounds(self.limits)
         self.read_space = bytearray(self.limits.read_size)
         """Where everything is read into; `read_buffer` shows it to adapters."""
@@ -65,7 +66,7 @@ class ReverseProxy:
         self._groups: dict[Backend, ServerGroup] = {}
         self._grouped: dict[str, Backend] | None = None
         self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the backends that were last asked for
-        self._hooks = Hooks() if hooks is None else hooks
+        self._hooks = Hooks() if hooks is None else checked(hooks)
         self.challenges = challenges
         """What a CA finds at `/.well-known/acme-challenge/TOKEN` on listeners without TLS (RFC 8555 section 8.3): is given the
         token, as it came, and returns the body; None lets the request go on like any other."""
@@ -85,11 +86,33 @@ class ReverseProxy:
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
+    def check_listener(self, listener: Listener) -> None:
+        """TypeError for what is no listener, ValueError for one whose clients could be shown no certificate.
+
+        As long as there is no policy nothing can be said.
+        """
+        policy = self.policy
+        if policy is None:
+            return
+        if not isinstance(listener, Listener):
+            raise TypeError(f"clients come to a Listener, not to {type(listener).__name__}")
+        if listener.tls and not (policy.identities or policy.asks or policy.passthrough):
+            raise ValueError(
+                f"the listener {listener.name!r} speaks TLS, and the policy has no identity for its clients"
+            )
+
     def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> Channel:
-        """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket)."""
+        """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket).
+
+        TypeError for what is no listener or no such place, and as long as there is no policy.
+        """
         self.now = now
         if self.policy is None:
             raise TypeError("a proxy needs a policy before it can accept")
+        if not isinstance(listener, Listener):
+            raise TypeError(f"clients come to a Listener, not to {type(listener).__name__}")
+        if not isinstance(peer, tuple) or len(peer) < 2 or not isinstance(peer[0], str) or not isinstance(peer[1], int):
+            raise TypeError(f"a client comes from (address, port), not from {peer!r}")
         channel = Downstream(self, listener, peer)
         self._clients += 1
         if self.draining or self._clients > self.limits.max_connections:

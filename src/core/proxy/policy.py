@@ -19,10 +19,8 @@ from ipaddress import IPv4Network, IPv6Network
 
 from ..tls.context import ClientContext, ServerContext
 from .client_rule import ClientRule
+from .policy_check import check_backend, check_identity, check_kind, check_listener, check_passthrough, check_route
 
-BALANCES = ("round_robin", "least_conn")
-PROTOCOLS = ("h1", "h2", "h2c")
-PROXY_PROTOCOLS = ("", "v1", "v2")
 UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
 
@@ -46,6 +44,9 @@ class Listener:
     proxy_sources: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers that begin each connection with a PROXY header, which names the client. From these it is required, from all
     others it is never read."""
+
+    def __post_init__(self) -> None:
+        check_listener(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -110,60 +111,6 @@ class ForwardRules:
     """Let `%2f` in paths pass. Matching never takes it for a slash, but the backend may."""
     underscore_fields: str = "drop"
     """Fields with `_` in their name: `drop`, `keep` or `refuse`. CGI and WSGI cannot tell `_` from `-`."""
-
-
-def parse_server(text: str) -> tuple[str, int] | str:
-    """The address of a server: (host, port), or the path of a Unix socket. ValueError says what is wrong."""
-    if text.startswith("unix:"):
-        if not text[5:].startswith("/"):
-            raise ValueError(f"{text!r} needs an absolute path, as in unix:/run/app.sock")
-        return text[5:]
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"{text!r} needs brackets around the IPv6 address, as in [::1]:9000")
-    if not colon or not host:
-        raise ValueError(f"{text!r} is not host:port, [v6]:port or unix:/path")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f"{port!r} is not a port between 1 and 65535")
-    return host, int(port)
-
-
-def _check_passthrough(passthrough: dict[str, str], backends: dict[str, Backend]) -> None:
-    """ValueError for names that lead nowhere, or to where they would be encrypted once more."""
-    for name, backend_name in passthrough.items():
-        backend = backends.get(backend_name)
-        if not name:
-            raise ValueError("a client that names no server cannot be passed on")
-        check_name(name)
-        if backend is None:
-            raise ValueError(f"{name} is passed on to {backend_name!r}, and there is no such backend")
-        if backend.tls is not None or backend.protocol != "h1":
-            raise ValueError(f"{name} is passed on as it is, so its backend {backend_name!r} has no TLS and no HTTP/2")
-
-
-def check_name(name: str) -> None:
-    """ValueError for a name that no client's could be equal to. It would not be served, and its rules would hold for nobody."""
-    plain = name.removeprefix("*.")
-    if name != name.lower() or not name.isascii() or name.endswith(".") or not plain or "*" in plain or "[" in plain:
-        raise ValueError(
-            f"{name!r} is no name as clients' are looked up: lower case, ASCII, no dot at the end, * as first label only, "
-            "no brackets around an address"
-        )
-
-
-def _check_identity(identity: Identity) -> None:
-    """ValueError for one that would not be looked up, or does not say what its clients have to show."""
-    for name in identity.names:
-        check_name(name)
-    if identity.client_auth is None and any(
-        context is not None and context.wants_peer for context in (identity.context, identity.http_1_context)
-    ):
-        raise ValueError(
-            f"the context for {', '.join(identity.names)} asks for client certificates, so the identity needs `client_auth`: "
-            "without it, requests that come without TLS would be let in"
-        )
 
 
 class NameTable:
@@ -291,7 +238,7 @@ class Policy:
         for index, name in enumerate(self._passed_on):  # their indices follow those of the identities
             names.add(name, len(identities) + index)
         for index, identity in enumerate(identities):
-            _check_identity(identity)
+            check_identity(identity)
             for name in identity.names:
                 names.add(name, index)
         has_default = bool(marked) or len(identities) == 1
@@ -308,7 +255,7 @@ class Policy:
     def with_identities(self, identities: Sequence[Identity]) -> Policy:
         """The same policy for other certificates: backends, routes and rules are shared.
 
-        ValueError if two of them are marked as default.
+        ValueError if two of them are marked as default, TypeError or ValueError for one as in `build`.
         """
         return Policy(
             backends=self.backends,
@@ -349,60 +296,34 @@ class Policy:
 
         Raises ValueError for parts that contradict each other: a route to a backend that is not there, two equal routes,
         two defaults, a server address that is none, a `passthrough` to a backend that is not there or would encrypt; for names
-        in a form in which they would never be found; and for an identity without `client_auth` whose context asks for client
-        certificates.
+        and paths in a form in which they would never be found; and for an identity without `client_auth` whose context asks for
+        client certificates. TypeError for parts of another type (`policy_check.py`).
         """
+        check_kind(backends, Backend, "backends")
+        check_kind(routes, Route, "routes")
+        check_kind(identities, Identity, "identities")
+        rules = ForwardRules() if forward is None else forward
+        if rules.underscore_fields not in UNDERSCORE_RULES:
+            raise ValueError(f"underscore_fields is none of {', '.join(UNDERSCORE_RULES)}")
         by_name: dict[str, Backend] = {}
         for backend in backends:
             if backend.name in by_name:
                 raise ValueError(f"two backends are called {backend.name!r}")
-            if not backend.servers:
-                raise ValueError(f"backend {backend.name!r} has no servers")
-            if backend.balance not in BALANCES:
-                raise ValueError(
-                    f"backend {backend.name!r}: balance {backend.balance!r} is none of {', '.join(BALANCES)}"
-                )
-            if backend.protocol not in PROTOCOLS:
-                raise ValueError(
-                    f"backend {backend.name!r}: protocol {backend.protocol!r} is none of {', '.join(PROTOCOLS)}"
-                )
-            if backend.protocol == "h2" and (backend.tls is None or b"h2" not in backend.tls.options.alpn):
-                raise ValueError(
-                    f"backend {backend.name!r}: the protocol h2 needs TLS that offers it (or h2c without TLS)"
-                )
-            if backend.protocol == "h2c" and backend.tls is not None:
-                raise ValueError(f"backend {backend.name!r}: h2c is HTTP/2 without TLS")
-            if backend.proxy_protocol not in PROXY_PROTOCOLS:
-                raise ValueError(f"backend {backend.name!r}: proxy_protocol {backend.proxy_protocol!r} is not v1 or v2")
-            if backend.proxy_protocol and backend.protocol != "h1":
-                raise ValueError(
-                    f"backend {backend.name!r}: a PROXY header names one client, and {backend.protocol} shares connections"
-                )
-            for server in backend.servers:
-                address = parse_server(server)
-                if (
-                    isinstance(address, str)
-                    and backend.tls is not None
-                    and backend.tls.verify
-                    and not backend.server_name
-                ):
-                    raise ValueError(f"backend {backend.name!r}: {server} needs a server_name to be verified for")
+            check_backend(backend)
             by_name[backend.name] = backend
 
         passed_on = {} if passthrough is None else dict(passthrough)
-        _check_passthrough(passed_on, by_name)
+        check_passthrough(passed_on, by_name)
         hosts = NameTable()
         tables: list[RouteTable] = []
         everywhere = RouteTable()
         for route in routes:
+            check_route(route, rules.allow_encoded_slash)
             if route.backend not in by_name:
                 raise ValueError(
                     f"route {route.host}{route.path} leads to {route.backend!r}, and there is no such backend"
                 )
-            if not route.path.startswith("/"):
-                raise ValueError(f"the path {route.path!r} of a route does not begin with a slash")
             if route.host:
-                check_name(route.host)
                 table_index = hosts.add(route.host, len(tables))
                 if table_index == len(tables):
                     tables.append(RouteTable())
@@ -411,9 +332,6 @@ class Policy:
                 table = everywhere
             if not table.add(route):
                 raise ValueError(f"two routes for {route.host or 'every host'} with the path {route.path!r}")
-        rules = ForwardRules() if forward is None else forward
-        if rules.underscore_fields not in UNDERSCORE_RULES:
-            raise ValueError(f"underscore_fields is none of {', '.join(UNDERSCORE_RULES)}")
         return Policy(
             backends=by_name,
             routes=tuple(routes),

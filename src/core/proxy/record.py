@@ -186,7 +186,7 @@ END_REASONS = {
     "upstream_timeout": "the backend was too slow",
     "upstream_bad": "the backend broke HTTP, before or during its answer",
     "upstream_gone": "the backend closed before its answer was complete",
-    "hook_failed": "a hook raised an error",
+    "hook_failed": "a hook raised an error, or returned what cannot be sent",
     "drained": "cut off when the proxy ended: at the drain deadline, or at once",
     "idle": "no request came on this connection",
     "overload": "over the limit of connections",

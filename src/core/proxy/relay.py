@@ -31,7 +31,7 @@ from ..h2.grpc import is_grpc
 from .balance import Server, ServerGroup
 from .exchange import Exchange
 from .forward import forward_response
-from .hooks import Answer, is_answer
+from .hooks import Answer, fault_of
 from .side import Side
 from .timers import NEVER
 from .upstream import Upstream
@@ -289,11 +289,12 @@ class Relay:
                 self.fail(500, "hook_failed", f"on_response raised {type(error).__name__}")
                 return
             if answer is not None:
-                if is_answer(answer):
-                    self._drop_upstream()
-                    self.answer(answer, "answered", "by on_response")
-                else:
-                    self.fail(500, "hook_failed", "on_response returned what is no answer")
+                fault = fault_of(answer)
+                if fault:
+                    self.fail(500, "hook_failed", f"on_response returned {fault}")
+                    return
+                self._drop_upstream()
+                self.answer(answer, "answered", "by on_response")
                 return
         if response.status == 101:
             self.tunnel = True

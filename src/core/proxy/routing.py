@@ -16,7 +16,7 @@ from ..http.headers import Headers
 from ..http.path import normalise
 from .balance import ServerGroup
 from .forward import forward_plain, forward_request
-from .hooks import Answer, is_answer
+from .hooks import Answer, fault_of
 
 if TYPE_CHECKING:
     from .client import ClientChannel
@@ -91,12 +91,20 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         except Exception as error:
             return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
         if answer_of_hook is not None:
-            if not is_answer(answer_of_hook):
-                return Refusal(Answer(500), "hook_failed", "on_request returned what is no answer")
+            fault = fault_of(answer_of_hook)
+            if fault:
+                return Refusal(Answer(500), "hook_failed", f"on_request returned {fault}")
             return Refusal(answer_of_hook, "answered", "by on_request")
         if exchange.request is None:
             exchange.request = request
             return Refusal(Answer(500), "hook_failed", "on_request took the request away")
+        if exchange.request.target is not target:
+            # What leaves here has one spelling, whoever wrote it: see `path.py`.
+            try:
+                exchange.request.target = normalise(exchange.request.target, policy.allow_encoded_slash)
+            except (RemoteProtocolError, TypeError) as error:
+                what = error if isinstance(error, RemoteProtocolError) else type(error).__name__
+                return Refusal(Answer(500), "hook_failed", f"on_request wrote a target that cannot be sent: {what}")
     if not exchange.backend:
         return Refusal(Answer(404), "no_route")
     group = hub.group(policy, exchange.backend)
@@ -135,6 +143,8 @@ def acme_answer(client: ClientChannel, request: Request) -> Refusal | None:
         return Refusal(Answer(500), "hook_failed", f"challenges raised {type(error).__name__}")
     if body is None:
         return None
+    if not isinstance(body, bytes):
+        return Refusal(Answer(500), "hook_failed", f"challenges returned {type(body).__name__}, not bytes")
     answer = Answer(200, body, Headers([(b"content-type", b"application/octet-stream")]))
     return Refusal(answer, "answered", "a CA has checked that this name leads here")
 

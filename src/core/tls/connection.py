@@ -43,18 +43,17 @@ from ..events import (
     Role,
     Signal,
     TLSEvent,
+    is_server,
 )
 from ..limits import Limits
 from .context import ClientContext, ServerContext
 from .engine import RECORD, Engine, Session, Status
-from .failure import Alert, alert_name, alert_record, reason_for
-from .hello import MAX_FRAGMENT, ClientHello, ClientHelloReader, hello_records, plain_name
+from .failure import POISON, Alert, alert_name, alert_record, reason_for
+from .given import Bytes, check_alert, check_content, check_kind
+from .hello import ClientHello, ClientHelloReader, hello_records, plain_name
 from .info import TLSInfo
 from .peer import PeerCertificate, is_pinned
 from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
-
-Bytes = bytes | bytearray | memoryview
-"""What can be sent. A memoryview has to be one of bytes, in one piece."""
 
 # Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
 _OK, _WANT, _CLOSED, _FAILED = (int(status) for status in (Status.OK, Status.WANT, Status.CLOSED, Status.FAILED))
@@ -74,9 +73,6 @@ _MAY_SEND = tuple(state in SENDING for state in _STATES)
 CONTROL_ALLOWANCE = 512
 CONTROL_DATA = 256
 _ALLOWANCE, _PER_DATA = CONTROL_ALLOWANCE, CONTROL_DATA
-
-POISON = b"\x16\x03\x03\xff\xff" + bytes(MAX_FRAGMENT + 2048)
-"""No valid record at any point of a stream: on a boundary its header is wrong, inside a record the tag will be."""
 
 MAX_READ = 262144
 """Most plaintext in one event; what was fed at once is usually less."""
@@ -116,7 +112,7 @@ class TLSConnection:
         """A client needs its context, and the server's name or address to verify; a server gets its context later.
 
         `session`: from `take_session` of a client with the same context and server name; `info.resumed` tells its fate.
-        Raises ContextError for a `server_name` that cannot be verified, or a session that belongs elsewhere.
+        Raises ContextError for a `server_name` that cannot be verified, or a session that belongs elsewhere, or TypeError.
         """
         self.role = role
         self.hello: ClientHello | None = None
@@ -141,7 +137,7 @@ class TLSConnection:
         self._tickets_wait = False
         self._wants_peer = False
         self._pins: frozenset[bytes] | None = None
-        if role is SERVER:
+        if is_server(role):
             if context is not None:
                 raise LocalProtocolError(
                     "a server's context is chosen with use_context(), once the ClientHello is known"
@@ -151,6 +147,7 @@ class TLSConnection:
         else:
             if context is None:
                 raise LocalProtocolError("a client needs a context")
+            check_kind("a client's context", context, ClientContext)
             self._state = _HANDSHAKE
             self._wants_peer = context.wants_peer
             self._pins = context.pins or None
@@ -214,6 +211,7 @@ class TLSConnection:
         hello = self.hello
         if self._state != _DECISION or hello is None:
             raise LocalProtocolError(f"there is no context to choose in state {self.state.value!r}")
+        check_kind("a server's context", context, ServerContext)
         alpn = context.select_alpn(hello.alpn)
         if alpn is None:
             self._fail("no_application_protocol", Alert.NO_APPLICATION_PROTOCOL)
@@ -236,6 +234,7 @@ class TLSConnection:
         """Answer the ClientHello with a fatal alert; `next_event` then raises."""
         if self._state != _DECISION:
             raise LocalProtocolError(f"there is nothing to refuse in state {self.state.value!r}")
+        check_alert(alert)
         self._fail(alert_name(alert), alert)
 
     def give_back(self) -> bytes:
@@ -257,6 +256,8 @@ class TLSConnection:
         """
         if not self._sending:
             raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
+        if type(data) is not bytes:
+            check_content(data)
         self._encrypt(data, 0, len(data))
 
     def send_pieces(self, pieces: list[bytes] | list[Bytes]) -> None:
@@ -269,6 +270,8 @@ class TLSConnection:
         last = len(pieces) - 1
         total = 0
         for piece in pieces:
+            if type(piece) is not bytes:
+                check_content(piece)
             total += len(piece)
         assert self._engine is not None
         self._engine.expect(total)

@@ -152,8 +152,12 @@ class ClientContext:
 
         It offers to resume `session`: then the server need not show its certificate again, since it was verified when the
         session was made, by this context and for this name. Raises ContextError for a name that cannot be verified, or
-        a session of another context or name.
+        a session of another context or name; TypeError for what is no text and no session.
         """
+        if not isinstance(server_name, str):
+            raise TypeError(f"a server name is a text, not {type(server_name).__name__}")
+        if session is not None and not isinstance(session, Session):
+            raise TypeError(f"a session is what take_session gave, not {type(session).__name__}")
         name, address = _split_name(server_name)
         if self.verify and not name and not address:
             raise ContextError("a server name is needed to verify the server's certificate")
@@ -209,6 +213,8 @@ def server_context(
     options = TLSOptions() if options is None else options
     if not pairs:
         raise ContextError("a server needs a certificate and its private key")
+    if not all(map(_is_pair, pairs)):
+        raise ContextError("pairs are a list of (certificate chain, private key), both PEM, as bytes")
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
     by_key: dict[str, EngineContext] = {}
@@ -294,6 +300,10 @@ def client_context(
     Raises ContextError.
     """
     options = TLSOptions() if options is None else options
+    if identity is not None and not _is_pair(identity):
+        raise ContextError("identity is (certificate chain, private key), both PEM, as bytes")
+    if ca is not None and not isinstance(ca, bytes):
+        raise ContextError(f"ca is PEM, as bytes, not {type(ca).__name__}")
     pinned = frozenset(pins)
     if any(len(pin) != PIN_LENGTH for pin in pinned):
         raise ContextError(f"a pin is a SHA-256 of {PIN_LENGTH} bytes")
@@ -325,12 +335,16 @@ def client_context(
 
 def _new_context(method: int, options: TLSOptions) -> SSL.Context:
     """A pyOpenSSL context with what both sides have in common."""
+    if not isinstance(options, TLSOptions):
+        raise ContextError(f"options are TLSOptions, not {type(options).__name__}")
     context = SSL.Context(method)
     for version in (options.min_version, options.max_version):
         if version not in VERSIONS:
             raise ContextError(f"unknown TLS version {version!r}; there are {' and '.join(VERSIONS)}")
     if VERSIONS[options.min_version] > VERSIONS[options.max_version]:
         raise ContextError("the lowest TLS version is above the highest")
+    if not isinstance(options.alpn, tuple) or not all(isinstance(protocol, bytes) for protocol in options.alpn):
+        raise ContextError("alpn is a tuple of bytes, such as (b'h2', b'http/1.1')")
     for protocol in options.alpn:
         if not 1 <= len(protocol) <= 255:
             raise ContextError("an ALPN protocol has 1 to 255 bytes")
@@ -376,6 +390,10 @@ def _new_server_context(options: TLSOptions, session_id: bytes) -> SSL.Context:
 def _close_for_changes(context: SSL.Context) -> None:
     """pyOpenSSL refuses changes to a context that has made a connection."""
     SSL.Connection(context, None)
+
+
+def _is_pair(given: object) -> bool:
+    return isinstance(given, tuple) and len(given) == 2 and all(isinstance(pem, bytes) for pem in given)
 
 
 def _certificates(pem: bytes, what: str) -> list[x509.Certificate]:

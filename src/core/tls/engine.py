@@ -245,6 +245,7 @@ class PyOpenSSLEngine(Engine):
 
     def feed(self, data: bytes) -> None:
         """See `Engine`."""
+        memoryview(data)  # TypeError for a text, which pyOpenSSL would take with a warning
         if data and self._connection is not None:
             self._connection.bio_write(data)
             self._unread = True

@@ -87,6 +87,11 @@ VERIFY_REASONS = {
 """Verdicts of certificate verification (X509_V_ERR_*)."""
 
 
+POISON = b"\x16\x03\x03\xff\xff" + bytes(16384 + 2048)
+"""No valid record at any point of a stream: on a boundary its header is wrong, inside a record the tag will be. Larger than any
+record that may come (RFC 8446 section 5.1, and 2048 that were allowed for compression)."""
+
+
 def alert_name(alert: int) -> str:
     """The registered name of an alert, or `alert_<number>`."""
     try:

@@ -1,0 +1,145 @@
+"""What a hook returns although it is no answer: 500 and `hook_failed` (docs/hooks.md), never an error of the core's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support_proxy import GET, OK, Recorder, World
+from support_proxy_h2 import Client, policy
+
+from lockgate.core.events import Response
+from lockgate.core.http.headers import Headers
+from lockgate.core.proxy.exchange import Exchange
+from lockgate.core.proxy.hooks import Answer, Hooks
+from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.core.proxy.policy import Backend, Policy, Route
+
+Make = Callable[[], Any]
+
+NO_ANSWERS = [
+    pytest.param(lambda: "no", "returned str, ", id="text"),
+    pytest.param(lambda: 403, "returned int, ", id="status"),
+    pytest.param(lambda: (403, b"no"), "returned tuple, ", id="pair"),
+    pytest.param(lambda: True, "returned bool, ", id="true"),
+    pytest.param(lambda: Answer, "returned type, ", id="class"),
+    pytest.param(lambda: Answer(403, "no"), "body is str, ", id="text-as-body"),  # type: ignore[arg-type]
+    pytest.param(lambda: Answer("403"), "status is str, ", id="text-as-status"),  # type: ignore[arg-type]
+    pytest.param(lambda: Answer(403, b"", {b"a": b"b"}), "headers are dict, ", id="dict"),  # type: ignore[arg-type]
+    pytest.param(lambda: Answer(403, b"", [(b"a", b"b")]), "headers are list, ", id="list"),  # type: ignore[arg-type]
+    pytest.param(lambda: Answer(99), "not between 200 and 599", id="no-status"),
+]
+
+
+class Early(Recorder):
+    """Returns it before the backend is asked. Requests for /good are let through."""
+
+    def __init__(self, make: Make) -> None:
+        super().__init__()
+        self.make = make
+
+    def on_request(self, exchange: Exchange) -> Any:
+        return None if exchange.request.target == b"/good" else self.make()
+
+
+class Late(Recorder):
+    """Returns it in place of the backend's answer."""
+
+    def __init__(self, make: Make) -> None:
+        super().__init__()
+        self.make = make
+
+    def on_response(self, exchange: Exchange, response: Response) -> Any:
+        return None if exchange.request.target == b"/good" else self.make()
+
+
+@pytest.mark.parametrize("kind", [Early, Late])
+@pytest.mark.parametrize(("make", "says"), NO_ANSWERS)
+def test_what_is_no_answer_is_a_500(kind: type[Early | Late], make: Make, says: str) -> None:
+    world = World(hooks=kind(make))
+    client = world.client()
+    client.send(GET)
+    if kind is Late:
+        world.servers[0].send(OK)
+    assert client.text.startswith("HTTP/1.1 500 ")
+    (record,) = world.records
+    assert (record.status, record.end) == (500, "hook_failed")
+    assert says in record.detail
+
+
+def test_over_http_2_the_other_streams_go_on() -> None:
+    world = World(hooks=Early(lambda: "no"), policy=policy())
+    client = Client(world)
+    good = client.ask("/good")
+    spoilt = client.ask("/spoilt")
+    assert client.get(spoilt).status == "500"
+    world.servers[0].send(OK)
+    assert client.get(good).status == "200"
+    assert [record.end for record in world.records] == ["hook_failed", "complete"]
+
+
+def test_a_body_may_be_any_bytes() -> None:
+    world = World(hooks=Early(lambda: Answer(200, bytearray(b"mine"), Headers([(b"x-a", b"b")]))))  # type: ignore[arg-type]
+    client = world.client()
+    client.send(GET)
+    assert client.text.endswith("x-a: b\r\ncontent-length: 4\r\n\r\nmine")
+
+
+class Rewriting(Recorder):
+    """Writes another target."""
+
+    def __init__(self, target: Any) -> None:
+        super().__init__()
+        self.target = target
+
+    def on_request(self, exchange: Exchange) -> None:
+        exchange.request.target = self.target
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"), [(b"/y?a=/../b", b"/y?a=/../b"), (b"/a/../b?c", b"/b?c"), (b"//%61", b"/a"), (b"*", None)]
+)
+def test_a_target_that_a_hook_writes_is_sent_in_its_normal_form(written: bytes, sent: bytes | None) -> None:
+    world = World(hooks=Rewriting(written))
+    client = world.client()
+    client.send(GET)
+    if sent is None:
+        assert client.text.startswith("HTTP/1.1 500 ")
+    else:
+        assert world.servers[0].received.startswith(b"GET %b HTTP/1.1\r\n" % sent)
+
+
+@pytest.mark.parametrize("written", [b"/../etc", b"/a%2Fb", b"/a\\b", b"/a b", b"", b"x", "/text"])
+def test_a_target_without_a_normal_form_is_not_sent(written: Any) -> None:
+    world = World(hooks=Rewriting(written))
+    client = world.client()
+    client.send(GET)
+    assert client.text.startswith("HTTP/1.1 500 ")
+    assert world.servers == []
+    assert world.records[0].end == "hook_failed"
+
+
+class Waiting(Hooks):
+    async def on_request(self, exchange: Exchange) -> None:  # type: ignore[override]
+        """Nobody could wait for it."""
+
+
+class Elsewhere:
+    def on_request(self, exchange: Exchange) -> None:
+        """Of no subclass of Hooks."""
+
+
+@pytest.mark.parametrize(
+    ("hooks", "says"),
+    [
+        (Hooks, "are an object of a subclass of Hooks, not the class Hooks"),
+        (Waiting, "are an object of a subclass of Hooks, not the class Waiting"),
+        (Elsewhere(), "are an object of a subclass of Hooks, not of Elsewhere"),
+        (Waiting(), "Waiting.on_request is a coroutine function"),
+    ],
+)
+def test_hooks_that_nobody_could_ask(hooks: Any, says: str) -> None:
+    made = Policy.build(backends=[Backend("app", ("10.0.0.1:80",))], routes=[Route("app")])
+    with pytest.raises(TypeError, match=says):
+        ReverseProxy(made, hooks=hooks)
