@@ -1,7 +1,8 @@
 """Where a request goes, or what it is answered at once.
 
-The order is that of the questions: may this client ask this here at all (redirects, misdirected requests); what exactly is
-asked for (one normal form of the path, matched and forwarded alike); who answers that; and what a hook has to say to it.
+The order is that of the questions: may this client ask this here at all (redirects, misdirected requests); may it go further
+(Max-Forwards); what exactly is asked for (one normal form of the path, matched and forwarded alike); who answers that; and what
+a hook has to say to it.
 """
 
 from __future__ import annotations
