@@ -17,7 +17,6 @@ from .config import Backend, BackendTLS, Config
 from .held import Held
 from .problems import Place, Problem, shown
 
-
 BUNDLE = 50
 """Files with more authorities than this are those of a system: some have always expired, and nobody here can change that."""
 
