@@ -19,6 +19,7 @@ from lockgate.core.errors import TLSError
 from lockgate.core.tls.client_auth import ClientAuth
 from lockgate.core.tls.client_check import check_client
 from lockgate.core.tls.context import ContextError
+from lockgate.server.check_backend_tls import BUNDLE
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -175,6 +176,11 @@ def test_check_says_it_of_servers(folder: Path) -> None:
     assert "warning: " in text
     assert "ca.pem: 'old' expired on" in text
     assert "so servers with its certificates are refused" in text
+
+
+def test_of_the_authorities_of_a_system_nothing_is_said(folder: Path) -> None:
+    (folder / "ca.pem").write_bytes(signed().pem + BUNDLE * signed("old", last=-1).pem)
+    assert found(folder, GOOD + 'tls = { ca = "ca.pem" }\n') == []
 
 
 def test_authorities_for_servers_without_a_root(folder: Path) -> None:

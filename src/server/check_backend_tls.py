@@ -17,6 +17,9 @@ from .config import Backend, BackendTLS, Config
 from .held import Held
 from .problems import Place, Problem, shown
 
+BUNDLE = 50
+"""Files with more authorities than this are those of a system: some have always expired, and nobody here can change that."""
+
 
 def certificate_problem(place: Place, error: store.CertificateError) -> Problem:
     """A fault of a file that is named at `place`."""
@@ -53,7 +56,7 @@ def _authority_faults(tls: BackendTLS, ca: Path, trusted: list[x509.Certificate]
     now = datetime.now(UTC)
     if not any(is_self_issued(one) for one in trusted):
         yield place.problem(f"{ca}: has no root certificate, so no server can be verified", "add the root's to it")
-    for one in trusted:
+    for one in trusted if len(trusted) <= BUNDLE else ():
         if fault := incapacity(one, now):
             yield place.problem(
                 f"{ca}: {title(one)} {fault}, so servers with its certificates are refused",
