@@ -24,7 +24,7 @@ from support_e2e import wait_until
 
 from lockgate.core.events import Request, Response
 from lockgate.core.proxy.hooks import Answer, Exchange, Hooks
-from lockgate.core.proxy.record import FIELDS, AccessRecord
+from lockgate.core.proxy.record import END_REASONS, FIELDS, AccessRecord
 from lockgate.server import access_log
 from lockgate.server.access_log import (
     AccessLog,
@@ -51,6 +51,19 @@ def record(**values: object) -> AccessRecord:
     for name, value in values.items():
         setattr(made, name, value)
     return made
+
+
+def test_what_a_hook_adds_is_written_as_text():
+    """A number in `extra` cost the whole line, and nobody was told."""
+    line = json_line(record(extra={"tenant": 7, 8: None, "path": b"/x"}), NINE)
+    assert json.loads(line)["extra"] == {"tenant": "7", "8": "None", "path": "b'/x'"}
+
+
+def test_the_reference_has_every_field_and_every_end():
+    text = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text()
+    section = text.partition("The access log has one line")[2].partition("\n## ")[0]
+    fields = {"time", *FIELDS} - {"started"}
+    assert {name for name in (*fields, *END_REASONS) if f"`{name}`" not in section} == set()
 
 
 # -- formats ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from lockgate.core.proxy.exchange import Exchange
 from lockgate.core.proxy.hooks import Answer, Hooks
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Backend, Policy, Route
+from lockgate.server.serve import run
 
 Make = Callable[[], Any]
 
@@ -143,3 +144,5 @@ def test_hooks_that_nobody_could_ask(hooks: Any, says: str) -> None:
     made = Policy.build(backends=[Backend("app", ("10.0.0.1:80",))], routes=[Route("app")])
     with pytest.raises(TypeError, match=says):
         ReverseProxy(made, hooks=hooks)
+    with pytest.raises(TypeError, match=says):  # before anything is opened, and not in each worker
+        run(None, hooks=hooks)  # type: ignore[arg-type]

@@ -105,6 +105,18 @@ def test_parts_of_another_type(parts: dict[str, Any], says: str) -> None:
     assert says in str(raised.value)
 
 
+def test_other_arguments_of_another_type() -> None:
+    for argument, value, says in [
+        ("forward", {}, "forward are ForwardRules, not dict"),
+        ("passthrough", ["a.test"], "passthrough are names and backends in a dict, not list"),
+    ]:
+        with pytest.raises(TypeError, match=says):
+            Policy.build(backends=[APP], routes=[], **{argument: value})  # type: ignore[arg-type]
+    for identities in (identity("a.test"), ["a.test"]):
+        with pytest.raises(TypeError, match="identities are Identity objects"):
+            build().with_identities(identities)  # type: ignore[arg-type]
+
+
 def test_a_server_that_is_a_url() -> None:
     with pytest.raises(ValueError, match="'http://h:80' is a URL"):
         Policy.build(**backends(Backend("x", ("http://h:80",))))

@@ -139,6 +139,13 @@ def test_what_is_no_bytes_is_not_received(pair: tuple[TLSConnection, TLSConnecti
         assert pull(side) == [DataReceived(b"good")]
 
 
+def test_a_staple_is_bytes(context: ServerContext) -> None:
+    """A text made every handshake of a client that asks for a response fail."""
+    with pytest.raises(TypeError, match="an OCSP response is bytes, not str"):
+        context.staple(context.leaves[0], "text")  # type: ignore[arg-type]
+    assert context.staples == {}
+
+
 def test_certificates_and_options_of_another_kind() -> None:
     chain, key = server_pem().pair
     for pairs in ((chain, key), [chain], [(chain,)], ["site.pem"], [("site.pem", "site.key")]):

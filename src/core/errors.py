@@ -1,7 +1,8 @@
 """Every error of the core, and the one table that says what each is called on the wire.
 
 Two sides, decided where the error is raised: `LocalProtocolError` is a mistake of the program that uses us,
-`RemoteProtocolError` a fault of the peer. Peer bytes can cause the second only.
+`RemoteProtocolError` a fault of the peer. Peer bytes can cause the second only. What could never be right, whatever the
+moment, is a TypeError or a ValueError: an argument of another type, a number out of bounds.
 
 What the peer is owed for its fault (an alert, a 4xx, a GOAWAY) has been queued in `data_to_send()` *before* the error is
 raised. Errors are terminal: the same connection raises the same error again, and nothing revives it.

@@ -285,7 +285,7 @@ class ClientHelloReceived(Event):
 
 
 class HandshakeCompleted(Event):
-    """The TLS handshake is done. `info` is a `core.tls.connection.TLSInfo`: version, cipher, group, SNI, ALPN, resumed."""
+    """The TLS handshake is done. `info` is a `core.tls.info.TLSInfo`: version, cipher, group, SNI, ALPN, resumed."""
 
     __slots__ = ("info",)
 

@@ -285,7 +285,7 @@ def json_line(record: AccessRecord, began: float) -> str:
     """Every field of the record; `time` is when the request began, durations are seconds. `ja4` only where it is known."""
     r = record
     ja4 = f',"ja4":{quoted(r.ja4)}' if r.ja4 else ""
-    extra = ",".join(f"{quoted(key)}:{quoted(value)}" for key, value in r.extra.items()) if r.extra else ""
+    extra = ",".join(f"{quoted(str(key))}:{quoted(str(value))}" for key, value in r.extra.items()) if r.extra else ""
     line = (
         f'{{"time":"{_iso(began)}","listener":{quoted(r.listener)},"client":{quoted(r.client)},'
         f'"client_port":{r.client_port},"tls_version":{quoted(r.tls_version)},"cipher":{quoted(r.cipher)},'

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 from ..adapters.gear import NOT_COMPILED, has_native_gear
 from ..certs.acme.state import AcmeState
-from ..core.proxy.hooks import Hooks
+from ..core.proxy.hooks import Hooks, checked
 from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
 from ..info import notice
@@ -69,8 +69,10 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], D
 
     `hooks` are the program's own; they run in every worker. `again` reads the configuration again, for SIGHUP; without it
     only the files that it names are looked at. Raises `ConfigError` when an address or the access log cannot be opened, or the
-    gear is not there.
+    gear is not there, TypeError for hooks that a proxy would not take.
     """
+    if hooks is not None:
+        checked(hooks)
     logging.basicConfig(format="lockgate: %(message)s", level=logging.WARNING, stream=sys.stderr)
     if slow := notice():
         tell(slow)

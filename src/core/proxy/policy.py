@@ -257,6 +257,7 @@ class Policy:
 
         ValueError if two of them are marked as default, TypeError or ValueError for one as in `build`.
         """
+        check_kind(identities, Identity, "identities")
         return Policy(
             backends=self.backends,
             routes=self.routes,
@@ -303,6 +304,10 @@ class Policy:
         check_kind(routes, Route, "routes")
         check_kind(identities, Identity, "identities")
         rules = ForwardRules() if forward is None else forward
+        if not isinstance(rules, ForwardRules):
+            raise TypeError(f"forward are ForwardRules, not {type(rules).__name__}")
+        if passthrough is not None and not isinstance(passthrough, Mapping):
+            raise TypeError(f"passthrough are names and backends in a dict, not {type(passthrough).__name__}")
         if rules.underscore_fields not in UNDERSCORE_RULES:
             raise ValueError(f"underscore_fields is none of {', '.join(UNDERSCORE_RULES)}")
         by_name: dict[str, Backend] = {}

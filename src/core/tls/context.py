@@ -110,6 +110,8 @@ class ServerContext:
         `leaf`: which of `leaves` it is for. Empty: none any more. May be called from any thread, but by one at a time.
         Raises ContextError for a certificate that is not here, or a response of more than `MAX_STAPLE` bytes.
         """
+        if not isinstance(response, bytes):
+            raise TypeError(f"an OCSP response is bytes, not {type(response).__name__}")
         if leaf not in self.by_leaf or len(response) > MAX_STAPLE:
             raise ContextError("an OCSP response for another certificate, or one that is too large")
         if response:
