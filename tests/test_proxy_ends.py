@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from support_proxy import GET, OK, PLAIN, Recorder, World, head
 
 from lockgate.core.commands import Close
 from lockgate.core.events import Response
-from lockgate.core.limits import Limits
+from lockgate.core.limits import Limits, largest
 from lockgate.core.proxy.hooks import Answer, Exchange, Hooks
 from lockgate.core.proxy.policy import ForwardRules, Route
 
@@ -321,8 +322,13 @@ def test_more_bytes_than_the_buffer_has_are_refused(count: int) -> None:
 
 
 def test_limits_without_end() -> None:
-    """What bounds nothing is no number that has to fit anywhere."""
-    world = World(limits=replace(Limits(), max_requests=2**70, drain_body=2**70))
+    """The largest that there may be, of every kind. What is larger is refused at the start (`check_limits`)."""
+    most = {
+        field.name: math.inf if field.type == "float" else largest(field.name)
+        for field in fields(Limits)
+        if field.name not in {"low_water", "read_size"}
+    }
+    world = World(limits=replace(Limits(), **most))
     client = world.client()
     client.send(GET)
     world.servers[0].send(OK)

@@ -36,7 +36,7 @@ cdef object NEED_DATA, PAUSED
 cdef class H1Connection(HTTPConnection):
     cdef object _limits
     cdef long long _max_body
-    cdef int _max_interim
+    cdef long long _max_interim
     cdef bytes _scheme
     cdef bint _is_server
     cdef ReceiveBuffer _buffer
