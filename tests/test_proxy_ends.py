@@ -10,7 +10,8 @@ import pytest
 from support_proxy import GET, OK, PLAIN, Recorder, World, head
 
 from lockgate.core.commands import Close
-from lockgate.core.events import Response
+from lockgate.core.events import NEED_DATA, Request, Response, Role
+from lockgate.core.h2.connection import H2Connection
 from lockgate.core.limits import Limits, largest
 from lockgate.core.proxy.hooks import Answer, Exchange, Hooks
 from lockgate.core.proxy.policy import ForwardRules, Route
@@ -321,15 +322,30 @@ def test_more_bytes_than_the_buffer_has_are_refused(count: int) -> None:
         client.channel.buffer_updated(count, 1.0)
 
 
-def test_limits_without_end() -> None:
-    """The largest that there may be, of every kind. What is larger is refused at the start (`check_limits`)."""
-    most = {
+MOST = replace(
+    Limits(),
+    **{
         field.name: math.inf if field.type == "float" else largest(field.name)
         for field in fields(Limits)
         if field.name not in {"low_water", "read_size"}
-    }
-    world = World(limits=replace(Limits(), **most))
+    },
+)
+"""The largest that there may be, of every kind. What is larger is refused at the start (`check_limits`)."""
+
+
+def test_limits_without_end() -> None:
+    world = World(limits=MOST)
     client = world.client()
     client.send(GET)
     world.servers[0].send(OK)
     assert "hello" in client.text
+
+
+def test_limits_without_end_over_http_2() -> None:
+    server, client = H2Connection(Role.SERVER, limits=MOST), H2Connection(Role.CLIENT, limits=MOST)
+    client.send(Request(b"GET", b"/", authority=b"a.test", scheme=b"https", stream_id=client.open_stream()))
+    for _ in range(3):
+        server.receive_data(client.data_to_send())
+        client.receive_data(server.data_to_send())
+        assert client.next_event() is NEED_DATA
+    assert isinstance(server.next_event(), Request)
