@@ -40,7 +40,7 @@ class Stop:
 
     def set(self) -> None:
         """Ask; once is enough, and there is no way back."""
-        with suppress(BlockingIOError):  # full: it has been asked often
+        with suppress(OSError):  # full: it has been asked often; closed: all have ended
             self._writer.send(b"\0")
 
     def fileno(self) -> int:
