@@ -83,9 +83,7 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
             answer_of_hook = hub.hooks.on_request(exchange)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except (
-            BaseException
-        ) as error:  # asyncio's CancelledError too, or a panic of a library in Rust
+        except BaseException as error:  # asyncio's CancelledError too, or a panic of a library in Rust
             return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
         if answer_of_hook is not None:
             return Refusal(answer_of_hook, "answered", "by on_request")
