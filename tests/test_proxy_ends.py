@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from asyncio import CancelledError
 from dataclasses import fields, replace
 from typing import Any
 
@@ -198,6 +199,49 @@ def test_a_connection_that_has_been_silent_for_long_is_closed_when_the_proxy_dra
     world.proxy.drain(world.now)
     world.run()
     assert silent.how == [Close.HALF]
+
+
+class Panic(BaseException):
+    """As that of pyo3, of libraries in Rust."""
+
+
+@pytest.mark.parametrize("error", [CancelledError, Panic, GeneratorExit])
+@pytest.mark.parametrize("where", ["on_request", "on_response", "on_log"])
+def test_a_hook_may_raise_what_is_no_exception(where: str, error: type[BaseException]) -> None:
+    """The result of a task of asyncio that was cancelled, for instance: its client waited for ever, or the worker ended."""
+
+    class Faulty(Recorder):
+        def fail(self, name: str) -> None:
+            if name == where:
+                raise error
+
+        def on_request(self, exchange: Exchange) -> None:
+            self.fail("on_request")
+
+        def on_response(self, exchange: Exchange, response: Response) -> None:
+            self.fail("on_response")
+
+        def on_log(self, record: Any) -> None:
+            Recorder.on_log(self, record)
+            self.fail("on_log")
+
+    world = World(hooks=Faulty())
+    client = world.client()
+    client.send(GET)
+    for server in world.servers:
+        server.send(OK)
+    assert client.text.startswith("HTTP/1.1 200" if where == "on_log" else "HTTP/1.1 500")
+    assert [record.end for record in world.records] == ["complete" if where == "on_log" else "hook_failed"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_hook_can_end_the_program(error: type[BaseException]) -> None:
+    class Ends(Hooks):
+        def on_request(self, exchange: Exchange) -> None:
+            raise error
+
+    with pytest.raises(error):
+        World(hooks=Ends()).client().send(GET)
 
 
 def test_drain_deadline_cuts_off() -> None:

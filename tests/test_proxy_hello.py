@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from asyncio import CancelledError
 from functools import cache
 from typing import Any
 
@@ -63,7 +64,7 @@ class Doorkeeper(Recorder):
         assert hello.signature_algorithms
         if self.look:
             assert hello.ja4 == hello.ja4
-        if isinstance(self.verdict, Exception):
+        if isinstance(self.verdict, BaseException):
             raise self.verdict
         verdict: Refuse | ServeAs | None = self.verdict
         return verdict
@@ -188,6 +189,7 @@ def test_a_client_that_would_be_passed_on_is_served_if_the_hook_says_so() -> Non
     ("verdict", "detail"),
     [
         (ZeroDivisionError("secret"), "on_client_hello raised ZeroDivisionError"),
+        (CancelledError("secret"), "on_client_hello raised CancelledError"),
         (ServeAs("nobody.test"), "on_client_hello chose a name that no certificate is for"),
         (ServeAs(""), "on_client_hello chose a name that no certificate is for"),
         (Refuse(0), "on_client_hello returned what it may not return"),

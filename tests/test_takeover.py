@@ -195,6 +195,21 @@ def test_the_file_of_another_process_is_not_removed(folder: Path, backend: Backe
         assert path.exists()
 
 
+def test_a_socket_whose_file_is_gone_is_opened_anew(folder: Path, backend: Backend, start: Start) -> None:
+    """A folder that was cleaned. A reload said that the configuration is in service, and nobody could connect."""
+    path = folder / "front.sock"
+    text = f'[[listen]]\naddress = "unix:{path}"\ntls = false\n'
+    service = start(text=TEXT.format(server=backend.address) + text)
+    ask = ("--unix-socket", str(path), "http://localhost/")
+    assert curl(folder, *ask).startswith("app")
+    path.unlink()
+    service.process.send_signal(signal.SIGHUP)
+    wait_for_line(service, "the new configuration is in service")
+    assert curl(folder, *ask).startswith("app")
+    assert service.terminate() == 0
+    assert not path.exists()
+
+
 def test_the_file_of_a_socket_is_removed_once_and_only_if_it_is_ours(tmp_path: Path) -> None:
     address = Address(path=str(tmp_path / "sock"))
     with sockets.open_socket(address) as sock:

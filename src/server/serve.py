@@ -221,8 +221,9 @@ class _Service:
         self._newest = self._renewals.look(self._newest, self._prepared.folders)
 
     def _is_in_service(self, draft: Draft) -> bool:
-        """Whether it says what is served, with the same files but for certificates."""
-        return draft.written == self._prepared.written and stamps(draft.config) == self._prepared.stamps
+        """Whether it says what is served, where clients find it, with the same files but for certificates."""
+        is_same = draft.written == self._prepared.written and stamps(draft.config) == self._prepared.stamps
+        return is_same and all(sockets.is_reachable(opened.sock, opened.address) for opened in self._opened)
 
     def close_sockets(self) -> None:
         """Stop listening here; the workers have the sockets too, and clients are refused when the last one has closed them.
@@ -242,7 +243,8 @@ class _Service:
         config = prepared.config
         if config.gear == "native" and not has_native_gear():
             raise ConfigError([config.place.at("gear").problem(NOT_COMPILED, "leave the gear out")])
-        for_clients = [(opened.address, opened.sock) for opened in self._opened if not opened.for_admin]
+        usable = [opened for opened in self._opened if sockets.is_reachable(opened.sock, opened.address)]
+        for_clients = [(opened.address, opened.sock) for opened in usable if not opened.for_admin]
         bindings = open_bindings(config, os.environ, for_clients)
         own = [_Opened(listen.address, sock) for listen, (_, sock) in zip(config.listen, bindings, strict=True)]
         before = [opened.sock for opened in self._opened]
@@ -251,7 +253,7 @@ class _Service:
             log = self._log.another() if hold and self._log is not None else _open_log(config)
             _open_key_log(prepared, needed=not hold)
             if config.admin is not None:
-                there = (one.sock for one in self._opened if one.for_admin and one.address == config.admin)
+                there = (one.sock for one in usable if one.for_admin and one.address == config.admin)
                 admin = next(there, None) or open_admin(config, config.admin)
                 own.append(_Opened(config.admin, admin, True))
         except Exception:

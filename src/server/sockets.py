@@ -70,6 +70,16 @@ def remove_file(sock: socket.socket, address: Address) -> None:
             os.unlink(address.path)
 
 
+def is_reachable(sock: socket.socket, address: Address) -> bool:
+    """Whether clients find it: the file of a Unix socket may have been removed (a folder that was cleaned), or replaced."""
+    if not isinstance(sock, UnixSocket) or sock.file is None:
+        return True
+    try:
+        return _file_of(address.path) == sock.file
+    except OSError:
+        return False
+
+
 def _file_of(path: str) -> tuple[int, int]:
     status = os.lstat(path)
     return status.st_dev, status.st_ino

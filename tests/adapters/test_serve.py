@@ -120,6 +120,15 @@ def test_server_runs_several_loops_on_one_socket() -> None:
         connect(address)
 
 
+def test_server_may_be_stopped_again_when_it_has_ended() -> None:
+    """A second SIGTERM, whose handler does what `Server.stop` is said to be good for."""
+    server = on_threads.Server([EchoHub()], [(Listener("echo"), listen())])
+    server.start()
+    server.stop()
+    server.join()
+    server.stop()
+
+
 def test_server_stops_as_a_whole_when_one_loop_breaks() -> None:
     hubs: list[Any] = [InterruptedHub(), InterruptedHub()]
     _, bindings, address = make()

@@ -193,7 +193,9 @@ class ClientChannel(Channel):
                 alert = verdict.alert
             elif verdict is not None:
                 detail = "on_client_hello returned what it may not return"
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
             detail = f"on_client_hello raised {type(error).__name__}"
         self.ja4 = ja4(hello) if self.hub.wants_ja4 else facts.asked_ja4
         if detail:

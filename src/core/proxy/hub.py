@@ -236,6 +236,8 @@ class ReverseProxy:
             return
         try:
             self._hooks.on_log(record)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
             # The answer has been given; a log that fails must not fail the next request too.
             return

@@ -285,7 +285,9 @@ class Relay:
         if hub.asks_response:
             try:
                 answer = hub.hooks.on_response(self.exchange, response)
-            except Exception as error:
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
                 self.fail(500, "hook_failed", f"on_response raised {type(error).__name__}")
                 return
             if answer is not None:

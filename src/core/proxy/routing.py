@@ -89,7 +89,9 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
     if hub.asks_request:
         try:
             answer_of_hook = hub.hooks.on_request(exchange)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # asyncio's CancelledError too, or a panic of a library in Rust
             return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
         if answer_of_hook is not None:
             fault = fault_of(answer_of_hook)
