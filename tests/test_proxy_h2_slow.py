@@ -53,6 +53,29 @@ def test_many_streams_that_are_not_read_may_have_less_each() -> None:
     assert sum(held) < 1048576 + 60 * (16384 + 8192 + 1000), "four million before"
 
 
+def test_little_is_read_at_once_for_streams_of_a_client_that_does_not_keep_up() -> None:
+    """An adapter that read as much as ever would have each of them keep several times its share."""
+    w = world()
+    client = Client(w, credit=False, settings={4: 10_000_000})
+    client.h2.increment_flow_control_window(1000)
+    w.servers.clear()
+    kept = 0
+    for number in range(60):
+        client.ask(f"/{number}")
+        server = w.servers[-1]
+        server.send(head("HTTP/1.1 200 OK\nContent-Length: 10000000"))
+        while server.reading:
+            size = server.channel.piece_size() if server.channel.wants_pieces() else 65536
+            server.send(b"x" * size)
+            kept += size
+    assert kept < 1048576 + 2 * 65536 + 60 * 2 * 16384, "seven million before"
+    assert server.channel.wants_pieces()
+    client.h2.increment_flow_control_window(8_000_000)
+    client.move()
+    assert not server.channel.wants_pieces()
+    assert server.channel.piece_size() == 65536
+
+
 def test_a_stream_whose_client_takes_nothing_any_more_is_reset() -> None:
     w = world(limits=Limits(write_timeout=30))
     client = Client(w, credit=False, settings={4: 1000})

@@ -157,8 +157,8 @@ class Link(Watched):
         """
         channel, gear = self.channel, self.gear
         # What comes in full buffers is mostly a long body: then each is an object of its own, which goes through the core as
-        # it is, or is decrypted from where it lies.
-        whole = self._much
+        # it is, or is decrypted from where it lies. So is what must not fill the buffer.
+        whole = self._much or channel.wants_pieces()
         count = gear.receive_piece(self, channel.piece_size()) if whole else gear.receive(self)
         self._much = count >= MUCH
         if count == AGAIN:

@@ -117,7 +117,7 @@ class TestWindows:
     def test_a_hundred_endless_downloads_hold_little_memory(self, own_gate: Lockgate) -> None:
         """100 x 1 GB, and a reader that takes next to nothing: with all the window it can give, then with small ones."""
         gate = own_gate
-        for window, slack in ((h2.LARGEST, 24 * MB), (h2.WINDOW, 24 * MB)):
+        for window, slack in ((h2.LARGEST, 10 * MB), (h2.WINDOW, 10 * MB)):
             with h2.Client(gate.port, ca=gate.ca, buffer=65536) as client:
                 before = gate.memory()
                 client.start((h2.INITIAL_WINDOW_SIZE, window), window=GB)

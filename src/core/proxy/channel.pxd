@@ -14,7 +14,7 @@ from .timers cimport Timer
 
 
 cdef double NEVER
-cdef Py_ssize_t _JOINED, _SMALL
+cdef Py_ssize_t _JOINED, _SHARE, _SMALL
 cdef int CLOSED, CLOSING, LINGERING, OPEN
 cdef object NEED_DATA, PAUSED
 cdef object ABORT, BOTH, HALF
@@ -55,6 +55,7 @@ cdef class Channel(Side):
     cpdef connection_lost(self, double now, str reason=*)
     @cython.locals(more=list)
     cpdef data_to_send(self)
+    cpdef bint wants_pieces(self) except -1
     @cython.locals(other=Channel, bounds=Bounds)
     cpdef Py_ssize_t piece_size(self) except -1
     cpdef bint closes_next(self) except -1

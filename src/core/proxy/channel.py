@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _JOINED = 8192
 """Bytes up to which output that waits is joined to one piece: less than it costs to send two."""
+_SHARE = 16384
+"""Bytes that are read at once for one stream of a connection that is crowded."""
 _SMALL = 512
 
 
@@ -99,6 +101,10 @@ class Channel(Side):
         """Where to read into: shared by all channels of the proxy, so valid until the next call only."""
         return self.hub.read_buffer
 
+    def wants_pieces(self) -> bool:
+        """Nothing longer than `piece_size` should be read now."""
+        return False
+
     def piece_size(self) -> int:
         """Most bytes that are worth reading at once, for an adapter that hands them over (`receive_data`).
 
@@ -107,6 +113,8 @@ class Channel(Side):
         """
         other = self._other_end()
         bounds = self.hub.bounds
+        if self.wants_pieces():
+            return min(_SHARE, bounds.read_size)
         return bounds.read_size if other is None or other.multiplexed else bounds.long_read
 
     def buffer_updated(self, nbytes: int, now: float) -> None:

@@ -7,6 +7,7 @@ cdef class Side:
     cpdef release(self)
     cpdef finish_sending(self)
     cpdef connection(self)
+    cpdef bint is_crowded(self) except -1
 
     # The client's end
     cpdef send_interim(self, event)

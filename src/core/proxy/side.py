@@ -33,6 +33,10 @@ class Side:
         """The connection (a `Channel`) that this is, or is a stream of."""
         return None
 
+    def is_crowded(self) -> bool:
+        """So much waits for the peer in all streams of its connection that more should come in small pieces only."""
+        return False
+
     # -- the client's end ------------------------------------------------------------------------------------------
 
     def send_interim(self, event: InformationalResponse) -> None:

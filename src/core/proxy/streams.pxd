@@ -26,6 +26,7 @@ cdef class Stream(Side):
     cdef list _waiting
 
     cpdef begin(self, Streams streams, long long stream_id)
+    cpdef bint is_crowded(self) except -1
     @cython.locals(waiting=list)
     cpdef receive(self, Event event)
     cpdef bint is_blocked(self) except -1

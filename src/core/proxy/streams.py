@@ -8,9 +8,10 @@ Holding is for each stream of its own, and works with credit. A stream that is *
 waits here, and the peer gets its credit back only when it has been passed on; so a peer can make us keep no more than the
 windows that we announced. In the other direction a stream is *full* when more than `STREAM_HIGH` bytes wait for the peer's
 credit or for their turn: then the other end of its relay is held, until they are below `STREAM_LOW`. When all streams of a
-connection have more than `ALL_HIGH` that waits, `STREAM_LOW` is enough for each, so that a peer which reads nothing makes us
-keep little more; but each may always have that. So no stream waits for another one, as long as the window of the connection
-has room for the share of each (`h2/windows.py`).
+connection have more than `ALL_HIGH` that waits, `STREAM_LOW` is enough for each, and adapters read no more than that at once
+for any of them (`Channel.wants_pieces`). So a peer which reads nothing makes us keep up to twice `STREAM_LOW` more for each of
+its streams; that much each may always have. So no stream waits for another one, as long as the window of the connection has
+room for the share of each (`h2/windows.py`).
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ class Stream(Side):
     def connection(self) -> Any:
         """The connection that the stream is on."""
         return self.streams.channel
+
+    def is_crowded(self) -> bool:
+        """More than `ALL_HIGH` waits."""
+        return self.streams.h2.queued_total > ALL_HIGH
 
     def hold(self) -> None:
         """Keep what comes."""

@@ -38,6 +38,10 @@ cdef class Upstream(Channel):
     cdef int _session_chances
     cdef double _verified_at
 
+    # What the adapter calls
+    @cython.locals(relay=Relay)
+    cpdef bint wants_pieces(self) except -1
+
     # What the relay calls
     cpdef belong_to(self, client)
     @cython.locals(streams=ServerStreams)

@@ -92,6 +92,11 @@ class Upstream(Channel):
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
+    def wants_pieces(self) -> bool:
+        """The answer is for one stream of a client that does not keep up with all of them."""
+        relay = self.relay
+        return relay is not None and relay.client.is_crowded()
+
     def connected(self, now: float) -> None:
         """The socket is connected."""
         self.hub.now = now
