@@ -212,6 +212,7 @@ class CertificateKeeper:
         for kept in self._kept:
             stamps = stamps_of(kept.files)
             if stamps == kept.stamps and now < kept.again_at:
+                kept.bad_since = None  # what was tried was taken back
                 continue
             if kept.bad_since is None:
                 kept.bad_since = now
