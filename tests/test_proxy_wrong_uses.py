@@ -137,6 +137,19 @@ def test_bindings_are_pairs(listening: socket.socket) -> None:
     assert listening.fileno() >= 0
 
 
+def test_each_adapter_says_what_is_wrong_with_its_bindings(listening: socket.socket) -> None:
+    """As it is: trio's was in a group, as if a task had failed."""
+    bindings: Any = [(PLAIN, listening), (PLAIN, 5)]
+    for serve in (
+        partial(threads.serve, proxy(), bindings),
+        lambda: asyncio.run(asyncio_adapter.serve(proxy(), bindings)),
+        partial(trio.run, trio_adapter.serve, proxy(), bindings),
+    ):
+        with pytest.raises(TypeError, match=r"bindings are \(Listener, listening socket\) pairs"):
+            serve()
+    assert listening.fileno() >= 0
+
+
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_a_socket_that_does_not_listen(kind: socket.SocketKind) -> None:
     """It was asked for clients twice a second, for ever."""
