@@ -77,9 +77,8 @@ class AccessLog:
         self._dropped = 0
         self._fault = ""  # why nothing can be written, as was said
         self._lost = 0  # lines, since then
-        self._is_cut = (
-            False  # a write has failed, so the file may end in half a line, of this process or of another one
-        )
+        # A write has failed, so the file may end in half a line, of this process or of another one.
+        self._is_cut = False
         self._is_due = False  # `reopen`, again
         self._more = threading.Event()
         self._closing = threading.Event()

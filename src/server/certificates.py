@@ -271,9 +271,8 @@ class CertificateKeeper:
         if again:
             self._folders_again_at = now + AGAIN
         for folder in self._folders:
-            if (
-                again or self._faults
-            ):  # those that were not told yet may have been of the moment, with no change to be seen
+            # Faults that were not told yet may have been of the moment, with no change to be seen.
+            if again or self._faults:
                 folder.certificates.retry()
             changes = folder.certificates.rescan(seconds=seconds, twice=True)
             parts = (
