@@ -259,9 +259,11 @@ class LoggingHooks(Hooks):
 
 
 def open_access_log(target: str | Path, log_format: str) -> AccessLog:
-    """A log to a file that is appended to, or to standard output for `-`. Raises OSError. Never blocks."""
+    """A log to a file that is appended to, or to standard output for `-`. Raises OSError or ValueError. Never blocks."""
     if isinstance(target, Path):
         return AccessLog(_open(target), FORMATS[log_format], target)
+    if sys.stdout is None:
+        raise ValueError("there is no standard output")
     return AccessLog(os.dup(sys.stdout.fileno()), FORMATS[log_format])
 
 
