@@ -240,6 +240,9 @@ class EchoHub(ReverseProxy):
         self.most_output = 0
         self.was_cut_off = False
 
+    def check_listener(self, listener: Any) -> None:
+        pass
+
     def accept(self, listener: Any, peer: tuple[str, int], now: float) -> EchoChannel:
         if listener.name == "bug-accept":
             raise RuntimeError(PEER_TEXT)

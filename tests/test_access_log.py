@@ -301,6 +301,13 @@ def test_nobody_reads_any_more(capsys):
     assert capsys.readouterr().err == "lockgate: the access log cannot be written (Broken pipe)\n"
 
 
+def test_without_a_standard_output_there_is_no_log_to_it(monkeypatch):
+    """`lockgate serve >&-` called that an error of its own."""
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(ValueError, match="there is no standard output"):
+        open_access_log("-", "json")
+
+
 @contextmanager
 def full_disk(path: Path, left: int) -> Iterator[None]:
     """Files can have so many bytes more than this one has, and no more."""

@@ -284,9 +284,8 @@ def test_who_has_asked_gets_an_answer_although_another_process_has_taken_over(sh
         socket.create_server(("127.0.0.1", 0)) as listening,
         process(listening, Held(shown, ask, go_on)) as child,
         socket.create_connection(listening.getsockname()) as begun,
-        socket.create_connection(
-            listening.getsockname()
-        ) as client,  # the last: when it is heard, both have been accepted
+        # The last: when it is heard, both have been accepted.
+        socket.create_connection(listening.getsockname()) as client,
     ):
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         begun.sendall(b"GET /healthz HTTP/1.1\r\n")

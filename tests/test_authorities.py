@@ -194,12 +194,15 @@ def test_authorities_for_servers_without_a_root(folder: Path) -> None:
 
 REASONS = frozenset([x509.ReasonFlags.key_compromise])
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+X400_POINT = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.28"), bytes.fromhex("3008a006a004a3023000"))
+"""A distribution point that is an address of X.400 (RFC 5280 sections 4.2.1.6 and 5.2.5), which cryptography does not read."""
 LISTS = {
     "delta": (x509.DeltaCRLIndicator(1), "is a delta list"),
     "indirect": (point(indirect_crl=True), "is an indirect list"),
     "some reasons": (point(only_some_reasons=REASONS), "for some reasons"),
     "attributes": (point(only_contains_attribute_certs=True), "attribute certificates only"),
     "unknown": (UNKNOWN, "a critical extension that is not known (1.2.3.4)"),
+    "unreadable": (X400_POINT, "has extensions that cannot be read"),
 }
 
 

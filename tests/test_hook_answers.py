@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,85 @@ def test_a_body_may_be_any_bytes() -> None:
     client = world.client()
     client.send(GET)
     assert client.text.endswith("x-a: b\r\ncontent-length: 4\r\n\r\nmine")
+
+
+@pytest.mark.parametrize("kind", [Early, Late])
+def test_a_body_has_as_many_bytes_as_it_has(kind: type[Early | Late]) -> None:
+    """The length of a memoryview is that of its items: more was sent than announced, which ended the connection."""
+    numbers = memoryview(array("H", [0x6161, 0x6262]))
+    world = World(hooks=kind(lambda: Answer(200, numbers)))  # type: ignore[arg-type]
+    client = world.client()
+    client.send(GET)
+    if kind is Late:
+        world.servers[0].send(OK)
+    assert client.text.endswith("content-length: 4\r\n\r\naabb")
+    assert [record.end for record in world.records] == ["answered"]
+
+
+class Reframing(Recorder):
+    """Says something else about the body."""
+
+    def __init__(self, length: Any) -> None:
+        super().__init__()
+        self.length = length
+
+    def on_request(self, exchange: Exchange) -> None:
+        exchange.request.body_length = self.length
+
+
+@pytest.mark.parametrize("length", [5, 0, None, "3"])
+@pytest.mark.parametrize("body", [b"", b"abc"])
+def test_a_body_stays_framed_as_it_is(length: Any, body: bytes) -> None:
+    """docs/hooks.md. A server waited for bytes that did not come, or took a body for the next request."""
+    world = World(hooks=Reframing(length))
+    client = world.client()
+    framed = b"content-length: 3\r\n" if body else b""
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + framed + b"\r\n" + body)
+    head, _, rest = world.servers[0].received.partition(b"\r\n\r\n")
+    framing = [line for line in head.split(b"\r\n") if line.startswith((b"content-length", b"transfer-encoding"))]
+    assert framing == ([b"content-length: 3"] if body else [])
+    assert rest == body
+
+
+class Taking(Recorder):
+    """Takes the request away, and then does something."""
+
+    def __init__(self, then: Make) -> None:
+        super().__init__()
+        self.then = then
+
+    def on_request(self, exchange: Exchange) -> Any:
+        exchange.request = None  # type: ignore[assignment]
+        return self.then()
+
+
+class TakingLate(Taking):
+    on_request = Hooks.on_request
+
+    def on_response(self, exchange: Exchange, response: Response) -> Any:
+        return Taking.on_request(self, exchange)
+
+
+@pytest.mark.parametrize("kind", [Taking, TakingLate])
+@pytest.mark.parametrize(
+    ("then", "says"),
+    [
+        (lambda: None, "took the request away"),
+        (lambda: Answer(403), "took "),
+        (lambda: 1 / 0, "raised ZeroDivisionError"),
+    ],
+)
+def test_a_request_that_is_taken_away_is_answered_with_500(kind: type[Taking], then: Make, says: str) -> None:
+    """Where the hook answered or raised an error too, that was an error of the core's own (compiled, the process crashed)."""
+    world = World(hooks=kind(then))
+    client = world.client()
+    client.send(GET)
+    if kind is TakingLate:
+        world.servers[0].send(OK)
+    assert client.text.startswith("HTTP/1.1 500 ")
+    (record,) = world.records
+    assert record.end == "hook_failed"
+    assert says in record.detail
 
 
 class Rewriting(Recorder):

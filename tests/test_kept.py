@@ -362,6 +362,33 @@ def test_a_renewed_chain_that_ends_too_early_waits_for_its_issuers(
     assert "site.pem: clients may refuse it, because the certificate of its issuer" in capsys.readouterr().err
 
 
+def test_each_renewal_has_its_own_moment_to_be_written_in(site: Path) -> None:
+    """The moment of one that was taken back was counted for the next one, which was served while it was being written."""
+    now = 0.0
+    prepared = load(site, GOOD)
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy, clock=lambda: now)
+    pem = authority().issue("localhost", "leaf.test")
+    end = b"-----END CERTIFICATE-----\n"
+    (site / "site.pem").rename(site / "before.pem")
+    (site / "site.key").rename(site / "before.key")
+    write_pem(site, "site", Pem(pem.chain.partition(end)[0] + end, pem.key))
+    keeper.look()
+    (site / "site.pem").rename(site / "leaf.pem")
+    (site / "site.key").rename(site / "leaf.key")
+    (site / "before.pem").rename(site / "site.pem")
+    (site / "before.key").rename(site / "site.key")
+    keeper.look()
+    now += 10 * PATIENCE
+    (site / "leaf.pem").rename(site / "site.pem")
+    (site / "leaf.key").rename(site / "site.key")
+    keeper.look()
+    assert "leaf.test" not in names_of(proxy)
+    now += PATIENCE
+    keeper.look()
+    assert "leaf.test" in names_of(proxy)
+
+
 def test_what_cannot_be_put_in_service_is_not_kept_as_if_it_were(
     site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -194,6 +194,7 @@ def test_a_client_that_would_be_passed_on_is_served_if_the_hook_says_so() -> Non
         (ServeAs(""), "on_client_hello chose a name that no certificate is for"),
         (Refuse(0), "on_client_hello returned what it may not return"),
         (Refuse(256), "on_client_hello returned what it may not return"),
+        (Refuse(40.5), "on_client_hello returned what it may not return"),  # type: ignore[arg-type]
         (True, "on_client_hello returned what it may not return"),
         ("b.test", "on_client_hello returned what it may not return"),
         (Answer(403), "on_client_hello returned what it may not return"),

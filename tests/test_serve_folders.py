@@ -86,6 +86,19 @@ def test_each_name_gets_its_certificate(folder: Path, backend: Backend, start: S
         ask(service, "unknown.test")
 
 
+def test_a_folder_that_is_empty_yet_is_served(folder: Path, backend: Backend, start: Start) -> None:
+    """No worker came up: its policy has no identity for a listener that speaks TLS."""
+    shutil.rmtree(folder / "certs")
+    (folder / "certs").mkdir()
+    service = start(text=TEXT.format(adapter="threads", server=backend.address, more=""))
+    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+        ask(service, "a.test")
+    put(folder, "a", "a.test")
+    os.kill(service.process.pid, signal.SIGHUP)
+    wait_until(lambda: "1 new (" in service.output(), "the new certificate to be noticed")
+    assert ask(service, "a.test")[0] == ["a.test"]
+
+
 def test_added_renewed_broken_and_removed(folder: Path, backend: Backend, start: Start) -> None:
     service = start(text=TEXT.format(adapter="threads", server=backend.address, more=""))
     assert ask(service, "a.test")[0] == ["a.test", "*.a.test"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from . import selector
+from .door import check_bindings
 from .driver import Bindings, Callback, Driver
 from .gear import check_stop, native_gear
 from .link import reason_of
@@ -57,6 +58,7 @@ async def serve(
     none. It may take its time; an exception refuses the client.
     """
     check_stop(stop, "a trio.Event")
+    check_bindings(bindings, proxy)  # not only in the nursery, which puts errors into a group
     sockets = native_gear(gear) or (SelectorGear() if selector.NESTED else None)
     async with trio.open_nursery() as nursery:
         driver = _Driver(proxy, nursery, sockets, certificates)

@@ -77,9 +77,8 @@ class AccessLog:
         self._dropped = 0
         self._fault = ""  # why nothing can be written, as was said
         self._lost = 0  # lines, since then
-        self._is_cut = (
-            False  # a write has failed, so the file may end in half a line, of this process or of another one
-        )
+        # A write has failed, so the file may end in half a line, of this process or of another one.
+        self._is_cut = False
         self._is_due = False  # `reopen`, again
         self._more = threading.Event()
         self._closing = threading.Event()
@@ -260,9 +259,11 @@ class LoggingHooks(Hooks):
 
 
 def open_access_log(target: str | Path, log_format: str) -> AccessLog:
-    """A log to a file that is appended to, or to standard output for `-`. Raises OSError. Never blocks."""
+    """A log to a file that is appended to, or to standard output for `-`. Raises OSError or ValueError. Never blocks."""
     if isinstance(target, Path):
         return AccessLog(_open(target), FORMATS[log_format], target)
+    if sys.stdout is None:
+        raise ValueError("there is no standard output")
     return AccessLog(os.dup(sys.stdout.fileno()), FORMATS[log_format])
 
 

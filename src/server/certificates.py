@@ -212,6 +212,7 @@ class CertificateKeeper:
         for kept in self._kept:
             stamps = stamps_of(kept.files)
             if stamps == kept.stamps and now < kept.again_at:
+                kept.bad_since = None  # what was tried was taken back
                 continue
             if kept.bad_since is None:
                 kept.bad_since = now
@@ -270,9 +271,8 @@ class CertificateKeeper:
         if again:
             self._folders_again_at = now + AGAIN
         for folder in self._folders:
-            if (
-                again or self._faults
-            ):  # those that were not told yet may have been of the moment, with no change to be seen
+            # Faults that were not told yet may have been of the moment, with no change to be seen.
+            if again or self._faults:
                 folder.certificates.retry()
             changes = folder.certificates.rescan(seconds=seconds, twice=True)
             parts = (

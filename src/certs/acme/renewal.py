@@ -115,9 +115,8 @@ class Schedule:
 
 def attempt_due(schedule: Schedule, now: float) -> float:
     """When the next attempt is due: `now` or before it means at once."""
-    if (
-        schedule.retry_at > now + LONGEST_WAIT or schedule.attempted_at > now + CLOCKS_DIFFER
-    ):  # by a clock that was ahead
+    # Written by a clock that was ahead?
+    if schedule.retry_at > now + LONGEST_WAIT or schedule.attempted_at > now + CLOCKS_DIFFER:
         return max(schedule.renew_at, now)
     return max(schedule.renew_at, schedule.retry_at)
 

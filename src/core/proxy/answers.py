@@ -17,7 +17,7 @@ def own_response(answer: Answer, method: bytes) -> tuple[Response, bytes]:
     status = answer.status
     reason = HTTPStatus(status).phrase.encode() if status in _KNOWN_STATUS else b""
     headers = answer.headers.copy()
-    body = answer.body
+    body = bytes(answer.body)  # the length of a memoryview is that of its items
     if status >= 400 and not body:
         body = b"%d %s\n" % (status, reason)
         headers.set(b"content-type", b"text/plain; charset=utf-8")

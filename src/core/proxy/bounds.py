@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from ..limits import Limits
 
-_MOST = 2**62
 _RECORD = 16384
-
-
-def _whole(bound: float) -> int:
-    """As a number that fits: what is larger bounds nothing."""
-    return int(min(bound, _MOST))
 
 
 class Bounds:
@@ -30,25 +24,25 @@ class Bounds:
 
     def __init__(self, limits: Limits) -> None:
         self.body_timeout = limits.body_timeout
-        self.connect_attempts = min(_whole(limits.connect_attempts), 2**30)
+        self.connect_attempts = min(limits.connect_attempts, 2**30)
         self.connect_timeout = limits.connect_timeout
-        self.drain_body = _whole(limits.drain_body)
+        self.drain_body = limits.drain_body
         self.first_byte_timeout = limits.first_byte_timeout
         self.handshake_timeout = limits.handshake_timeout
         self.header_timeout = limits.header_timeout
-        self.high_water = _whole(limits.high_water)
+        self.high_water = limits.high_water
         self.idle_timeout = limits.idle_timeout
-        self.linger_bytes = _whole(limits.linger_bytes)
+        self.linger_bytes = limits.linger_bytes
         self.linger_timeout = limits.linger_timeout
-        self.low_water = _whole(limits.low_water)
+        self.low_water = limits.low_water
         self.max_connection_age = limits.max_connection_age
-        self.max_requests = _whole(limits.max_requests)
+        self.max_requests = limits.max_requests
         self.min_body_rate = max(limits.min_body_rate, 1)
         self.min_body_rate_grace = limits.min_body_rate_grace
         self.pool_fresh = limits.pool_fresh
         self.pool_idle_timeout = limits.pool_idle_timeout
-        self.pool_size = _whole(limits.pool_size)
-        self.read_size = _whole(limits.read_size)
+        self.pool_size = limits.pool_size
+        self.read_size = limits.read_size
         # Of a long body. It stays so much below `high_water`: TLS adds to it, and whole records need no copy.
         self.long_read = max(self.read_size, min(2 * self.read_size, self.high_water - _RECORD))
         self.server_pause = limits.server_pause

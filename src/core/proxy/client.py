@@ -189,7 +189,7 @@ class ClientChannel(Channel):
                     index = self.policy.identity_for(verdict.name)
                 else:
                     detail = "on_client_hello chose a name that no certificate is for"
-            elif isinstance(verdict, Refuse) and 0 < verdict.alert < 256:
+            elif isinstance(verdict, Refuse) and isinstance(verdict.alert, int) and 0 < verdict.alert < 256:
                 alert = verdict.alert
             elif verdict is not None:
                 detail = "on_client_hello returned what it may not return"

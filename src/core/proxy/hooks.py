@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any, Generic, TypeVar, cast
 
-from ..events import Response
+from ..events import Request, Response
 from ..http.headers import Headers
 from ..tls.failure import Alert
 from .exchange import Exchange
@@ -130,6 +130,30 @@ def checked(hooks: Hooks) -> Hooks:
                 f"{type(hooks).__name__}.{name} is a coroutine function; hooks cannot wait, so write it with def"
             )
     return hooks
+
+
+def ask(name: str, hooks: Hooks, exchange: Exchange, *more: object) -> tuple[Answer | None, str]:
+    """(what a hook that may answer a request has returned, why that request fails).
+
+    Whatever it does to the exchange, there is a request in it afterwards, with the body that it came with.
+    """
+    request = exchange.request
+    length = request.body_length
+    fault = ""
+    answer = None
+    try:
+        answer = getattr(hooks, name)(exchange, *more)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # asyncio's CancelledError too, or a panic of a library in Rust
+        fault = f"{name} raised {type(error).__name__}"
+    if answer is not None and (wrong := fault_of(answer)):
+        fault = f"{name} returned {wrong}"
+    if not isinstance(exchange.request, Request):
+        exchange.request = request
+        fault = fault or f"{name} took the request away"
+    exchange.request.body_length = length  # as it came: what of the body is still to come is read and written by that
+    return answer, fault
 
 
 def fault_of(answer: object) -> str:

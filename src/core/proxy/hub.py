@@ -87,19 +87,9 @@ class ReverseProxy:
     # -- what the adapter calls ------------------------------------------------------------------------------------
 
     def check_listener(self, listener: Listener) -> None:
-        """TypeError for what is no listener, ValueError for one whose clients could be shown no certificate.
-
-        As long as there is no policy nothing can be said.
-        """
-        policy = self.policy
-        if policy is None:
-            return
+        """TypeError for what is no listener. One with TLS may wait for a policy that has identities."""
         if not isinstance(listener, Listener):
             raise TypeError(f"clients come to a Listener, not to {type(listener).__name__}")
-        if listener.tls and not (policy.identities or policy.asks or policy.passthrough):
-            raise ValueError(
-                f"the listener {listener.name!r} speaks TLS, and the policy has no identity for its clients"
-            )
 
     def accept(self, listener: Listener, peer: tuple[str, int], now: float) -> Channel:
         """A client connected from `peer` (address without zone, port; `("", 0)` on a Unix socket).
@@ -109,8 +99,7 @@ class ReverseProxy:
         self.now = now
         if self.policy is None:
             raise TypeError("a proxy needs a policy before it can accept")
-        if not isinstance(listener, Listener):
-            raise TypeError(f"clients come to a Listener, not to {type(listener).__name__}")
+        self.check_listener(listener)
         if not isinstance(peer, tuple) or len(peer) < 2 or not isinstance(peer[0], str) or not isinstance(peer[1], int):
             raise TypeError(f"a client comes from (address, port), not from {peer!r}")
         channel = Downstream(self, listener, peer)

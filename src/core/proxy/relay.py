@@ -31,7 +31,7 @@ from ..h2.grpc import is_grpc
 from .balance import Server, ServerGroup
 from .exchange import Exchange
 from .forward import forward_response
-from .hooks import Answer, fault_of
+from .hooks import Answer, ask
 from .side import Side
 from .timers import NEVER
 from .upstream import Upstream
@@ -283,18 +283,11 @@ class Relay:
         policy = self.policy
         response = forward_response(event, policy.forward) if policy.via else event
         if hub.asks_response:
-            try:
-                answer = hub.hooks.on_response(self.exchange, response)
-            except (KeyboardInterrupt, SystemExit):
-                raise
-            except BaseException as error:
-                self.fail(500, "hook_failed", f"on_response raised {type(error).__name__}")
+            answer, fault = ask("on_response", hub.hooks, self.exchange, response)
+            if fault:
+                self.fail(500, "hook_failed", fault)
                 return
             if answer is not None:
-                fault = fault_of(answer)
-                if fault:
-                    self.fail(500, "hook_failed", f"on_response returned {fault}")
-                    return
                 self._drop_upstream()
                 self.answer(answer, "answered", "by on_response")
                 return

@@ -17,7 +17,7 @@ from ..http.headers import Headers
 from ..http.path import normalise
 from .balance import ServerGroup
 from .forward import forward_plain, forward_request
-from .hooks import Answer, fault_of
+from .hooks import Answer, ask
 
 if TYPE_CHECKING:
     from .client import ClientChannel
@@ -87,20 +87,11 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         exchange.backend = found.backend
         relay.record.route = found.name
     if hub.asks_request:
-        try:
-            answer_of_hook = hub.hooks.on_request(exchange)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # asyncio's CancelledError too, or a panic of a library in Rust
-            return Refusal(Answer(500), "hook_failed", f"on_request raised {type(error).__name__}")
+        answer_of_hook, fault = ask("on_request", hub.hooks, exchange)
+        if fault:
+            return Refusal(Answer(500), "hook_failed", fault)
         if answer_of_hook is not None:
-            fault = fault_of(answer_of_hook)
-            if fault:
-                return Refusal(Answer(500), "hook_failed", f"on_request returned {fault}")
             return Refusal(answer_of_hook, "answered", "by on_request")
-        if exchange.request is None:
-            exchange.request = request
-            return Refusal(Answer(500), "hook_failed", "on_request took the request away")
         if exchange.request.target is not target:
             # What leaves here has one spelling, whoever wrote it: see `path.py`.
             try:

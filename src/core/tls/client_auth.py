@@ -70,7 +70,7 @@ def list_fault(crl: x509.CertificateRevocationList) -> str:
     """
     try:
         extensions = list(crl.extensions)
-    except ValueError:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return "has extensions that cannot be read"
     for extension in extensions:
         value = extension.value
