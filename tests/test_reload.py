@@ -47,7 +47,7 @@ def text(backend: Backend, adapter: str = "threads", more: str = "") -> str:
 
 
 def replace(folder: Path, pem: Pem) -> None:
-    """As a careful program does it: each file is replaced in one step."""
+    """As a careful program does it: each file is replaced in one step, and the key is for its owner only."""
     for suffix, content in ((".key", pem.key), (".pem", pem.chain)):
         put(folder / f"site{suffix}", content)
 
@@ -55,6 +55,7 @@ def replace(folder: Path, pem: Pem) -> None:
 def put(path: Path, content: bytes) -> None:
     """In one step: nobody who looks finds half of it."""
     path.with_name("new").write_bytes(content)
+    path.with_name("new").chmod(0o600)
     path.with_name("new").replace(path)
 
 
