@@ -36,8 +36,9 @@ def signed(
     last: int = 90,
     key: Key | None = None,
     length: int | None = None,
+    name: str = "",
 ) -> Signed:
-    """`ca` None: without basic constraints. `uses`: of its key; none: without key usage."""
+    """`ca` None: without basic constraints. `uses`: of its key; none: without key usage. `name`: that it is for."""
     key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
     builder = (
         x509.CertificateBuilder()
@@ -50,6 +51,8 @@ def signed(
     )
     if ca is not None:
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=length), critical=True)
+    if name:
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     if uses:
         builder = builder.add_extension(_key_usage(**dict.fromkeys(uses, True)), critical=True)
     return Signed(builder.sign(key if issuer is None else issuer.key, hashes.SHA256()), key)
@@ -122,8 +125,10 @@ def test_an_intermediate_counts_too(values: dict[str, object]) -> None:
     assert not is_taken(root, signed("client", middle, ca=False), more=middle.pem)
 
 
-def test_one_that_may_not_sign_vouches_for_itself() -> None:
-    alone = signed(ca=False)
+@pytest.mark.parametrize("values", [{"ca": False}, {"ca": None, "name": "a.test"}])
+def test_one_that_may_not_sign_vouches_for_itself(values: dict[str, object]) -> None:
+    """As a single peer that is trusted: without basic constraints it has names, which an authority has not."""
+    alone = signed(**values)  # type: ignore[arg-type]
     assert is_taken(alone, alone)
     assert incapacity(alone.certificate, NOW) == ""
 

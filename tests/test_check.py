@@ -161,6 +161,7 @@ def test_problem_as_text(folder):
         ('backend = "app"', 'backend = "app"\nhost = "www.*.test"', 9, 'has a * that is not its first label; write it as'),
         ('backend = "app"', 'backend = "app"\nhost = "bücher.test"', 9, 'A-label form: "xn--bcher-kva.test"'),
         ('backend = "app"', 'backend = "app"\nhost = "-a.test"', 9, "is not a host name"),
+        ('backend = "app"', 'backend = "app"\nhost = "fe80::1%eth0"', 9, 'has a zone, which no client names; write "fe80::1"'),
         ('backend = "app"', 'backend = "app"\nhost = ""', 9, "is not a host name"),
         ('backend = "app"', 'backend = "app"\nhost = "*"', 9, "leave the host out"),
         ('backend = "app"', 'backend = "app"\npath = "/a?b"', 9, 'has a query or a fragment; write "/a"'),

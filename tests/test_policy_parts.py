@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from test_policy import APP, build, identity
 
+from lockgate.certs.names import is_usable
 from lockgate.core.limits import Limits
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Backend, ForwardRules, Identity, Listener, Policy, Route
 from lockgate.core.tls.context import client_context
+from lockgate.server.values import BadValue, parse_host, parse_path
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,24 @@ def test_hosts_that_no_request_could_have(host: str) -> None:
 @pytest.mark.parametrize("host", ["a_b.test", "x", "192.0.2.1", "::1", "2001:db8::1", "a-b.test", "*.a.test"])
 def test_hosts_that_requests_have(host: str) -> None:
     assert build(Route("app", host), identities=(identity(host),)).routes
+
+
+@given(st.text("ab1:.-_*%[]~@", max_size=12) | st.ip_addresses().map(str))
+@example("fe80::1%eth0")
+def test_names_of_a_configuration_or_a_certificate_are_names_here(text: str) -> None:
+    """What is refused here only would be an error of lockgate's own."""
+    names = [text] if is_usable(text) else []
+    with suppress(BadValue):
+        names.append(parse_host(text))
+    for name in names:
+        build(Route("app", name), identities=(identity(name),))
+
+
+@given(st.text("ab/.%2FfcC0'~*;=#?\\", max_size=8))
+def test_paths_of_a_configuration_are_paths_here(text: str) -> None:
+    with suppress(BadValue):
+        path = parse_path(f"/{text}")
+        Policy.build(backends=[APP], routes=[Route("app", "", path)], forward=ForwardRules(allow_encoded_slash=True))
 
 
 def backends(*given: Any) -> dict[str, Any]:

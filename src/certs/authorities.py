@@ -20,7 +20,7 @@ MIN_EC_BITS = 224
 def incapacity(authority: x509.Certificate, now: datetime) -> str:
     """Why nobody can be verified by it, as the end of a sentence; empty if there is nothing to be said.
 
-    One that says of itself that it is no authority, and is its own issuer, vouches for itself: so a single peer is trusted.
+    The certificate of a peer that is its own issuer vouches for itself: so a single peer is trusted.
     """
     if now > authority.not_valid_after_utc:
         return f"expired on {authority.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
@@ -28,7 +28,7 @@ def incapacity(authority: x509.Certificate, now: datetime) -> str:
         return f"is not valid before {authority.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
     if small := small_key(authority):
         return f"has {small}, which OpenSSL refuses"
-    if not may_sign_certificates(authority) and not (is_self_issued(authority) and _is_authority(authority) is False):
+    if not may_sign_certificates(authority) and not (is_self_issued(authority) and _is_peer(authority)):
         return "may not sign certificates (basic constraints or key usage)"
     return ""
 
@@ -77,6 +77,17 @@ def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except (*UNREADABLE, x509.ExtensionNotFound):
         return None
+
+
+def _is_peer(certificate: x509.Certificate) -> bool:
+    """Whether it says that it is no authority, or says nothing but has names, which authorities have not."""
+    says = _is_authority(certificate)
+    if says is not None:
+        return not says
+    try:
+        return bool(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName))
+    except (*UNREADABLE, x509.ExtensionNotFound):
+        return False
 
 
 def _is_authority(certificate: x509.Certificate) -> bool | None:

@@ -127,9 +127,14 @@ def parse_host(text: str) -> HostName:
         rest = name.split("://", 1)[1].split("/")[0]
         raise BadValue(f"host {shown(text)} is a URL", f'write the name only: "{ascii(rest)[1:-1]}"')
     try:
-        return HostName(str(ip_address(name.removeprefix("[").removesuffix("]"))))
+        address = str(ip_address(name.removeprefix("[").removesuffix("]")))
     except ValueError:
         pass
+    else:
+        if "%" in address:
+            without = address.partition("%")[0]
+            raise BadValue(f"host {shown(text)} has a zone, which no client names", f"write {shown(without)}")
+        return HostName(address)
     if not name.isascii():
         raise BadValue(f"host {shown(text)} has characters outside ASCII", f"write its A-label form{_a_label(name)}")
     if "/" in name:
