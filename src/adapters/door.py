@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .._accel.gear import AGAIN, Watched, peer_name
@@ -14,7 +13,6 @@ from ..core.proxy_protocol.format import NOWHERE
 from .link import Link
 
 if TYPE_CHECKING:
-    from ..core.proxy.hub import ReverseProxy
     from ..core.proxy.policy import Listener
     from .driver import Driver
 
@@ -22,21 +20,6 @@ log = logging.getLogger("lockgate.adapters")
 
 ACCEPT_BATCH = 64
 """Connections accepted before others get their turn."""
-
-
-def check_bindings(bindings: Sequence[tuple[Listener, socket.socket]], proxy: ReverseProxy) -> None:
-    """TypeError for what are no (listener, listening socket) pairs, ValueError for a socket that does not listen, and what
-    `check_listener` of the proxy raises. Nothing has happened to the sockets then."""
-    what = "bindings are (Listener, listening socket) pairs"
-    for binding in bindings:
-        if not isinstance(binding, tuple) or len(binding) != 2:
-            raise TypeError(f"{what} in a list, not {type(binding).__name__}")
-        listener, sock = binding
-        if not isinstance(sock, socket.socket):
-            raise TypeError(f"{what}, not of {type(listener).__name__} and {type(sock).__name__}")
-        proxy.check_listener(listener)
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise ValueError(f"{what}, and the one of {listener!r} does not listen: make it by socket.create_server")
 
 
 def local_name(fd: int, accepted: socket.socket | None) -> tuple[str, int]:

@@ -19,7 +19,8 @@ from .._accel.gear import Gear, no_delay
 from ..core.commands import Close, CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
 from ..core.proxy.policy import Identity
 from ..core.proxy.timers import NEVER
-from .door import Door, check_bindings
+from .checks import check_bindings
+from .door import Door
 from .link import Link, reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
 

@@ -1,9 +1,8 @@
-"""Which gear an adapter runs in: `native` (`_accel/poll`, where it is compiled) or `portable`. And by what it is stopped."""
+"""Which gear an adapter runs in: `native` (`_accel/poll`, where it is compiled) or `portable`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING
 
 from .._accel.gear import Watched
@@ -42,12 +41,6 @@ def _poller() -> type[Poller] | None:
     except ImportError:
         return None
     return Poller
-
-
-def check_stop(stop: object, kind: str) -> None:
-    """TypeError for what is no event that a coroutine can wait for: one of `threading` would block the whole loop, for ever."""
-    if stop is not None and not iscoroutinefunction(getattr(stop, "wait", None)):
-        raise TypeError(f"stop is {kind}, not one of {type(stop).__module__}.{type(stop).__name__}")
 
 
 class Callbacks(Watched):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from . import selector
-from .door import check_bindings
+from .checks import check_bindings, check_stop
 from .driver import Bindings, Callback, Driver
-from .gear import check_stop, native_gear
+from .gear import native_gear
 from .link import reason_of
 from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
 from .selector import SelectorGear
