@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from ..core.proxy.hub import ReverseProxy
     from ..core.proxy.policy import Listener
 
+Bindings = Sequence[tuple["Listener", socket.socket]]
+"""Which listening socket belongs to which listener. An adapter owns the sockets and closes them when it stops."""
 
-def check_bindings(bindings: Sequence[tuple[Listener, socket.socket]], proxy: ReverseProxy) -> None:
+
+def check_bindings(bindings: Bindings, proxy: ReverseProxy) -> None:
     """TypeError for what are no (listener, listening socket) pairs, ValueError for a socket that does not listen, and what
     `check_listener` of the proxy raises. Nothing has happened to the sockets then."""
     what = "bindings are (Listener, listening socket) pairs"

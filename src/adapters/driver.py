@@ -12,14 +12,14 @@ from __future__ import annotations
 import logging
 import socket
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .._accel.gear import Gear, no_delay
 from ..core.commands import Close, CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
 from ..core.proxy.policy import Identity
 from ..core.proxy.timers import NEVER
-from .checks import check_bindings
+from .checks import Bindings, check_bindings
 from .door import Door
 from .link import Link, reason_of
 from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
@@ -28,14 +28,10 @@ if TYPE_CHECKING:
     from ..core.commands import Command
     from ..core.proxy.channel import Channel
     from ..core.proxy.hub import ReverseProxy
-    from ..core.proxy.policy import Listener
 
 log = logging.getLogger("lockgate.adapters")
 
 Callback = Callable[[], object]
-
-Bindings = Sequence[tuple["Listener", socket.socket]]
-"""Which listening socket belongs to which listener. An adapter owns the sockets and closes them when it stops."""
 
 ACCEPT_PAUSE = 0.5
 """Seconds without accepting after the system refused (mostly: out of file descriptors). They wait in the backlog."""

@@ -14,7 +14,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .driver import Bindings, Driver
+from .checks import Bindings
+from .driver import Driver
 from .gear import Callbacks, native_gear
 from .link import reason_of
 from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses

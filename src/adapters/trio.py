@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from . import selector
-from .checks import check_bindings, check_stop
-from .driver import Bindings, Callback, Driver
+from .checks import Bindings, check_bindings, check_stop
+from .driver import Callback, Driver
 from .gear import native_gear
 from .link import reason_of
 from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
