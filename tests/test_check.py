@@ -210,7 +210,7 @@ def test_one_mistake(folder, replace, by, line, says):
         ("limits.idle_timeout = inf", 1, "idle_timeout = inf is out of bounds"),
         ("limits.idle_timeout = 0", 1, "idle_timeout = 0.0 is out of bounds; write more than 0, such as"),
         ("limits.read_size = 1073741825", 1, "read_size = 1073741825 is out of bounds; write at most 1073741824"),
-        ("limits.h2_control_queue = 9223372036854775808", 1, "is out of bounds; write at most 1152921504606846976"),
+        ("limits.h2_control_queue = 9223372036854775808", 1, "is out of bounds; write at most 1125899906842624"),
         ("limits.pool_size = -1", 1, "pool_size = -1 is out of bounds; write 0 or more, such as pool_size = 256"),
         ('limits.max_body = "1M"', 1, 'max_body is the string "1M"; write a whole number, such as max_body = 1000000'),
         ("limits.high_water = 100", 1, "low_water (32768) is not below high_water (100)"),

@@ -11,12 +11,12 @@ ZERO_IS_FINE = {
 }  # fmt: skip
 """Limits that may be 0; the others must be above."""
 
-_LARGEST = 2**60
+_LARGEST = 2**50
 _LARGEST_READ = 2**30
 
 
 def largest(name: str) -> int:
-    """The largest whole number that a limit may be: twice as much has to fit too. `read_size` is memory taken at once."""
+    """The largest whole number that a limit may be: ten times as much has to fit too. `read_size` is memory taken at once."""
     return _LARGEST_READ if name == "read_size" else _LARGEST
 
 
