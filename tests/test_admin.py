@@ -269,6 +269,19 @@ def process(listening: socket.socket, shown: Shown) -> Iterator[int]:
             os.kill(child, signal.SIGKILL)
 
 
+@contextmanager
+def held_process(listening: socket.socket, shown: Shown) -> Iterator[tuple[int, int, int]]:
+    """One that waits with its answers: its pid, the pipe where it says that it is asked, and the one that lets it go on."""
+    asked, ask = os.pipe()
+    go_on, let = os.pipe()
+    try:
+        with process(listening, Held(shown, ask, go_on)) as child:
+            yield child, asked, let
+    finally:
+        for fd in (asked, ask, go_on, let):
+            os.close(fd)
+
+
 def exit_code(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -278,11 +291,9 @@ def received(client: socket.socket) -> bytes:
 
 
 def test_who_has_asked_gets_an_answer_although_another_process_has_taken_over(shown: Shown) -> None:
-    asked, ask = os.pipe()
-    go_on, let = os.pipe()
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
-        process(listening, Held(shown, ask, go_on)) as child,
+        held_process(listening, shown) as (child, asked, let),
         socket.create_connection(listening.getsockname()) as begun,
         # The last: when it is heard, both have been accepted.
         socket.create_connection(listening.getsockname()) as client,
@@ -296,8 +307,6 @@ def test_who_has_asked_gets_an_answer_although_another_process_has_taken_over(sh
         os.write(let, b"!")
         assert received(client).endswith(b"</html>\n")
         assert exit_code(child) == 0
-    for fd in (asked, ask, go_on, let):
-        os.close(fd)
 
 
 def test_who_says_nothing_is_not_waited_for_long(shown: Shown) -> None:
@@ -315,11 +324,9 @@ def test_who_says_nothing_is_not_waited_for_long(shown: Shown) -> None:
 
 
 def test_to_end_at_once_is_to_leave_clients_without_an_answer(shown: Shown) -> None:
-    asked, ask = os.pipe()
-    go_on, let = os.pipe()
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
-        process(listening, Held(shown, ask, go_on)) as child,
+        held_process(listening, shown) as (child, asked, _),
         socket.create_connection(listening.getsockname()) as client,
     ):
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -328,8 +335,6 @@ def test_to_end_at_once_is_to_leave_clients_without_an_answer(shown: Shown) -> N
         os.kill(child, signal.SIGQUIT)
         assert exit_code(child) == CUT_OFF
         assert received(client) == b""
-    for fd in (asked, ask, go_on, let):
-        os.close(fd)
 
 
 # -- as it is served ---------------------------------------------------------------------------------------------------

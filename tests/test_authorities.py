@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -74,8 +75,8 @@ def listed(issuer: Signed, *extensions: x509.ExtensionType, revoked: int = 0, la
     return builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def point(**values: object) -> x509.IssuingDistributionPoint:
-    settings = {
+def point(**values: Any) -> x509.IssuingDistributionPoint:
+    settings: dict[str, Any] = {
         "full_name": None,
         "relative_name": None,
         "only_contains_user_certs": False,
@@ -84,7 +85,7 @@ def point(**values: object) -> x509.IssuingDistributionPoint:
         "indirect_crl": False,
         "only_contains_attribute_certs": False,
     }
-    return x509.IssuingDistributionPoint(**{**settings, **values})  # type: ignore[arg-type]
+    return x509.IssuingDistributionPoint(**{**settings, **values})
 
 
 def is_taken(authority: Signed, *shown: Signed, crl: bytes = b"", more: bytes = b"") -> bool:
@@ -118,22 +119,22 @@ def test_whose_clients_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("values", [{"last": -1}, {"ca": False}, {"key": rsa.generate_private_key(65537, 1024)}])
-def test_an_intermediate_counts_too(values: dict[str, object]) -> None:
+def test_an_intermediate_counts_too(values: dict[str, Any]) -> None:
     root = signed("root")
-    middle = signed("middle", root, **values)  # type: ignore[arg-type]
+    middle = signed("middle", root, **values)
     assert incapacity(middle.certificate, NOW)
     assert not is_taken(root, signed("client", middle, ca=False), more=middle.pem)
 
 
 @pytest.mark.parametrize("values", [{"ca": False}, {"ca": None, "name": "a.test"}])
-def test_one_that_may_not_sign_vouches_for_itself(values: dict[str, object]) -> None:
+def test_one_that_may_not_sign_vouches_for_itself(values: dict[str, Any]) -> None:
     """As a single peer that is trusted: without basic constraints it has names, which an authority has not."""
-    alone = signed(**values)  # type: ignore[arg-type]
+    alone = signed(**values)
     assert is_taken(alone, alone)
     assert incapacity(alone.certificate, NOW) == ""
 
 
-CHAINS = {
+CHAINS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "good": ({"length": 0}, {"length": 1}, ""),
     "no authority": ({"ca": False}, {}, "its issuer 'lower' may not sign certificates"),
     "lists only": ({}, {"uses": ("crl_sign",)}, "its issuer 'upper' may not sign certificates"),
@@ -145,8 +146,8 @@ CHAINS = {
 def test_issuers_in_a_chain_that_clients_refuse(name: str) -> None:
     of_lower, of_upper, says = CHAINS[name]
     root = signed("root")
-    upper = signed("upper", root, **of_upper)  # type: ignore[arg-type]
-    lower = signed("lower", upper, **of_lower)  # type: ignore[arg-type]
+    upper = signed("upper", root, **of_upper)
+    lower = signed("lower", upper, **of_lower)
     leaf = signed("leaf", lower, ca=False)
     chain = [each.certificate for each in (leaf, lower, upper, root)]
     warnings = [warning for warning in pair(chain, leaf.key, "a.pem", "a.key").warnings if "issuer" in warning]
