@@ -13,6 +13,10 @@ copy of it over an `append`.
 
 from __future__ import annotations
 
+SMALL = 512
+"""Bytes of a piece that is joined with the next one while both have to wait: of a great many small pieces, the objects would
+take many times the memory of what is in them, and that is what the bounds of what waits are for."""
+
 
 class ReceiveBuffer:
     """Received bytes: those before index `start` of `data` have been parsed, those before `scanned` looked at.

@@ -8,6 +8,7 @@ Mostly it is one piece; there is a list only for more.
 
 from __future__ import annotations
 
+from ..buffer import SMALL
 from ..http.headers import Headers
 from .priority import DEFAULT_PRIORITY
 from .states import State
@@ -19,7 +20,7 @@ UNKNOWN = -1
 _IDLE = int(State.IDLE)
 _UNKNOWN = UNKNOWN
 _COMPACT = 64
-_SMALL = 512
+_SMALL = SMALL
 
 
 class Stream(Windows):

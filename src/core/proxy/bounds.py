@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from ..limits import Limits
 
+STREAM_LOW = 16384
+"""Bytes that may wait for one stream, and are read for it at once, where those of a connection share what it may keep."""
+
 _RECORD = 16384
 
 

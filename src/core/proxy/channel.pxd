@@ -14,7 +14,7 @@ from .timers cimport Timer
 
 
 cdef double NEVER
-cdef Py_ssize_t _JOINED, _SHARE, _SMALL
+cdef Py_ssize_t _JOINED, _SMALL, _STREAM_LOW
 cdef int CLOSED, CLOSING, LINGERING, OPEN
 cdef object NEED_DATA, PAUSED
 cdef object ABORT, BOTH, HALF

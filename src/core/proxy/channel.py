@@ -29,12 +29,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..buffer import SMALL
 from ..commands import ABORT, BOTH, HALF, Close, CloseConnection, PauseReading, ResumeReading, SendData
 from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
 from ..http.connection import HTTPConnection
 from ..http.grammar import cut
 from ..tls.connection import TLSConnection
+from .bounds import STREAM_LOW
 from .phase import CLOSED, CLOSING, LINGERING, OPEN
 from .side import Side
 from .timers import NEVER, Timer
@@ -45,9 +47,8 @@ if TYPE_CHECKING:
 
 _JOINED = 8192
 """Bytes up to which output that waits is joined to one piece: less than it costs to send two."""
-_SHARE = 16384
-"""Bytes that are read at once for one stream of a connection that is crowded."""
-_SMALL = 512
+_STREAM_LOW = STREAM_LOW
+_SMALL = SMALL
 
 
 class Channel(Side):
@@ -114,7 +115,7 @@ class Channel(Side):
         other = self._other_end()
         bounds = self.hub.bounds
         if self.wants_pieces():
-            return min(_SHARE, bounds.read_size)
+            return min(_STREAM_LOW, bounds.read_size)
         return bounds.read_size if other is None or other.multiplexed else bounds.long_read
 
     def buffer_updated(self, nbytes: int, now: float) -> None:
@@ -319,7 +320,6 @@ class Channel(Side):
                 more = self._more
                 last = more[len(more) - 1]
                 if len(last) < _SMALL and len(data) < _SMALL:
-                    # A great many small pieces would take many times the memory of what is in them.
                     more[len(more) - 1] = last + data
                 else:
                     more.append(data)

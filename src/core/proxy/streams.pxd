@@ -12,7 +12,7 @@ from .side cimport Side
 cdef double NEVER
 cdef int OPEN
 cdef object NEED_DATA, PAUSED
-cdef Py_ssize_t ALL_HIGH, SMALL, STREAM_HIGH, STREAM_LOW
+cdef Py_ssize_t _SMALL, _STREAM_LOW, ALL_HIGH, STREAM_HIGH
 
 
 cdef class Stream(Side):

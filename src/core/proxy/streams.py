@@ -18,9 +18,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..buffer import SMALL
 from ..errors import RemoteProtocolError
 from ..events import NEED_DATA, PAUSED, Data, EndOfMessage, Event
 from ..h2.connection import H2Connection
+from .bounds import STREAM_LOW
 from .phase import OPEN
 from .side import Side
 from .timers import NEVER
@@ -30,10 +32,9 @@ if TYPE_CHECKING:
     from .hub import ReverseProxy
 
 STREAM_HIGH = 65536
-STREAM_LOW = 16384
 ALL_HIGH = 1048576
-SMALL = 512
-"""Pieces of a body that wait are joined while they are smaller than that."""
+_SMALL = SMALL
+_STREAM_LOW = STREAM_LOW
 
 INTERNAL_ERROR = 0x2
 REFUSED_STREAM = 0x7
@@ -88,8 +89,7 @@ class Stream(Side):
         waiting = self._waiting
         if waiting is not None:
             last = waiting[len(waiting) - 1]
-            if type(event) is Data and type(last) is Data and len(last.data) < SMALL:
-                # A great many small pieces would take many times the memory that the window allows.
+            if type(event) is Data and type(last) is Data and len(last.data) < _SMALL:
                 last.data += event.data
             else:
                 waiting.append(event)
@@ -132,7 +132,7 @@ class Stream(Side):
         if kind is Data:
             data: Data = event
             h2.send_data(self.id, data.data)
-            if not self.full and h2.queued(self.id) > (STREAM_HIGH if h2.queued_total <= ALL_HIGH else STREAM_LOW):
+            if not self.full and h2.queued(self.id) > (STREAM_HIGH if h2.queued_total <= ALL_HIGH else _STREAM_LOW):
                 self.full = True
                 self.seen_at = streams.hub.now
                 self.seen_sent = h2.taken(self.id)
@@ -249,7 +249,7 @@ class Streams:
         if full is not None:
             left = []
             for stream in full:
-                if self.h2.queued(stream.id) > STREAM_LOW:
+                if self.h2.queued(stream.id) > _STREAM_LOW:
                     left.append(stream)
                 else:
                     stream.full = False
