@@ -41,11 +41,11 @@ def test_a_deadline_moved_back_fires_at_the_later_time_only() -> None:
     assert owner.fired == 1
 
 
-def test_a_cancelled_timer_forgets_its_owner() -> None:
+def test_a_dropped_timer_forgets_its_owner() -> None:
     timers, owner = Timers(), Owner()
     timer = Timer(owner)
     timers.arm(timer, 5.0)
-    timer.cancel()
+    timers.drop(timer)
     timers.fire(9.0)
     assert owner.fired == 0
     assert timer.owner is None
@@ -53,10 +53,10 @@ def test_a_cancelled_timer_forgets_its_owner() -> None:
 
 def test_a_timer_that_is_off_wakes_nobody() -> None:
     timers, owner = Timers(), Owner()
-    cancelled, off, armed = Timer(owner), Timer(owner), Timer(owner)
-    for timer in (cancelled, off, armed):
+    dropped, off, armed = Timer(owner), Timer(owner), Timer(owner)
+    for timer in (dropped, off, armed):
         timers.arm(timer, 5.0)
-    cancelled.cancel()
+    timers.drop(dropped)
     timers.arm(off, NEVER)
     timers.arm(armed, 7.0)
     timers.fire(5.0)
@@ -90,3 +90,42 @@ def test_against_a_plain_list_of_deadlines(steps: list[tuple[int, float, bool]])
         assert [owner.fired for owner in owners] == expected
         due = timers.next()
         assert min(deadlines) == NEVER or (due is not None and due <= min(deadlines))
+
+
+@given(
+    st.lists(st.integers(0, 99), min_size=1, max_size=80),
+    st.lists(st.tuples(st.integers(0, 79), st.one_of(st.none(), st.just(NEVER), st.integers(0, 99).map(float)))),
+)
+def test_many_timers_expire_in_the_order_of_their_deadlines(
+    first: list[int], moved: list[tuple[int, float | None]]
+) -> None:
+    """Whatever was set earlier, later, off or dropped (None) before."""
+    order: list[int] = []
+
+    class Noting:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def expire(self) -> None:
+            order.append(self.number)
+
+    timers = Timers()
+    handles = [Timer(Noting(number)) for number in range(len(first))]
+    deadlines = [float(deadline) for deadline in first]
+    for handle, deadline in zip(handles, deadlines, strict=True):
+        timers.arm(handle, deadline)
+    for number, value in moved:
+        if number >= len(handles) or handles[number].owner is None:
+            continue
+        if value is None:
+            timers.drop(handles[number])
+        else:
+            timers.arm(handles[number], value)
+        deadlines[number] = NEVER if value is None else value
+    for now in range(100):
+        timers.fire(float(now))
+        due = {number for number, deadline in enumerate(deadlines) if deadline == now}
+        assert set(order) == due
+        assert len(order) == len(due)
+        order.clear()
+    assert timers.next() is None

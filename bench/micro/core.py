@@ -33,6 +33,7 @@ from lockgate.core.tls.context import TLSOptions, server_context
 REQUESTS = 900
 """In a round: below the number after which a connection is closed."""
 NOW = 1000.0
+PLAIN = Listener("plain", tls=False)
 REQUEST = b"\r\n".join(
     (
         b"GET /small HTTP/1.1",
@@ -118,7 +119,7 @@ class Proxied:
 
     def open_plain(self) -> Channel:
         """A client without TLS."""
-        return self.proxy.accept(Listener("plain", tls=False), ("192.0.2.7", 4711), NOW)
+        return self.proxy.accept(PLAIN, ("192.0.2.7", 4711), NOW)
 
     def open_tls(self, protocols: Sequence[str] = ()) -> tuple[Channel, ssl.SSLObject, ssl.MemoryBIO]:
         """A client after its handshake, and what encrypts for it: what is written there can be taken from the BIO.

@@ -27,6 +27,7 @@ from core import NOW, REQUEST, RESPONSE, Proxied, make_identity, records
 from lockgate.core.events import EndOfMessage, Request, Role
 from lockgate.core.h1.connection import H1Connection
 from lockgate.core.proxy.channel import Channel
+from lockgate.core.proxy.phase import OPEN
 from lockgate.core.proxy.policy import Identity, Route
 
 WARM, UNITS = 60, 200
@@ -37,6 +38,7 @@ HEAD = b"Content-Length: %d\r\n" % SIZE
 LARGE_REQUEST = REQUEST.replace(b"GET", b"POST", 1)[:-2] + HEAD + b"\r\n" + bytes(SIZE)
 LARGE_RESPONSE = RESPONSE.replace(b"Content-Length: 6\r\n", HEAD).partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + bytes(SIZE)
 ROUTES = 10_000
+OTHERS = 1000
 
 Work = Callable[[int], None]
 """Does as many units as it is told. What it needs for them was made before."""
@@ -56,6 +58,23 @@ def plain(identity: Identity, total: int, *, routes: int = 1) -> Work:
     proxied = Proxied(identity, table)
     channel = proxied.open_plain()
     return lambda count: through(proxied, channel, repeat(REQUEST, count), repeat(RESPONSE))
+
+
+def connect(identity: Identity, total: int) -> Work:
+    """A connection without TLS that comes among `OTHERS`, has one request, and is lost."""
+    proxied = Proxied(identity)
+    others = [proxied.open_plain() for _ in range(OTHERS)]
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            channel = proxied.open_plain()
+            through(proxied, channel, [REQUEST], [RESPONSE])
+            channel.connection_lost(NOW, "ECONNRESET")
+            proxied.run()
+        if any(other.phase != OPEN for other in others):
+            raise SystemExit("a connection was closed that should not have been")
+
+    return work
 
 
 def changing(identity: Identity, total: int) -> Work:
@@ -125,6 +144,7 @@ def main() -> None:
         "request, HTTP/2 over TLS": (partial(over_http_2, identity), WARM, UNITS),
         "64 KiB response, TLS": (partial(tls, identity, response=LARGE_RESPONSE), WARM_BODIES, BODIES),
         "64 KiB request, TLS": (partial(tls, identity, request=LARGE_REQUEST), WARM_BODIES, BODIES),
+        "connection, plain, with a request": (partial(connect, identity), WARM, UNITS),
         "parse a request": (partial(parse, Role.SERVER, REQUEST), WARM, UNITS),
         "parse a response": (partial(parse, Role.CLIENT, RESPONSE), WARM, UNITS),
         "HTTP/2 alone, server": (partial(frames, Role.SERVER), WARM, UNITS),

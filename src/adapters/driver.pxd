@@ -3,7 +3,7 @@ cimport cython
 cdef class Driver
 
 from .._accel.gear cimport Gear
-from ..core.commands cimport SendData
+from ..core.commands cimport CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
 from ..core.proxy.hub cimport ReverseProxy
 from .link cimport Link
 
@@ -26,5 +26,6 @@ cdef class Driver:
     cpdef report(self, error, where=*)
     cpdef rest(self)
     cpdef on_timer(self)
+    @cython.locals(link=Link)
     cdef _carry_out(self, command)
     cdef _call_at(self, double when)

@@ -476,7 +476,7 @@ class Channel(Side):
     def _closed(self, how: Close | None) -> None:
         """The socket is to be closed (None: is gone), and the channel with it."""
         self.phase = CLOSED
-        self.timer.cancel()
+        self.hub.timers.drop(self.timer)
         self._send = None
         self.unsent = 0
         self._more = None

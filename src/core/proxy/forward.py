@@ -87,7 +87,7 @@ class ClientInfo:
         # X-Forwarded-For and -Proto as lines of a block (`Headers`), and the beginning of -Host.
         rest = _PROTO_HTTPS if https else _PROTO_HTTP
         self.told = _TOLD_HTTPS if https else _TOLD_HTTP
-        self.lines = b"x-forwarded-for: " + self.address + b"\r\n" + rest if self.address else rest
+        self.lines = b"".join((b"x-forwarded-for: ", self.address, b"\r\n", rest)) if self.address else rest
         # RFC 7239 section 6: IPv6 in brackets and quotes; a peer without address is "unknown".
         self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
         self.managed = _MANAGED

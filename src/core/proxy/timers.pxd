@@ -5,19 +5,23 @@ cdef class Timer:
     cdef public object owner
     cdef public double deadline
     cdef public double queued
-
-    cpdef cancel(self)
+    cdef public Py_ssize_t place
 
 
 cdef class Timers:
     cdef list _heap
-    cdef long long _count
 
     cpdef arm(self, Timer timer, double deadline)
+    cpdef drop(self, Timer timer)
     @cython.locals(when=double)
     cpdef next(self)
-    @cython.locals(when=double, timer=Timer, heap=list)
+    @cython.locals(timer=Timer, heap=list)
     cpdef double due(self) except -1
-    @cython.locals(when=double, timer=Timer, heap=list)
+    @cython.locals(timer=Timer, heap=list, expired=bint)
     cpdef fire(self, double now)
-    cdef _push(self, Timer timer, double when)
+    @cython.locals(heap=list, place=Py_ssize_t, last=Timer)
+    cdef _take_out(self, Timer timer)
+    @cython.locals(heap=list, place=Py_ssize_t, above=Timer)
+    cdef _rise(self, Timer timer)
+    @cython.locals(heap=list, place=Py_ssize_t, size=Py_ssize_t, below=Py_ssize_t, first=Timer, other=Timer)
+    cdef _sink(self, Timer timer)

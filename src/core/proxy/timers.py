@@ -3,11 +3,14 @@
 Deadlines move far more often than they pass: each byte that arrives pushes one back. So moving a deadline to a later time
 only notes it; the heap is touched when an entry comes due, finds that its owner's deadline has moved, and is put back.
 `next` may therefore be earlier than any deadline, never later.
+
+The heap is our own and not `heapq`, which compares objects of Python: each connection sets and drops a timer or two, among as
+many others as there are connections. Each timer knows its place in it, so that one that is dropped or set to an earlier time is
+found at once.
 """
 
 from __future__ import annotations
 
-import heapq
 from typing import Protocol
 
 NEVER = float("inf")
@@ -23,34 +26,41 @@ class Expiring(Protocol):
 class Timer:
     """The deadline of one owner."""
 
-    __slots__ = ("deadline", "owner", "queued")
+    __slots__ = ("deadline", "owner", "place", "queued")
 
     def __init__(self, owner: Expiring) -> None:
         self.owner: Expiring | None = owner
         self.deadline = NEVER
         self.queued = NEVER
-        """The time of this timer's valid heap entry."""
-
-    def cancel(self) -> None:
-        """For good: the owner is forgotten at once, even if the heap keeps the timer for a while."""
-        self.owner = None
-        self.deadline = NEVER
+        """The time by which it stands in the heap, not after the deadline; NEVER where it does not."""
+        self.place = -1
+        """Its index in the heap."""
 
 
 class Timers:
-    """All timers of one proxy."""
+    """All timers of one proxy: a binary heap by `Timer.queued`."""
 
-    __slots__ = ("_count", "_heap")
+    __slots__ = ("_heap",)
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._count = 0  # makes heap entries of equal time comparable
+        self._heap: list[Timer] = []
 
     def arm(self, timer: Timer, deadline: float) -> None:
         """Set the timer's deadline; NEVER switches it off."""
         timer.deadline = deadline
         if deadline < timer.queued:
-            self._push(timer, deadline)
+            timer.queued = deadline
+            if timer.place < 0:
+                timer.place = len(self._heap)
+                self._heap.append(timer)
+            self._rise(timer)
+
+    def drop(self, timer: Timer) -> None:
+        """Switch it off for good: it is not kept, nor does it keep its owner."""
+        timer.owner = None
+        timer.deadline = NEVER
+        if timer.place >= 0:
+            self._take_out(timer)
 
     def next(self) -> float | None:
         """When `fire` wants to be called, or None."""
@@ -61,32 +71,69 @@ class Timers:
         """The same, with `NEVER` for never."""
         heap = self._heap
         while heap:
-            when, _, timer = heap[0]
-            if when == timer.queued:
-                if timer.deadline != NEVER:
-                    return when
-                timer.queued = NEVER  # switched off, or its owner has gone: nothing to wake up for
-            heapq.heappop(heap)
+            timer = heap[0]
+            if timer.deadline != NEVER:
+                return timer.queued
+            self._take_out(timer)  # switched off: nothing to wake up for
         return NEVER
 
     def fire(self, now: float) -> None:
         """Expire every owner whose deadline is not after `now`."""
         heap = self._heap
-        while heap and heap[0][0] <= now:
-            when, _, timer = heapq.heappop(heap)
-            if when != timer.queued:
-                continue  # an earlier deadline was queued since
-            timer.queued = NEVER
-            if timer.owner is None:
+        while heap:
+            timer = heap[0]
+            if timer.queued > now:
+                return
+            if now < timer.deadline < NEVER:
+                timer.queued = timer.deadline
+                self._sink(timer)
                 continue
-            if timer.deadline > now:
-                if timer.deadline != NEVER:
-                    self._push(timer, timer.deadline)
-                continue
-            timer.deadline = NEVER
-            timer.owner.expire()
+            expired = timer.deadline <= now
+            self._take_out(timer)
+            if expired:
+                timer.deadline = NEVER
+                if timer.owner is not None:
+                    timer.owner.expire()
 
-    def _push(self, timer: Timer, when: float) -> None:
-        self._count += 1
-        timer.queued = when
-        heapq.heappush(self._heap, (when, self._count, timer))
+    def _take_out(self, timer: Timer) -> None:
+        heap = self._heap
+        place = timer.place
+        timer.place = -1
+        timer.queued = NEVER
+        last = heap.pop()
+        if last is not timer:
+            heap[place] = last
+            last.place = place
+            self._rise(last)
+            self._sink(last)
+
+    def _rise(self, timer: Timer) -> None:
+        """Move it towards the front, past all that come due after it."""
+        heap = self._heap
+        place = timer.place
+        while place > 0:
+            above = heap[(place - 1) >> 1]
+            if above.queued <= timer.queued:
+                break
+            heap[place] = above
+            above.place, place = place, above.place
+        heap[place] = timer
+        timer.place = place
+
+    def _sink(self, timer: Timer) -> None:
+        """Move it towards the end, past all that come due before it."""
+        heap = self._heap
+        size = len(heap)
+        place = timer.place
+        while (below := 2 * place + 1) < size:
+            first = heap[below]
+            if below + 1 < size:
+                other = heap[below + 1]
+                if other.queued < first.queued:
+                    first = other
+            if first.queued >= timer.queued:
+                break
+            heap[place] = first
+            first.place, place = place, first.place
+        heap[place] = timer
+        timer.place = place

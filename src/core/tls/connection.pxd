@@ -42,6 +42,7 @@ cdef class TLSConnection:
 
     # Incoming
     cpdef receive_data(self, data)
+    @cython.locals(p="const unsigned char *")
     cpdef receive_part(self, bytearray buffer, Py_ssize_t size)
     cpdef receive_eof(self)
     cpdef next_event(self)

@@ -83,8 +83,7 @@ DEFAULT_LIMITS = Limits()
 EARLY_BYTES = 65536
 EARLY_RECORD = 4096
 """Records of three packets, until about four times the usual first window has been sent."""
-_EARLY_BYTES, _EARLY_RECORD = EARLY_BYTES, EARLY_RECORD
-_RECORD = RECORD
+_EARLY_BYTES, _EARLY_RECORD, _RECORD = EARLY_BYTES, EARLY_RECORD, RECORD
 
 
 class TLSConnection:
@@ -181,7 +180,8 @@ class TLSConnection:
             assert self._engine is not None
             self._engine.feed_part(buffer, size)
         else:
-            self._store(bytes(memoryview(buffer)[:size]))
+            p = buffer
+            self._store(bytes(p[:size]))
 
     def receive_eof(self) -> None:
         """The peer will send no more bytes."""

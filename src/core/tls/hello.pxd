@@ -25,7 +25,7 @@ cdef class ClientHelloReader:
     cdef bint _started
     cdef readonly object records
     cpdef receive_data(self, data)
-    @cython.locals(position=Py_ssize_t, length=Py_ssize_t, size=Py_ssize_t, needed=Py_ssize_t, stored=bytes, fragments=list)
+    @cython.locals(position=Py_ssize_t, length=Py_ssize_t, size=Py_ssize_t, needed=Py_ssize_t, stored=bytes, fragments=list, p="const unsigned char *")
     cpdef ClientHello next_hello(self)
     @cython.locals(stored=bytes, taken=bytes)
     cdef _take(self, Py_ssize_t end)

@@ -161,9 +161,9 @@ class ClientHelloReader:
                 return None
             self._started = True
         position = 0
-        fragments = [self._message]
+        fragments = [self._message] if self._message else []  # one alone is joined without a copy
         length = len(self._message)
-        stored = self._stored
+        stored = p = self._stored
         while True:
             size = _record(stored, position)
             if size < 0:
@@ -171,7 +171,7 @@ class ClientHelloReader:
                 self._message = b"".join(fragments)
                 return None
             position += 5
-            fragments.append(stored[position : position + size])
+            fragments.append(p[position : position + size])
             position += size
             length += size
             if length < 4:
@@ -190,8 +190,12 @@ class ClientHelloReader:
     def _take(self, end: int) -> None:
         """`stored[:end]` has been read. No copy is made of a hello that came in one piece."""
         stored = self._stored
-        taken = stored[:end]
-        self._stored = stored[end:]
+        if end == len(stored):
+            taken = stored
+            self._stored = b""
+        else:
+            taken = stored[:end]
+            self._stored = stored[end:]
         records = self.records
         if not records:
             self.records = taken
@@ -295,7 +299,7 @@ def _server_name(data: bytes, start: int, end: int) -> str:
     # One entry of type host_name: no other type was ever defined, and a second one would leave open which is meant.
     if end - start < 4 or p[start] != 0 or ((p[start + 1] << 8) | p[start + 2]) != end - start - 3:
         raise _decode_error()
-    name = plain_name(data[start + 3 : end])
+    name = plain_name(p[start + 3 : end])
     if not name:
         return ""
     if len(name) > 253 or not is_host_name(name):
@@ -336,7 +340,7 @@ def _protocols(data: bytes, start: int, end: int) -> tuple[bytes, ...]:
         i += 1
         if size == 0 or size > end - i:
             raise _decode_error()
-        names.append(data[i : i + size])
+        names.append(p[i : i + size])
         i += size
     return tuple(names)
 
@@ -370,7 +374,7 @@ def parse_client_hello(message: bytes) -> ClientHello:
     i += 1
     if size == 0 or size > end - i:
         raise _decode_error()
-    if 0 not in message[i : i + size]:
+    if 0 not in p[i : i + size]:
         raise TLSError("illegal_parameter", alert=Alert.ILLEGAL_PARAMETER)
     i += size
 
