@@ -36,7 +36,7 @@ QUICK = ("small", "download", "handshake", "h2-small")
 def main() -> int:
     """Measure, print the table, write the files."""
     args = _arguments()
-    chosen = [server for server in servers.SERVERS if _wanted(server.name, args.only)]
+    chosen = [server for server in (*servers.SERVERS, servers.FLOOR) if _wanted(server.name, args.only)]
     absent = [server.name for server in chosen if server.missing]
     chosen = [server for server in chosen if not server.missing]
     if absent:
@@ -98,8 +98,10 @@ def _measure(
 
 
 def _wanted(name: str, only: list[str] | None) -> bool:
-    """Each word of `only` is a part of a name. nginx is always wanted: it is the measure."""
-    return not only or name == report.BASE or any(part in name for part in only)
+    """Each word of `only` is a part of a name. nginx is always wanted: it is the measure; the floor is not, if not named."""
+    if not only:
+        return name != servers.FLOOR.name
+    return name == report.BASE or any(part in name for part in only)
 
 
 def _bench(folder: Path, seconds: float, cores: list[int]) -> scenarios.Bench:

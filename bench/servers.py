@@ -148,6 +148,20 @@ SERVERS = [
 ]
 
 
+def _floor(folder: Path, port: int) -> list[str]:
+    return [
+        sys.executable,
+        str(HERE / "peers/floor.py"),
+        str(port),
+        str(FIRST_PORT),
+        *(str(folder / name) for name in (configs.CERT, configs.KEY)),
+    ]
+
+
+FLOOR = Server("floor", _floor, "cc")
+"""No terminator, but what one costs at least (`peers/floor.py`): measured when `--only` names it."""
+
+
 @contextmanager
 def backend(folder: Path, cores: str, port: int = FIRST_PORT) -> Iterator[None]:
     """The nginx behind all of them."""
