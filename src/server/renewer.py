@@ -2,7 +2,7 @@
 
 A *plan* is one certificate that is to be there: that of each `[[host]]` with `acme`, and, with `on_demand`, one for each name
 that was asked for and is allowed. `Renewer.turn` looks at what is due and starts it in one of a few threads: an *attempt* (an
-order, `certs/acme/client.py`) or a *check* (renewal information). When something is due is up to `certs/acme/renewal.py`.
+order, by `acme_courses.py`) or a *check* (renewal information). When something is due is up to `certs/acme/renewal.py`.
 
 What keeps it from doing harm:
 
@@ -27,20 +27,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..certs.acme import renewal
-from ..certs.acme.challenges import Challenge
-from ..certs.acme.client import Issuance, RenewalQuery
-from ..certs.acme.machine import Account, Done, Failed, Fetch, Machine, Publish, Wait, Withdraw
-from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, UNUSABLE, AcmeError, Response
+from ..certs.acme.machine import Fetch
+from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, AcmeError, Response
 from ..certs.acme.names import is_allowed
 from ..certs.acme.renewal import Pace, Schedule
-from ..certs.acme.state import AcmeState, private_pem
-from ..certs.files import CertificateError
+from ..certs.acme.state import AcmeState
 from ..certs.state_files import StateError
+from .acme_courses import Courses
 from .acme_fetch import FetchError
-from .check_acme import external_account, kinds_for, on_demand_host
+from .check_acme import kinds_for, on_demand_host
 from .config import Acme, Config
 from .on_demand import NewNames
 
@@ -120,11 +117,10 @@ class Renewer:
     ) -> None:
         self._config = config
         self._state = state
-        self._fetch = fetch
+        self._courses = Courses(state, fetch=fetch, clock=clock, sleep=sleep, random=random, say=say)
         self._ask = ask
         self._clock = clock
         self._monotonic = monotonic
-        self._sleep = sleep
         self._random = random
         self._submit = submit
         self._say = say
@@ -270,7 +266,9 @@ class Renewer:
                 if plan.on_demand and not plan.vetted and not self._allows(plan.acme, plan.name):
                     raise AcmeError("it may not have a certificate any more")
                 plan.vetted = False
-                chain_pem, key_pem = self._order(plan, before.failures)
+                kinds = renewal.next_kinds(kinds_for(self._config, plan.acme), before.failures)
+                replaces = "" if plan.leaf is None else renewal.certificate_id(plan.leaf)
+                chain_pem, key_pem = self._courses.order(plan.acme, plan.names, kinds=kinds, replaces=replaces)
             except AcmeError as error:
                 plan.schedule = renewal.after_failure(before, error, self._clock(), self._random)
                 self._state.keep_schedule(plan.name, plan.schedule)
@@ -316,23 +314,6 @@ class Renewer:
                 rest.failures = min(rest.failures + 1, 10)
                 rest.until = self._monotonic() + pause
 
-    def _order(self, plan: Plan, failures: int) -> tuple[bytes, bytes]:
-        """Chain and key. Raises `AcmeError`."""
-        key = _new_key()
-        kinds = renewal.next_kinds(kinds_for(self._config, plan.acme), failures)
-        replaces = "" if plan.leaf is None else renewal.certificate_id(plan.leaf)
-        account = self._account(plan.acme)
-        try:
-            machine = Issuance(account, plan.names, key, random=self._random, kinds=kinds, replaces=replaces)
-            chain_pem, key_pem = self._run(machine, plan.acme).chain_pem, private_pem(key)
-            self._state.check(plan.name, chain_pem, key_pem)
-            return chain_pem, key_pem
-        except CertificateError as error:  # workers would not take it, and the next one may be as this one
-            raise AcmeError(f"the certificate cannot be used: {error.fault}", UNUSABLE) from None
-        finally:
-            if account.url:
-                self._state.keep_account(account)
-
     def _check(self, plan: Plan) -> None:
         """Ask when to renew."""
         assert plan.leaf is not None
@@ -346,8 +327,7 @@ class Renewer:
             identifier = renewal.certificate_id(plan.leaf)
             before = plan.schedule
             try:
-                query = RenewalQuery(self._account(plan.acme), identifier, random=self._random)
-                info = self._run(query, plan.acme).renewal_info if identifier else None
+                info = self._courses.renewal_info(plan.acme, identifier) if identifier else None
                 after = renewal.after_check(before, info, self._clock(), self._random)
             except AcmeError as error:
                 after = renewal.after_failed_check(before, error, self._clock())
@@ -357,45 +337,6 @@ class Renewer:
                 why = f" ({ascii(info.explanation)[1:-1]})" if info is not None and info.explanation else ""
                 self._say(f"{self._title(plan)}: the CA wants it renewed on {when:%Y-%m-%d %H:%M} UTC{why}")
             self._state.keep_schedule(plan.name, plan.schedule)
-
-    def _account(self, acme: Acme) -> Account:
-        try:
-            external = external_account(acme)
-        except (OSError, ValueError):
-            raise AcmeError(f"{acme.eab_key_file} cannot be read or has no key in base64url in it") from None
-        return self._state.account(
-            acme.directory, acme.email or "", external, make_key=_new_key, now=self._clock(), say=self._say
-        )
-
-    def _run(self, machine: Machine, acme: Acme) -> Done:
-        """Drive a machine to its end. Raises `AcmeError`."""
-        published: list[Challenge] = []
-        try:
-            action = machine.begin(self._clock())
-            while not isinstance(action, Done):
-                if isinstance(action, Failed):
-                    raise action.error
-                if isinstance(action, Fetch):
-                    try:
-                        response = self._fetch(action, acme)
-                    except FetchError as error:
-                        action = machine.fetch_failed(str(error), self._clock())
-                    else:
-                        action = machine.answered(response, self._clock())
-                    continue
-                if isinstance(action, Wait):
-                    self._sleep(max(0.0, action.until - self._clock()))
-                elif isinstance(action, Publish):
-                    published.append(action.challenge)
-                    self._state.publish(action.challenge, _new_key, self._clock())
-                elif isinstance(action, Withdraw):
-                    self._state.withdraw(action.challenge)
-                    published.remove(action.challenge)
-                action = machine.carried_out(self._clock())
-            return action
-        finally:
-            for challenge in published:  # the machine could not say so
-                self._state.withdraw(challenge)
 
     # -- on demand -------------------------------------------------------------------------------------------------
 
@@ -472,10 +413,6 @@ class Renewer:
     def _title(plan: Plan) -> str:
         more = f" and {len(plan.names) - 3} more" if len(plan.names) > 3 else ""
         return f"certificate for {', '.join(plan.names[:3])}{more}"
-
-
-def _new_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
 
 
 def _duration(seconds: float) -> str:
