@@ -300,7 +300,7 @@ def test_it_is_renewed_in_time_and_the_old_one_survives_an_outage(ca: Pebble, be
         monotonic=lambda: time.monotonic() + ahead[0],
         sleep=sleep,
         random=Random(1).random,
-        submit=lambda job: job(),
+        submit=lambda authority, job: job(),
         say=said.append,
     )
     wait_until(site.is_at_rest, "the first check")
