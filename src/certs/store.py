@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ..core.tls.choice import PREFERENCE, certificate_kind, key_kind
 from .authorities import is_self_issued, may_sign_certificates, path_length, small_key
 from .chain import Roots, build_chain, is_root, load_chain
+from .constraints import violations
 from .files import UNREADABLE, CertificateError, readable_by_all
 from .keys import KEY_REMEDY, PrivateKey, load_key
 from .names import names_of, title
@@ -138,6 +139,7 @@ def pair(
     warnings += _misuse(leaf)
     warnings += built.warnings
     warnings += _unfit_issuers(built.certificates[1:])
+    warnings += violations(leaf, [*built.certificates[1:], *([] if built.anchor is None else [built.anchor])])
     if not fault and notice_begins(leaf.not_valid_before_utc, leaf.not_valid_after_utc) < now:
         warnings.append(f"expires on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
     if readable_by_all(key_path):
