@@ -51,6 +51,8 @@ class Chain:
     """That of the file, which is not sent."""
     anchor: x509.Certificate | None = None
     """The root that it ends at, in the file or known to the system; None if that is not known, or the leaf itself."""
+    is_cut_off: bool = False
+    """Whether it looks as if a certificate were missing at its end."""
 
 
 def load_chain(path: Path | str) -> list[x509.Certificate]:
@@ -137,7 +139,7 @@ def build_chain(
         for certificate in chain[1:]
         if now < certificate.not_valid_before_utc
     ]
-    anchor = root
+    anchor, missing = root, ""
     if root is None and not is_root(chain[-1]):
         known = system_roots() if roots is None else roots()
         same_name = known.get(chain[-1].issuer.public_bytes(), ())
@@ -145,7 +147,7 @@ def build_chain(
         missing = "" if anchor is not None else _missing_issuer(chain, is_any_known=bool(known))
         if missing:
             notes.append(missing)
-    return Chain(tuple(chain), tuple(notes), root, anchor)
+    return Chain(tuple(chain), tuple(notes), root, anchor, bool(missing))
 
 
 def is_root(certificate: x509.Certificate) -> bool:

@@ -62,6 +62,8 @@ class Certificate:
     """The root, which is not sent, if it was in the file."""
     key_kind: str = ""
     """The key type with the curve, as in `"ECDSA P-256"`: what `core.tls.choice.best_key_type` chooses from."""
+    is_cut_off: bool = False
+    """Whether its chain looks as if an issuer were missing at its end."""
 
     @property
     def issuers_pem(self) -> bytes:
@@ -156,6 +158,7 @@ def pair(
         warnings=tuple(warnings),
         root_pem=b"" if built.root is None else built.root.public_bytes(serialization.Encoding.PEM),
         key_kind=key_kind(key),
+        is_cut_off=built.is_cut_off,
     )
 
 

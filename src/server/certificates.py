@@ -230,8 +230,8 @@ class CertificateKeeper:
                 refusal = self._refusal(kept.files, certificate)
                 problems += refusal
                 certificate = None if refusal else certificate
-            worse = () if certificate is None else _worse(kept.certificate, certificate)
-            if worse and now - kept.bad_since < PATIENCE:
+            is_cut_off = certificate is not None and certificate.is_cut_off and not kept.certificate.is_cut_off
+            if is_cut_off and now - kept.bad_since < PATIENCE:
                 continue  # perhaps it is still being written: a chain without its issuers is the beginning of a whole one
             if certificate is not None and self._waits_for_staple(kept, certificate, now):
                 continue
@@ -239,6 +239,7 @@ class CertificateKeeper:
                 kept.stamps = stamps
                 kept.bad_since, kept.again_at, kept.said = None, math.inf, []
                 if certificate != kept.certificate:
+                    worse = _worse(kept.certificate, certificate)
                     lost = [name for name in kept.certificate.names if name not in certificate.names]
                     kept.certificate = certificate
                     changed = True
