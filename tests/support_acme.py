@@ -115,6 +115,10 @@ class StubCA:
     retry_after: str = ""
     fails: set[str] = field(default_factory=set)
     """Kinds of challenge that do not work."""
+    ended: set[str] = field(default_factory=set)
+    """Accounts that are deactivated."""
+    shows_ended: bool = False
+    """Whether a newAccount request with the key of such a one is answered with it, instead of being refused."""
 
     def __post_init__(self) -> None:
         self.nonces: set[str] = set()
@@ -172,8 +176,12 @@ class StubCA:
             return problem("badNonce")
         self.nonces.discard(header["nonce"])
         jwk = header.get("jwk") or self.accounts.get(header["kid"])
+        if not header.get("kid", BASE).startswith(BASE):
+            return problem("malformed", detail="Key ID (kid) in JWS header missing expected URL prefix")
         if jwk is None:
             return problem("accountDoesNotExist")
+        if header.get("kid") in self.ended:
+            return problem("unauthorized", 403, "Account has been deactivated")
         verify(jwk, jws)
         payload = json.loads(unpack(jws["payload"])) if jws["payload"] else None
         self.payloads.append((path, payload))
@@ -184,8 +192,11 @@ class StubCA:
 
     def _on_acct(self, payload: Any, rest: list[str], jwk: dict[str, str], kid: str, now: float) -> Response:
         for url, known in self.accounts.items():
+            if known == jwk and url in self.ended and not self.shows_ended:
+                return problem("unauthorized", 403, "An account with the provided public key exists but is deactivated")
             if known == jwk:
-                return json_response({"status": "valid"}, 200, location=url)
+                status = "deactivated" if url in self.ended else "valid"
+                return json_response({"status": status}, 200, location=url)
         if self.mac_keys:
             binding = payload.get("externalAccountBinding")
             if binding is None:

@@ -57,6 +57,7 @@ def sign(
     aia: str = "",
     now: datetime.datetime = NOW,
     identifiers: bool = False,
+    constraints: x509.ExtensionType | None = None,
 ) -> Signed:
     """A certificate by `issuer` (None: by itself), valid for the days `first` to `last` counted from `now`.
 
@@ -79,6 +80,8 @@ def sign(
         place = x509.UniformResourceIdentifier(aia)
         access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, place)
         builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+    if constraints is not None:
+        builder = builder.add_extension(constraints, critical=True)
     if identifiers:
         own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(

@@ -64,7 +64,7 @@ class World:
             monotonic=lambda: self.monotonic,
             sleep=self.sleep,
             random=Random(5).random,
-            submit=lambda job: job() if self.later is None else self.later.append(job),
+            submit=lambda authority, job: job() if self.later is None else self.later.append(job),
             say=self.said.append,
         )
         self.renewer.start()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from support_config import GOOD, load, write_pem
 from support_e2e import Service, wait_until
 from support_mtls import clients, pem_of, revocation_list
@@ -360,6 +361,25 @@ def test_a_renewed_chain_that_ends_too_early_waits_for_its_issuers(
     keeper.look()
     assert "leaf.test" in names_of(proxy)
     assert "site.pem: clients may refuse it, because the certificate of its issuer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("warning", ["can be read by every user", "its key may not sign"])
+def test_a_mere_warning_keeps_no_renewed_certificate_out(
+    site: Path, capsys: pytest.CaptureFixture[str], warning: str
+) -> None:
+    prepared = load(site, GOOD)
+    proxy = ReverseProxy(prepared.policy)
+    keeper = CertificateKeeper(prepared, proxy)
+    usage = x509.KeyUsage(False, False, True, False, False, False, False, False, False)
+    write_pem(site, "site", authority().issue("localhost", "second.test", usage=usage if "sign" in warning else None))
+    (site / "site.key").chmod(0o644 if "user" in warning else 0o600)
+    keeper.look()
+    assert "second.test" in names_of(proxy)
+    said = capsys.readouterr().err
+    assert said.count(warning) == 1
+    assert said.index("is renewed") < said.index(warning)
+    keeper.look()
+    assert capsys.readouterr().err == ""
 
 
 def test_each_renewal_has_its_own_moment_to_be_written_in(site: Path) -> None:

@@ -368,7 +368,7 @@ def test_stopping_in_the_middle_forgets_nothing_and_withdraws(tmp_path):
     def stop(seconds: float) -> None:
         raise Stopped
 
-    world.renewer._sleep = stop
+    world.renewer._courses._sleep = stop
     world.renewer.turn()
     assert published(world.state) == []
     assert world.state.schedule("a.test") == Schedule()

@@ -49,6 +49,10 @@ class Chain:
     warnings: tuple[str, ...]
     root: x509.Certificate | None = None
     """That of the file, which is not sent."""
+    anchor: x509.Certificate | None = None
+    """The root that it ends at, in the file or known to the system; None if that is not known, or the leaf itself."""
+    is_cut_off: bool = False
+    """Whether it looks as if a certificate were missing at its end."""
 
 
 def load_chain(path: Path | str) -> list[x509.Certificate]:
@@ -135,11 +139,15 @@ def build_chain(
         for certificate in chain[1:]
         if now < certificate.not_valid_before_utc
     ]
-    if root is None:
-        missing = _missing_issuer(chain, system_roots if roots is None else roots)
+    anchor, missing = root, ""
+    if root is None and not is_root(chain[-1]):
+        known = system_roots() if roots is None else roots()
+        same_name = known.get(chain[-1].issuer.public_bytes(), ())
+        anchor = next((one for one in same_name if issued_by(chain[-1], one)), None)
+        missing = "" if anchor is not None else _missing_issuer(chain, is_any_known=bool(known))
         if missing:
             notes.append(missing)
-    return Chain(tuple(chain), tuple(notes), root)
+    return Chain(tuple(chain), tuple(notes), root, anchor, bool(missing))
 
 
 def is_root(certificate: x509.Certificate) -> bool:
@@ -234,21 +242,15 @@ def _issuer(
     )
 
 
-def _missing_issuer(chain: Sequence[x509.Certificate], roots: Callable[[], Roots]) -> str:
-    """A warning if the chain, which came without its root, looks as if a certificate were missing; else empty.
+def _missing_issuer(chain: Sequence[x509.Certificate], *, is_any_known: bool) -> str:
+    """A warning if the chain, whose last certificate no known root has signed, looks as if one were missing; else empty.
 
-    It is complete if a known root has signed its last certificate. Otherwise that may be the work of a private root, which
-    clients were given by other means: likely if an intermediate is there and names no place where its issuer can be
-    fetched. Where the system knows no roots at all, an intermediate is taken as the end.
+    It may be the work of a private root, which clients were given by other means: likely if an intermediate is there and
+    names no place where its issuer can be fetched. Where the system knows no roots at all, an intermediate is taken as the end.
     """
     last = chain[-1]
-    if is_root(last):
-        return ""
-    known = roots()
-    if any(issued_by(last, root) for root in known.get(last.issuer.public_bytes(), ())):
-        return ""
     url = _issuer_url(last)
-    if len(chain) > 1 and (not url or not known):
+    if len(chain) > 1 and (not url or not is_any_known):
         return ""
     fetch = f"fetch it from {ascii(url[:200])[1:-1]} and " if url else ""
     return (

@@ -100,11 +100,12 @@ class CertificateDirectory:
         self._password_stamp = NO_FILE
         self._password_fault: CertificateError | None = None
 
-    def scan(self, kept: Iterable[Entry] = ()) -> None:
+    def scan(self, kept: Iterable[Entry] = (), *, twice: bool = False) -> None:
         """Make the index anew. Raises `CertificateError` if the folder cannot be read; other faults are in `faults`.
 
         `kept`: entries of before. Each is gone on with as long as its files are as they were, or are there and cannot be used;
-        what has changed since is loaded, as by `rescan`, for about `AT_ONCE` seconds.
+        what has changed since is loaded, as by `rescan`, for about `AT_ONCE` seconds. `twice`: those whose files are
+        gone are left to the next `rescan`.
         """
         before = {entry.cert_path: entry for entry in kept}
         found, self._folder_faults = _walk(self.folder)
@@ -132,7 +133,7 @@ class CertificateDirectory:
             if entry is not None:
                 self._entries[path] = entry
         for path, old in before.items():
-            if path not in found and _is_below(path, self._folder_faults):
+            if path not in found and (twice or _is_below(path, self._folder_faults)):
                 self._entries[path], self._seen[path] = old, _Files(old.key_path, old.stamps)
         self._publish()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,8 @@ Stamp = tuple[int, int, int]
 """Of a file: time of its last change in nanoseconds, size, inode; all 0 for a link to nothing."""
 
 NO_FILE: Stamp = (0, 0, 0)
+LATELY = 3.0
+"""Seconds for which files are perhaps just being replaced."""
 KEY_SUFFIX = ".key"
 BEGIN = b"-----BEGIN CERTIFICATE-----"
 END = b"-----END CERTIFICATE-----"
@@ -249,6 +252,30 @@ def first_of_each_kind(certificates: Sequence[Named]) -> list[tuple[tuple[str, .
     for name, firsts in by_name.items():
         names.setdefault(tuple(firsts.values()), []).append(name)
     return [(tuple(together), places) for places, together in names.items()]
+
+
+def changed_lately(path: Path | str | None) -> bool:
+    """Whether a file, or a link in its place, was changed a moment ago, or may have been removed then.
+
+    Certificate and key are two files, so they may just be being replaced one after the other.
+    """
+    if path is None:
+        return False
+    now = time.time()
+    for follow in (False, True):
+        try:
+            if abs(now - os.stat(path, follow_symlinks=follow).st_ctime) < LATELY:
+                return True
+        except FileNotFoundError:
+            break
+        except (OSError, ValueError):
+            return False
+    else:
+        return False
+    try:
+        return abs(now - os.stat(os.path.dirname(path) or ".").st_ctime) < LATELY
+    except OSError:
+        return False
 
 
 def stamps_of(cert_path: str, key_path: str) -> tuple[Stamp, Stamp]:

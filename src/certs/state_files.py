@@ -98,9 +98,9 @@ def remove_file(path: Path) -> None:
         raise state_error(path, error) from None
 
 
-def set_aside(path: Path, now: float) -> Path:
-    """Rename a file that cannot be used, so that nothing is lost; its new path. Raises `StateError`."""
-    aside = path.with_name(f"{path.name}.unusable-{int(now)}")
+def set_aside(path: Path, now: float, why: str = "unusable") -> Path:
+    """Rename a file that is of no use any more, so that nothing is lost; its new path. Raises `StateError`."""
+    aside = path.with_name(f"{path.name}.{why}-{int(now)}")
     try:
         os.replace(path, aside)
     except OSError as error:

@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ..core.tls.choice import PREFERENCE, certificate_kind, key_kind
 from .authorities import is_self_issued, may_sign_certificates, path_length, small_key
 from .chain import Roots, build_chain, is_root, load_chain
+from .constraints import violations
 from .files import UNREADABLE, CertificateError, readable_by_all
 from .keys import KEY_REMEDY, PrivateKey, load_key
 from .names import names_of, title
@@ -61,6 +62,8 @@ class Certificate:
     """The root, which is not sent, if it was in the file."""
     key_kind: str = ""
     """The key type with the curve, as in `"ECDSA P-256"`: what `core.tls.choice.best_key_type` chooses from."""
+    is_cut_off: bool = False
+    """Whether its chain looks as if an issuer were missing at its end."""
 
     @property
     def issuers_pem(self) -> bytes:
@@ -138,6 +141,7 @@ def pair(
     warnings += _misuse(leaf)
     warnings += built.warnings
     warnings += _unfit_issuers(built.certificates[1:])
+    warnings += violations(leaf, [*built.certificates[1:], *([] if built.anchor is None else [built.anchor])])
     if not fault and notice_begins(leaf.not_valid_before_utc, leaf.not_valid_after_utc) < now:
         warnings.append(f"expires on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
     if readable_by_all(key_path):
@@ -154,6 +158,7 @@ def pair(
         warnings=tuple(warnings),
         root_pem=b"" if built.root is None else built.root.public_bytes(serialization.Encoding.PEM),
         key_kind=key_kind(key),
+        is_cut_off=built.is_cut_off,
     )
 
 

@@ -23,7 +23,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ..certs.directory import AT_ONCE
-from ..certs.entries import Entry
+from ..certs.entries import Entry, changed_lately
 from ..certs.expiry import expiry_notices
 from ..certs.files import CertificateError
 from ..certs.names import listed
@@ -39,7 +39,7 @@ from .check import TICKET_LIFE, Prepared
 from .check_certificates import folder_identities
 from .client_rules import divide, lists_in_use
 from .config import CertificateFiles
-from .loaded import Loaded, entry_of, join_certificates, load_files, stamps_of
+from .loaded import LOOK_AGAIN, SETTLE, Loaded, entry_of, join_certificates, load_files, stamps_of
 from .problems import ConfigError, Problem
 from .speech import say
 from .staples import Staples
@@ -169,24 +169,32 @@ class CertificateKeeper:
     def find(self, need: NeedCertificate) -> Answer | Identity | None:
         """The certificate for a handshake that waits for one, now or later, None if there is none. From any thread; may block.
 
-        Those of folders are loaded here, once. One that cannot be is not tried again at once: clients may ask often.
+        Those of folders are loaded here, once. One that cannot be is not tried again at once: clients may ask often. But if its
+        files are perhaps just being replaced, this client waits for a moment.
         """
         core = need.identity
         if self._acme is not None and (core is None or core in self._by_acme):
             return self._acme.find(need)
         if core is None:
             return None
-        with self._loading:
-            if core.context is None:
+        for is_last in (*[False] * round(SETTLE / LOOK_AGAIN), True):
+            with self._loading:
+                if core.context is not None:
+                    return core
                 identity = self._by_core.get(id(core))
                 failed = self._failed.get(id(core))
                 if identity is None or (failed is not None and self._clock() - failed < RETRY):
                     return None
-                if not self._load(identity, core):
+                waits = not is_last and any(map(_is_being_replaced, identity.entries))
+                if self._load(identity, core, for_now=waits):
+                    self._failed.pop(id(core), None)
+                    return core
+                if not waits:
                     self._failed[id(core)] = self._clock()
                     return None
-                self._failed.pop(id(core), None)
-        return core
+            self.look_soon()
+            time.sleep(LOOK_AGAIN)
+        return None
 
     def _begin_with_newest(self) -> None:
         """Put in service what is newer than what was prepared; what cannot be yet is as prepared, and left to `look`."""
@@ -222,8 +230,8 @@ class CertificateKeeper:
                 refusal = self._refusal(kept.files, certificate)
                 problems += refusal
                 certificate = None if refusal else certificate
-            worse = () if certificate is None else _worse(kept.certificate, certificate)
-            if worse and now - kept.bad_since < PATIENCE:
+            is_cut_off = certificate is not None and certificate.is_cut_off and not kept.certificate.is_cut_off
+            if is_cut_off and now - kept.bad_since < PATIENCE:
                 continue  # perhaps it is still being written: a chain without its issuers is the beginning of a whole one
             if certificate is not None and self._waits_for_staple(kept, certificate, now):
                 continue
@@ -231,6 +239,7 @@ class CertificateKeeper:
                 kept.stamps = stamps
                 kept.bad_since, kept.again_at, kept.said = None, math.inf, []
                 if certificate != kept.certificate:
+                    worse = _worse(kept.certificate, certificate)
                     lost = [name for name in kept.certificate.names if name not in certificate.names]
                     kept.certificate = certificate
                     changed = True
@@ -337,14 +346,19 @@ class CertificateKeeper:
         for text in self._list_expiry.texts:
             self._say(text)
 
-    def _load(self, identity: policy.Identity, core: Identity) -> bool:
-        """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made."""
+    def _load(self, identity: policy.Identity, core: Identity, *, for_now: bool = False) -> bool:
+        """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made.
+
+        `for_now`: it is tried again at once, so nothing is said yet, and no other one takes its place.
+        """
         certificates = []
         try:
             for entry in identity.entries:
                 certificates.append(entry.load())
             new = self._make(replace(identity, certificates=tuple(certificates)))
         except (CertificateError, ConfigError) as error:
+            if for_now:
+                return False
             bad = self._bad | {*identity.entries[len(certificates) :][:1]}  # none, if it is OpenSSL that refuses them
             if bad != self._bad:
                 self._bad = bad
@@ -455,6 +469,10 @@ class CertificateKeeper:
 def _worse(old: Certificate, new: Certificate) -> tuple[str, ...]:
     """What is to be said of a new certificate that was not to be said of the one before it."""
     return tuple(warning for warning in new.warnings if warning not in old.warnings)
+
+
+def _is_being_replaced(entry: Entry) -> bool:
+    return changed_lately(entry.cert_path) or changed_lately(entry.key_path)
 
 
 def _paths(entries: Sequence[Entry]) -> str:

@@ -78,13 +78,16 @@ class Prepared:
         return self.made + (TICKET_SETS - 1) * TICKET_LIFE
 
 
-def prepare(draft: Draft, *, ports: bool = False, before: Prepared | None = None, hold: bool = False) -> Prepared:
+def prepare(
+    draft: Draft, *, ports: bool = False, before: Prepared | None = None, hold: bool = False, patient: bool = False
+) -> Prepared:
     """Check everything and load the files. With `ports`, see also whether the addresses can be listened on.
 
-    `before`: what is in service of the same configuration. Its certificates are gone on with, until they expire, where their
-    files cannot be used; that is a warning then. With `hold` the same holds for all other files, and those have the stamps of
-    before: there may be nothing new in the end. Everything else that is wrong is a warning too then, as `before` is served
-    all the same. Raises `ConfigError` when there is any problem but warnings.
+    `before`: what is in service. Its certificates are gone on with, where their files cannot be used: those of the same folders
+    and, of the same configuration, those with files of their own until they expire; that is a warning then. With `hold` the
+    same holds for all other files, and those have the stamps of before: there may be nothing new in the end. Everything else
+    that is wrong is a warning too then, as `before` is served all the same. `patient`: certificates may just be being replaced
+    (`load_certificates`, `open_folders`). Raises `ConfigError` when there is any problem but warnings.
     """
     problems = list(draft.problems)
     config = draft.config
@@ -93,9 +96,9 @@ def prepare(draft: Draft, *, ports: bool = False, before: Prepared | None = None
     problems += _listeners(draft)
     problems += check_tables(draft)
     kept = () if before is None else before.loaded
-    loaded = list(load_certificates(config, problems, kept, expired=held.allowed))
+    loaded = list(load_certificates(config, problems, kept, expired=held.allowed, patient=patient))
     identities = join_certificates(loaded, problems)
-    folders = open_folders(config, problems, load=ports, kept=() if before is None else before.folders)
+    folders = open_folders(config, problems, load=ports, kept=() if before is None else before.folders, twice=patient)
     identities += folder_identities(folders, identities, datetime.now(UTC))
     acme_files = [path for host in config.host if host.acme for path in (host.acme.ca, host.acme.eab_key_file)]
     in_files = {name for identity in identities for name in identity.names}

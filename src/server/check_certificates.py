@@ -54,11 +54,12 @@ def check_tables(draft: Draft) -> Iterator[Problem]:
 
 
 def open_folders(
-    config: Config, problems: list[Problem], *, load: bool = False, kept: Sequence[Folder] = ()
+    config: Config, problems: list[Problem], *, load: bool = False, kept: Sequence[Folder] = (), twice: bool = False
 ) -> list[Folder]:
     """The index of each folder. With `load`, every certificate in it is loaded too, to see whether it can be used.
 
-    `kept`: what was there before, to go on with where files cannot be used, or the folder itself; a warning then.
+    `kept`: what was there before, to go on with where files cannot be used, and, for the same table, where the folder itself
+    cannot; a warning then. `twice`: what is gone has to be gone at the next look at the folder too.
     """
     folders = []
     for files in config.certificate:
@@ -67,7 +68,8 @@ def open_folders(
         place = files.place.at("directory")
         directory = CertificateDirectory(files.directory, files.key_password_file)
         try:
-            directory.scan(entry for old in kept if old.table is files for entry in old.certificates.entries)
+            entries = (entry for old in kept if _is_same(old.table, files) for entry in old.certificates.entries)
+            directory.scan(entries, twice=twice)
         except CertificateError as unreadable:
             there = [old for old in kept if old.table is files]
             problems.append(
@@ -97,6 +99,11 @@ def open_folders(
             problems.append(place.problem(f"{files.directory}: there is no certificate in it yet", warning=True))
         folders.append(Folder(files, directory))
     return folders
+
+
+def _is_same(one: CertificateFiles, other: CertificateFiles) -> bool:
+    """Whether both tables are for the same folder, be it in another configuration."""
+    return (one.directory, one.key_password_file) == (other.directory, other.key_password_file)
 
 
 def folder_identities(

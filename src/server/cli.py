@@ -137,7 +137,7 @@ def _serve(args: argparse.Namespace) -> int:
     def read() -> config.Draft:
         return config.override(_read(args), args)
 
-    prepared = prepare(read())
+    prepared = prepare(read(), patient=True)
     _tell(prepared.warnings)
     return run(prepared, again=read)
 

@@ -6,6 +6,8 @@ after that among them, sees whether there is something newer.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,12 +17,18 @@ from typing import NamedTuple
 from cryptography import x509
 
 from ..certs import store
-from ..certs.entries import Entry, Stamp, first_of_each_kind, stamp_of
+from ..certs.entries import Entry, Stamp, changed_lately, first_of_each_kind, stamp_of
 from ..certs.keys import is_encrypted
 from .check_backend_tls import certificate_problem
 from .config import CertificateFiles, Config
 from .policy import Identity
 from .problems import Problem, shown
+
+SETTLE = 1.0
+"""Seconds for which somebody waits for files that are just being replaced: programs do that in two steps, for key and
+certificate, with little in between."""
+LOOK_AGAIN = 0.1
+"""Seconds between two looks meanwhile."""
 
 
 class Loaded(NamedTuple):
@@ -33,31 +41,56 @@ class Loaded(NamedTuple):
 
 def stamps_of(files: CertificateFiles) -> tuple[Stamp, ...]:
     """In which states these files are now."""
-    paths = (files.cert, files.key, files.key_password_file)
-    return tuple(stamp_of(path) for path in paths if path is not None)
+    return tuple(map(stamp_of, _paths(files)))
 
 
 def load_certificates(
-    config: Config, problems: list[Problem], kept: Sequence[Loaded] = (), *, expired: bool = False
+    config: Config,
+    problems: list[Problem],
+    kept: Sequence[Loaded] = (),
+    *,
+    expired: bool = False,
+    patient: bool = False,
 ) -> Iterator[Loaded]:
     """Load each certificate. `kept`: those to go on with, until they expire, where files cannot be used; a warning then.
 
     With `expired` also after that. What is gone on with keeps the stamps of its own files, so the others are tried again.
+    `patient`: where there is nothing to go on with, and the files may just be being replaced, they are looked at again for a
+    moment, which is `SETTLE` for all together.
     """
     now = datetime.now(UTC)
+    until = time.monotonic() + SETTLE if patient else -math.inf
     for files in config.certificate:
         faults: list[Problem] = []
-        stamps = stamps_of(files)
-        certificate = None if files.cert is None else load_files(files, faults)
-        found = None if certificate is None else Loaded(files, certificate, stamps)
-        if found is None:
-            olds = (old for old in kept if old.files is files)
-            found = next((old for old in olds if expired or old.certificate.not_after > now), None)
-            if found is not None:
-                faults = [replace(fault, warning=True) for fault in faults]
+        olds = (old for old in kept if old.files is files)
+        before = next((old for old in olds if expired or old.certificate.not_after > now), None)
+        found = _load(files, faults)
+        while (
+            found is None
+            and faults
+            and before is None
+            and time.monotonic() < until
+            and any(map(changed_lately, _paths(files)))
+        ):
+            time.sleep(LOOK_AGAIN)
+            faults.clear()
+            found = _load(files, faults)
+        if found is None and before is not None:
+            found = before
+            faults = [replace(fault, warning=True) for fault in faults]
         problems += faults
         if found is not None:
             yield found
+
+
+def _load(files: CertificateFiles, problems: list[Problem]) -> Loaded | None:
+    stamps = stamps_of(files)
+    certificate = None if files.cert is None else load_files(files, problems)
+    return None if certificate is None else Loaded(files, certificate, stamps)
+
+
+def _paths(files: CertificateFiles) -> list[Path]:
+    return [path for path in (files.cert, files.key, files.key_password_file) if path is not None]
 
 
 def load_files(files: CertificateFiles, problems: list[Problem]) -> store.Certificate | None:

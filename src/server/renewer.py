@@ -1,16 +1,18 @@
 """The process that gets certificates by ACME and renews them: beside the workers, which read what it writes.
 
 A *plan* is one certificate that is to be there: that of each `[[host]]` with `acme`, and, with `on_demand`, one for each name
-that was asked for and is allowed. `Renewer.turn` looks at what is due and starts it in one of a few threads: an *attempt* (an
-order, `certs/acme/client.py`) or a *check* (renewal information). When something is due is up to `certs/acme/renewal.py`.
+that was asked for and is allowed. `Renewer.turn` looks at what is due and starts it in one of the few threads that each CA has:
+an *attempt* (an order, by `acme_courses.py`) or a *check* (renewal information). When something is due is up to
+`certs/acme/renewal.py`.
 
 What keeps it from doing harm:
 
 * Before an attempt it is written down that there was one, so a process that dies in the middle, again and again, waits like one
   that fails. If that cannot be written (full disk), there is no attempt: the certificate could not be kept either.
 * An attempt holds the lock of the certificate in the folder, and looks there once more whether it is still due.
-* Failures wait by the wall clock, and `Pace` bounds all by one that does not jump. A CA that cannot be reached, or says that it
-  was too much, is left alone by all plans for a while.
+* Failures wait by the wall clock, and `Pace` bounds what is asked of each CA by one that does not jump. A CA that cannot be
+  reached, or says that it was too much, is left alone by all plans for a while.
+* No CA is kept waiting by what is asked of another one, be that slow or much: each has its own threads and its own bounds.
 * The old certificate stays until the new one is there whole.
 * Anybody can ask for a name by `on_demand`. So that is bounded (`on_demand.py`); and one for which it has failed is forgotten,
   but for its pause, until a client comes for it again, and after a month without one that too.
@@ -27,20 +29,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from ..certs.acme import renewal
-from ..certs.acme.challenges import Challenge
-from ..certs.acme.client import Issuance, RenewalQuery
-from ..certs.acme.machine import Account, Done, Failed, Fetch, Machine, Publish, Wait, Withdraw
-from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, UNUSABLE, AcmeError, Response
+from ..certs.acme.machine import Fetch
+from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, AcmeError, Response
 from ..certs.acme.names import is_allowed
 from ..certs.acme.renewal import Pace, Schedule
-from ..certs.acme.state import AcmeState, private_pem
-from ..certs.files import CertificateError
+from ..certs.acme.state import AcmeState
 from ..certs.state_files import StateError
+from .acme_courses import Courses
 from .acme_fetch import FetchError
-from .check_acme import external_account, kinds_for, on_demand_host
+from .check_acme import kinds_for, on_demand_host
 from .config import Acme, Config
 from .on_demand import NewNames
 
@@ -51,7 +50,7 @@ LOOK_AT_ALL = 600.0
 EACH = 60.0
 """Seconds between two attempts for one certificate, whatever the clocks say."""
 MOST, PERIOD = 100, 600.0
-"""Attempts in so many seconds."""
+"""Attempts in so many seconds, for each CA."""
 FIRST_REST, LONGEST_REST = 30.0, 600.0
 """Seconds for which a CA is left alone that cannot be reached or said that it was too much."""
 FAULT_PAUSE = 300.0
@@ -94,15 +93,24 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Rest:
-    """For how long a CA is left alone."""
+class Authority:
+    """What holds back all that is asked of one CA. Times are those of the clock that does not jump."""
 
-    until: float = 0.0
+    pace: Pace = field(default_factory=lambda: Pace(each=EACH, most=MOST, period=PERIOD))
+    rest_until: float = 0.0
     failures: int = 0
+    """So many times in a row it was left alone for a while."""
+
+    def allowed_at(self, plan: Plan, monotonic: float) -> float:
+        """When an attempt for this plan is allowed: not after `monotonic` if it is now."""
+        return max(plan.not_before, self.rest_until, self.pace.allowed_at(plan.name, monotonic))
 
 
 class Renewer:
-    """See the module. `fetch` and `ask` raise `FetchError`; `submit` runs a function, now or in another thread."""
+    """See the module. `fetch` and `ask` raise `FetchError`.
+
+    `submit` runs a function, now or in another thread, for a CA that is named by its directory; with an empty name, for none.
+    """
 
     def __init__(
         self,
@@ -115,29 +123,27 @@ class Renewer:
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         random: Callable[[], float],
-        submit: Callable[[Callable[[], None]], object],
+        submit: Callable[[str, Callable[[], None]], object],
         say: Callable[[str], None],
     ) -> None:
         self._config = config
         self._state = state
-        self._fetch = fetch
+        self._courses = Courses(state, fetch=fetch, clock=clock, sleep=sleep, random=random, say=say)
         self._ask = ask
         self._clock = clock
         self._monotonic = monotonic
-        self._sleep = sleep
         self._random = random
         self._submit = submit
         self._say = say
         self._plans: dict[str, Plan] = {}
         self._look_at = 0.0  # when the next plan is due, by the clock that does not jump; for `turn` only
         self._changed = threading.Event()  # a plan is not as it was
-        self._lock = threading.Lock()  # of what jobs and turns share: the pace and rests
-        self._pace = Pace(each=EACH, most=MOST, period=PERIOD)
+        self._lock = threading.Lock()  # of what jobs and turns share: the authorities
+        self._authorities = {host.acme.directory: Authority() for host in config.host if host.acme is not None}
         self._new_names = NewNames(config.host, state, clock=clock, monotonic=monotonic, say=say)
         self._tidy_at = (
             monotonic() + renewal.HOUR
         )  # when to look for what may be forgotten; there is more to do at first
-        self._rests: dict[str, Rest] = {}
         self._asking: set[str] = set()
 
     def start(self) -> None:
@@ -171,7 +177,7 @@ class Renewer:
                     self._start_if_due(plan, now, monotonic)
         if monotonic >= self._tidy_at:
             self._tidy_at = monotonic + renewal.DAY
-            self._submit(self._tidy)
+            self._submit("", self._tidy)
         return LOOK
 
     def _tidy(self) -> None:
@@ -193,21 +199,19 @@ class Renewer:
     def _start_if_due(self, plan: Plan, now: float, monotonic: float) -> None:
         attempt_in = renewal.attempt_due(plan.schedule, now) - now
         check_in = renewal.check_due(plan.schedule, now) - now if plan.leaf is not None else NEVER
-        allowed = max(plan.not_before, plan.elsewhere)
+        authority = self._authorities[plan.acme.directory]
         with self._lock:
-            rest = self._rests.get(plan.acme.directory)
-            if rest is not None:
-                allowed = max(allowed, rest.until)
+            allowed = max(plan.not_before, plan.elsewhere, authority.rest_until)
             if attempt_in <= 0:
-                allowed = max(allowed, self._pace.allowed_at(plan.name, monotonic))
+                allowed = max(allowed, authority.allowed_at(plan, monotonic))
             if min(attempt_in, check_in) > 0 or allowed > monotonic:
                 due = max(monotonic + max(min(attempt_in, check_in), 0.0), allowed)
                 self._look_at = min(self._look_at, due)
                 return
             if attempt_in <= 0:
-                self._pace.attempted(plan.name, monotonic)
+                authority.pace.attempted(plan.name, monotonic)
         plan.busy = True
-        self._submit(lambda: self._job(plan, self._attempt if attempt_in <= 0 else self._check))
+        self._submit(plan.acme.directory, lambda: self._job(plan, self._attempt if attempt_in <= 0 else self._check))
 
     def _job(self, plan: Plan, work: Callable[[Plan], None]) -> None:
         try:
@@ -270,7 +274,9 @@ class Renewer:
                 if plan.on_demand and not plan.vetted and not self._allows(plan.acme, plan.name):
                     raise AcmeError("it may not have a certificate any more")
                 plan.vetted = False
-                chain_pem, key_pem = self._order(plan, before.failures)
+                kinds = renewal.next_kinds(kinds_for(self._config, plan.acme), before.failures)
+                replaces = "" if plan.leaf is None else renewal.certificate_id(plan.leaf)
+                chain_pem, key_pem = self._courses.order(plan.acme, plan.names, kinds=kinds, replaces=replaces)
             except AcmeError as error:
                 plan.schedule = renewal.after_failure(before, error, self._clock(), self._random)
                 self._state.keep_schedule(plan.name, plan.schedule)
@@ -295,7 +301,8 @@ class Renewer:
             f"to be renewed on {again:%Y-%m-%d}"
         )
         with self._lock:
-            self._rests.pop(plan.acme.directory, None)
+            authority = self._authorities[plan.acme.directory]
+            authority.rest_until, authority.failures = 0.0, 0
 
     def _on_failure(self, plan: Plan, error: AcmeError) -> None:
         now = self._clock()
@@ -311,27 +318,10 @@ class Renewer:
         self._say(f"{self._title(plan)}: {error}; {meanwhile}; {again} {_duration(wait)}")
         if error.kind in (UNREACHABLE, RATE_LIMITED):
             with self._lock:
-                rest = self._rests.setdefault(plan.acme.directory, Rest())
-                pause = min(FIRST_REST * 2**rest.failures, LONGEST_REST) * (1 + self._random() / 4)
-                rest.failures = min(rest.failures + 1, 10)
-                rest.until = self._monotonic() + pause
-
-    def _order(self, plan: Plan, failures: int) -> tuple[bytes, bytes]:
-        """Chain and key. Raises `AcmeError`."""
-        key = _new_key()
-        kinds = renewal.next_kinds(kinds_for(self._config, plan.acme), failures)
-        replaces = "" if plan.leaf is None else renewal.certificate_id(plan.leaf)
-        account = self._account(plan.acme)
-        try:
-            machine = Issuance(account, plan.names, key, random=self._random, kinds=kinds, replaces=replaces)
-            chain_pem, key_pem = self._run(machine, plan.acme).chain_pem, private_pem(key)
-            self._state.check(plan.name, chain_pem, key_pem)
-            return chain_pem, key_pem
-        except CertificateError as error:  # workers would not take it, and the next one may be as this one
-            raise AcmeError(f"the certificate cannot be used: {error.fault}", UNUSABLE) from None
-        finally:
-            if account.url:
-                self._state.keep_account(account)
+                authority = self._authorities[plan.acme.directory]
+                pause = min(FIRST_REST * 2**authority.failures, LONGEST_REST) * (1 + self._random() / 4)
+                authority.failures = min(authority.failures + 1, 10)
+                authority.rest_until = self._monotonic() + pause
 
     def _check(self, plan: Plan) -> None:
         """Ask when to renew."""
@@ -346,8 +336,7 @@ class Renewer:
             identifier = renewal.certificate_id(plan.leaf)
             before = plan.schedule
             try:
-                query = RenewalQuery(self._account(plan.acme), identifier, random=self._random)
-                info = self._run(query, plan.acme).renewal_info if identifier else None
+                info = self._courses.renewal_info(plan.acme, identifier) if identifier else None
                 after = renewal.after_check(before, info, self._clock(), self._random)
             except AcmeError as error:
                 after = renewal.after_failed_check(before, error, self._clock())
@@ -357,45 +346,6 @@ class Renewer:
                 why = f" ({ascii(info.explanation)[1:-1]})" if info is not None and info.explanation else ""
                 self._say(f"{self._title(plan)}: the CA wants it renewed on {when:%Y-%m-%d %H:%M} UTC{why}")
             self._state.keep_schedule(plan.name, plan.schedule)
-
-    def _account(self, acme: Acme) -> Account:
-        try:
-            external = external_account(acme)
-        except (OSError, ValueError):
-            raise AcmeError(f"{acme.eab_key_file} cannot be read or has no key in base64url in it") from None
-        return self._state.account(
-            acme.directory, acme.email or "", external, make_key=_new_key, now=self._clock(), say=self._say
-        )
-
-    def _run(self, machine: Machine, acme: Acme) -> Done:
-        """Drive a machine to its end. Raises `AcmeError`."""
-        published: list[Challenge] = []
-        try:
-            action = machine.begin(self._clock())
-            while not isinstance(action, Done):
-                if isinstance(action, Failed):
-                    raise action.error
-                if isinstance(action, Fetch):
-                    try:
-                        response = self._fetch(action, acme)
-                    except FetchError as error:
-                        action = machine.fetch_failed(str(error), self._clock())
-                    else:
-                        action = machine.answered(response, self._clock())
-                    continue
-                if isinstance(action, Wait):
-                    self._sleep(max(0.0, action.until - self._clock()))
-                elif isinstance(action, Publish):
-                    published.append(action.challenge)
-                    self._state.publish(action.challenge, _new_key, self._clock())
-                elif isinstance(action, Withdraw):
-                    self._state.withdraw(action.challenge)
-                    published.remove(action.challenge)
-                action = machine.carried_out(self._clock())
-            return action
-        finally:
-            for challenge in published:  # the machine could not say so
-                self._state.withdraw(challenge)
 
     # -- on demand -------------------------------------------------------------------------------------------------
 
@@ -408,8 +358,7 @@ class Renewer:
             self._add(plan)
             now = self._clock()
             with self._lock:
-                rest = self._rests.get(plan.acme.directory, Rest())
-                held = max(plan.not_before, rest.until, self._pace.allowed_at(name, monotonic)) > monotonic
+                held = self._authorities[plan.acme.directory].allowed_at(plan, monotonic) > monotonic
             if held or renewal.attempt_due(plan.schedule, now) > now:
                 self._answer(name)
             return
@@ -424,7 +373,7 @@ class Renewer:
             return
         self._asking.add(name)
         acme = host.acme
-        self._submit(lambda: self._consider(name, acme))
+        self._submit("", lambda: self._consider(name, acme))
 
     def _is_in_pause(self, name: str) -> bool:
         """Whether a new name was asked for before, in vain and not long ago."""
@@ -472,10 +421,6 @@ class Renewer:
     def _title(plan: Plan) -> str:
         more = f" and {len(plan.names) - 3} more" if len(plan.names) > 3 else ""
         return f"certificate for {', '.join(plan.names[:3])}{more}"
-
-
-def _new_key() -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
 
 
 def _duration(seconds: float) -> str:

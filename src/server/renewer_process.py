@@ -24,7 +24,7 @@ from .speech import say
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 JOBS = 4
-"""Attempts at a time: one CA that is slow does not hold up another."""
+"""Attempts at a time, for each CA."""
 END_TIMEOUT = 2.0
 """Seconds in which what runs may still withdraw what it has published."""
 START_AGAIN = 60.0
@@ -33,6 +33,29 @@ START_AGAIN = 60.0
 def uses_acme(config: Config) -> bool:
     """Whether there is anything to do."""
     return any(host.acme is not None for host in config.host)
+
+
+class Jobs:
+    """Threads for what is asked of each CA, and for what is asked of none: one that is slow does not hold up another.
+
+    For one thread to call.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+
+    def submit(self, authority: str, job: Callable[[], None]) -> None:
+        """Run a function for this CA, as soon as not too many others are run for it."""
+        if authority not in self._pools:
+            self._pools[authority] = ThreadPoolExecutor(JOBS, thread_name_prefix="lockgate-acme")
+        self._pools[authority].submit(job)
+
+    def end(self) -> None:
+        """Begin nothing more, and wait for what runs."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown()
 
 
 def run_renewer(config: Config, ready: Callable[[], None]) -> None:
@@ -48,7 +71,7 @@ def run_renewer(config: Config, ready: Callable[[], None]) -> None:
                 stop.set()
 
     threading.Thread(target=wait, name="lockgate-signals", daemon=True).start()
-    jobs = ThreadPoolExecutor(JOBS, thread_name_prefix="lockgate-acme")
+    jobs = Jobs()
 
     def sleep(seconds: float) -> None:
         if stop.wait(seconds):
@@ -85,7 +108,7 @@ def run_renewer(config: Config, ready: Callable[[], None]) -> None:
         if look.is_set():
             look.clear()
             renewer.look_again()
-    ended = threading.Thread(target=jobs.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    ended = threading.Thread(target=jobs.end, daemon=True)
     ended.start()
     ended.join(END_TIMEOUT)
 

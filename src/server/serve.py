@@ -140,7 +140,7 @@ class _Service:
             draft = self._again()
             if self._is_in_service(draft):
                 return None
-            prepared = prepare(draft)
+            prepared = prepare(draft, before=self._prepared, patient=True)
             _tell(prepared.warnings)
             return self._generation(prepared)
         except ConfigError as error:
@@ -215,7 +215,7 @@ class _Service:
         """The configuration in service with what its files say now. Raises `ConfigError`."""
         old = self._prepared
         draft = Draft(old.config, [], old.written, lambda place: False)
-        return prepare(draft, before=replace(old, loaded=self._newest), hold=hold)
+        return prepare(draft, before=replace(old, loaded=self._newest), hold=hold, patient=True)
 
     def _look_at_certificates(self) -> None:
         self._newest = self._renewals.look(self._newest, self._prepared.folders)

@@ -37,6 +37,9 @@ from support_e2e import (
 )
 from support_ports import free_port
 
+from lockgate.certs.acme.client import Registration
+from lockgate.certs.acme.jose import AccountKey
+from lockgate.certs.acme.machine import Account, Done, Fetch, Steps
 from lockgate.certs.acme.renewal import Schedule
 from lockgate.certs.acme.state import AcmeState
 from lockgate.server import acme_fetch
@@ -297,7 +300,7 @@ def test_it_is_renewed_in_time_and_the_old_one_survives_an_outage(ca: Pebble, be
         monotonic=lambda: time.monotonic() + ahead[0],
         sleep=sleep,
         random=Random(1).random,
-        submit=lambda job: job(),
+        submit=lambda authority, job: job(),
         say=said.append,
     )
     wait_until(site.is_at_rest, "the first check")
@@ -326,6 +329,54 @@ def test_it_is_renewed_in_time_and_the_old_one_survives_an_outage(ca: Pebble, be
     assert "the old one" in said[-1]
     assert site.serves_the_newest()
     assert site.get("a.test") == "hello from nginx\n"
+
+
+class Deactivation(Registration):
+    """Ends the account of a key, as its owner may do at any time (RFC 8555 section 7.3.6)."""
+
+    def _run(self) -> Steps[Done]:
+        directory = yield from self._directory()
+        yield from self._register(directory)
+        yield from self._post(self.account.url, {"status": "deactivated"}, "the end", directory)
+        return Done()
+
+
+def deactivate(account: Account, trusted: Path) -> None:
+    machine = Deactivation(account, random=Random(1).random)
+    action = machine.begin(time.time())
+    while isinstance(action, Fetch):
+        action = machine.answered(acme_fetch.fetch(action, acme_fetch.tls_context(trusted)), time.time())
+    assert isinstance(action, Done)
+
+
+@pytest.mark.parametrize("how", ["deactivated", "vanished", "of another CA"])
+def test_an_account_that_is_refused_is_found_again_or_made_anew(ca: Pebble, begin: Begin, how: str) -> None:
+    site = begin(ca, "a.test")
+    first = site.served("a.test")
+    wait_until(site.is_at_rest, "the first check")
+    accounts = site.folder / "state" / "acme" / "accounts"
+    [key], [facts] = list(accounts.glob("*.pem")), list(accounts.glob("*.json"))
+    pem, known = key.read_bytes(), json.loads(facts.read_text())
+    if how == "deactivated":
+        deactivate(Account(ca.directory, AccountKey.from_pem(pem)), ca.trusted)
+    else:
+        before, _, number = known["url"].rpartition("/")
+        url = f"{before}/{number[::-1]}" if how == "vanished" else "https://other.test/account/1"
+        facts.write_text(json.dumps({**known, "url": url}))
+    (site.state.certificate_folder("a.test") / "renewal.json").write_bytes(Schedule().to_json())
+    os.kill(site.processes()[-1], signal.SIGKILL)  # the new one looks at what is there, and may ask at once
+    wait_until(lambda: site.serial() != first.serial_number and site.serves_the_newest(), "the renewal")
+    aside = list(accounts.glob("*.pem.ended-*"))
+    if how == "deactivated":
+        assert f"the CA has ended the account {known['url']}" in site.output()
+        assert [one.read_bytes() for one in aside] == [pem]
+        assert json.loads(facts.read_text())["url"] != known["url"]
+    else:
+        assert f"its key has {known['url']} now" in site.output()
+        assert aside == []
+        assert key.read_bytes() == pem
+        assert json.loads(facts.read_text()) == known
+    assert "a bug in the renewer" not in site.output()
 
 
 def test_a_restart_serves_what_is_there_without_the_ca(ca: Pebble, begin: Begin) -> None:

@@ -21,10 +21,13 @@ from .challenges import HTTP_01, TLS_ALPN_01, Challenge
 from .jose import base64url
 from .machine import Account, Done, Machine, Publish, Steps, Wait, Withdraw
 from .messages import (
+    ACCOUNT_ENDED,
+    MALFORMED,
     MAX_BODY,
     NO_ACCOUNT,
     NOT_READY,
     RATE_LIMITED,
+    UNAUTHORIZED,
     UNUSABLE,
     URL,
     AcmeError,
@@ -33,6 +36,7 @@ from .messages import (
     OfferedChallenge,
     Order,
     Response,
+    account_status,
     read_authorization,
     read_order,
     retry_after,
@@ -47,11 +51,39 @@ PATIENCE = 600.0
 PEM_CHAIN = "application/pem-certificate-chain"
 
 
-class Issuance(Machine):
+class Registration(Machine):
+    """Finds or makes the account of a key, and nothing more."""
+
+    def _run(self) -> Steps[Done]:
+        directory = yield from self._directory()
+        yield from self._register(directory)
+        return Done()
+
+    def _register(self, directory: Directory) -> Steps[bool]:
+        """Find or make the account of the key (RFC 8555 sections 7.3 and 7.3.1); false if it is the one that was known."""
+        account = self.account
+        payload: dict[str, Any] = {"termsOfServiceAgreed": True}
+        if account.contact:
+            payload["contact"] = [f"mailto:{account.contact}"]
+        if account.external is not None:
+            payload["externalAccountBinding"] = account.external.bind(account.key, directory.new_account)
+        elif directory.needs_external_account:
+            raise AcmeError("this CA takes known customers only: eab_key_id and eab_key_file are needed")
+        response = yield from self._post(directory.new_account, payload, "the account", directory, new=True)
+        status = account_status(response)
+        if status != "valid":  # deactivated or revoked, RFC 8555 section 7.1.6
+            raise AcmeError(f"the account is {ascii(status)[1:40]}", UNAUTHORIZED)
+        known, account.url = account.url, _location(response, "the account")
+        return response.status == 201 or account.url != known
+
+
+class Issuance(Registration):
     """One order: a certificate for `names`, with the key `key`.
 
     `kinds`: the kinds of challenge that can be published, the preferred one first. `replaces`: the identifier (RFC 9773
     section 4.1) of the certificate that this one is to replace, or empty. `random` gives numbers from 0 up to 1.
+
+    Fails with `ACCOUNT_ENDED` where the CA says that there will be nothing more for this account.
     """
 
     def __init__(
@@ -69,6 +101,8 @@ class Issuance(Machine):
         self._key = key
         self._kinds = tuple(kinds)
         self._replaces = replaces
+        self.is_registered_again = False
+        """Whether the CA did not know the account any more, and has another one for its key now."""
 
     def _run(self) -> Steps[Done]:
         directory = yield from self._directory()
@@ -78,9 +112,12 @@ class Issuance(Machine):
         try:
             order_url, order = yield from self._new_order(directory)
         except AcmeError as error:
-            if error.kind != NO_ACCOUNT or not known:
+            # Unknown (RFC 8555 section 6.2), deactivated (section 7.3.6), or the name of an account of another CA
+            if not known or error.kind not in (NO_ACCOUNT, UNAUTHORIZED, MALFORMED):
                 raise
-            yield from self._register(directory)  # the CA has forgotten the account
+            yield from self._look_up_account(directory)
+            if not self.is_registered_again:
+                raise
             order_url, order = yield from self._new_order(directory)
 
         published: list[Challenge] = []
@@ -95,18 +132,14 @@ class Issuance(Machine):
             raise failure
         return Done((yield from self._finalize(directory, order_url)))
 
-    def _register(self, directory: Directory) -> Steps[None]:
-        """Find or make the account of the key (RFC 8555 sections 7.3 and 7.3.1)."""
-        account = self.account
-        payload: dict[str, Any] = {"termsOfServiceAgreed": True}
-        if account.contact:
-            payload["contact"] = [f"mailto:{account.contact}"]
-        if account.external is not None:
-            payload["externalAccountBinding"] = account.external.bind(account.key, directory.new_account)
-        elif directory.needs_external_account:
-            raise AcmeError("this CA takes known customers only: eab_key_id and eab_key_file are needed")
-        response = yield from self._post(directory.new_account, payload, "the account", directory, new=True)
-        account.url = _location(response, "the account")
+    def _look_up_account(self, directory: Directory) -> Steps[None]:
+        """What is the matter with an account that was refused. Raises `AcmeError`: it is at an end, or nobody can say."""
+        try:
+            self.is_registered_again = yield from self._register(directory)
+        except AcmeError as error:
+            if error.kind != UNAUTHORIZED:
+                raise
+            raise AcmeError(f"the CA has ended the account {self.account.url} ({error})", ACCOUNT_ENDED) from None
 
     def _new_order(self, directory: Directory) -> Steps[tuple[str, Order]]:
         """RFC 8555 section 7.4; `replaces` is RFC 9773 section 5."""

@@ -31,11 +31,15 @@ PREFIX = "urn:ietf:params:acme:error:"
 BAD_NONCE = PREFIX + "badNonce"
 RATE_LIMITED = PREFIX + "rateLimited"
 NO_ACCOUNT = PREFIX + "accountDoesNotExist"
+UNAUTHORIZED = PREFIX + "unauthorized"
+MALFORMED = PREFIX + "malformed"
 NOT_READY = PREFIX + "orderNotReady"
 UNREACHABLE = "unreachable"
 """Our own `kind`: no answer came at all."""
 UNUSABLE = "unusable"
 """Our own `kind`: an answer that is not what the protocol asks for."""
+ACCOUNT_ENDED = "account-ended"
+"""Our own `kind`: the CA takes this account no more, and there is no other one for its key."""
 
 
 class AcmeError(LockgateError):
@@ -129,6 +133,14 @@ def read_directory(response: Response) -> Directory:
         renewal_info=url_in(found, "renewalInfo", what) if "renewalInfo" in found else "",
         needs_external_account=isinstance(meta, dict) and meta.get("externalAccountRequired") is True,
     )
+
+
+def account_status(response: Response) -> str:
+    """Of an account object (RFC 8555 section 7.1.2); `valid` where it does not say."""
+    try:
+        return str(read_object(response, "the account").get("status", "valid"))
+    except AcmeError:
+        return "valid"
 
 
 def read_order(response: Response) -> Order:

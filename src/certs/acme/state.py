@@ -1,6 +1,7 @@
 """What ACME leaves behind, in a folder that workers, and machines that share it, read:
 
     STATE/acme/accounts/HOST-HASH.pem, .json         an account's key, and how the CA calls it
+                       /HOST-HASH.pem.ended-TIME     the key of the one before, which the CA has ended
               /certificates/NAME/pair.pem            key, certificate and issuers; NAME is the first of its names
               /certificates/NAME/renewal.json        when it is to be renewed (`renewal.Schedule`)
               /certificates/NAME/lock                held by the process that asks for it
@@ -58,6 +59,8 @@ LEFTOVER_AGE = 3600.0
 MINUTE, HOUR = 60, 3600.0
 _OF_NO_CERTIFICATE = frozenset({"renewal.json", "lock"})
 """Files in the folder of a name for which there was nothing but attempts."""
+_ENDED = "ended"
+"""How the names of keys go on whose account the CA has ended."""
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -190,15 +193,41 @@ class AcmeState:
                 key = AccountKey(make_key())
                 remove_file(facts_path)
                 write_file(key_path, key.to_pem())
-        return Account(directory_url, key, email, external, self._account_url(facts_path))
+        return Account(directory_url, key, email, external, self._account_url(facts_path, directory_url))
 
     def keep_account(self, account: Account) -> None:
         """Remember how the CA calls it. Raises `StateError`."""
         base = self._account_path(account.directory_url, account.contact, account.external)
         path = base.with_name(f"{base.name}.json")
-        if self._account_url(path) != account.url:
+        if self._account_url(path, account.directory_url) != account.url:
             written = {"url": account.url, "directory": account.directory_url, "contact": account.contact}
             write_file(path, json.dumps(written, indent=1).encode("ascii") + b"\n")
+
+    def replacing(self, account: Account) -> AbstractContextManager[bool]:
+        """The lock, which is waited for, for making this account anew. Raises `StateError`."""
+        base = self._account_path(account.directory_url, account.contact, account.external)
+        return locked(base.with_name(f"{base.name}.lock"), wait=True)
+
+    def was_replaced(self, account: Account, since: float, until: float) -> bool:
+        """Whether this account, or one before it, was made anew between these times. Raises `StateError`."""
+        base = self._account_path(account.directory_url, account.contact, account.external)
+        begin = f"{base.name}.pem.{_ENDED}-"
+        try:
+            ends = [name.removeprefix(begin) for name in os.listdir(base.parent) if name.startswith(begin)]
+        except OSError as error:
+            raise state_error(base.parent, error) from None
+        return any(end.isdecimal() and since < int(end) <= until for end in ends)
+
+    def replace_account(self, account: Account, now: float) -> Path:
+        """Put an account in the place of the one before it for the same; where the key of that one is. Raises `StateError`."""
+        base = self._account_path(account.directory_url, account.contact, account.external)
+        path = base.with_name(f"{base.name}.pem")
+        with locked(base.with_name("lock"), wait=True):
+            aside = set_aside(path, now, _ENDED)
+            remove_file(base.with_name(f"{base.name}.json"))
+            write_file(path, account.key.to_pem())
+        self.keep_account(account)
+        return aside
 
     def lock(self, name: str) -> AbstractContextManager[bool]:
         """For asking for a certificate; see `files.locked`. Raises `StateError`."""
@@ -344,13 +373,14 @@ class AcmeState:
     def _tls_alpn_path(self, name: str) -> Path:
         return self.folder / "challenges" / "tls-alpn-01" / f"{_checked(name)}.pem"
 
-    def _account_url(self, path: Path) -> str:
+    def _account_url(self, path: Path, directory_url: str) -> str:
+        """Empty if it is not known; what is noted of another CA is of no use."""
         text = read_file(path)
         try:
             found = {} if text is None else json.loads(text)
-            url = found.get("url", "") if isinstance(found, dict) else ""
         except (ValueError, RecursionError):
             return ""
+        url = found.get("url") if isinstance(found, dict) and found.get("directory") == directory_url else None
         return url if isinstance(url, str) and URL.fullmatch(url) else ""
 
     def _read_quietly(self, path: Path) -> bytes | None:
