@@ -60,6 +60,36 @@ def test_next_server_when_one_can_not_be_connected_and_it_is_avoided_for_a_while
     assert ("10.0.0.1", 80) in [server.address for server in world.servers[4:]]
 
 
+@pytest.mark.parametrize("balance", ["round_robin", "least_conn"])
+def test_one_request_finds_out_if_a_server_is_back(balance: str) -> None:
+    """While it is silent, who tries it waits for `connect_timeout`: half of all requests did, whenever a pause was over."""
+    world = World(backends=[replace(TWO[0], balance=balance)], accept_at_once=False)
+    silent = ("10.0.0.1", 80)
+
+    def ask() -> bool:
+        """Whether a new request is given to the silent server. The other one answers at once."""
+        world.client().send(GET)
+        server = world.servers[-1]
+        if server.address == silent:
+            return True
+        server.accept()
+        server.send(OK)
+        server.eof()
+        return False
+
+    assert ask()
+    world.wait(5.1)  # `connect_timeout`: now it is known
+    world.servers[-1].accept()
+    assert not any(ask() for _ in range(5))
+    world.wait(5.1)  # `server_pause`
+    assert [ask() for _ in range(6)].count(True) == 1
+    (trial,) = [end for end in world.servers if end.address == silent and not end.how]
+    trial.accept()  # it is back
+    trial.send(OK)
+    trial.eof()
+    assert any(ask() for _ in range(2))
+
+
 def test_no_server_is_502() -> None:
     world = World(backends=TWO, accept_at_once=False)
     client = world.client()

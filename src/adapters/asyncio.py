@@ -21,7 +21,7 @@ from .checks import Bindings, check_stop
 from .driver import Callback, Driver
 from .gear import native_gear
 from .link import reason_of
-from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .outgoing import HELPER_THREADS, Lookup, found_addresses
 from .selector import SelectorGear
 
 if TYPE_CHECKING:
@@ -103,19 +103,19 @@ class _Driver(Driver):
             self._timer.cancel()
         self._timer = self._loop.call_later(delay, self.on_timer)
 
-    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
-        self._start(self._resolve(link, host, port))
+    def resolve(self, lookup: Lookup, host: str, port: int) -> None:
+        self._start(self._resolve(lookup, host, port))
 
-    async def _resolve(self, link: OutgoingLink, host: str, port: int) -> None:
+    async def _resolve(self, lookup: Lookup, host: str, port: int) -> None:
         try:
             # Not `loop.getaddrinfo`: in its threads certificates may be looked for, which must not wait for a resolver that is
             # down; and uvloop's ends the process where no thread can be started.
-            lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-            infos = await self._loop.run_in_executor(self._lookups, lookup)
-        except LOOKUP_ERRORS as error:
-            link.connect_failed(reason_of(error))
+            blocking = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            infos = await self._loop.run_in_executor(self._lookups, blocking)
+        except Exception as error:
+            lookup.connect_failed(reason_of(error))
         else:
-            link.connect(found_addresses(infos))
+            lookup.connect(found_addresses(infos))
         self.settle()
 
     def find_certificate(self, need: NeedCertificate) -> None:

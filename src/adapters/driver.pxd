@@ -16,6 +16,7 @@ cdef class Driver:
     cdef public bint errors_once
     cdef public set links
     cdef public list doors
+    cdef public dict lookups
     cdef public double armed
     cdef double _not_before
     cdef double _accept_again

@@ -22,7 +22,7 @@ from ..core.proxy.timers import NEVER
 from .checks import Bindings, check_bindings
 from .door import Door
 from .link import Link, reason_of
-from .outgoing import LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .outgoing import Lookup, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.commands import Command
@@ -56,6 +56,8 @@ class Driver:
         self.errors_once = errors_once
         self.links: set[Link] = set()
         self.doors: list[Door] = []
+        self.lookups: dict[tuple[str, int], Lookup] = {}
+        """Names that are being looked up, with their ports."""
         self.armed = NEVER
         """When `on_timer` is to be called."""
         self._not_before = 0.0
@@ -75,14 +77,14 @@ class Driver:
     def arm(self, delay: float) -> None:
         """Call `on_timer` in `delay` seconds, not at the time set before."""
 
-    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
-        """Look the name up, then call `link.connect` or `link.connect_failed`, and `settle`."""
+    def resolve(self, lookup: Lookup, host: str, port: int) -> None:
+        """Look the name up, then call `lookup.connect` or `lookup.connect_failed`, and `settle`."""
         try:
             infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except LOOKUP_ERRORS as error:
-            link.connect_failed(reason_of(error))
+        except Exception as error:
+            lookup.connect_failed(reason_of(error))
         else:
-            link.connect(found_addresses(infos))
+            lookup.connect(found_addresses(infos))
 
     def find_certificate(self, need: NeedCertificate) -> None:
         """Find a certificate for a handshake that waits for one, then call `certificate_found` or `certificate_failed`."""

@@ -1,4 +1,8 @@
-"""Connecting to a server: the addresses of a name in turn, without blocking, until one answers or the core gives up."""
+"""Connecting to a server: the addresses of a name in turn, without blocking, until one answers or the core gives up.
+
+A resolver that does not answer takes seconds to say so, and only a few names are looked up at a time. So who wants a name that
+is being looked up waits for that answer: a name without one takes one thread, however many requests are for it.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +21,6 @@ if TYPE_CHECKING:
 Address = tuple[int, Any]
 """(address family, socket address)"""
 
-LOOKUP_ERRORS = (OSError, UnicodeError, RuntimeError)
-"""What `getaddrinfo` raises; UnicodeError for a name with a label over 63 octets, RuntimeError where the system starts no
-thread for it."""
 HELPER_THREADS = 4
 """Names resolved at the same time by one loop, and under `threads` as many certificates looked for: both block. Neither waits
 for the other, since anybody can have a certificate looked for."""
@@ -38,6 +39,38 @@ def found_addresses(infos: Sequence[tuple[Any, ...]]) -> list[Address]:
     return [(info[0], info[4]) for info in infos]
 
 
+class Lookup:
+    """A name that is being looked up. Who does that calls `connect` with what was found, or `connect_failed`, once.
+
+    Whatever goes wrong has to be told (`getaddrinfo` raises OSError, UnicodeError for a label over 63 octets, RuntimeError
+    where the system starts no thread): until then all who want the name wait.
+
+    `links`: those who wait, some of whom may have given up.
+    """
+
+    __slots__ = ("_driver", "_place", "links")
+
+    def __init__(self, driver: Driver, place: tuple[str, int]) -> None:
+        self._driver = driver
+        self._place = place
+        self.links: list[OutgoingLink] = []
+        driver.lookups[place] = self
+
+    def connect(self, addresses: Sequence[Address]) -> None:
+        """The name has these addresses."""
+        for link in self._take():
+            link.connect(addresses)
+
+    def connect_failed(self, reason: str) -> None:
+        """It has none, or that could not be found out."""
+        for link in self._take():
+            link.connect_failed(reason)
+
+    def _take(self) -> list[OutgoingLink]:
+        del self._driver.lookups[self._place]
+        return self.links
+
+
 class OutgoingLink(Link):
     """A link that connects first. `connecting`: an attempt is under way."""
 
@@ -54,8 +87,12 @@ class OutgoingLink(Link):
             self.connect([(socket.AF_UNIX, address)])
         elif (family := literal_family(address[0])) is not None:
             self.connect([(family, address)])
+        elif (lookup := self.driver.lookups.get(address)) is not None:
+            lookup.links.append(self)
         else:
-            self.driver.resolve(self, *address)
+            lookup = Lookup(self.driver, address)
+            lookup.links.append(self)
+            self.driver.resolve(lookup, *address)
 
     def connect(self, addresses: Sequence[Address]) -> None:
         """Connect to the first of `addresses` that answers, and tell the core."""

@@ -18,7 +18,7 @@ from .checks import Bindings
 from .driver import Driver
 from .gear import Callbacks, native_gear
 from .link import reason_of
-from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .outgoing import HELPER_THREADS, Lookup, found_addresses
 from .selector import SelectorGear
 
 if TYPE_CHECKING:
@@ -169,14 +169,14 @@ class _Driver(Driver):
         asked = Callbacks(stop.fileno(), begin)
         self.gear.watch(asked, True, False)
 
-    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
+    def resolve(self, lookup: Lookup, host: str, port: int) -> None:
         def done(future: Future[Any]) -> None:
             try:
                 infos = future.result()
-            except LOOKUP_ERRORS as error:
-                link.connect_failed(reason_of(error))
+            except Exception as error:
+                lookup.connect_failed(reason_of(error))
             else:
-                link.connect(found_addresses(infos))
+                lookup.connect(found_addresses(infos))
 
         self._help("lookup", done, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
 

@@ -19,7 +19,7 @@ from .checks import Bindings, check_bindings, check_stop
 from .driver import Callback, Driver
 from .gear import native_gear
 from .link import reason_of
-from .outgoing import HELPER_THREADS, LOOKUP_ERRORS, OutgoingLink, found_addresses
+from .outgoing import HELPER_THREADS, Lookup, found_addresses
 from .selector import SelectorGear
 
 if TYPE_CHECKING:
@@ -136,18 +136,18 @@ class _Driver(Driver):
                 await trio.sleep_forever()
             self.on_timer()
 
-    def resolve(self, link: OutgoingLink, host: str, port: int) -> None:
-        self._nursery.start_soon(self._resolve, link, host, port)
+    def resolve(self, lookup: Lookup, host: str, port: int) -> None:
+        self._nursery.start_soon(self._resolve, lookup, host, port)
 
-    async def _resolve(self, link: OutgoingLink, host: str, port: int) -> None:
+    async def _resolve(self, lookup: Lookup, host: str, port: int) -> None:
         try:
             # Not `trio.socket.getaddrinfo`: among its threads are those in which certificates may be looked for.
-            lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-            infos = await trio.to_thread.run_sync(lookup, abandon_on_cancel=True, limiter=self._lookups)
-        except LOOKUP_ERRORS as error:
-            link.connect_failed(reason_of(error))
+            blocking = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            infos = await trio.to_thread.run_sync(blocking, abandon_on_cancel=True, limiter=self._lookups)
+        except Exception as error:
+            lookup.connect_failed(reason_of(error))
         else:
-            link.connect(found_addresses(infos))
+            lookup.connect(found_addresses(infos))
         self.settle()
 
     def find_certificate(self, need: NeedCertificate) -> None:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, MutableMapping, Sequence
@@ -45,6 +44,7 @@ from .check_stapling import ocsp_folder
 from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
+from .descriptors import fill_standard_descriptors, fitting, raise_file_limit
 from .news import differences
 from .problems import ConfigError, Problem
 from .renewals import Renewals
@@ -58,8 +58,6 @@ from .watch import INTERVAL, Watch
 from .worker import Bindings, run_worker
 
 HTTPS_PORT = 443
-STDERR = 2
-"""Its file descriptor."""
 RENEW_AGAIN = 3600.0
 """Seconds after which it is tried again to have workers with new ticket keys."""
 
@@ -76,8 +74,8 @@ def run(prepared: Prepared, *, hooks: Hooks | None = None, again: Callable[[], D
     logging.basicConfig(format="lockgate: %(message)s", level=logging.WARNING, stream=sys.stderr)
     if slow := notice():
         tell(slow)
-    _raise_file_limit()
-    _fill_standard_descriptors()
+    raise_file_limit()
+    fill_standard_descriptors()
     service = _Service(prepared, hooks, again)
     gc.freeze()  # so that collections in the workers do not copy the memory that they share
     try:
@@ -301,7 +299,7 @@ class _Service:
             row = None if counters is None else counters.worker(number, generation, rows)
             proxy = ReverseProxy(
                 prepared.policy,
-                limits=config.limits,
+                limits=fitting(config.limits),
                 hooks=_hooks(config, self._hooks, log, row),
                 challenges=None if acme is None else acme.http_01_answer,
                 meter=row,
@@ -483,17 +481,3 @@ def _open_key_log(prepared: Prepared, *, needed: bool) -> None:
 def _cores() -> int:
     """The cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open files as the system lets us have: each connection is one, and so is each to a backend."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _fill_standard_descriptors() -> None:
-    """Where one of the first three was closed (`2>&-`) no socket may take its place."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        pass
-    os.close(fd)

@@ -2,7 +2,8 @@
 
 In turn (`round_robin`), or the one with the fewest requests running (`least_conn`; equals in turn), among the servers that are
 thought to be up. A server to which a connection failed is passed over for a while, unless all of them are: then they are
-tried all the same, since a wrong guess must not turn into an outage.
+tried all the same, since a wrong guess must not turn into an outage. After that while one request finds out whether it is
+back, as a server that is silent takes `connect_timeout` of each that tries; the others pass it over until that one knows.
 
 A server that was offered HTTP/2 in a TLS handshake and chose HTTP/1.1 is expected to do so again: each request gets a
 connection of its own. Every new one offers HTTP/2 all the same, and is shared if the server agrees by now. While idle ones
@@ -53,6 +54,7 @@ class Server:
         self.probe_at = 0.0
         """When to offer it again, on a connection for nobody if need be."""
         self.down_until = 0.0
+        """Until when it is passed over; 0 if the last connection to it that was tried stands."""
         self.sessions = Sessions()
         """TLS sessions that the next connections can resume."""
 
@@ -101,11 +103,17 @@ class ServerGroup:
         if best is None:
             return fallback
         self._next = after_best
+        if best.down_until > 0:
+            best.down_until = now + self._bounds.server_pause
         return best
 
     def failed(self, server: Server, now: float) -> None:
         """A connection to the server could not be made."""
         server.down_until = now + self._bounds.server_pause
+
+    def reached(self, server: Server) -> None:
+        """A connection to the server stands."""
+        server.down_until = 0.0
 
     def declined_http_2(self, server: Server, now: float) -> None:
         """The server was offered HTTP/2 in a handshake, and chose HTTP/1.1."""

@@ -258,6 +258,7 @@ class Upstream(Channel):
                 self._speak_http_2()
                 return
             self._decline_http_2()
+        self.group.reached(self.server)
         self.http = self.h1 = H1Connection(CLIENT, limits=self.hub.limits)
         relay = self.relay
         if relay is None:

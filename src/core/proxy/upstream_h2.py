@@ -225,6 +225,7 @@ class ServerStreams(Streams):
         Streams.advance(self)
         if not self.is_open and self.channel.phase == OPEN and self.h2.has_settings():
             self.is_open = True
+            self.upstream.group.reached(self.upstream.server)
             self.upstream.idle_since = self.hub.now
             if not self.h2.count_allowed():
                 # RFC 9113 section 6.5.2. There is nothing that such a connection could be kept for.

@@ -1,0 +1,176 @@
+"""Names of servers: one look-up for all who wait for a name, so that one without an answer stands in nobody else's way."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+import trio
+from support_adapters import PATIENCE, EchoHub
+
+from lockgate.adapters import asyncio as on_asyncio
+from lockgate.adapters import threads as on_threads
+from lockgate.adapters import trio as on_trio
+from lockgate.adapters.driver import Driver
+from lockgate.adapters.outgoing import HELPER_THREADS, Lookup, OutgoingLink
+from lockgate.core.limits import Limits
+from lockgate.core.proxy.channel import Channel
+from lockgate.core.proxy.hub import ReverseProxy
+from lockgate.core.proxy.policy import Backend, Listener, Policy, Route
+
+
+@contextmanager
+def serving(adapter: str, proxy: ReverseProxy, listening: socket.socket) -> Iterator[int]:
+    """The proxy at work on a listener without TLS; its port."""
+    port = listening.getsockname()[1]
+    bindings = [(Listener("plain", tls=False), listening)]
+    stop = on_threads.Stop()
+
+    async def run_asyncio() -> None:
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(stop.fileno(), ended.set)
+        await on_asyncio.serve(proxy, bindings, stop=ended)
+
+    async def run_trio() -> None:
+        ended = trio.Event()
+
+        async def wait() -> None:
+            await trio.lowlevel.wait_readable(stop.fileno())
+            ended.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await on_trio.serve(proxy, bindings, stop=ended)
+
+    def run() -> None:
+        if adapter == "threads":
+            on_threads.serve(proxy, bindings, stop=stop)
+        elif adapter == "asyncio":
+            asyncio.run(run_asyncio())
+        else:
+            trio.run(run_trio)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield port
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+        stop.close()
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("adapter", ["asyncio", "threads", "trio"])
+def test_no_backend_waits_for_the_name_of_another_one(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resolver may be silent about one zone for ten seconds with each question (resolv.conf(5): two attempts of five)."""
+    over = threading.Event()
+    asked: list[str] = []
+    getaddrinfo = socket.getaddrinfo
+
+    def answer(host: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(host)
+        if host == "silent.test":
+            assert over.wait(PATIENCE)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return getaddrinfo("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server.settimeout(PATIENCE)
+        policy = Policy.build(
+            backends=[Backend("silent", ("silent.test:80",)), Backend("app", (f"app.test:{server.getsockname()[1]}",))],
+            routes=[Route("silent", path="/silent"), Route("app")],
+        )
+        proxy = ReverseProxy(policy, limits=Limits(connect_timeout=PATIENCE, drain_timeout=0.1))
+        port = stack.enter_context(serving(adapter, proxy, socket.create_server(("127.0.0.1", 0))))
+        stack.callback(over.set)
+
+        def ask(path: bytes) -> None:
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            client.sendall(b"GET %b HTTP/1.1\r\nHost: a.test\r\n\r\n" % path)
+
+        for _ in range(3 * HELPER_THREADS):
+            ask(b"/silent")
+        ask(b"/")
+        connection, _ = server.accept()
+        connection.close()
+        assert asked.count("silent.test") == 1
+
+
+class NamingDriver(Driver):
+    """Watches nothing, and leaves it to the test to answer for names."""
+
+    def __init__(self) -> None:
+        super().__init__(EchoHub())
+        self.asked: list[tuple[Lookup, str, int]] = []
+
+    def watch(self, fd: int, read: object, write: object) -> None:
+        pass
+
+    def resolve(self, lookup: Lookup, host: str, port: int) -> None:
+        self.asked.append((lookup, host, port))
+
+
+class WaitingChannel(Channel):
+    def __init__(self, hub: ReverseProxy) -> None:
+        super().__init__(hub)
+        self.told: list[str] = []
+
+    def connect_failed(self, now: float, reason: str) -> None:
+        self.told.append(reason)
+
+
+def opened(driver: NamingDriver, *places: tuple[str, int]) -> list[WaitingChannel]:
+    channels = [WaitingChannel(driver.proxy) for _ in places]
+    for channel, place in zip(channels, places, strict=True):
+        OutgoingLink(driver, channel).open(place)
+    return channels
+
+
+def test_who_wants_the_same_name_gets_the_same_answer() -> None:
+    driver = NamingDriver()
+    channels = opened(driver, ("a.test", 80), ("a.test", 80), ("b.test", 80), ("a.test", 81))
+    assert [asked[1:] for asked in driver.asked] == [("a.test", 80), ("b.test", 80), ("a.test", 81)]
+    driver.asked[0][0].connect_failed("gaierror")
+    assert [channel.told for channel in channels] == [["gaierror"], ["gaierror"], [], []]
+    driver.asked[1][0].connect([])
+    assert channels[2].told == ["no_address"]
+
+
+def test_all_are_connected() -> None:
+    driver = NamingDriver()
+    opened(driver, ("a.test", 80), ("a.test", 80))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
+        driver.asked[0][0].connect([(socket.AF_INET, server.getsockname())])
+        for _ in range(2):
+            server.accept()[0].close()
+    driver.close()
+
+
+def test_an_answer_is_not_kept() -> None:
+    """Names move: only who came before the answer gets it."""
+    driver = NamingDriver()
+    opened(driver, ("a.test", 80))
+    driver.asked[0][0].connect_failed("gaierror")
+    (channel,) = opened(driver, ("a.test", 80))
+    assert len(driver.asked) == 2
+    assert channel.told == []
+    driver.asked[1][0].connect_failed(errno.errorcode[errno.EIO])
+    assert channel.told == ["EIO"]
+
+
+def test_who_has_given_up_is_told_nothing() -> None:
+    driver = NamingDriver()
+    first, second = opened(driver, ("a.test", 80), ("a.test", 80))
+    first.transport.close()
+    driver.asked[0][0].connect_failed("gaierror")
+    assert (first.told, second.told) == ([], ["gaierror"])
