@@ -209,6 +209,8 @@ class Heads(Control):
             stream.is_tunnel = True
         elif response.body_length is not None:
             stream.in_left = response.body_length
+        elif head.lengths:
+            stream.in_left = 0  # and the end is still to come
         if ended:
             self._received_end(stream, None)
         if stream.offered is not None and response.status != 101:
