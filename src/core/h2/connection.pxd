@@ -40,6 +40,8 @@ cdef class H2Connection(Receiving):
     cpdef Py_ssize_t queued(self, long long stream_id) except -1
     @cython.locals(stream=Stream)
     cpdef long long taken(self, long long stream_id) except -1
+    @cython.locals(stream=Stream)
+    cpdef bint waits_for_turn(self, long long stream_id) except -1
 
     # Receiving
     cpdef receive_data(self, bytes data)

@@ -58,8 +58,9 @@ class H2Connection(Receiving):
     """A sans-IO HTTP/2 connection. `scheme` is that of the connection: what `Request.scheme` of received requests says.
 
     `now`: seconds; the caller sets it before each call, and only the budgets look at it. `room`: how many bytes of
-    bodies `pieces_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams. `peer_going`: the
-    peer has sent GOAWAY, open nothing more. `settings_acknowledged`: the peer has acknowledged our SETTINGS.
+    bodies `pieces_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams; `taken_total`: that
+    were handed out so far. `peer_going`: the peer has sent GOAWAY, open nothing more. `settings_acknowledged`: the peer has
+    acknowledged our SETTINGS.
     `pings_answered`: how many acknowledgements of PING have come. `error_length`: bytes of the body of the last error
     response that was sent of ourselves.
     """
@@ -149,6 +150,11 @@ class H2Connection(Receiving):
         """How many bytes of a body were handed out so far; 0 if the stream is over."""
         stream = self._look(stream_id)
         return 0 if stream is None else stream.taken
+
+    def waits_for_turn(self, stream_id: int) -> bool:
+        """Does a body wait in the stream for nothing but its turn, and the window of the connection?"""
+        stream = self._look(stream_id)
+        return stream is not None and stream.is_ready
 
     # Receiving
 
