@@ -190,6 +190,32 @@ def test_trailers_straight_after_the_head() -> None:
     ]
 
 
+def test_trailers_straight_after_a_length_of_nothing() -> None:
+    """A `body_length` of None says that the end is still to come, whatever the length is."""
+    peer = Peer()
+    peer.feed(headers(1))
+    connection = peer.connection
+    connection.send_head(1, Response(200, Headers([(b"content-length", b"0")])))
+    with pytest.raises(LocalProtocolError):
+        connection.send_data(1, b"x")
+    connection.send_end(1, Headers([(b"u", b"2")]))
+    assert [(found.kind, found.flags) for found in peer.sent()] == [
+        (HEADERS, END_HEADERS),
+        (HEADERS, END_HEADERS | END_STREAM),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "length"), [("GET", 200, 0), ("HEAD", 200, None), ("GET", 204, None), ("GET", 304, None)]
+)
+def test_where_no_trailers_can_come_the_head_ends_the_message(method: str, status: int, length: int | None) -> None:
+    peer = Peer()
+    peer.feed(headers(1, [(":method", method), *GET[1:]]))
+    peer.connection.send_head(1, Response(status, Headers([(b"content-length", b"0")]), length))
+    (head,) = peer.sent()
+    assert head.flags == END_HEADERS | END_STREAM
+
+
 def test_an_end_without_content_is_an_empty_frame() -> None:
     peer = Peer()
     peer.feed(headers(1))

@@ -8,6 +8,7 @@ from support_h2 import (
     END_HEADERS,
     END_STREAM,
     FLOW_CONTROL_ERROR,
+    GET,
     HEADERS,
     OK,
     PADDED,
@@ -86,7 +87,7 @@ def test_the_window_of_the_connection_bounds_all_streams() -> None:
     connection = peer.connection
     connection.room = 2**30
     for stream_id in (1, 3):
-        peer.feed(headers(stream_id))
+        peer.feed(headers(stream_id, [*GET, ("priority", "u=3")]))
         connection.send_head(stream_id, Response(200))
         connection.send_data(stream_id, bytes(60000))
     assert sum(len(found.payload) for found in peer.sent() if found.kind == DATA) == 65535

@@ -181,6 +181,40 @@ def test_incremental_answers_take_turns_frame_by_frame() -> None:
     assert order(serving("i", "i", "i", size=20000)) == [1, 3, 5, 1, 3, 5]
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], [3, 5, 3, 5, 3, 5]),
+        ([headers(1)], [3, 5, 3, 5, 3, 5]),
+        ([headers(1, [*GET, ("priority", "u=3")])], [3, 3, 3, 5, 5, 5]),
+        ([headers(1, [*GET, ("priority", "?")])], [3, 3, 3, 5, 5, 5]),
+        ([frame(PRIORITY_UPDATE, 0, 0, number(7) + b"u=1")], [3, 3, 3, 5, 5, 5]),
+    ],
+)
+def test_answers_share_until_the_client_has_spoken_of_priorities(said: list[bytes], expected: list[int]) -> None:
+    """Perhaps it is a proxy with many clients of its own; whatever it is, it does not know that a small answer may wait
+    behind a large one for as long as that takes."""
+    peer = Peer(settings=setting((4, 2**20)))
+    peer.connection.room = 2**20
+    peer.feed(window_update(0, 2**20), *said)
+    for stream_id in (3, 5):
+        peer.feed(headers(stream_id))
+        peer.connection.send_head(stream_id, Response(200))
+        peer.connection.send_data(stream_id, bytes(40000))
+    assert order(peer) == expected
+
+
+def test_an_update_is_kept_where_answers_share() -> None:
+    peer = Peer(settings=setting((4, 2**20)))
+    peer.connection.room = 2**20
+    peer.feed(window_update(0, 2**20), frame(PRIORITY_UPDATE, 0, 0, number(3) + b"u=1"))
+    for stream_id in (1, 3):
+        peer.feed(headers(stream_id))
+        peer.connection.send_head(stream_id, Response(200))
+        peer.connection.send_data(stream_id, bytes(40000))
+    assert order(peer) == [3, 3, 3, 1, 1, 1]
+
+
 CALL = [*POST, ("te", "trailers"), ("content-type", "application/grpc")]
 TUNNEL = [(":method", "CONNECT"), (":protocol", "x"), *GET[1:]]
 
@@ -188,20 +222,22 @@ TUNNEL = [(":method", "CONNECT"), (":protocol", "x"), *GET[1:]]
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        (CALL, [3, 1, 3, 1, 3, 1]),
-        (TUNNEL, [3, 1, 3, 1, 3, 1]),
-        (GET, [1, 1, 1, 3, 3, 3]),
-        ([*CALL, ("priority", "u=3")], [1, 1, 1, 3, 3, 3]),
-        ([*TUNNEL, ("priority", "i=?0")], [1, 1, 1, 3, 3, 3]),
+        (CALL, [5, 3, 5, 3, 5, 3]),
+        (TUNNEL, [5, 3, 5, 3, 5, 3]),
+        (GET, [3, 3, 3, 5, 5, 5]),
+        ([*CALL, ("priority", "u=3")], [3, 3, 3, 5, 5, 5]),
+        ([*TUNNEL, ("priority", "i=?0")], [3, 3, 3, 5, 5, 5]),
     ],
 )
 def test_what_has_no_end_shares_unless_it_says_otherwise(fields: list[tuple[str, str]], expected: list[int]) -> None:
-    """A call of gRPC that goes on and on, or a tunnel: the answer to a later request would never have its turn."""
+    """A call of gRPC that goes on and on, or a tunnel: the answer to a later request would never have its turn. The client
+    is one that knows of priorities."""
     peer = Peer(settings=setting((4, 2**20)))
     peer.connection.room = 2**20
-    peer.feed(window_update(0, 2**20), headers(1, fields, END_HEADERS), headers(3, GET))
-    for stream_id in (1, 3):
-        is_tunnel = fields[0] == TUNNEL[0] and stream_id == 1
+    peer.feed(window_update(0, 2**20), headers(1, [*GET, ("priority", "u=2")]))
+    peer.feed(headers(3, fields, END_HEADERS), headers(5, GET))
+    for stream_id in (3, 5):
+        is_tunnel = fields[0] == TUNNEL[0] and stream_id == 3
         peer.connection.send_head(stream_id, Response(101, upgrade=b"x") if is_tunnel else Response(200))
         peer.connection.send_data(stream_id, bytes(40000))
     assert order(peer) == expected

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import h2.errors
-from support_h2 import CANCEL
+import pytest
+from support_h2 import CANCEL, INTERNAL_ERROR
 from support_proxy import OK, head
 from support_proxy_h2 import Client, Server, policy, world
 
@@ -188,6 +189,30 @@ def test_a_call_whose_client_says_little_before_the_answer_begins() -> None:
     assert server.stream(1).body == b"axxxxx"
     server.answer(1, b"result")
     assert client.get(calls[0]).body == b"result"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_call_in_which_neither_side_says_anything_for_long(ended: bool) -> None:
+    """A subscription: its answer has begun, and then there is nothing to tell. It was reset after `upstream_body_timeout`."""
+    w = world(
+        policy=policy(backend=Backend("app", ("10.0.0.1:80",), protocol="h2c")),
+        limits=Limits(tunnel_timeout=1000, upstream_body_timeout=60),
+    )
+    client = Client(w)
+    call = client.ask("/call", "POST", body=b"a", end=ended, fields=GRPC)
+    page = client.ask("/page")
+    server = Server(w.servers[0])
+    server.answer(1, b"first", end=False)
+    server.answer(3, b"half", end=False)
+    w.wait(900)
+    assert client.get(page).reset == INTERNAL_ERROR
+    server.h2.send_data(1, b", second")
+    server.move()
+    w.wait(900)
+    assert (client.get(call).body, client.get(call).reset) == (b"first, second", None)
+    w.wait(200)
+    assert client.get(call).reset is not None
+    assert w.records[-1].end in ("upstream_timeout", "client_timeout")
 
 
 def test_a_call_to_a_server_of_http_1_has_the_deadlines_of_any_body() -> None:

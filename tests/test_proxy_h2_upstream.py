@@ -91,6 +91,45 @@ def test_an_answer_of_nothing_but_a_head_stays_one() -> None:
     assert "content-length" not in answer.headers
 
 
+@pytest.mark.parametrize("trailers", [(("x-sum", "7"),), ()])
+def test_trailers_behind_a_length_of_nothing_go_through(trailers: tuple[tuple[str, str], ...]) -> None:
+    """So answers Go's server for a handler that writes nothing and has declared trailers. They were dropped."""
+    w = both()
+    client = Client(w)
+    stream = client.ask()
+    server = Server(w.servers[0])
+    server.answer(1, fields=(("content-length", "0"),), end=False)
+    assert not client.get(stream).ended
+    if trailers:
+        server.h2.send_headers(1, trailers, end_stream=True)
+    else:
+        server.h2.end_stream(1)
+    server.move()
+    answer = client.get(stream)
+    assert (answer.headers["content-length"], answer.body, answer.ended) == ("0", b"", True)
+    assert answer.trailers == dict(trailers)
+    assert w.records[0].end == "complete"
+
+
+def test_content_behind_a_length_of_nothing_is_a_broken_answer() -> None:
+    w = both()
+    client = Client(w)
+    stream = client.ask()
+    server = Server(w.servers[0])
+    server.answer(1, b"x", fields=(("content-length", "0"),))
+    assert client.get(stream).reset == INTERNAL_ERROR
+    assert w.records[0].end == "upstream_bad"
+
+
+def test_an_answer_of_http_1_without_content_is_one_frame() -> None:
+    w = World(policy=policy())
+    client = Client(w)
+    stream = client.ask()
+    w.servers[0].send(head("HTTP/1.1 200 OK\nContent-Length: 0"))
+    client.raw(b"")
+    assert client.get(stream).ended
+
+
 def test_both_directions_of_a_call_go_on_at_the_same_time() -> None:
     w = both()
     client = Client(w)

@@ -127,7 +127,8 @@ class Response(Event):
     """The head of a final response (200 to 599), or of a switch of protocols (101, with `upgrade` set).
 
     `body_length` as in `Request`; it counts the bytes that will really follow, so it is 0 for the answer to HEAD and for
-    204 and 304, whatever `content-length` says. `reason` may be empty; HTTP/2 has none.
+    204 and 304, whatever `content-length` says. None beside a `content-length` of 0: there is no content, but there may be
+    trailers (HTTP/2). `reason` may be empty; HTTP/2 has none.
     """
 
     __slots__ = ("body_length", "headers", "reason", "status", "stream_id", "upgrade", "version")

@@ -74,7 +74,7 @@ class Limits:
     linger_bytes: int = 1048576
     """Most that is read and dropped meanwhile."""
     tunnel_timeout: float = 3600.0
-    """No byte in either direction of a tunnel for this long."""
+    """No byte in either direction of a tunnel, or of a call of gRPC whose answer has begun, for this long."""
 
     # HTTP/2: what is announced in SETTINGS, and what an honest peer never needs more of
     h2_max_streams: int = 100

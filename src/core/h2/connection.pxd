@@ -40,6 +40,8 @@ cdef class H2Connection(Receiving):
     cpdef Py_ssize_t queued(self, long long stream_id) except -1
     @cython.locals(stream=Stream)
     cpdef long long taken(self, long long stream_id) except -1
+    @cython.locals(stream=Stream)
+    cpdef bint waits_for_turn(self, long long stream_id) except -1
 
     # Receiving
     cpdef receive_data(self, bytes data)
@@ -55,10 +57,9 @@ cdef class H2Connection(Receiving):
     cpdef send_head(self, long long stream_id, Event event)
     @cython.locals(stream=Stream, section=bytes, encoder=HeaderEncoder, protocol=bytes)
     cdef _send_request(self, long long stream_id, Request request)
-    @cython.locals(section=bytes, encoder=HeaderEncoder, priority=bytes)
+    @cython.locals(section=bytes, encoder=HeaderEncoder, priority=bytes, ended=bint)
     cdef _send_response(self, Stream stream, Response response)
-    @cython.locals(ended=bint)
-    cdef _send_first(self, Stream stream, bytes section)
+    cdef _send_first(self, Stream stream, bytes section, bint ended)
     @cython.locals(stream=Stream, size=Py_ssize_t)
     cpdef send_data(self, long long stream_id, data)
     @cython.locals(stream=Stream)

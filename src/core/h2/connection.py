@@ -58,8 +58,9 @@ class H2Connection(Receiving):
     """A sans-IO HTTP/2 connection. `scheme` is that of the connection: what `Request.scheme` of received requests says.
 
     `now`: seconds; the caller sets it before each call, and only the budgets look at it. `room`: how many bytes of
-    bodies `pieces_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams. `peer_going`: the
-    peer has sent GOAWAY, open nothing more. `settings_acknowledged`: the peer has acknowledged our SETTINGS.
+    bodies `pieces_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams; `taken_total`: that
+    were handed out so far. `peer_going`: the peer has sent GOAWAY, open nothing more. `settings_acknowledged`: the peer has
+    acknowledged our SETTINGS.
     `pings_answered`: how many acknowledgements of PING have come. `error_length`: bytes of the body of the last error
     response that was sent of ourselves.
     """
@@ -149,6 +150,11 @@ class H2Connection(Receiving):
         """How many bytes of a body were handed out so far; 0 if the stream is over."""
         stream = self._look(stream_id)
         return 0 if stream is None else stream.taken
+
+    def waits_for_turn(self, stream_id: int) -> bool:
+        """Does a body wait in the stream for nothing but its turn, and the window of the connection?"""
+        stream = self._look(stream_id)
+        return stream is not None and stream.is_ready
 
     # Receiving
 
@@ -261,7 +267,7 @@ class H2Connection(Receiving):
             stream.accept = expected_accept(request)
         self._last = stream_id
         self._streams[stream.key] = self._recent = stream
-        self._send_first(stream, section)
+        self._send_first(stream, section, stream.out_left == 0)
 
     def _send_response(self, stream: Stream, response: Response) -> None:
         encoder = self._writer()
@@ -276,11 +282,14 @@ class H2Connection(Receiving):
             if priority is not None:
                 # RFC 9218 section 8: the server knows better where it says something.
                 self._prioritise(stream, parse_priority(priority, stream.urgency << 1 | stream.incremental))
-        self._send_first(stream, section)
-
-    def _send_first(self, stream: Stream, section: bytes) -> None:
-        """Queue the head of a message; where no content can follow, its end is said with it."""
         ended = stream.out_left == 0
+        if ended and response.body_length is None:
+            # `content-length: 0` of somebody who has not said the end yet: trailers may come, where there can be any.
+            ended = stream.is_to_head or response.status in (204, 304)
+        self._send_first(stream, section, ended)
+
+    def _send_first(self, stream: Stream, section: bytes, ended: bool) -> None:
+        """Queue the head of a message; where nothing can follow, its end is said with it."""
         self._queue(self._frames.headers(section, ended, stream.id))
         if ended:
             stream.is_ending = True
@@ -308,7 +317,7 @@ class H2Connection(Receiving):
         self._wake(stream)
 
     def send_end(self, stream_id: int, trailers: Headers | None = None) -> None:
-        """The message is complete. Trailers of a message that was announced to have no content are left out.
+        """The message is complete. Trailers of a message that its head has ended are left out.
 
         `LocalProtocolError` if it is not the moment for it, there is less data than was announced, or the trailers are not
         what the grammar allows. A request that offers a switch has one end before it, and one of the tunnel (`events.py`).

@@ -21,6 +21,7 @@ cdef class Control(Sending):
     cdef readonly long long pings_answered
     cdef ReceiveBuffer _buffer
     cdef FrameReader _frame
+    cdef bint _says_priorities
     cdef bint _settings_seen
     cdef dict _early
     cdef long long _last

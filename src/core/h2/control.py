@@ -28,8 +28,8 @@ class Control(Sending):
     """Base of `Receiving`. `settings_acknowledged`, `peer_going`, `pings_answered`: see `H2Connection`."""
 
     __slots__ = (
-        "_buffer", "_early", "_first_waiting", "_frame", "_last", "_settings_seen", "_waiting", "peer_going", "pings_answered",
-        "settings_acknowledged",
+        "_buffer", "_early", "_first_waiting", "_frame", "_last", "_says_priorities", "_settings_seen", "_waiting",
+        "peer_going", "pings_answered", "settings_acknowledged",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
@@ -42,6 +42,8 @@ class Control(Sending):
         self._settings_seen = False
         # The highest id of a stream that the client has opened.
         self._last = 0
+        # Has the client spoken of priorities (RFC 9218)?
+        self._says_priorities = False
         # Priorities of streams that are not open yet.
         self._early: dict[int, int] | None = None
         # Events that are to be handed out before anything else is read: mostly one at a time.
@@ -320,6 +322,7 @@ class Control(Sending):
         stream_id = self._number(start) & 0x7FFFFFFF
         if stream_id == 0 or stream_id & 1 == 0:
             raise RemoteProtocolError(Fault.PROTOCOL, "PRIORITY_UPDATE for what is no request")
+        self._says_priorities = True
         priority = parse_priority(self._payload(start + 4, start + length), DEFAULT_PRIORITY)
         stream = self._look(stream_id)
         if stream is not None:

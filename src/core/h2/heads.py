@@ -178,9 +178,11 @@ class Heads(Control):
             self._count_reset()
             return self._end_stream(stream, error.fault, str(error), head.method or b"", head.path or b"")
         if head.priority is not None:
+            self._says_priorities = True
             self._prioritise(stream, parse_priority(head.priority, DEFAULT_PRIORITY))
-        elif stream.is_call or request.upgrade is not None:
-            # Made of messages, and perhaps without an end: others would wait for that (RFC 9218 sections 10 and 11).
+        elif not self._says_priorities or stream.is_call or request.upgrade is not None:
+            # Of a client that does not know that answers wait for one another, or made of messages, and perhaps without an
+            # end: others would wait for that (RFC 9218 sections 10 and 11).
             stream.incremental = True
         if self._early is not None and stream_id in self._early:
             # RFC 9218 section 7: an update counts for more, even if it came before.
@@ -209,6 +211,8 @@ class Heads(Control):
             stream.is_tunnel = True
         elif response.body_length is not None:
             stream.in_left = response.body_length
+        elif head.lengths:
+            stream.in_left = 0  # and the end is still to come
         if ended:
             self._received_end(stream, None)
         if stream.offered is not None and response.status != 101:

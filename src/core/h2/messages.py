@@ -155,7 +155,8 @@ def read_response(  # noqa: PLR0917, the same
     if empty or ended:
         response.body_length = 0
     else:
-        response.body_length = None if length == _ABSENT else length
+        # After a length of 0 trailers may come, as long as the stream has not ended.
+        response.body_length = None if length <= 0 else length
     response.upgrade = None
     return response
 

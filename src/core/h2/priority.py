@@ -2,9 +2,12 @@
 
 A stream has an urgency, 0 (first) to 7, and is incremental or not. A more urgent stream always goes before a less urgent one.
 Of equal ones, those that are not incremental go one after the other in the order of their ids, since a part of them is worth
-nothing; incremental ones share, a frame each (RFC 9218 section 10). Where there are both, the two kinds take turns. As a client
-all of ours are incremental: requests of a proxy come from many clients. Calls of gRPC and tunnels are too, if the client has
-not said what they are.
+nothing; incremental ones share, a frame each (RFC 9218 section 10). Where there are both, the two kinds take turns.
+
+All are incremental as long as the client has not spoken of priorities on this connection. Browsers do with their first request,
+and know what the order of their requests means. Who does not may well be a proxy with many clients of its own, or ask for a
+page beside a large download; and other servers (nginx, HAProxy, Envoy, Go's) have answers share, too. As a client all of ours
+are incremental for the same reason. Calls of gRPC and tunnels always are, if the client has not said what they are.
 
 In the schedule are only streams that can send: with bytes that wait and a window above zero. Thus a stream without a window
 holds nobody up, and to find the next one needs no search.

@@ -19,6 +19,7 @@ cdef Py_ssize_t _MAX_DATA
 cdef class Sending(HTTPConnection):
     cdef public double now
     cdef readonly Py_ssize_t queued_total
+    cdef readonly long long taken_total
     cdef object _limits
     cdef bint _is_server
     cdef object _error

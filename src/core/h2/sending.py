@@ -53,19 +53,21 @@ _MAX_DATA = DEFAULT_FRAME_SIZE
 class Sending(HTTPConnection):
     """Base of `Receiving`, which is the base of `H2Connection`.
 
-    `now`: seconds, set by the caller before it calls. `queued_total`: bytes of bodies that wait in all streams.
+    `now`: seconds, set by the caller before it calls. `queued_total`: bytes of bodies that wait in all streams; `taken_total`:
+    that were handed out so far.
     """
 
     __slots__ = (
         "_budgets", "_encoder", "_error", "_first_window", "_frames", "_is_server", "_largest_window", "_late", "_lendable",
         "_limits", "_owed", "_peer", "_recent", "_remembered", "_reset_before", "_reset_lately", "_schedule",
-        "_streams", "_unpaid", "_windows", "now", "queued_total",
+        "_streams", "_unpaid", "_windows", "now", "queued_total", "taken_total",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
         super().__init__()
         self.now = 0.0
         self.queued_total = 0
+        self.taken_total = 0
         self._limits = _DEFAULT_LIMITS if limits is None else limits
         self._is_server = is_server(role)
         self._error: RemoteProtocolError | None = None
@@ -130,6 +132,7 @@ class Sending(HTTPConnection):
         stream.outgoing -= size
         self._windows.outgoing -= size
         self.queued_total -= size
+        self.taken_total += size
         is_last = size == stream.queued
         is_end = is_last and stream.is_ending and stream.trailers is None
         self._queue(self._frames.header(size, DATA, END_STREAM if is_end else 0, stream.id))

@@ -114,6 +114,7 @@ class Stream(Windows):
             out.append(piece if start == 0 else piece[start:])
             size -= there
             self._start = 0
+            pieces[self._first] = b""  # while it stays in the list it is not to be kept
             self._first += 1
         if self._first == len(pieces):
             self._pieces = None

@@ -22,6 +22,7 @@ cdef class Stream(Side):
     cdef public bint full
     cdef public double seen_at
     cdef public long long seen_sent
+    cdef public long long seen_total
     cdef public Streams streams
     cdef list _waiting
 
@@ -38,7 +39,7 @@ cdef class Stream(Side):
     cpdef bint send(self, Event event) except -1
     cpdef hold_other(self)
     cpdef release_other(self)
-    @cython.locals(h2=H2Connection, taken="long long")
+    @cython.locals(h2=H2Connection, taken="long long", total="long long")
     cpdef bint is_stalled(self, double now) except -1
 
 

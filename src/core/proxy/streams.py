@@ -48,7 +48,7 @@ class Stream(Side):
     `key`: the id as the object by which it is kept in `Streams.by_id`; the same one is found at once.
     """
 
-    __slots__ = ("_waiting", "full", "held", "id", "key", "seen_at", "seen_sent", "streams")
+    __slots__ = ("_waiting", "full", "held", "id", "key", "seen_at", "seen_sent", "seen_total", "streams")
 
     def __init__(self, streams: Streams, stream_id: int) -> None:
         self.begin(streams, stream_id)
@@ -62,8 +62,10 @@ class Stream(Side):
         self.full = False
         self._waiting: list[Event] | None = None
         self.seen_at = NEVER
-        """When it was last seen that the peer had taken something of what waits; `seen_sent`: how much that was."""
+        """When it was last seen that the peer had taken something of what waits; `seen_sent`: how much that was, and
+        `seen_total`: of all streams."""
         self.seen_sent = 0
+        self.seen_total = 0
 
     def connection(self) -> Any:
         """The connection that the stream is on."""
@@ -136,6 +138,7 @@ class Stream(Side):
                 self.full = True
                 self.seen_at = streams.hub.now
                 self.seen_sent = h2.taken(self.id)
+                self.seen_total = h2.taken_total
                 streams.filled(self)
         elif kind is EndOfMessage:
             end: EndOfMessage = event
@@ -152,14 +155,23 @@ class Stream(Side):
         """There is room again."""
 
     def is_stalled(self, now: float) -> bool:
-        """Something waits for the peer, and it has taken nothing of it for too long. Looks, and remembers what it saw."""
+        """Something waits for the peer, and it has taken nothing of it for too long. Looks, and remembers what it saw.
+
+        Where it only waits for its turn, the peer cannot take it: there, what it has taken of any stream counts.
+        """
         h2 = self.streams.h2
         taken = h2.taken(self.id)
+        total = h2.taken_total
         if not h2.queued(self.id):
             self.seen_at = NEVER
-        elif self.seen_at == NEVER or taken != self.seen_sent:
+        elif (
+            self.seen_at == NEVER
+            or taken != self.seen_sent
+            or (total != self.seen_total and h2.waits_for_turn(self.id))
+        ):
             self.seen_at = now
             self.seen_sent = taken
+            self.seen_total = total
         return self.seen_at + self.streams.hub.bounds.write_timeout <= now
 
 

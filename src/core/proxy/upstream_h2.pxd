@@ -34,7 +34,7 @@ cdef class ServerStream(Stream):
     cpdef failed(self, str end, str detail, bint untouched)
     cpdef bint is_responding(self) except -1
     cpdef bint has_heard_nothing(self, double last_read) except -1
-    @cython.locals(relay=Relay, bounds=Bounds)
+    @cython.locals(relay=Relay, bounds=Bounds, longest=double)
     cpdef double deadline(self) except -1
 
 

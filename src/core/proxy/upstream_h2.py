@@ -169,7 +169,10 @@ class ServerStream(Stream):
         return self._asked_at != NEVER and last_read <= self._asked_at
 
     def deadline(self) -> float:
-        """When the server has to have gone on. As long as it is told more of the request, it may be listening (gRPC)."""
+        """When the server has to have gone on. As long as it is told more of the request, it may be listening.
+
+        In a call of gRPC both may have nothing to say for long: one that was begun has as much time as a tunnel.
+        """
         relay = self.relay
         if relay is None or self.held:
             return NEVER
@@ -177,7 +180,8 @@ class ServerStream(Stream):
         if relay.tunnel:
             return relay.last_activity + bounds.tunnel_timeout
         if self._responding:
-            return max(self._read_at, relay.last_activity) + bounds.upstream_body_timeout
+            longest = bounds.tunnel_timeout if relay.is_call() else bounds.upstream_body_timeout
+            return max(self._read_at, relay.last_activity) + longest
         if relay.expects_since != NEVER:
             return relay.expects_since + bounds.first_byte_timeout
         return self._asked_at + bounds.first_byte_timeout
