@@ -384,17 +384,15 @@ class Downstream(ClientChannel):
 
     def _bad_request(self, error: RemoteProtocolError) -> None:
         relay = self.relay
-        if error.fault is Fault.TRUNCATED:
-            if relay is not None:
-                relay.client_gone("client_gone", str(error))
-            else:
-                self.log_end("client_gone", str(error))
+        end = "client_gone" if error.fault is Fault.TRUNCATED else "bad_request"
+        if relay is None:
+            self.log_end(end, str(error), error.status_hint)
             self.close()
-        elif relay is not None and not self._keep_body:
-            relay.client_broke(error.status_hint, "bad_request", str(error))
+        elif self._keep_body:  # the answer is complete
+            relay.client_gone(end, str(error))
+            self.close()
         else:
-            self.log_end("bad_request", str(error), error.status_hint)
-            self.close()
+            relay.client_broke(error.status_hint, end, str(error))
 
     # -- deadlines, and other ends ---------------------------------------------------------------------------------
 
