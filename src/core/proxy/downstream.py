@@ -366,7 +366,7 @@ class Downstream(ClientChannel):
         """Request and answer are complete."""
         http = self.h1
         assert http is not None
-        if self.unsent > self.hub.bounds.high_water:
+        if self.unsent > self.hub.bounds.high_water or self.unlogged_size > self.hub.bounds.high_water:
             self._cycle_waits = True
             return
         self._cycle_waits = False
@@ -401,7 +401,7 @@ class Downstream(ClientChannel):
             self.streams.settle()
             return
         bounds = self.hub.bounds
-        if self._cycle_waits and self.unsent <= bounds.low_water:
+        if self._cycle_waits and self.unsent <= bounds.low_water and self.unlogged_size <= bounds.high_water:
             self._next_request()
         relay = self.relay
         if relay is not None and relay.upstream is not None:

@@ -62,7 +62,7 @@ class Relay:
     __slots__ = (
         "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "_turned_away",
         "client", "exchange", "expects_since", "finished", "hub", "last_activity", "policy", "record", "request_ended",
-        "response_ended", "response_started", "started", "tunnel", "upstream",
+        "response_ended", "response_started", "started", "tunnel", "upstream", "weight",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
@@ -87,6 +87,8 @@ class Relay:
         self.tunnel = False
         self.finished = False
         """The record has been given to the log."""
+        self.weight = 0
+        """Bytes of memory that it takes until then, after its answer."""
         self._group: ServerGroup | None = None
         self._server: Server | None = None
         """The one that counts this request."""
