@@ -3,6 +3,9 @@
 Deadlines move far more often than they pass: each byte that arrives pushes one back. So moving a deadline to a later time
 only notes it; the heap is touched when an entry comes due, finds that its owner's deadline has moved, and is put back.
 `next` may therefore be earlier than any deadline, never later.
+
+What holds no more stays in the heap until its time comes, which may be an hour from now. So whenever the heap has doubled, that
+is taken out: the heap is never more than twice what it has to be, at the cost of a look or two at each entry.
 """
 
 from __future__ import annotations
@@ -11,6 +14,10 @@ import heapq
 from typing import Protocol
 
 NEVER = float("inf")
+
+FEW = 1024
+"""Entries of which none are looked for that hold no more."""
+_FEW = FEW
 
 
 class Expiring(Protocol):
@@ -40,11 +47,12 @@ class Timer:
 class Timers:
     """All timers of one proxy."""
 
-    __slots__ = ("_count", "_heap")
+    __slots__ = ("_count", "_heap", "_sweep_at")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._count = 0  # makes heap entries of equal time comparable
+        self._sweep_at = _FEW  # entries
 
     def arm(self, timer: Timer, deadline: float) -> None:
         """Set the timer's deadline; NEVER switches it off."""
@@ -87,6 +95,24 @@ class Timers:
             timer.owner.expire()
 
     def _push(self, timer: Timer, when: float) -> None:
+        if len(self._heap) >= self._sweep_at:
+            self._sweep()
         self._count += 1
         timer.queued = when
         heapq.heappush(self._heap, (when, self._count, timer))
+
+    def _sweep(self) -> None:
+        """Forget entries that hold no more. In place: somebody may be in the middle of the heap."""
+        heap = self._heap
+        kept = []
+        for entry in heap:
+            timer = entry[2]
+            if entry[0] != timer.queued:
+                continue
+            if timer.deadline == NEVER:
+                timer.queued = NEVER
+            else:
+                kept.append(entry)
+        heap[:] = kept
+        heapq.heapify(heap)
+        self._sweep_at = max(_FEW, 2 * len(heap))
