@@ -416,8 +416,11 @@ class Downstream(ClientChannel):
             self.pause()
         else:
             self.resume()
-        if relay is None and http.has_head_begun() and self._head_since == NEVER:
-            self._head_since = self.hub.now
+        if relay is None:
+            if not http.has_head_begun():  # or it was an empty line in front of one
+                self._head_since = NEVER
+            elif self._head_since == NEVER:
+                self._head_since = self.hub.now
 
     def _read_deadline(self) -> float:
         bounds = self.hub.bounds
