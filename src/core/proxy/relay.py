@@ -205,7 +205,7 @@ class Relay:
             self.expects_since = self.hub.now
         if not request.authority:  # HTTP/1.0 may leave it out; towards the server Host is a duty
             assert self._server is not None
-            request.authority = self._server.name.encode("ascii", "replace")
+            request.authority = self._server.authority
         if not self._to_server(upstream, request):
             return
         kept = self._kept
