@@ -11,7 +11,7 @@ from ..events cimport (
     Response,
 )
 from ..http.connection cimport HTTPConnection
-from ..http.headers cimport Headers
+from ..http.outgoing cimport refusal_fields
 from .head cimport HeadReader
 from .messages cimport (
     build_informational,

@@ -31,8 +31,7 @@ from ..events import (
 )
 from ..http.connection import HTTPConnection, check_fault
 from ..http.framing import CHUNKED, UNTIL_CLOSE
-from ..http.headers import Headers
-from ..http.outgoing import content
+from ..http.outgoing import content, refusal_fields
 from ..limits import Limits
 from .head import HeadReader
 from .messages import (
@@ -318,7 +317,7 @@ class H1Connection(HTTPConnection):
             if self._head.method == b"HEAD":
                 self._request_is_head = True
             text = b"%b\n" % str(error).encode("ascii")
-            headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))])
+            headers = refusal_fields(error.status_hint, len(text))
             self._send_response(Response(error.status_hint, headers, len(text)))
             if not self._request_is_head:
                 self._send_data(Data(text))
