@@ -94,3 +94,29 @@ def test_so_many_servers_are_tried_and_no_more(attempts: int) -> None:
         world.servers[number].refuse()
     assert client.text.startswith("HTTP/1.1 502")
     assert world.records[0].attempts == attempts
+
+
+@pytest.mark.parametrize("pieces", [[b"\r\n"], [b"\r", b"\n"], [b"\r", b"\n\r", b"\n"]])
+def test_an_empty_line_behind_a_request_is_no_beginning_of_the_next(pieces: list[bytes]) -> None:
+    """Old clients send one after a body (RFC 9112 section 2.2). However it is cut, the connection is idle then."""
+    world = World(limits=Limits(header_timeout=15, idle_timeout=60))
+    client = world.client()
+    client.send(GET)
+    world.servers[0].send(OK)
+    assert client.pop().endswith("hello")
+    client.send(*pieces)
+    world.wait(59.9)
+    assert not client.text
+    assert not client.how
+    world.wait(0.2)
+    assert not client.text
+    assert client.how == [Close.HALF]
+    assert [record.end for record in world.records] == ["complete"]
+
+
+def test_half_an_empty_line_is_a_head_that_comes_too_slowly() -> None:
+    world = World(limits=Limits(header_timeout=15, idle_timeout=60))
+    client = world.client()
+    client.send(b"\r")
+    world.wait(15.1)
+    assert client.text.startswith("HTTP/1.1 408")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +68,38 @@ def test_a_timer_that_is_off_wakes_nobody() -> None:
     timers.arm(off, 9.0)
     timers.fire(9.0)
     assert owner.fired == 1
+
+
+def test_owners_that_have_gone_leave_nothing_behind() -> None:
+    """A tunnel may be silent for an hour: of those that came and went meanwhile, nothing is to be kept until then."""
+    gc.collect()
+    before = sum(isinstance(thing, Timer) for thing in gc.get_objects())
+    timers, owner = Timers(), Owner()
+    timers.arm(Timer(owner), 3000.0)
+    for number in range(20000):
+        timer = Timer(Owner())
+        timers.arm(timer, 3600.0 + number)
+        timers.drop(timer)
+    assert sum(isinstance(thing, Timer) for thing in gc.get_objects()) < before + 10
+    timers.fire(3000.0)
+    assert owner.fired == 1
+    assert timers.next() is None
+
+
+def test_a_timer_that_was_switched_off_can_be_armed_again() -> None:
+    timers = Timers()
+    owners = [Owner() for _ in range(5000)]
+    handles = [Timer(owner) for owner in owners]
+    for number, handle in enumerate(handles):
+        timers.arm(handle, 100.0 + number)
+        if number % 100:
+            timers.arm(handle, NEVER)
+    for handle in handles[1::2]:
+        timers.arm(handle, 50.0)
+    timers.fire(60.0)
+    assert [owner.fired for owner in owners] == [number % 2 for number in range(5000)]
+    timers.fire(6000.0)
+    assert [owner.fired for owner in owners] == [number % 2 or not number % 100 for number in range(5000)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.one_of(st.just(NEVER), st.integers(0, 20).map(float)), st.booleans())))

@@ -11,7 +11,7 @@ from ..events cimport (
     Response,
 )
 from ..http.connection cimport HTTPConnection
-from ..http.headers cimport Headers
+from ..http.outgoing cimport refusal_fields
 from .head cimport HeadReader
 from .messages cimport (
     build_informational,
@@ -20,6 +20,7 @@ from .messages cimport (
     connection_options,
     is_offered,
     is_persistent,
+    named_fields,
 )
 from .readers cimport BodyReader, ChunkedReader, LengthReader, UntilCloseReader
 from .states cimport move
@@ -77,7 +78,7 @@ cdef class H1Connection(HTTPConnection):
     @cython.locals(head=HeadReader, options=list, response=Response, status=int, length="long long", until_close=bint)
     cdef object _read_response(self)
     @cython.locals(reader=LengthReader)
-    cdef BodyReader _reader(self, long long length, long long limit)
+    cdef BodyReader _reader(self, long long length, long long limit, list options)
     cdef object _read_body(self)
     cdef _fail(self, object error)
 

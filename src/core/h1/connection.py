@@ -31,8 +31,7 @@ from ..events import (
 )
 from ..http.connection import HTTPConnection, check_fault
 from ..http.framing import CHUNKED, UNTIL_CLOSE
-from ..http.headers import Headers
-from ..http.outgoing import content
+from ..http.outgoing import content, refusal_fields
 from ..limits import Limits
 from .head import HeadReader
 from .messages import (
@@ -42,6 +41,7 @@ from .messages import (
     connection_options,
     is_offered,
     is_persistent,
+    named_fields,
 )
 from .readers import BodyReader, ChunkedReader, LengthReader, UntilCloseReader
 from .states import FORBIDDEN, Input, State, move
@@ -243,7 +243,7 @@ class H1Connection(HTTPConnection):
             self.keep_alive = False
         self._offered = request.upgrade
         self._awaits_continue = request.expect_continue
-        self._body = self._reader(length, limit)
+        self._body = self._reader(length, limit, options)
         head.reset()
         self._move_in(_ON_REQUEST)
         self._move_out(_ON_REQUEST)
@@ -275,17 +275,17 @@ class H1Connection(HTTPConnection):
         until_close = length == _CHUNKED and not head.codings
         if until_close or not is_persistent(head.http_1_1, options):
             self.keep_alive = False
-        self._body = UntilCloseReader() if until_close else self._reader(length, -1)
+        self._body = UntilCloseReader() if until_close else self._reader(length, -1, options)
         head.reset()
         self._move_in(_ON_RESPONSE)
         return response
 
-    def _reader(self, length: int, limit: int) -> BodyReader:
-        """The reader for a body in chunks or of a length. `limit` below 0: none."""
+    def _reader(self, length: int, limit: int, options: list[bytes]) -> BodyReader:
+        """The reader for a body in chunks or of a length. `limit` below 0: none. `options` of the connection."""
         if length == 0:
             return _NO_BODY
         if length == _CHUNKED:
-            return ChunkedReader(self._limits, None if limit < 0 else limit)
+            return ChunkedReader(self._limits, None if limit < 0 else limit, named_fields(options))
         reader = self._length_reader
         reader.left = length
         return reader
@@ -317,7 +317,7 @@ class H1Connection(HTTPConnection):
             if self._head.method == b"HEAD":
                 self._request_is_head = True
             text = b"%b\n" % str(error).encode("ascii")
-            headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))])
+            headers = refusal_fields(error.status_hint, len(text))
             self._send_response(Response(error.status_hint, headers, len(text)))
             if not self._request_is_head:
                 self._send_data(Data(text))

@@ -13,10 +13,12 @@ cdef long long NO_LENGTH
 cdef bytes _HTTP_1_0, _HTTP_1_1
 
 cdef list _KEEP_ALIVE, _NOTHING
+cdef set _NO_NAMES
 cdef dict _COMMON_OPTIONS, KINDS
 
 @cython.locals(values=list, common=list)
 cpdef list connection_options(HeadReader head)
+cpdef set named_fields(list options)
 cpdef bint is_persistent(bint http_1_1, list options) except -1
 @cython.locals(length="long long", expects=bint, host=bytes, authority=bytes, target=bytes, request=Request)
 cpdef Request build_request(HeadReader head, list options, bytes scheme)
@@ -29,7 +31,7 @@ cpdef bint is_offered(bytes protocol, bytes offered) except -1
 cdef bytes _host(HeadReader head)
 cdef bint _expects_continue(HeadReader head) except -1
 cdef bint _takes_trailers(HeadReader head) except -1
-@cython.locals(block=bytes, pairs=list, text=bytes, way=int)
+@cython.locals(block=bytes, pairs=list, text=bytes, way=int, named=set)
 cdef Headers _end_to_end(HeadReader head, list options, long long length, bint te)
 cdef bytes _offer(HeadReader head, list options)
 cdef list _members(list values)

@@ -17,6 +17,7 @@ from .head import KEEP_ALIVE, HeadReader
 _HTTP_1_0 = b"1.0"
 _HTTP_1_1 = b"1.1"
 _NOTHING: list[bytes] = []
+_NO_NAMES: set[bytes] = set()
 _KEEP_ALIVE = KEEP_ALIVE
 _COMMON_OPTIONS = {spelling: [name] for name in (b"close", b"upgrade") for spelling in (name, name.title())}
 """What `Connection` says next to `keep-alive`, read beforehand. Nobody changes these lists."""
@@ -37,6 +38,13 @@ def connection_options(head: HeadReader) -> list[bytes]:
     if options is None:
         raise RemoteProtocolError(Fault.MALFORMED, "connection field is not a short list of names")
     return options
+
+
+def named_fields(options: list[bytes]) -> set[bytes]:
+    """The fields that `Connection` takes out of the message, from its head and from its trailers (RFC 9110 section 7.6.1)."""
+    if not options or options is _KEEP_ALIVE or (len(options) == 1 and (options[0] == b"close" or options[0] in KINDS)):
+        return _NO_NAMES
+    return {option for option in options if option != b"close" and option not in KINDS and not kept(option)}
 
 
 def is_persistent(http_1_1: bool, options: list[bytes]) -> bool:
@@ -183,15 +191,10 @@ def _end_to_end(head: HeadReader, options: list[bytes], length: int, te: bool) -
     if te:
         head.add(b"te", b"trailers")
     block = head.block()
-    if (
-        options
-        and options is not _KEEP_ALIVE
-        and not (len(options) == 1 and (options[0] == b"close" or options[0] in KINDS))
-    ):
-        named = {option for option in options if option != b"close" and option not in KINDS and not kept(option)}
-        if named:
-            pairs = split_block(block)
-            block = b"".join([b"%b: %b\r\n" % pair for pair in pairs if pair[0] not in named])
+    named = named_fields(options)
+    if named:
+        pairs = split_block(block)
+        block = b"".join([b"%b: %b\r\n" % pair for pair in pairs if pair[0] not in named])
     head.joined = block
     head.way = way
     return of_block(block, length, te)

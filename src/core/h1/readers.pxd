@@ -35,6 +35,7 @@ cdef class UntilCloseReader(BodyReader):
 cdef class ChunkedReader(BodyReader):
     cdef object _limits
     cdef object _max_body
+    cdef set _named
     cdef int _state
     cdef long long _left
     cdef object _total

@@ -78,14 +78,15 @@ class ChunkedReader(BodyReader):
 
     The grammar is taken by the letter: a size of 1 to 16 hex digits, extensions that are checked, bounded and dropped,
     CRLF and nothing else after the size and after the content. Trailers are read like fields of a head, with the same
-    limits; those that have no business in trailers (`fields.py`) are dropped.
+    limits; those that have no business in trailers (`fields.py`), and those that were `named` in `Connection`, are dropped.
     """
 
-    __slots__ = ("_count", "_left", "_limits", "_max_body", "_size", "_state", "_total", "_trailers")
+    __slots__ = ("_count", "_left", "_limits", "_max_body", "_named", "_size", "_state", "_total", "_trailers")
 
-    def __init__(self, limits: Limits, max_body: int | None) -> None:
+    def __init__(self, limits: Limits, max_body: int | None, named: set[bytes]) -> None:
         self._limits = limits
         self._max_body = max_body
+        self._named = named
         self._state = _SIZE
         self._left = 0
         self._total = 0
@@ -167,7 +168,7 @@ class ChunkedReader(BodyReader):
             if self._count > self._limits.max_fields:
                 raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many trailers")
             pair = read_field(p, start, end)
-            if allowed_in_trailers(pair[0]):
+            if allowed_in_trailers(pair[0]) and pair[0] not in self._named:
                 self._trailers.append(pair)
 
 

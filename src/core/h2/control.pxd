@@ -3,6 +3,7 @@ cimport cython
 from ..buffer cimport ReceiveBuffer
 from ..events cimport EndOfMessage, Response, StreamReset
 from ..http.headers cimport Headers
+from ..http.outgoing cimport refusal_fields
 from .frames cimport FrameReader
 from .messages cimport write_response
 from .priority cimport parse_priority

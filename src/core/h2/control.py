@@ -10,6 +10,7 @@ from ..buffer import ReceiveBuffer
 from ..errors import Fault, RemoteProtocolError
 from ..events import EndOfMessage, HTTPEvent, Response, Role, StreamReset
 from ..http.headers import Headers
+from ..http.outgoing import refusal_fields
 from ..limits import Limits
 from .frames import ACK, CANCEL, DATA, END_STREAM, REFUSED_STREAM, FrameReader
 from .grpc import grpc_headers
@@ -120,7 +121,7 @@ class Control(Sending):
             headers = grpc_headers(status, message.encode("ascii"))
             status = 200
         else:
-            headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % size)])
+            headers = refusal_fields(status, size)
         section = write_response(self._writer(), Response(status, headers, size), stream.is_to_head, None, stream.id)
         stream.has_head_out = True
         stream.is_ending = True

@@ -82,3 +82,12 @@ def checked_length(body_length: int) -> int:
     if body_length < 0 or body_length > MAX_LENGTH:
         raise LocalProtocolError("body length is negative or above 2^63-1")
     return body_length
+
+
+def refusal_fields(status: int, size: int) -> Headers:
+    """The fields of the answer to a peer's fault, with a text of so many bytes."""
+    headers = Headers([(b"content-type", b"text/plain"), (b"content-length", b"%d" % size)])
+    if status == 405:
+        # RFC 9110 section 15.5.6. It is the answer to CONNECT, with whose target nothing can be done here.
+        headers.add(b"allow", b"")
+    return headers

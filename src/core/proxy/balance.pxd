@@ -11,6 +11,7 @@ from .upstream cimport Upstream
 cdef class Server:
     cdef public str name
     cdef public object address
+    cdef public bytes authority
     cdef public Py_ssize_t busy
     cdef public list idle
     cdef public list shared

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..http.authority import parse_authority
 from .bounds import Bounds
 from .policy import Backend
 from .policy_check import parse_server
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from .client import ClientChannel
     from .upstream import Upstream
 
+
+_NAMELESS = b"localhost"
+"""The host of a server on a Unix socket, as nginx has it, or whose name cannot be said in HTTP."""
 
 FIRST_STREAMS = 100
 """What RFC 9113 section 6.5.2 asks of every server."""
@@ -36,12 +40,16 @@ class Server:
     """One server of a backend, with the idle connections to it, in the order in which they became idle."""
 
     __slots__ = (
-        "address", "busy", "down_until", "idle", "name", "probe_at", "sessions", "shared", "speaks_http_1", "stream_limit",
+        "address", "authority", "busy", "down_until", "idle", "name", "probe_at", "sessions", "shared", "speaks_http_1",
+        "stream_limit",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.address = parse_server(name)
+        said = name.encode("ascii", "replace")
+        self.authority = said if parse_authority(said) is not None else _NAMELESS
+        """What it is told as the host where a client, of HTTP/1.0, names none: that is a duty (RFC 9112 section 3.2)."""
         self.busy = 0
         """Requests that were given to it and are not over."""
         self.idle: list[Upstream] = []

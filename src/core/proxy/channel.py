@@ -207,8 +207,10 @@ class Channel(Side):
             self._sent = 0
             self._announced = False
             if self.phase == OPEN and before <= hub.bounds.low_water and not self._half_close and not self.multiplexed:
-                # Nobody waits for room in here. The deadline for writing, if one is armed, finds nothing to complain of.
+                # Nobody waits for room in here, though perhaps for the log. The deadline for writing, if one is armed, finds
+                # nothing to complain of.
                 self._flushed()
+                hub.settle()
                 return
         self.touch()
         hub.settle()

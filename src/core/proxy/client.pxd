@@ -18,6 +18,7 @@ from .side cimport Side
 
 
 cdef double _IDLE_RESTART
+cdef Py_ssize_t _WEIGHT
 cdef Py_ssize_t _ELSEWHERE
 
 
@@ -44,6 +45,7 @@ cdef class ClientChannel(Channel):
     cdef double _accepted
     cdef double _idle_since
     cdef list _unlogged
+    cdef public Py_ssize_t unlogged_size
     cdef list _marks
 
     cdef _comes_from(self, tuple place)

@@ -42,6 +42,9 @@ ELSEWHERE = -2
 """In place of the index of an identity: it came from elsewhere, and is not one of the policy's."""
 _ELSEWHERE = ELSEWHERE
 
+_WEIGHT = 1024
+"""Bytes that a request takes beside its head, about (measured)."""
+
 _IDLE_RESTART = 1.0
 """Seconds after which TCP begins with a small window again, as RFC 5681 section 4.1 asks, and so do we with small records."""
 
@@ -52,7 +55,7 @@ class ClientChannel(Channel):
     __slots__ = (
         "_accepted", "_asked", "_end_logged", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names",
         "_refusal", "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4", "listener",
-        "own_servers", "plain_on_tls", "policy",
+        "own_servers", "plain_on_tls", "policy", "unlogged_size",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -86,6 +89,9 @@ class ClientChannel(Channel):
         """The PROXY header that has to come first, until it has come."""
         self._accepted = self._idle_since = hub.now
         self._unlogged: list[Relay] | None = None  # answered, but not yet sent
+        self.unlogged_size = 0
+        """Bytes of memory that they take. A client that takes no answers must not have us keep its requests, so whoever looks
+        at `unsent` before there are more requests looks at this too."""
         self._marks: list[int] | None = None  # for each of them what `taken` has to reach, over HTTP/2
         hub.channels.add(self)
         self.touch()
@@ -377,10 +383,15 @@ class ClientChannel(Channel):
         if self._unlogged is not None:
             for relay in self._unlogged:
                 relay.record.total_time = self.hub.now - relay.started
+            if self.unlogged_size > self.hub.bounds.high_water:
+                self.touch()  # who waited for that may go on
             self._log_unlogged("", "")
 
     def log_later(self, relay: Relay) -> None:
         """The answer is complete; its record waits until the last byte was taken."""
+        # Beside the record there is still the request, with what was added to its head.
+        relay.weight = _WEIGHT + 2 * relay.record.head_size()
+        self.unlogged_size += relay.weight
         if self._unlogged is None:
             self._unlogged = [relay]
         else:
@@ -406,6 +417,7 @@ class ClientChannel(Channel):
             relay = relays[count]
             relay.record.total_time = self.hub.now - relay.started
             relay.finish("", "")
+            self.unlogged_size -= relay.weight
             count += 1
         if count == len(marks):
             self._marks = self._unlogged = None
@@ -416,6 +428,7 @@ class ClientChannel(Channel):
     def _log_unlogged(self, end: str, detail: str) -> None:
         relays = self._unlogged
         self._unlogged = self._marks = None
+        self.unlogged_size = 0
         if relays is not None:
             for relay in relays:
                 relay.finish(end, detail)

@@ -366,7 +366,7 @@ class Downstream(ClientChannel):
         """Request and answer are complete."""
         http = self.h1
         assert http is not None
-        if self.unsent > self.hub.bounds.high_water:
+        if self.unsent > self.hub.bounds.high_water or self.unlogged_size > self.hub.bounds.high_water:
             self._cycle_waits = True
             return
         self._cycle_waits = False
@@ -384,17 +384,15 @@ class Downstream(ClientChannel):
 
     def _bad_request(self, error: RemoteProtocolError) -> None:
         relay = self.relay
-        if error.fault is Fault.TRUNCATED:
-            if relay is not None:
-                relay.client_gone("client_gone", str(error))
-            else:
-                self.log_end("client_gone", str(error))
+        end = "client_gone" if error.fault is Fault.TRUNCATED else "bad_request"
+        if relay is None:
+            self.log_end(end, str(error), error.status_hint)
             self.close()
-        elif relay is not None and not self._keep_body:
-            relay.client_broke(error.status_hint, "bad_request", str(error))
+        elif self._keep_body:  # the answer is complete
+            relay.client_gone(end, str(error))
+            self.close()
         else:
-            self.log_end("bad_request", str(error), error.status_hint)
-            self.close()
+            relay.client_broke(error.status_hint, end, str(error))
 
     # -- deadlines, and other ends ---------------------------------------------------------------------------------
 
@@ -403,7 +401,7 @@ class Downstream(ClientChannel):
             self.streams.settle()
             return
         bounds = self.hub.bounds
-        if self._cycle_waits and self.unsent <= bounds.low_water:
+        if self._cycle_waits and self.unsent <= bounds.low_water and self.unlogged_size <= bounds.high_water:
             self._next_request()
         relay = self.relay
         if relay is not None and relay.upstream is not None:
@@ -418,8 +416,11 @@ class Downstream(ClientChannel):
             self.pause()
         else:
             self.resume()
-        if relay is None and http.has_head_begun() and self._head_since == NEVER:
-            self._head_since = self.hub.now
+        if relay is None:
+            if not http.has_head_begun():  # or it was an empty line in front of one
+                self._head_since = NEVER
+            elif self._head_since == NEVER:
+                self._head_since = self.hub.now
 
     def _read_deadline(self) -> float:
         bounds = self.hub.bounds

@@ -64,7 +64,7 @@ cdef class ClientStreams(Streams):
     cpdef answer_queued(self, ClientStream stream)
     @cython.locals(answered=list, stream=ClientStream)
     cpdef settle(self)
-    @cython.locals(channel=Channel, high_water=Py_ssize_t)
+    @cython.locals(channel=Channel, high_water=Py_ssize_t, waiting=Py_ssize_t)
     cdef _pace(self)
     cpdef stop(self)
     @cython.locals(when=double, bounds=Bounds)

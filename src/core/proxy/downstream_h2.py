@@ -312,8 +312,8 @@ class ClientStreams(Streams):
 
     def settle(self) -> None:
         """Output was handed out: streams that wait for that, and those that are over."""
-        self._pace()
         self.client.log_taken()
+        self._pace()
         Streams.settle(self)
         answered = self._answered
         if answered is not None:
@@ -348,13 +348,15 @@ class ClientStreams(Streams):
     def _pace(self) -> None:
         """Read no more requests of a client that does not take the answers.
 
-        Bodies never fill more than `high_water`; what goes beyond is heads, and everything else that needs no window.
+        Bodies never fill more than `high_water`; what goes beyond is heads, and everything else that needs no window. What
+        is kept of requests that are answered counts likewise: with HPACK a head of many KB is sent in a few bytes.
         """
         channel = self.channel
         high_water = self.hub.bounds.high_water
-        if channel.unsent > 2 * high_water:
+        waiting = max(channel.unsent, self.client.unlogged_size)
+        if waiting > 2 * high_water:
             channel.hold()
-        elif channel.held and channel.unsent <= high_water:
+        elif channel.held and waiting <= high_water:
             channel.release()
 
     def stop(self) -> None:

@@ -47,4 +47,6 @@ cdef class AccessRecord:
     cdef _blank(self)
     cpdef received(self, Headers headers)
     @cython.locals(block=bytes)
+    cpdef Py_ssize_t head_size(self) except -1
+    @cython.locals(block=bytes)
     cdef bytes _field(self, bytes name)

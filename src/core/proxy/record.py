@@ -110,6 +110,11 @@ class AccessRecord:
             self._referer = headers.get(b"referer") or _NOTHING
             self._user_agent = headers.get(b"user-agent") or _NOTHING
 
+    def head_size(self) -> int:
+        """Bytes of the request's head that are kept here."""
+        block = self._received
+        return len(self.target) + (0 if block is None else len(block))
+
     @property
     def referer(self) -> bytes:
         """The request's `Referer`, empty if none."""

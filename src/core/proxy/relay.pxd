@@ -35,6 +35,7 @@ cdef class Relay:
     cdef public bint response_ended
     cdef public bint tunnel
     cdef public bint finished
+    cdef public Py_ssize_t weight
     cdef ServerGroup _group
     cdef Server _server
     cdef list _tried

@@ -62,7 +62,7 @@ class Relay:
     __slots__ = (
         "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "_turned_away",
         "client", "exchange", "expects_since", "finished", "hub", "last_activity", "policy", "record", "request_ended",
-        "response_ended", "response_started", "started", "tunnel", "upstream",
+        "response_ended", "response_started", "started", "tunnel", "upstream", "weight",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
@@ -87,6 +87,8 @@ class Relay:
         self.tunnel = False
         self.finished = False
         """The record has been given to the log."""
+        self.weight = 0
+        """Bytes of memory that it takes until then, after its answer."""
         self._group: ServerGroup | None = None
         self._server: Server | None = None
         """The one that counts this request."""
@@ -203,7 +205,7 @@ class Relay:
             self.expects_since = self.hub.now
         if not request.authority:  # HTTP/1.0 may leave it out; towards the server Host is a duty
             assert self._server is not None
-            request.authority = self._server.name.encode("ascii", "replace")
+            request.authority = self._server.authority
         if not self._to_server(upstream, request):
             return
         kept = self._kept

@@ -78,7 +78,9 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         if not (policy.only_adds and forward_plain(request, client.client)):
             forward_request(request, client.client, policy.forward)
     except RemoteProtocolError as error:
-        return Refusal(Answer(error.status_hint, b"%s\n" % str(error).encode("ascii")), "bad_request", str(error))
+        text = str(error)
+        answer = Answer(error.status_hint, b"%s\n" % text.encode("ascii"), Headers([(b"content-type", TEXT)]))
+        return Refusal(answer, "bad_request", text)
 
     end = find_byte(target, 63, 0, len(target))
     found = policy.match_target(host, _ROOT, 1) if target == _ASTERISK else policy.match_target(host, target, end)
