@@ -28,7 +28,10 @@ from .config import Acme
 
 
 class Courses:
-    """`fetch` raises `FetchError`; `clock` is the wall clock. Safe to call from several threads."""
+    """`fetch` raises `FetchError`; `clock` is the wall clock. Safe to call from several threads.
+
+    A course has the wall clock of its beginning: one that is set meanwhile changes nothing about deadlines.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Courses:
         *,
         fetch: Callable[[Fetch, Acme], Response],
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         random: Callable[[], float],
         say: Callable[[str], None],
@@ -43,6 +47,7 @@ class Courses:
         self._state = state
         self._fetch = fetch
         self._clock = clock
+        self._monotonic = monotonic
         self._sleep = sleep
         self._random = random
         self._say = say
@@ -111,9 +116,14 @@ class Courses:
 
     def _run(self, machine: Machine, acme: Acme) -> Done:
         """Drive a machine to its end. Raises `AcmeError`."""
+        offset = self._clock() - self._monotonic()
+
+        def now() -> float:
+            return offset + self._monotonic()
+
         published: list[Challenge] = []
         try:
-            action = machine.begin(self._clock())
+            action = machine.begin(now())
             while not isinstance(action, Done):
                 if isinstance(action, Failed):
                     raise action.error
@@ -121,19 +131,19 @@ class Courses:
                     try:
                         response = self._fetch(action, acme)
                     except FetchError as error:
-                        action = machine.fetch_failed(str(error), self._clock())
+                        action = machine.fetch_failed(str(error), now())
                     else:
-                        action = machine.answered(response, self._clock())
+                        action = machine.answered(response, now())
                     continue
                 if isinstance(action, Wait):
-                    self._sleep(max(0.0, action.until - self._clock()))
+                    self._sleep(max(0.0, action.until - now()))
                 elif isinstance(action, Publish):
                     published.append(action.challenge)
-                    self._state.publish(action.challenge, _new_key, self._clock())
+                    self._state.publish(action.challenge, _new_key, now())
                 elif isinstance(action, Withdraw):
                     self._state.withdraw(action.challenge)
                     published.remove(action.challenge)
-                action = machine.carried_out(self._clock())
+                action = machine.carried_out(now())
             return action
         finally:
             for challenge in published:  # the machine could not say so

@@ -21,7 +21,7 @@ from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 
 from ..certs.ocsp import Answer, OcspError, Question, Revoked, Schedule, judge, must_staple
-from ..certs.ocsp_folder import OcspFolder
+from ..certs.ocsp_folder import WANTED_AGAIN, OcspFolder
 from ..certs.state_files import StateError
 from ..core.tls.context import MAX_STAPLE
 from .problems import shown
@@ -98,6 +98,7 @@ class OcspJob:
         self._held = ExitStack()
         self._has_lock = False
         self._complaint = ""
+        self._looked_at = 0.0
 
     def close(self) -> None:
         """Let somebody else ask."""
@@ -123,7 +124,10 @@ class OcspJob:
         return wait
 
     def _run_due(self) -> float:
-        self._questions = self._folder.wanted(self._clock(), self._questions)
+        # After a jump of the clock, or a sleep of the machine, those who serve have to say first what they want
+        now, before = self._clock(), self._looked_at
+        self._looked_at = now
+        self._questions = self._folder.wanted(now if now - before < WANTED_AGAIN else before, self._questions)
         self._schedules = {name: self._schedule(asked) for name, asked in self._questions.items()}
         unreachable: dict[str, str] = {}
         for name, asked in self._questions.items():

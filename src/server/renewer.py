@@ -128,7 +128,9 @@ class Renewer:
     ) -> None:
         self._config = config
         self._state = state
-        self._courses = Courses(state, fetch=fetch, clock=clock, sleep=sleep, random=random, say=say)
+        self._courses = Courses(
+            state, fetch=fetch, clock=clock, monotonic=monotonic, sleep=sleep, random=random, say=say
+        )
         self._ask = ask
         self._clock = clock
         self._monotonic = monotonic
@@ -292,7 +294,7 @@ class Renewer:
         self._state.keep_certificate(plan.name, chain_pem, key_pem)
         plan.unsaved = None
         plan.leaf = x509.load_pem_x509_certificate(chain_pem)
-        plan.schedule = renewal.after_success(plan.leaf, self._random)
+        plan.schedule = renewal.come(renewal.after_success(plan.leaf, self._random), plan.leaf, self._clock())
         self._state.keep_schedule(plan.name, plan.schedule)
         issuer = ascii(plan.leaf.issuer.rfc4514_string()[:80])[1:-1]
         until, again = plan.leaf.not_valid_after_utc, datetime.fromtimestamp(plan.schedule.renew_at, UTC)

@@ -32,10 +32,11 @@ from .messages import (
     AcmeError,
     Directory,
     Response,
+    http_date,
     problem_of,
     read_directory,
 )
-from .renewal import RenewalInfo
+from .renewal import DAY, RenewalInfo
 
 MAX_REFUSED_NONCES = 15
 """For one request. A CA refuses a nonce that is old or that another of its machines gave out: one or two in a row."""
@@ -43,6 +44,10 @@ TRIES = 4
 """How often a request is sent whose answer is no answer."""
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 """Seconds between them. A CA that wants to be left alone for longer ends the attempt."""
+
+CLOCKS_DIFFER = DAY
+"""Seconds. With a clock that is further from the CA's nothing is ordered: what came would seem not to be valid, or due for
+renewal, and be ordered again."""
 
 JOSE = "application/jose+json"
 JSON = "application/json"
@@ -178,7 +183,9 @@ class Machine:
         headers = (("accept", accept), ("content-type", JOSE))
         while True:
             if not self._nonces:
-                self._keep_nonce((yield from self._get(directory.new_nonce, "a nonce", method="HEAD")))
+                fresh = yield from self._get(directory.new_nonce, "a nonce", method="HEAD")
+                self._check_clock(fresh)
+                self._keep_nonce(fresh)
             if not self._nonces:
                 raise AcmeError("the CA gives out no nonces", UNUSABLE)
             # The newest: it is the least likely to have been forgotten
@@ -209,6 +216,14 @@ class Machine:
         if tries >= TRIES or pause > LONGEST_PAUSE * 1.5:
             raise error
         yield Wait(self._now + pause)
+
+    def _check_clock(self, response: Response) -> None:
+        """See by an answer that comes out of no cache (RFC 8555 section 7.2) whether our clock is right. Raises `AcmeError`."""
+        date = http_date(response.headers.get("date", ""))
+        ahead = 0.0 if date is None else self._now - date
+        if abs(ahead) > CLOCKS_DIFFER:
+            where = "ahead of" if ahead > 0 else "behind"
+            raise AcmeError(f"the clock of this machine is {abs(ahead) / DAY:.0f} days {where} that of the CA; set it")
 
     def _keep_nonce(self, response: Response) -> None:
         nonce = response.headers.get("replay-nonce", "")

@@ -201,11 +201,17 @@ def retry_after(response: Response, now: float) -> float | None:
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return now + int(text[:9])
+    when = http_date(text)
+    return None if when is None else max(now, when)
+
+
+def http_date(text: str) -> float | None:
+    """A date of HTTP (RFC 9110 section 5.6.7) in seconds since 1970, or None."""
     try:
         when = parsedate_to_datetime(text)
         if when.tzinfo is None:
             when = when.replace(tzinfo=UTC)
-        return max(now, when.timestamp())
+        return when.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None
 

@@ -67,7 +67,7 @@ class Schedule:
     """Attempts in a row that have failed."""
     attempted_at: float = 0.0
     retry_at: float = 0.0
-    """No attempt before this, after failures."""
+    """No attempt before this."""
     fault: str = ""
     """Why the last one failed."""
     check_at: float = 0.0
@@ -118,6 +118,8 @@ def attempt_due(schedule: Schedule, now: float) -> float:
     # Written by a clock that was ahead?
     if schedule.retry_at > now + LONGEST_WAIT or schedule.attempted_at > now + CLOCKS_DIFFER:
         return max(schedule.renew_at, now)
+    if not schedule.failures and not schedule.renew_at:  # somebody wants another one
+        return 0.0
     return max(schedule.renew_at, schedule.retry_at)
 
 
@@ -131,6 +133,12 @@ def after_success(leaf: x509.Certificate, random: Callable[[], float]) -> Schedu
     begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     life = max(0.0, end - begin)
     return Schedule(renew_at=begin + life * (LIFE_USED - SPREAD * random()), certificate=_fingerprint(leaf))
+
+
+def come(schedule: Schedule, leaf: x509.Certificate, now: float) -> Schedule:
+    """The same when the certificate has come just now: if it is due again already, as its CA's clock is behind, that waits."""
+    life = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds()
+    return replace(schedule, attempted_at=now, retry_at=now + min(DAY, max(0.0, life) / 3))
 
 
 def is_of(schedule: Schedule, leaf: x509.Certificate) -> bool:
