@@ -79,6 +79,8 @@ class H2End:
         self.streams: dict[int, Message] = {}
         self.goaway: list[tuple[int, int]] = []
         self.settings: dict[int, int] = {}
+        self.agreed = False
+        """Its last SETTINGS are acknowledged."""
         self.buffer = b""
 
     def stream(self, stream_id: int) -> Message:
@@ -88,6 +90,8 @@ class H2End:
         for event in self.h2.receive_data(self.without_goaway(data)):
             if isinstance(event, h2.events.RemoteSettingsChanged):
                 self.settings.update({int(key): value.new_value for key, value in event.changed_settings.items()})
+            elif isinstance(event, h2.events.SettingsAcknowledged):
+                self.agreed = True
             elif getattr(event, "stream_id", None):
                 self.note(event)
 
