@@ -120,3 +120,21 @@ def test_half_an_empty_line_is_a_head_that_comes_too_slowly() -> None:
     client.send(b"\r")
     world.wait(15.1)
     assert client.text.startswith("HTTP/1.1 408")
+
+
+def test_a_connection_that_was_idle_is_no_attempt_to_connect() -> None:
+    """It stood already. With one attempt allowed its close in the face of a request left no attempt to make another one."""
+    world = World(limits=Limits(connect_attempts=1))
+    client = world.client()
+    client.send(GET)
+    world.servers[0].send(OK)
+    client.send(GET)
+    world.servers[0].eof()
+    world.servers[-1].send(OK)
+    assert client.text.count("hello") == 2
+    assert [record.attempts for record in world.records] == [1, 2]
+    client.send(GET)
+    world.servers[1].eof()
+    world.servers[2].eof()
+    assert client.text.count("HTTP/1.1 502") == 1
+    assert len(world.servers) == 3

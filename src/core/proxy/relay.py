@@ -133,7 +133,7 @@ class Relay:
         self._server = server
         server.busy += 1
         self._attempts += 1
-        self.record.attempts = self._attempts
+        self.record.attempts += 1
         self.record.server = server.name
         bounds = hub.bounds
         if group.multiplexed and not server.speaks_http_1:
@@ -153,6 +153,7 @@ class Relay:
                 idle = group.take_idle(server, hub.now - longest)
         self._reused = idle is not None
         if idle is not None:
+            self._attempts -= 1  # to connect: there was nothing to fail
             if server.speaks_http_1 and server.probe_at <= hub.now and not hub.draining:
                 self._probe(group, server)
             idle.take(self)
@@ -194,6 +195,7 @@ class Relay:
         if not self._turned_away:  # once that is no attempt that failed
             self._turned_away = True
             self._attempts -= 1
+            self.record.attempts -= 1
         self._connect()
 
     def upstream_ready(self, upstream: Side) -> None:
