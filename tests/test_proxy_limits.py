@@ -48,6 +48,18 @@ def test_a_body_has_to_reach_the_least_rate(each_second: int, seconds: int | Non
         assert client.text.startswith("HTTP/1.1 408")
 
 
+def test_a_least_rate_of_0_asks_for_none() -> None:
+    world = World(limits=Limits(min_body_rate=0, min_body_rate_grace=5, body_timeout=30))
+    client = world.client()
+    client.send(UPLOAD)
+    for _ in range(10):
+        world.wait(29.9)
+        assert not client.text
+        client.send(b"x")
+    world.wait(30.1)
+    assert client.text.startswith("HTTP/1.1 408")
+
+
 @pytest.mark.parametrize(("left", "kept"), [(500, True), (501, False)])
 def test_up_to_drain_body_is_read_to_keep_the_connection(left: int, kept: bool) -> None:
     world = World(limits=Limits(drain_body=500))
