@@ -147,10 +147,7 @@ class Relay:
         idle = None
         if not self._fresh:
             longest = bounds.pool_idle_timeout if self._idle_ok else bounds.pool_fresh
-            if group.introduces:
-                idle = group.take_own(server, hub.now - longest, self.client.connection())
-            else:
-                idle = group.take_idle(server, hub.now - longest)
+            idle = group.take_idle(server, hub.now - longest, self.client.connection())
         self._reused = idle is not None
         if idle is not None:
             self._attempts -= 1  # to connect: there was nothing to fail

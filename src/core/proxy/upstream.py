@@ -24,6 +24,7 @@ from ..events import (
 )  # fmt: skip
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
+from ..http.headers import Headers
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
 from .channel import Channel
@@ -41,6 +42,23 @@ if TYPE_CHECKING:
 SESSION_CHANCES = 4
 """How often a connection is asked for a session before it is taken to have none."""
 _SESSION_CHANCES = SESSION_CHANCES
+
+_AUTHORIZATION = b"authorization"
+_SCHEMES = (b"ntlm", b"nego")
+"""How the names of schemes begin that authenticate a connection: NTLM, Negotiate, Nego2."""
+
+
+def authenticates_all(headers: Headers) -> bool:
+    """Does a request authenticate its client for all that follows on the connection, as a server may see it?
+
+    RFC 9110 section 3.3 forbids that, but RFC 4559 (section 6) and NTLM do it, and say what a proxy has to do: such a
+    connection is not for other clients.
+    """
+    if headers.get(_AUTHORIZATION) is not None:
+        for value in headers.get_all(_AUTHORIZATION):
+            if value[:4].lower() in _SCHEMES:
+                return True
+    return False
 
 
 class Upstream(Channel):
@@ -74,7 +92,7 @@ class Upstream(Channel):
         self.streams: ServerStreams | None = None
         """What it carries, or will carry, over HTTP/2."""
         self.owner: ClientChannel | None = None
-        """The one client that it is for, whom it names to the server."""
+        """The one client that it is for: whom it names to the server, or who has authenticated himself for all of it."""
         self.idle_since = 0.0
         self.last_read = hub.now
         self.answered = False
@@ -132,7 +150,7 @@ class Upstream(Channel):
     # -- what the relay calls --------------------------------------------------------------------------------------
 
     def belong_to(self, client: ClientChannel) -> None:
-        """A new connection is for this client only: it will begin with its PROXY header."""
+        """It is for this client only from now on. A new connection will begin with its PROXY header."""
         self.owner = client
         if client.own_servers is None:
             client.own_servers = set()
@@ -197,6 +215,7 @@ class Upstream(Channel):
 
     def finished(self, request_ended: bool) -> None:
         """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
+        relay = self.relay
         self.relay = None
         if self._session_chances:
             self.keep_session()
@@ -212,6 +231,8 @@ class Upstream(Channel):
             and not self.unsent
         ):
             http.start_next_cycle()
+            if relay is not None and self.owner is None and authenticates_all(relay.exchange.request.headers):
+                self.belong_to(relay.client.connection())
             self.idle_since = self.hub.now
             if self.held:
                 self.held = False
