@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support_proxy import GET, OK, End, World, head
+from support_proxy import GET, OK, End, Recorder, World, head
 
 from lockgate.core.commands import Close
+from lockgate.core.events import Response
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.exchange import Exchange
 from lockgate.core.proxy.policy import Backend
 
 
@@ -97,3 +99,18 @@ def test_with_a_proxy_header_nothing_changes() -> None:
     asks(one)
     assert len(world.servers) == 1
     assert world.servers[0].text.count("PROXY") == 1
+
+
+class Taker(Recorder):
+    def on_response(self, exchange: Exchange, response: Response) -> None:
+        exchange.request.headers = None  # type: ignore[assignment]
+
+
+def test_a_hook_that_takes_the_fields_away_when_the_request_was_sent_changes_nothing() -> None:
+    world = World(hooks=Taker())
+    client = world.client()
+    asks(client, "NTLM a")
+    world.servers[0].send(OK)
+    assert client.text.endswith("hello")
+    asks(world.client())
+    assert len(world.servers) == 2

@@ -6,7 +6,7 @@ from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request,
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
 from .exchange cimport Exchange
-from .forward cimport forward_response
+from .forward cimport authenticates_all, forward_response
 from .hub cimport ReverseProxy
 from .policy cimport Policy
 from .record cimport AccessRecord

@@ -30,7 +30,7 @@ from ..events import END, Data, EndOfMessage, InformationalResponse, Request, Re
 from ..h2.grpc import is_grpc
 from .balance import Server, ServerGroup
 from .exchange import Exchange
-from .forward import forward_response
+from .forward import authenticates_all, forward_response
 from .hooks import Answer, ask
 from .side import Side
 from .timers import NEVER
@@ -207,6 +207,8 @@ class Relay:
             request.authority = self._server.authority
         if not self._to_server(upstream, request):
             return
+        if authenticates_all(request.headers):
+            upstream.belong_to(self.client.connection())
         kept = self._kept
         if kept and not self._to_server(upstream, data_event(bytes(kept))):
             return

@@ -6,7 +6,6 @@ cdef class Upstream(Channel)
 
 from ..events cimport Data, EndOfMessage, Event, HandshakeCompleted, InformationalResponse, Response
 from ..h1.connection cimport H1Connection
-from ..http.headers cimport Headers
 from ..tls.connection cimport TLSConnection
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
@@ -20,11 +19,6 @@ cdef int CLOSED, OPEN
 cdef int _SESSION_CHANCES
 cdef object CLIENT, NEED_DATA, PAUSED
 cdef object ABORT, BOTH
-cdef bytes _AUTHORIZATION
-cdef tuple _SCHEMES
-
-@cython.locals(value=bytes)
-cpdef bint authenticates_all(Headers headers) except -1
 
 
 cdef class Upstream(Channel):
@@ -57,7 +51,7 @@ cdef class Upstream(Channel):
     @cython.locals(h1=H1Connection)
     cpdef bint send(self, Event event) except -1
     cpdef take(self, Relay relay)
-    @cython.locals(http=H1Connection, relay=Relay)
+    @cython.locals(http=H1Connection)
     cpdef finished(self, bint request_ended)
     cpdef keep_session(self)
 

@@ -24,7 +24,6 @@ from ..events import (
 )  # fmt: skip
 from ..h1.connection import H1Connection
 from ..h2.connection import H2Connection
-from ..http.headers import Headers
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
 from .channel import Channel
@@ -42,23 +41,6 @@ if TYPE_CHECKING:
 SESSION_CHANCES = 4
 """How often a connection is asked for a session before it is taken to have none."""
 _SESSION_CHANCES = SESSION_CHANCES
-
-_AUTHORIZATION = b"authorization"
-_SCHEMES = (b"ntlm", b"nego")
-"""How the names of schemes begin that authenticate a connection: NTLM, Negotiate, Nego2."""
-
-
-def authenticates_all(headers: Headers) -> bool:
-    """Does a request authenticate its client for all that follows on the connection, as a server may see it?
-
-    RFC 9110 section 3.3 forbids that, but RFC 4559 (section 6) and NTLM do it, and say what a proxy has to do: such a
-    connection is not for other clients.
-    """
-    if headers.get(_AUTHORIZATION) is not None:
-        for value in headers.get_all(_AUTHORIZATION):
-            if value[:4].lower() in _SCHEMES:
-                return True
-    return False
 
 
 class Upstream(Channel):
@@ -215,7 +197,6 @@ class Upstream(Channel):
 
     def finished(self, request_ended: bool) -> None:
         """The answer is complete: back to the pool, or away if anything about it is not as it should be."""
-        relay = self.relay
         self.relay = None
         if self._session_chances:
             self.keep_session()
@@ -231,8 +212,6 @@ class Upstream(Channel):
             and not self.unsent
         ):
             http.start_next_cycle()
-            if relay is not None and self.owner is None and authenticates_all(relay.exchange.request.headers):
-                self.belong_to(relay.client.connection())
             self.idle_since = self.hub.now
             if self.held:
                 self.held = False
