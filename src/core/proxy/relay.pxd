@@ -47,6 +47,7 @@ cdef class Relay:
     cdef bytearray _kept
     cdef EndOfMessage _end
 
+    cpdef asked(self)
     cpdef begin(self, ReverseProxy hub, Policy policy, Side client, Exchange exchange)
 
     # Finding a server

@@ -118,7 +118,10 @@ class Upstream(Channel):
 
     def data_sent(self, nbytes: int, now: float) -> None:
         """The kernel took `nbytes` of `data_to_send()`."""
-        self.asked = True
+        if not self.asked:
+            self.asked = True
+            if self.relay is not None and self.h1 is not None:
+                self.relay.asked()
         Channel.data_sent(self, nbytes, now)
 
     def connect_failed(self, now: float, reason: str) -> None:
