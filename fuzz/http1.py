@@ -124,7 +124,9 @@ class RequestReader:
     """The requests that h11 finds, one after the other.
 
     It stops for good where it refuses (`refused` is why), where the connection has to close, or where a switch of protocols
-    is offered (`stopped`). `count` is how many there were; `cut_off`: behind the last one is the beginning of another.
+    is offered (`stopped`), unless whoever has the request says, before asking for the next, that the offer was not taken
+    (`switched`).
+    `count` is how many there were; `cut_off`: behind the last one is the beginning of another.
     """
 
     def __init__(self, data: bytes, eof: bool = False) -> None:
@@ -136,6 +138,7 @@ class RequestReader:
             self._connection.receive_data(b"")
         self.refused: Exception | None = None
         self.stopped = False
+        self.switched = True
         self.count = 0
 
     def __iter__(self) -> Iterator[Message]:
@@ -144,11 +147,12 @@ class RequestReader:
         try:
             while (message := self._read()) is not None:
                 self.count += 1
+                self.switched = True
                 yield message
                 if not message.complete:
                     return
                 connection = self._connection
-                if b"upgrade" in dict(message.fields):
+                if b"upgrade" in dict(message.fields) and self.switched:
                     self.stopped = True
                     return
                 connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))

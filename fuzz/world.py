@@ -234,6 +234,7 @@ class World:
             )
             answer, said, _ = http1.take_response(said, meant[0], eof=end.finished)
             known.append(answer)
+            reader.switched = answer is None or answer.head[0] == 101
         require(reader.refused is None, "h11 refuses what a server was sent", reader.refused, received)
         if reader.cut_off:
             self.early.append((said, end.finished))

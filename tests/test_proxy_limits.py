@@ -48,6 +48,18 @@ def test_a_body_has_to_reach_the_least_rate(each_second: int, seconds: int | Non
         assert client.text.startswith("HTTP/1.1 408")
 
 
+def test_a_least_rate_of_0_asks_for_none() -> None:
+    world = World(limits=Limits(min_body_rate=0, min_body_rate_grace=5, body_timeout=30))
+    client = world.client()
+    client.send(UPLOAD)
+    for _ in range(10):
+        world.wait(29.9)
+        assert not client.text
+        client.send(b"x")
+    world.wait(30.1)
+    assert client.text.startswith("HTTP/1.1 408")
+
+
 @pytest.mark.parametrize(("left", "kept"), [(500, True), (501, False)])
 def test_up_to_drain_body_is_read_to_keep_the_connection(left: int, kept: bool) -> None:
     world = World(limits=Limits(drain_body=500))
@@ -120,3 +132,21 @@ def test_half_an_empty_line_is_a_head_that_comes_too_slowly() -> None:
     client.send(b"\r")
     world.wait(15.1)
     assert client.text.startswith("HTTP/1.1 408")
+
+
+def test_a_connection_that_was_idle_is_no_attempt_to_connect() -> None:
+    """It stood already. With one attempt allowed its close in the face of a request left no attempt to make another one."""
+    world = World(limits=Limits(connect_attempts=1))
+    client = world.client()
+    client.send(GET)
+    world.servers[0].send(OK)
+    client.send(GET)
+    world.servers[0].eof()
+    world.servers[-1].send(OK)
+    assert client.text.count("hello") == 2
+    assert [record.attempts for record in world.records] == [1, 2]
+    client.send(GET)
+    world.servers[1].eof()
+    world.servers[2].eof()
+    assert client.text.count("HTTP/1.1 502") == 1
+    assert len(world.servers) == 3

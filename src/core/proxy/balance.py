@@ -128,19 +128,25 @@ class ServerGroup:
         server.speaks_http_1 = True
         server.probe_at = now + HTTP_1_PERIOD
 
-    def take_idle(self, server: Server, since: float) -> Upstream | None:
-        """The idle connection to the server that was used last, if that was not before `since`."""
+    def take_idle(self, server: Server, since: float, client: ClientChannel) -> Upstream | None:
+        """The idle connection to the server that was used last, if that was not before `since`: one that is for this client, or
+        else one that is for everybody."""
+        if client.own_servers is not None and self in client.own_servers:
+            own = self._take_own(server, since, client)
+            if own is not None or self.introduces:
+                return own
         idle = server.idle
-        if not idle:
-            return None
-        upstream = idle[-1]
-        if upstream.idle_since < since:
-            return None
-        self._idle -= 1
-        return idle.pop()
+        for at in range(len(idle) - 1, -1, -1):
+            upstream = idle[at]
+            if upstream.owner is None:
+                if upstream.idle_since < since:
+                    return None
+                self._idle -= 1
+                return idle.pop(at)
+        return None
 
-    def take_own(self, server: Server, since: float, client: ClientChannel) -> Upstream | None:
-        """The same among the connections that are for this client."""
+    def _take_own(self, server: Server, since: float, client: ClientChannel) -> Upstream | None:
+        """The one among the connections that are for this client."""
         for upstream in reversed(server.idle):
             if upstream.owner is client and upstream.idle_since >= since:
                 server.idle.remove(upstream)

@@ -6,6 +6,8 @@ reading a header field.
 
 from __future__ import annotations
 
+import math
+
 from ..limits import Limits
 
 STREAM_LOW = 16384
@@ -41,7 +43,8 @@ class Bounds:
         self.max_connection_age = limits.max_connection_age
         self.max_requests = limits.max_requests
         self.min_body_rate = max(limits.min_body_rate, 1)
-        self.min_body_rate_grace = limits.min_body_rate_grace
+        # No rate at all: the grace is never over.
+        self.min_body_rate_grace = limits.min_body_rate_grace if limits.min_body_rate else math.inf
         self.pool_fresh = limits.pool_fresh
         self.pool_idle_timeout = limits.pool_idle_timeout
         self.pool_size = limits.pool_size

@@ -6,7 +6,8 @@ from ..http.headers cimport Headers
 
 
 cdef ManagedNames _MANAGED
-cdef bytes _PROTO_HTTPS, _PROTO_HTTP
+cdef bytes _AUTHORIZATION, _PROTO_HTTPS, _PROTO_HTTP
+cdef tuple _SCHEMES
 cdef int _LONGEST
 cdef Py_ssize_t MOST_KNOWN
 
@@ -47,6 +48,9 @@ cpdef bint forward_plain(Request request, ClientInfo client) except -1
     p="const unsigned char *", suspects="const unsigned char *", size=Py_ssize_t, at=Py_ssize_t, start=Py_ssize_t, length=Py_ssize_t
 )
 cpdef bint is_plain(bytes block, ManagedNames managed) except -1
+
+@cython.locals(value=bytes)
+cpdef bint authenticates_all(Headers headers) except -1
 
 cpdef Response forward_response(Response response, rules)
 

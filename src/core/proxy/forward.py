@@ -37,6 +37,10 @@ MANAGED = CHAIN | TLS_STATEMENTS
 _FOLD = bytes.maketrans(b"_.", b"--")
 _VIA_NAME = b"lockgate"
 
+_AUTHORIZATION = b"authorization"
+_SCHEMES = (b"ntlm", b"nego")
+"""How the names of schemes begin that authenticate a connection: NTLM, Negotiate, Nego2."""
+
 _LONGEST = 63
 
 _TOLD_HTTPS: dict[bytes, bytes] = {}
@@ -224,6 +228,19 @@ def is_plain(block: bytes, managed: ManagedNames) -> bool:
             at += 1
         at += 1
     return True
+
+
+def authenticates_all(headers: Headers) -> bool:
+    """Does a request authenticate its client for all that follows on the connection, as a server may see it?
+
+    RFC 9110 section 3.3 forbids that, but NTLM does it and so does RFC 4559, which says (section 6) what a proxy has to do:
+    such a connection is not for other clients.
+    """
+    if headers.get(_AUTHORIZATION) is not None:
+        for value in headers.get_all(_AUTHORIZATION):
+            if value[:4].lower() in _SCHEMES:
+                return True
+    return False
 
 
 def forward_response(response: Response, rules: ForwardRules) -> Response:

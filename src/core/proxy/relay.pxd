@@ -6,7 +6,7 @@ from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request,
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
 from .exchange cimport Exchange
-from .forward cimport forward_response
+from .forward cimport authenticates_all, forward_response
 from .hub cimport ReverseProxy
 from .policy cimport Policy
 from .record cimport AccessRecord
@@ -47,6 +47,7 @@ cdef class Relay:
     cdef bytearray _kept
     cdef EndOfMessage _end
 
+    cpdef asked(self)
     cpdef begin(self, ReverseProxy hub, Policy policy, Side client, Exchange exchange)
 
     # Finding a server

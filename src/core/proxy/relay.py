@@ -9,7 +9,7 @@ Nothing is taken from a request's body before a connection to a server stands, s
 request whole for the next server. Once the head was written, the server may have acted on it: then the request is sent
 again only if its method is safe (RFC 9110 section 9.2.1), it has no body, the connection was an old idle one, and not one byte
 of an answer came. That is the one race of keep-alive in which a server's close and our request cross. A request of which the
-kernel has not taken a byte yet is whole too, whatever its method.
+kernel has not taken a byte yet is whole too, whatever its method; what was passed on of its body is kept until then.
 
 Over HTTP/2 a server can say that it has not looked at a request (RFC 9113 section 8.7), which makes it whole again, if what was
 passed on of its body is still here: a copy of it is kept until the answer begins, of at most `KEPT_BODY` bytes. What is
@@ -30,7 +30,7 @@ from ..events import END, Data, EndOfMessage, InformationalResponse, Request, Re
 from ..h2.grpc import is_grpc
 from .balance import Server, ServerGroup
 from .exchange import Exchange
-from .forward import forward_response
+from .forward import authenticates_all, forward_response
 from .hooks import Answer, ask
 from .side import Side
 from .timers import NEVER
@@ -133,7 +133,7 @@ class Relay:
         self._server = server
         server.busy += 1
         self._attempts += 1
-        self.record.attempts = self._attempts
+        self.record.attempts += 1
         self.record.server = server.name
         bounds = hub.bounds
         if group.multiplexed and not server.speaks_http_1:
@@ -147,12 +147,12 @@ class Relay:
         idle = None
         if not self._fresh:
             longest = bounds.pool_idle_timeout if self._idle_ok else bounds.pool_fresh
-            if group.introduces:
-                idle = group.take_own(server, hub.now - longest, self.client.connection())
-            else:
-                idle = group.take_idle(server, hub.now - longest)
+            idle = group.take_idle(server, hub.now - longest, self.client.connection())
         self._reused = idle is not None
         if idle is not None:
+            self._attempts -= 1  # to connect: there was nothing to fail
+            if self.exchange.request.body_length != 0 and self._kept is None and not self.record.bytes_in:
+                self._kept = bytearray()
             if server.speaks_http_1 and server.probe_at <= hub.now and not hub.draining:
                 self._probe(group, server)
             idle.take(self)
@@ -194,6 +194,7 @@ class Relay:
         if not self._turned_away:  # once that is no attempt that failed
             self._turned_away = True
             self._attempts -= 1
+            self.record.attempts -= 1
         self._connect()
 
     def upstream_ready(self, upstream: Side) -> None:
@@ -208,6 +209,8 @@ class Relay:
             request.authority = self._server.authority
         if not self._to_server(upstream, request):
             return
+        if authenticates_all(request.headers):
+            upstream.belong_to(self.client.connection())
         kept = self._kept
         if kept and not self._to_server(upstream, data_event(bytes(kept))):
             return
@@ -248,6 +251,11 @@ class Relay:
             if self.tunnel:
                 upstream.finish_sending()
                 self._tunnel_side_ended()
+
+    def asked(self) -> None:
+        """The kernel has taken the beginning of the request, over HTTP/1.1: the server may act on it."""
+        if self._kept is not None:
+            self._forget_kept()
 
     def client_gone(self, end: str, detail: str) -> None:
         """There is nobody left to answer: the client has left (499 in the log if it was told nothing), or we closed on it."""
@@ -338,8 +346,10 @@ class Relay:
         """
         self.upstream = None
         if end == "upstream_gone" and self._reused and not answered and not self.response_started:
-            has_no_body = self.request_ended and not self.record.bytes_in
-            if (has_no_body and (self._idle_ok or not asked)) or (self._kept is not None and not asked):
+            untouched = not self.record.bytes_in
+            if (self._idle_ok and self.request_ended and untouched) or (
+                not asked and (untouched or self._kept is not None)
+            ):
                 if not self.request_ended:
                     self.client.hold()
                 self._fresh = True

@@ -22,6 +22,7 @@ cdef class Side:
 
     # The server's end
     cpdef bint is_ready(self) except -1
+    cpdef belong_to(self, client)
     cpdef bint send(self, Event event) except -1
     cpdef request_sent(self)
     cpdef finished(self, bint request_ended)

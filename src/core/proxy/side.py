@@ -73,6 +73,9 @@ class Side:
         """The connection stands: a request can be sent."""
         return False
 
+    def belong_to(self, client: Any) -> None:
+        """Carry requests of this client's connection only, from now on."""
+
     def send(self, event: Event) -> bool:
         """Pass a part of the message on (for both ends). False if there is no connection any more."""
         return False

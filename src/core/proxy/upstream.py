@@ -74,7 +74,7 @@ class Upstream(Channel):
         self.streams: ServerStreams | None = None
         """What it carries, or will carry, over HTTP/2."""
         self.owner: ClientChannel | None = None
-        """The one client that it is for, whom it names to the server."""
+        """The one client that it is for: whom it names to the server, or who has authenticated himself for all of it."""
         self.idle_since = 0.0
         self.last_read = hub.now
         self.answered = False
@@ -118,7 +118,10 @@ class Upstream(Channel):
 
     def data_sent(self, nbytes: int, now: float) -> None:
         """The kernel took `nbytes` of `data_to_send()`."""
-        self.asked = True
+        if not self.asked:
+            self.asked = True
+            if self.relay is not None and self.h1 is not None:
+                self.relay.asked()
         Channel.data_sent(self, nbytes, now)
 
     def connect_failed(self, now: float, reason: str) -> None:
@@ -132,7 +135,7 @@ class Upstream(Channel):
     # -- what the relay calls --------------------------------------------------------------------------------------
 
     def belong_to(self, client: ClientChannel) -> None:
-        """A new connection is for this client only: it will begin with its PROXY header."""
+        """It is for this client only from now on. A new connection will begin with its PROXY header."""
         self.owner = client
         if client.own_servers is None:
             client.own_servers = set()
