@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +68,30 @@ def test_a_timer_that_is_off_wakes_nobody() -> None:
     timers.arm(off, 9.0)
     timers.fire(9.0)
     assert owner.fired == 1
+
+
+def test_deadlines_of_what_has_gone_are_not_kept_until_they_pass() -> None:
+    """A tunnel's is an hour ahead: with a hundred that end in a second, those of 360 000 connections were kept, 60 MB."""
+    timers, owner = Timers(), Owner()
+    kept = [Timer(owner) for _ in range(100)]
+    for number, timer in enumerate(kept):
+        timers.arm(timer, 5000.0 + number)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(50_000):
+            timer = Timer(owner)
+            timers.arm(timer, 3600.0 + number % 100)
+            timer.cancel()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1_000_000
+    assert timers.next() == 5000.0
+    timers.fire(5049.0)
+    assert owner.fired == 50
+    timers.fire(6000.0)
+    assert owner.fired == 100
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.one_of(st.just(NEVER), st.integers(0, 20).map(float)), st.booleans())))

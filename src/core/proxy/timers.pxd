@@ -1,5 +1,7 @@
 cimport cython
 
+cdef Py_ssize_t _SWEEP
+
 
 cdef class Timer:
     cdef public object owner
@@ -12,6 +14,7 @@ cdef class Timer:
 cdef class Timers:
     cdef list _heap
     cdef long long _count
+    cdef Py_ssize_t _sweep_at
 
     cpdef arm(self, Timer timer, double deadline)
     @cython.locals(when=double)
@@ -21,3 +24,5 @@ cdef class Timers:
     @cython.locals(when=double, timer=Timer, heap=list)
     cpdef fire(self, double now)
     cdef _push(self, Timer timer, double when)
+    @cython.locals(heap=list, kept=list, entry=tuple, timer=Timer)
+    cdef _sweep(self)

@@ -3,6 +3,9 @@
 Deadlines move far more often than they pass: each byte that arrives pushes one back. So moving a deadline to a later time
 only notes it; the heap is touched when an entry comes due, finds that its owner's deadline has moved, and is put back.
 `next` may therefore be earlier than any deadline, never later.
+
+Of what has gone, entries stay in the heap for a while: until they come due, which may be an hour for a tunnel, or until there
+are as many of them as others, when they are swept out.
 """
 
 from __future__ import annotations
@@ -11,6 +14,9 @@ import heapq
 from typing import Protocol
 
 NEVER = float("inf")
+SWEEP = 1024
+"""Entries below which the heap is not worth looking through."""
+_SWEEP = SWEEP
 
 
 class Expiring(Protocol):
@@ -40,10 +46,11 @@ class Timer:
 class Timers:
     """All timers of one proxy."""
 
-    __slots__ = ("_count", "_heap")
+    __slots__ = ("_count", "_heap", "_sweep_at")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
+        self._sweep_at = _SWEEP  # so many entries
         self._count = 0  # makes heap entries of equal time comparable
 
     def arm(self, timer: Timer, deadline: float) -> None:
@@ -87,6 +94,20 @@ class Timers:
             timer.owner.expire()
 
     def _push(self, timer: Timer, when: float) -> None:
+        if len(self._heap) >= self._sweep_at:
+            self._sweep()
         self._count += 1
         timer.queued = when
         heapq.heappush(self._heap, (when, self._count, timer))
+
+    def _sweep(self) -> None:
+        """Drop the entries that are of no use; the next time is when there are twice as many as now."""
+        heap = self._heap
+        kept = []
+        for entry in heap:
+            timer = entry[2]
+            if timer.owner is not None and entry[0] == timer.queued:
+                kept.append(entry)
+        heap[:] = kept  # `fire` may be at work on it
+        heapq.heapify(heap)
+        self._sweep_at = max(_SWEEP, 2 * len(heap))
