@@ -16,7 +16,7 @@ cdef class Driver:
     cdef public bint errors_once
     cdef public set links
     cdef public list doors
-    cdef public dict lookups
+    cdef public object attempts
     cdef public double armed
     cdef double _not_before
     cdef double _accept_again
@@ -28,4 +28,4 @@ cdef class Driver:
     cpdef rest(self)
     cpdef on_timer(self)
     cdef _carry_out(self, command)
-    cdef _call_at(self, double when)
+    cpdef call_at(self, double when)
