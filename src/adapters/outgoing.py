@@ -102,8 +102,10 @@ class Lookup:
             link.connect_failed(reason)
 
     def _take(self) -> list[OutgoingLink]:
-        del self._attempts.lookups[self._place]
-        return self.links
+        if self._attempts.lookups.get(self._place) is self:
+            del self._attempts.lookups[self._place]
+        links, self.links = self.links, []
+        return links
 
 
 class OutgoingLink(Link):
@@ -127,7 +129,11 @@ class OutgoingLink(Link):
         else:
             lookup = Lookup(self.driver.attempts, address)
             lookup.links.append(self)
-            self.driver.resolve(lookup, *address)
+            try:
+                self.driver.resolve(lookup, *address)
+            except Exception as error:
+                self.driver.report(error, "a loop's resolve")
+                lookup.connect_failed(reason_of(error))
 
     def connect(self, addresses: Sequence[Address]) -> None:
         """Connect to the first of `addresses` that answers, and tell the core."""

@@ -241,3 +241,20 @@ def test_who_has_given_up_is_told_nothing() -> None:
     first.transport.close()
     driver.asked[0][0].connect_failed("gaierror")
     assert (first.told, second.told) == ([], ["gaierror"])
+
+
+def test_a_loop_that_cannot_look_up_now_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever wants the name later must not wait for a look-up that never began."""
+
+    class FailingDriver(NamingDriver):
+        def resolve(self, lookup: Lookup, host: str, port: int) -> None:
+            super().resolve(lookup, host, port)
+            raise RuntimeError("closed")
+
+    driver = FailingDriver()
+    first, second = opened(driver, ("a.test", 80), ("a.test", 80))
+    assert (first.told, second.told) == (["RuntimeError"], ["RuntimeError"])
+    assert len(driver.asked) == 2
+    assert "RuntimeError" in caplog.text
+    driver.asked[0][0].connect_failed("late")
+    assert first.told == ["RuntimeError"]
