@@ -90,6 +90,29 @@ def test_one_request_finds_out_if_a_server_is_back(balance: str) -> None:
     assert any(ask() for _ in range(2))
 
 
+def test_a_request_that_needs_no_connection_finds_out_nothing() -> None:
+    """It is as well: over HTTP/2 many share one that stands, and the others would pass the server over for good."""
+    world = World(backends=TWO, accept_at_once=False)
+    first = world.client()
+    first.send(GET)
+    world.servers[0].accept()
+    world.servers[0].send(OK)
+    world.wait(2)  # too long for what is not to be sent twice
+    for _ in range(2):
+        world.client().send(POST)
+    assert [server.address[0] for server in world.servers[1:]] == ["10.0.0.2", "10.0.0.1"]
+    world.servers[2].refuse()
+    for server in world.servers[1], world.servers[3]:
+        server.accept()
+    world.wait(5.1)  # `server_pause`
+    world.servers[0].pop()
+    asked = len(world.servers)
+    for _ in range(4):
+        world.client().send(GET)
+    assert world.servers[0].text.startswith("GET ")
+    assert "10.0.0.1" in [server.address[0] for server in world.servers[asked:]]
+
+
 def test_no_server_is_502() -> None:
     world = World(backends=TWO, accept_at_once=False)
     client = world.client()

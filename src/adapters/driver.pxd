@@ -16,7 +16,7 @@ cdef class Driver:
     cdef public bint errors_once
     cdef public set links
     cdef public list doors
-    cdef public dict lookups
+    cdef public object attempts
     cdef public double armed
     cdef double _not_before
     cdef double _accept_again
@@ -29,4 +29,4 @@ cdef class Driver:
     cpdef on_timer(self)
     @cython.locals(link=Link)
     cdef _carry_out(self, command)
-    cdef _call_at(self, double when)
+    cpdef call_at(self, double when)

@@ -22,7 +22,7 @@ from ..core.proxy.timers import NEVER
 from .checks import Bindings, check_bindings
 from .door import Door
 from .link import Link, reason_of
-from .outgoing import Lookup, OutgoingLink, found_addresses
+from .outgoing import Attempts, Lookup, OutgoingLink, found_addresses
 
 if TYPE_CHECKING:
     from ..core.commands import Command
@@ -56,8 +56,7 @@ class Driver:
         self.errors_once = errors_once
         self.links: set[Link] = set()
         self.doors: list[Door] = []
-        self.lookups: dict[tuple[str, int], Lookup] = {}
-        """Names that are being looked up, with their ports."""
+        self.attempts = Attempts()
         self.armed = NEVER
         """When `on_timer` is to be called."""
         self._not_before = 0.0
@@ -138,7 +137,7 @@ class Driver:
             self.report(error)
             return
         if when < self.armed:
-            self._call_at(max(when, self._not_before))
+            self.call_at(max(when, self._not_before))
         if self._draining and proxy.drained:
             self.on_drained()
 
@@ -150,7 +149,8 @@ class Driver:
             self._accept_again = NEVER
             for door in self.doors:
                 self.gear.watch(door, True, False)
-        self._call_at(self._accept_again)
+        self.call_at(self._accept_again)
+        self.call_at(self.attempts.give_up(now))
         try:
             self.proxy.handle_timer(now)
         except Exception as error:
@@ -236,9 +236,10 @@ class Driver:
         for door in self.doors:
             self.gear.watch(door, False, False)
         self._accept_again = self.gear.now() + ACCEPT_PAUSE
-        self._call_at(self._accept_again)
+        self.call_at(self._accept_again)
 
-    def _call_at(self, when: float) -> None:
+    def call_at(self, when: float) -> None:
+        """Have `on_timer` called then, or before."""
         # A timer that moved back is left alone: it comes early, which does no harm, and is set again then.
         if when < self.armed:
             self.armed = when

@@ -8,5 +8,6 @@ cdef class OutgoingLink(Link):
     cpdef open(self, address)
     cpdef connect(self, addresses)
     cpdef connect_failed(self, str reason)
+    cpdef next_address(self)
     cdef _connect_next(self, str reason)
     cdef _connected(self)

@@ -2,12 +2,16 @@
 
 A resolver that does not answer takes seconds to say so, and only a few names are looked up at a time. So who wants a name that
 is being looked up waits for that answer: a name without one takes one thread, however many requests are for it.
+
+An address that does not answer at all (a path that swallows IPv6, a machine that is gone) must not use up all the time that the
+core waits: it has `NEXT_ADDRESS`, if there is another one.
 """
 
 from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 Address = tuple[int, Any]
 """(address family, socket address)"""
 
+NEXT_ADDRESS = 1.5
+"""Seconds after which the next address of a name is tried: a first SYN may be lost (the second one comes after a second)."""
 HELPER_THREADS = 4
 """Names resolved at the same time by one loop, and under `threads` as many certificates looked for: both block. Neither waits
 for the other, since anybody can have a certificate looked for."""
@@ -39,6 +45,35 @@ def found_addresses(infos: Sequence[tuple[Any, ...]]) -> list[Address]:
     return [(info[0], info[4]) for info in infos]
 
 
+class Attempts:
+    """What a driver knows of connections that are being made.
+
+    `lookups`: the names that are being looked up, with their ports. An attempt has `NEXT_ADDRESS` if there is another address.
+    """
+
+    __slots__ = ("_ends", "lookups")
+
+    def __init__(self) -> None:
+        self.lookups: dict[tuple[str, int], Lookup] = {}
+        self._ends: dict[OutgoingLink, float] = {}  # in the order of time; some have come to an end before
+
+    def begin(self, link: OutgoingLink, now: float) -> float:
+        """A link tries an address that is not its last one; when to call `give_up`."""
+        self._ends.pop(link, None)  # it goes to the end
+        end = self._ends[link] = now + NEXT_ADDRESS
+        return end
+
+    def give_up(self, now: float) -> float:
+        """Have those that have had their time go on with the next address; when to call this again, infinity for never."""
+        while self._ends:
+            link, end = next(iter(self._ends.items()))
+            if end > now:
+                return end
+            del self._ends[link]
+            link.next_address()
+        return math.inf
+
+
 class Lookup:
     """A name that is being looked up. Who does that calls `connect` with what was found, or `connect_failed`, once.
 
@@ -48,13 +83,13 @@ class Lookup:
     `links`: those who wait, some of whom may have given up.
     """
 
-    __slots__ = ("_driver", "_place", "links")
+    __slots__ = ("_attempts", "_place", "links")
 
-    def __init__(self, driver: Driver, place: tuple[str, int]) -> None:
-        self._driver = driver
+    def __init__(self, attempts: Attempts, place: tuple[str, int]) -> None:
+        self._attempts = attempts
         self._place = place
         self.links: list[OutgoingLink] = []
-        driver.lookups[place] = self
+        attempts.lookups[place] = self
 
     def connect(self, addresses: Sequence[Address]) -> None:
         """The name has these addresses."""
@@ -67,8 +102,10 @@ class Lookup:
             link.connect_failed(reason)
 
     def _take(self) -> list[OutgoingLink]:
-        del self._driver.lookups[self._place]
-        return self.links
+        if self._attempts.lookups.get(self._place) is self:
+            del self._attempts.lookups[self._place]
+        links, self.links = self.links, []
+        return links
 
 
 class OutgoingLink(Link):
@@ -87,12 +124,16 @@ class OutgoingLink(Link):
             self.connect([(socket.AF_UNIX, address)])
         elif (family := literal_family(address[0])) is not None:
             self.connect([(family, address)])
-        elif (lookup := self.driver.lookups.get(address)) is not None:
+        elif (lookup := self.driver.attempts.lookups.get(address)) is not None:
             lookup.links.append(self)
         else:
-            lookup = Lookup(self.driver, address)
+            lookup = Lookup(self.driver.attempts, address)
             lookup.links.append(self)
-            self.driver.resolve(lookup, *address)
+            try:
+                self.driver.resolve(lookup, *address)
+            except Exception as error:
+                self.driver.report(error, "a loop's resolve")
+                lookup.connect_failed(reason_of(error))
 
     def connect(self, addresses: Sequence[Address]) -> None:
         """Connect to the first of `addresses` that answers, and tell the core."""
@@ -124,6 +165,13 @@ class OutgoingLink(Link):
             self._connect_next(errno.errorcode.get(code, "unknown"))
         self.driver.carry_on()
 
+    def next_address(self) -> None:
+        """The attempt has had its time: go on with the next address, if there is one."""
+        if self.connecting and self.addresses and not self.closed:
+            self.connecting = False
+            self.gear.drop(self, False)
+            self._connect_next("ETIMEDOUT")
+
     def _connect_next(self, reason: str) -> None:
         while self.addresses and not self.closed:
             family, address = self.addresses.pop(0)
@@ -133,6 +181,8 @@ class OutgoingLink(Link):
                 else:
                     self.gear.watch(self, False, True)
                     self.connecting = True
+                    if self.addresses:
+                        self.driver.call_at(self.driver.attempts.begin(self, self.gear.now()))
                 return
             except (OSError, OverflowError) as error:  # among others: no file descriptor, no IPv6, no port number
                 reason = reason_of(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ import trio
 from support_adapters import PATIENCE, EchoHub
 
 from lockgate.adapters import asyncio as on_asyncio
+from lockgate.adapters import outgoing
 from lockgate.adapters import threads as on_threads
 from lockgate.adapters import trio as on_trio
 from lockgate.adapters.driver import Driver
@@ -105,6 +107,71 @@ def test_no_backend_waits_for_the_name_of_another_one(adapter: str, monkeypatch:
         assert asked.count("silent.test") == 1
 
 
+@contextmanager
+def silent(port: int) -> Iterator[str]:
+    """An address where connects to a port are not answered: its backlog is full, so the kernel drops them (Linux)."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.2", port))
+        listening.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.2", port))
+        yield "127.0.0.2"
+
+
+@pytest.mark.parametrize("adapter", ["asyncio", "threads", "trio"])
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs 127.0.0.2, and a backlog that is full")
+def test_an_address_that_does_not_answer_is_not_waited_for_all_the_time(
+    adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where IPv6 leads nowhere, or one of two machines is gone, each request for the name was answered with 504."""
+    monkeypatch.setattr(outgoing, "NEXT_ADDRESS", 0.05)
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server.settimeout(PATIENCE)
+        place = stack.enter_context(silent(server.getsockname()[1]))
+
+        getaddrinfo = socket.getaddrinfo
+
+        def answer(host: str, port: int, *arguments: Any, **options: Any) -> Any:
+            if host != "app.test":
+                return getaddrinfo(host, port, *arguments, **options)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (one, port)) for one in (place, place, "127.0.0.1")]
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+        policy = Policy.build(
+            backends=[Backend("app", (f"app.test:{server.getsockname()[1]}",))], routes=[Route("app")]
+        )
+        proxy = ReverseProxy(policy, limits=Limits(connect_timeout=PATIENCE, drain_timeout=0.1))
+        port = stack.enter_context(serving(adapter, proxy, socket.create_server(("127.0.0.1", 0))))
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        connection = stack.enter_context(server.accept()[0])
+        connection.settimeout(PATIENCE)
+        assert connection.recv(100).startswith(b"GET / ")
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 204 ")
+
+
+def test_the_last_address_has_all_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "NEXT_ADDRESS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server, silent(server.getsockname()[1]) as place:
+        driver = NamingDriver()
+        (channel,) = opened(driver, ("a.test", 80))
+        address = (place, server.getsockname()[1])
+        driver.asked[0][0].connect([(socket.AF_INET, address)] * 3)
+        link = channel.transport
+        assert link.connecting
+        for left in (2, 1, 0, 0, 0):
+            assert len(link.addresses) == left
+            driver.on_timer()
+        assert link.connecting
+        assert not channel.told
+        driver.close()
+
+
 class NamingDriver(Driver):
     """Watches nothing, and leaves it to the test to answer for names."""
 
@@ -174,3 +241,20 @@ def test_who_has_given_up_is_told_nothing() -> None:
     first.transport.close()
     driver.asked[0][0].connect_failed("gaierror")
     assert (first.told, second.told) == ([], ["gaierror"])
+
+
+def test_a_loop_that_cannot_look_up_now_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever wants the name later must not wait for a look-up that never began."""
+
+    class FailingDriver(NamingDriver):
+        def resolve(self, lookup: Lookup, host: str, port: int) -> None:
+            super().resolve(lookup, host, port)
+            raise RuntimeError("closed")
+
+    driver = FailingDriver()
+    first, second = opened(driver, ("a.test", 80), ("a.test", 80))
+    assert (first.told, second.told) == (["RuntimeError"], ["RuntimeError"])
+    assert len(driver.asked) == 2
+    assert "RuntimeError" in caplog.text
+    driver.asked[0][0].connect_failed("late")
+    assert first.told == ["RuntimeError"]

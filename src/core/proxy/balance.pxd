@@ -37,6 +37,7 @@ cdef class ServerGroup:
     @cython.locals(count=Py_ssize_t, step=Py_ssize_t, index=Py_ssize_t, after_best=Py_ssize_t, server=Server, best=Server)
     cpdef Server pick(self, list tried, double now)
     cpdef failed(self, Server server, double now)
+    cpdef tries(self, Server server, double now)
     cpdef reached(self, Server server)
     cpdef declined_http_2(self, Server server, double now)
     @cython.locals(idle=list, own=Upstream, upstream=Upstream, at=Py_ssize_t)

@@ -111,13 +111,16 @@ class ServerGroup:
         if best is None:
             return fallback
         self._next = after_best
-        if best.down_until > 0:
-            best.down_until = now + self._bounds.server_pause
         return best
 
     def failed(self, server: Server, now: float) -> None:
         """A connection to the server could not be made."""
         server.down_until = now + self._bounds.server_pause
+
+    def tries(self, server: Server, now: float) -> None:
+        """A connection to the server is made for a request, which finds out whether it is back if the last one failed."""
+        if server.down_until > 0:
+            server.down_until = now + self._bounds.server_pause
 
     def reached(self, server: Server) -> None:
         """A connection to the server stands."""

@@ -141,6 +141,7 @@ class Relay:
             if shared is None:
                 shared = Upstream(hub, group, server, None)
                 server.shared.append(shared)
+                group.tries(server, hub.now)
                 hub.command(OpenUpstream(shared, server.address))
             shared.join(self)
             return
@@ -161,6 +162,7 @@ class Relay:
             if group.introduces:
                 opened.belong_to(self.client.connection())
             self.upstream = opened
+            group.tries(server, hub.now)
             hub.command(OpenUpstream(opened, server.address))
 
     def _probe(self, group: ServerGroup, server: Server) -> None:
