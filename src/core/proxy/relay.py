@@ -332,7 +332,7 @@ class Relay:
     def upstream_failed(self, end: str, detail: str, answered: bool, asked: bool) -> None:
         """The server broke HTTP, closed early, or was too slow; its end is gone.
 
-        `answered`: something of an answer came. `asked`: it may have acted on the request.
+        `answered`: something of an answer came, or the server has ended just this request. `asked`: it may have acted on it.
         """
         self.upstream = None
         if end == "upstream_gone" and self._reused and not answered and not self.response_started:
