@@ -337,7 +337,9 @@ class Relay:
         self.upstream = None
         if end == "upstream_gone" and self._reused and not answered and not self.response_started:
             has_no_body = self.request_ended and not self.record.bytes_in
-            if (has_no_body and (self._idle_ok or not asked)) or (self._kept is not None and not asked):
+            # Of a fresh connection it was not the server's close that crossed with the request.
+            crossed = asked and self._idle_ok and not self._fresh
+            if (has_no_body and (crossed or not asked)) or (self._kept is not None and not asked):
                 if not self.request_ended:
                     self.client.hold()
                 self._fresh = True
