@@ -8,7 +8,7 @@ import h2.errors
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support_proxy import World, head
+from support_proxy import GET, World, head
 from support_proxy_h2 import Client, Server, policy
 
 from lockgate.core.limits import Limits
@@ -169,6 +169,19 @@ def test_what_the_server_may_have_looked_at_is_not_sent_again(code: int) -> None
     refuse(Server(w.servers[0]), code=code)
     assert len(w.servers) == 1
     assert client.text.startswith("HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize("code", [code for code in h2.errors.ErrorCodes if code is not REFUSED])
+def test_a_request_that_the_server_has_reset_is_not_sent_again(code: int) -> None:
+    """Not even a GET: it is not the connection that was lost. A handler that fails was asked three times, and each time more on
+    a connection of its own that stayed open."""
+    w = plain()
+    client = w.client()
+    client.send(GET)
+    refuse(Server(w.servers[0]), code=code)
+    assert len(w.servers) == 1
+    assert client.text.startswith("HTTP/1.1 502 ")
+    assert [(record.end, record.attempts) for record in w.records] == [("upstream_gone", 1)]
 
 
 def test_an_answer_that_was_begun_is_not_begun_again() -> None:

@@ -315,6 +315,20 @@ def test_a_connection_that_is_lost_is_not_the_end_of_a_safe_request() -> None:
     assert one.text.startswith("HTTP/1.1 200 ")
 
 
+def test_a_request_whose_fresh_connection_is_lost_too_is_not_sent_again() -> None:
+    """One that ends its server's process (or whatever it is that has ended) ends two of them at most, as over HTTP/1.1. It was
+    three."""
+    w = plain()
+    client = w.client()
+    client.send(GET)
+    for end in range(2):
+        Server(w.servers[end])
+        w.servers[end].reset()
+    assert len(w.servers) == 2
+    assert client.text.startswith("HTTP/1.1 502 ")
+    assert [(record.end, record.attempts) for record in w.records] == [("upstream_gone", 2)]
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 

@@ -201,11 +201,12 @@ class TestOrder:
         client.send(h2.priority_update(3, b"u=0"), h2.window_update(0, MB))
         self.assert_first(client, before, 3, 1)
 
-    def test_incremental_ones_take_turns(self, client: h2.Client) -> None:
-        """Frame by frame, once both wait for the window."""
+    @pytest.mark.parametrize("said", [((b"priority", b"i"),), ()], ids=["incremental", "nothing said"])
+    def test_incremental_ones_take_turns(self, client: h2.Client, said: tuple[tuple[bytes, bytes], ...]) -> None:
+        """Frame by frame, once both wait for the window. So do those of a client that does not know of priorities."""
         answered = len(ANSWERED)
         client.start((h2.NO_RFC7540_PRIORITIES, 1), (h2.INITIAL_WINDOW_SIZE, MB))
-        client.send(*(h2.get(stream, b"/size/300000", (b"priority", b"i")) for stream in (1, 3)))
+        client.send(*(h2.get(stream, b"/size/300000", *said) for stream in (1, 3)))
         received = 0
         while received < h2.WINDOW:
             received += len(client.until(h2.DATA).payload)

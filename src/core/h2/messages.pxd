@@ -16,7 +16,7 @@ cdef bytes _HTTP_2, _GET, _HTTPS, _INDEXED
 cdef dict _METHODS, _SCHEMES
 cdef list _STATUSES
 
-@cython.locals(method=bytes, protocol=bytes, path=bytes, size=Py_ssize_t, length="long long", expects=bint, request=Request)
+@cython.locals(method=bytes, protocol=bytes, lower=bytes, path=bytes, size=Py_ssize_t, length="long long", expects=bint, request=Request)
 cpdef Request read_request(
     Head head, bytes scheme, long long stream_id, bint ended, Py_ssize_t max_target, long long max_body
 )

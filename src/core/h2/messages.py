@@ -88,9 +88,12 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
     if protocol is not None:
         if length > 0 or not is_token(protocol):
             raise RemoteProtocolError(Fault.MALFORMED, "extended CONNECT with a body, or without a protocol")
-        if protocol.lower() == b"h2c":
+        lower = protocol.lower()  # their names may be written as one likes (RFC 9110 section 7.8)
+        if lower == b"h2c":
             # A second way into the backend, past every rule.
             raise RemoteProtocolError(Fault.MALFORMED, "extended CONNECT for HTTP itself")
+        if lower == WEBSOCKET:
+            protocol = WEBSOCKET
         request.method = _GET
         request.headers = _tunnel_headers(head, protocol, stream_id)
         request.body_length = 0

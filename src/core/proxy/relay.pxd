@@ -82,7 +82,7 @@ cdef class Relay:
     cpdef response_data(self, Data event)
     @cython.locals(upstream=Side)
     cpdef response_end(self, EndOfMessage event)
-    @cython.locals(has_no_body=bint)
+    @cython.locals(untouched=bint, crossed=bint)
     cpdef upstream_failed(self, str end, str detail, bint answered, bint asked)
 
     # Ends

@@ -11,9 +11,10 @@ again only if its method is safe (RFC 9110 section 9.2.1), it has no body, the c
 of an answer came. That is the one race of keep-alive in which a server's close and our request cross. A request of which the
 kernel has not taken a byte yet is whole too, whatever its method; what was passed on of its body is kept until then.
 
-Over HTTP/2 a server can say that it has not looked at a request (RFC 9113 section 8.7), which makes it whole again, if what was
-passed on of its body is still here: a copy of it is kept until the answer begins, of at most `KEPT_BODY` bytes. What is
-longer, and what is beyond `KEPT_TOTAL` in all requests together, is not kept, and such a request is answered with 502.
+Over HTTP/2 the same holds for a shared connection that is lost, once; not for a stream that the server has reset. But it can
+say that it has not looked at a request (RFC 9113 section 8.7), which makes it whole again, if what was passed on of its body is
+still here: a copy of it is kept until the answer begins, of at most `KEPT_BODY` bytes. What is longer, and what is beyond
+`KEPT_TOTAL` in all requests together, is not kept, and such a request is answered with 502.
 
 What may be passed on
 ---------------------
@@ -344,14 +345,14 @@ class Relay:
     def upstream_failed(self, end: str, detail: str, answered: bool, asked: bool) -> None:
         """The server broke HTTP, closed early, or was too slow; its end is gone.
 
-        `answered`: something of an answer came. `asked`: it may have acted on the request.
+        `answered`: something of an answer came, or the server has ended just this request. `asked`: it may have acted on it.
         """
         self.upstream = None
         if end == "upstream_gone" and self._reused and not answered and not self.response_started:
             untouched = not self.record.bytes_in
-            if (self._idle_ok and self.request_ended and untouched) or (
-                not asked and (untouched or self._kept is not None)
-            ):
+            # Of a fresh connection it was not the server's close that crossed with the request.
+            crossed = asked and self._idle_ok and self.request_ended and not self._fresh
+            if (crossed and untouched) or (not asked and (untouched or self._kept is not None)):
                 if not self.request_ended:
                     self.client.hold()
                 self._fresh = True

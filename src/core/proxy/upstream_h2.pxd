@@ -30,8 +30,8 @@ cdef class ServerStream(Stream):
     cpdef receive(self, Event event)
     @cython.locals(relay=Relay, size=Py_ssize_t, data=Data)
     cpdef pass_on(self, Event event)
-    @cython.locals(relay=Relay, waiting=list)
-    cpdef failed(self, str end, str detail, bint untouched)
+    @cython.locals(relay=Relay, waiting=list, answered=bint)
+    cpdef failed(self, str end, str detail, bint untouched, bint meant)
     cpdef bint is_responding(self) except -1
     cpdef bint has_heard_nothing(self, double last_read) except -1
     @cython.locals(relay=Relay, bounds=Bounds, longest=double)

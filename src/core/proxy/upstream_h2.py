@@ -132,8 +132,9 @@ class ServerStream(Stream):
         else:
             relay.interim(event)
 
-    def failed(self, end: str, detail: str, untouched: bool) -> None:
-        """There will be no answer. `untouched`: the server has not looked at the request.
+    def failed(self, end: str, detail: str, untouched: bool, meant: bool) -> None:
+        """There will be no answer. `untouched`: the server has not looked at the request. `meant`: it has ended this request of
+        all, which would end no better if it were sent again; not the connection.
 
         Unless all of it is here, and only the client has not taken it yet (RFC 9113 section 8.1): then it is passed on now,
         which is no more than the window of a stream.
@@ -148,7 +149,8 @@ class ServerStream(Stream):
                 self.pass_on(event)
             return
         self.relay = None
-        relay.upstream_failed(end, detail, self._read_at != NEVER and not untouched, not untouched)
+        answered = meant or self._read_at != NEVER
+        relay.upstream_failed(end, detail, answered and not untouched, not untouched)
 
     def hold_other(self) -> None:
         """The server takes too little: the client has to wait."""
@@ -275,9 +277,9 @@ class ServerStreams(Streams):
                 self.remove(stream)
                 if event.remote:
                     untouched = event.code == REFUSED_STREAM
-                    stream.failed("upstream_gone", f"reset the stream (code {event.code})", untouched)
+                    stream.failed("upstream_gone", f"reset the stream (code {event.code})", untouched, True)
                 else:
-                    stream.failed("upstream_bad", event.message, False)
+                    stream.failed("upstream_bad", event.message, False, True)
             self.channel.touch()
         elif type(event) is Data:
             data: Data = event
@@ -307,7 +309,7 @@ class ServerStreams(Streams):
         streams = self.remove_all()
         for stream in streams:
             assert isinstance(stream, ServerStream)
-            stream.failed(end, detail, False)
+            stream.failed(end, detail, False, False)
         for relay in self.take_pending():
             relay.connect_failed(detail, False)
 
@@ -396,4 +398,4 @@ class ServerStreams(Streams):
             self.upstream.group.forget(self.upstream)
         self.remove(stream)
         self.h2.reset(stream.id, CANCEL)
-        stream.failed(end, detail, False)
+        stream.failed(end, detail, False, False)
