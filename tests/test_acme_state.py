@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support_acme import BASE, NOW, StubCA, new_key
 from support_tls import authority
 
+from lockgate.certs import files as certificate_files
 from lockgate.certs import state_files as files
 from lockgate.certs.acme.challenges import Challenge
 from lockgate.certs.acme.jose import ExternalAccount
@@ -54,6 +55,27 @@ def account(
 
 def modes(folder: Path) -> set[str]:
     return {oct(stat.S_IMODE(path.lstat().st_mode)) for path in folder.rglob("*")}
+
+
+def test_a_certificate_that_is_replaced_while_it_is_read_is_the_old_one_or_the_new_one(state, monkeypatch):
+    """Not half of both, so that a worker that starts just then has none."""
+    old = keep(state, "a.test")
+    read = certificate_files.read_regular
+
+    def and_then_another(path, most):
+        data = read(path, most)
+        keep(state, "a.test")
+        return data
+
+    monkeypatch.setattr(certificate_files, "read_regular", and_then_another)
+    first = AcmeState(state.state).certificate(["a.test"])
+    assert first is not None
+    assert first.certificate.chain_pem == old
+    monkeypatch.undo()
+    second = state.certificate(["a.test"])
+    assert second is not None
+    assert second.certificate.chain_pem != old
+    assert second.version != first.version
 
 
 def test_folders_and_files_are_ours_alone(state):
