@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from lockgate.certs.acme.machine import Account
 from lockgate.certs.acme.renewal import Schedule
 from lockgate.certs.acme.state import MAX_WANTED, AcmeState, private_pem
 from lockgate.certs.state_files import StateError
+from lockgate.server.waiting_room import WaitingRoom
 
 TOKEN = "t0ken-" + "A" * 20
 
@@ -76,6 +78,25 @@ def test_a_certificate_that_is_replaced_while_it_is_read_is_the_old_one_or_the_n
     assert second is not None
     assert second.certificate.chain_pem != old
     assert second.version != first.version
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_whoever_waits_is_let_go_when_the_folder_cannot_be_read_any_more(state, monkeypatch, error):
+    """The one thread that all of them have must not end of it: nobody would be answered any more."""
+    room = WaitingRoom(state, 10.0, run=lambda work: None)
+    answer = room.wait("a.test", lambda: None)
+    assert isinstance(answer, Future)
+    look = os.stat
+
+    def fail(path, **more):
+        if "wanted" in str(path):
+            raise OSError(error, "no")
+        return look(path, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", fail)
+        assert not room.look()
+    assert answer.result(timeout=0) is None
 
 
 def test_folders_and_files_are_ours_alone(state):

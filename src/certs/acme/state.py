@@ -151,7 +151,7 @@ class AcmeState:
 
     def is_wanted(self, name: str) -> bool:
         """Whether there is no answer yet to `want`."""
-        return is_host_name(name) and (self.folder / "wanted" / name).exists()
+        return is_host_name(name) and os.path.exists(self.folder / "wanted" / name)
 
     # -- what the renewer does -------------------------------------------------------------------------------------
 
