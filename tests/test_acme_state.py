@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from support_acme import BASE, NOW, StubCA, new_key
 from support_tls import authority
 
+from lockgate.certs import files as certificate_files
 from lockgate.certs import state_files as files
 from lockgate.certs.acme.challenges import Challenge
 from lockgate.certs.acme.jose import ExternalAccount
@@ -21,6 +23,7 @@ from lockgate.certs.acme.machine import Account
 from lockgate.certs.acme.renewal import Schedule
 from lockgate.certs.acme.state import MAX_WANTED, AcmeState, private_pem
 from lockgate.certs.state_files import StateError
+from lockgate.server.waiting_room import WaitingRoom
 
 TOKEN = "t0ken-" + "A" * 20
 
@@ -54,6 +57,46 @@ def account(
 
 def modes(folder: Path) -> set[str]:
     return {oct(stat.S_IMODE(path.lstat().st_mode)) for path in folder.rglob("*")}
+
+
+def test_a_certificate_that_is_replaced_while_it_is_read_is_the_old_one_or_the_new_one(state, monkeypatch):
+    """Not half of both, so that a worker that starts just then has none."""
+    old = keep(state, "a.test")
+    read = certificate_files.read_regular
+
+    def and_then_another(path, most):
+        data = read(path, most)
+        keep(state, "a.test")
+        return data
+
+    monkeypatch.setattr(certificate_files, "read_regular", and_then_another)
+    first = AcmeState(state.state).certificate(["a.test"])
+    assert first is not None
+    assert first.certificate.chain_pem == old
+    monkeypatch.undo()
+    second = state.certificate(["a.test"])
+    assert second is not None
+    assert second.certificate.chain_pem != old
+    assert second.version != first.version
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_whoever_waits_is_let_go_when_the_folder_cannot_be_read_any_more(state, monkeypatch, error):
+    """The one thread that all of them have must not end of it: nobody would be answered any more."""
+    room = WaitingRoom(state, 10.0, run=lambda work: None)
+    answer = room.wait("a.test", lambda: None)
+    assert isinstance(answer, Future)
+    look = os.stat
+
+    def fail(path, **more):
+        if "wanted" in str(path):
+            raise OSError(error, "no")
+        return look(path, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", fail)
+        assert not room.look()
+    assert answer.result(timeout=0) is None
 
 
 def test_folders_and_files_are_ours_alone(state):

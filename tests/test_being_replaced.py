@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support_config import GOOD
@@ -52,7 +53,8 @@ class Live:
 
 
 @pytest.fixture
-def live(tmp_path: Path) -> Live:
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Live:
+    monkeypatch.setattr(entries, "LATELY", 1000.0)  # however busy this machine is
     return Live(tmp_path)
 
 
@@ -128,16 +130,25 @@ def test_a_link_that_is_just_being_put_anew_is_waited_for(live, monkeypatch):
 
 def test_a_link_to_files_of_long_ago_counts_too(live, monkeypatch):
     """Those in `archive` may have been written before."""
-    monkeypatch.setattr(entries, "LATELY", 0.05)
     file, link = live.folder / "fullchain.pem", live.folder / "link.pem"
-    while entries.changed_lately(file):
-        time.sleep(0.01)
-    link.symlink_to(file)
+    written = file.stat().st_ctime
+    while True:
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
+        if link.lstat().st_ctime > written:
+            break
+        time.sleep(0.001)
+    linked = link.lstat().st_ctime
+    now = [linked]
+    monkeypatch.setattr(entries, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(entries, "LATELY", (linked - written) / 2)
     assert entries.changed_lately(link)
     assert not entries.changed_lately(file)
-    while entries.changed_lately(link):
-        time.sleep(0.01)
+    now[0] = linked + 10.0
+    assert not entries.changed_lately(link)
     link.unlink()
+    assert not entries.changed_lately(link)
+    now[0] = live.folder.stat().st_ctime
     assert entries.changed_lately(link), "it may be put there anew"
     assert not entries.changed_lately(live.folder / "nowhere" / "x.pem")
     assert not entries.changed_lately(file / "x.pem")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -222,6 +224,24 @@ def test_a_missing_directory_is_named(folder):
 def test_the_state_folder_must_be_one(folder):
     _, message = one(folder, TEXT.replace('state = "state"', 'state = "ca.pem"'))
     assert "ca.pem is not a folder" in message
+
+
+def test_a_state_folder_that_cannot_be_reached_is_a_mistake_among_the_others(folder, monkeypatch):
+    """It is in a folder that is closed to us. `check` ended at it, with no line."""
+    look = os.stat
+
+    def refuse(path, **more):
+        if str(path).startswith(str(folder / "state")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path, **more)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    listed = found(folder, TEXT.replace("redirect_https = true", 'redirect_https = "yes"'))
+    assert len(listed) == 2
+    assert listed[0][0] == 2
+    assert listed[0][1].endswith(
+        "acme cannot be reached (permission denied); let the user that runs lockgate read and write it"
+    )
 
 
 def test_state_without_use_is_warned_about(folder):

@@ -26,10 +26,15 @@ class Served:
         self.down = False
         self.asked = 0
         self.folder = OcspFolder(folder)
-        self.folder.want(CHAIN, self.now)
+        self.want()
         self.job = OcspJob(self.folder, fetch=lambda asked: self.fetch(), clock=lambda: self.now, chance=lambda: 1.0)
         self.look()
         assert self.folder.answer(NAME) is not None
+
+    def want(self) -> None:
+        """As one that serves the certificate does; the file system has the same clock."""
+        self.folder.want(CHAIN, self.now)
+        os.utime(self.folder.path / f"{NAME}.pem", (self.now, self.now))
 
     def fetch(self) -> bytes:
         self.asked += 1
@@ -53,8 +58,7 @@ def test_a_jump_and_back_loses_no_answer(served, jump):
     served.down = True
     served.now += jump
     served.look()
-    served.folder.want(CHAIN, served.now)  # as staples do every other second
-    os.utime(served.folder.path / f"{NAME}.pem", (served.now, served.now))
+    served.want()  # as staples do every other second
     for _ in range(20):
         served.look()
     assert served.asked < 20, "nor is anybody asked again and again"

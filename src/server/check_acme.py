@@ -207,11 +207,18 @@ def _state(config: Config) -> Iterator[Problem]:
         yield place.problem("there is no home directory to keep certificates in", 'write state = "/var/lib/lockgate"')
         return
     nearest = folder / "acme"
-    if nearest.exists() and nearest.stat().st_uid != os.geteuid():  # as `certs.state_files.make_folder` has it
-        yield place.problem(f"{nearest} belongs to another user", "give a folder of the user that runs lockgate")
+    try:
+        if nearest.exists() and nearest.stat().st_uid != os.geteuid():  # as `certs.state_files.make_folder` has it
+            yield place.problem(f"{nearest} belongs to another user", "give a folder of the user that runs lockgate")
+            return
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+    except OSError as error:
+        reason = (error.strerror or "no reason given").lower()
+        yield place.problem(
+            f"{nearest} cannot be reached ({reason})", "let the user that runs lockgate read and write it"
+        )
         return
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
     if not nearest.is_dir():
         yield place.problem(f"{nearest} is not a folder", "give a folder")
     elif not os.access(nearest, os.W_OK | os.X_OK):

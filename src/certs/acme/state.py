@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from .. import files
 from ..chain import parse_chain
 from ..keys import parse_key
 from ..state_files import (
@@ -45,7 +46,7 @@ from ..state_files import (
     state_error,
     write_file,
 )
-from ..store import Certificate, CertificateError, load_chain, load_key, pair
+from ..store import Certificate, CertificateError, pair
 from .challenges import HTTP_01, Challenge, tls_alpn_01_certificate
 from .jose import AccountKey, ExternalAccount
 from .machine import Account
@@ -124,7 +125,9 @@ class AcmeState:
         if known is not None and known.version == version:
             return known
         try:
-            found = Stored(pair(load_chain(path), load_key(path), path, path, allow_expired=True), version)
+            both = files.read_file(path, "certificate")  # at once: it may be replaced at any moment
+            made = pair(parse_chain(both, path), parse_key(both, path), path, path, allow_expired=True)
+            found = Stored(made, version)
         except CertificateError:
             return known
         self._known[name] = found
@@ -148,7 +151,7 @@ class AcmeState:
 
     def is_wanted(self, name: str) -> bool:
         """Whether there is no answer yet to `want`."""
-        return is_host_name(name) and (self.folder / "wanted" / name).exists()
+        return is_host_name(name) and os.path.exists(self.folder / "wanted" / name)
 
     # -- what the renewer does -------------------------------------------------------------------------------------
 
@@ -230,7 +233,7 @@ class AcmeState:
         return aside
 
     def lock(self, name: str) -> AbstractContextManager[bool]:
-        """For asking for a certificate; see `files.locked`. Raises `StateError`."""
+        """For asking for a certificate; see `state_files.locked`. Raises `StateError`."""
         make_folder(self.certificate_folder(name))
         return locked(self.certificate_folder(name) / "lock")
 
