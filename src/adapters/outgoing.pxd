@@ -10,4 +10,5 @@ cdef class OutgoingLink(Link):
     cpdef connect_failed(self, str reason)
     cpdef next_address(self)
     cdef _connect_next(self, str reason)
+    cdef _have_called(self, double seconds)
     cdef _connected(self)

@@ -27,6 +27,8 @@ Address = tuple[int, Any]
 
 NEXT_ADDRESS = 1.5
 """Seconds after which the next address of a name is tried: a first SYN may be lost (the second one comes after a second)."""
+BACKLOG_PAUSE = 0.1
+"""Seconds after which a Unix socket whose backlog is full is tried again. TCP does that by itself."""
 HELPER_THREADS = 4
 """Names resolved at the same time by one loop, and under `threads` as many certificates looked for: both block. Neither waits
 for the other, since anybody can have a certificate looked for."""
@@ -48,30 +50,31 @@ def found_addresses(infos: Sequence[tuple[Any, ...]]) -> list[Address]:
 class Attempts:
     """What a driver knows of connections that are being made.
 
-    `lookups`: the names that are being looked up, with their ports. An attempt has `NEXT_ADDRESS` if there is another address.
+    `lookups`: the names that are being looked up, with their ports.
     """
 
     __slots__ = ("_ends", "lookups")
 
     def __init__(self) -> None:
         self.lookups: dict[tuple[str, int], Lookup] = {}
-        self._ends: dict[OutgoingLink, float] = {}  # in the order of time; some have come to an end before
+        self._ends: dict[OutgoingLink, float] = {}
 
-    def begin(self, link: OutgoingLink, now: float) -> float:
-        """A link tries an address that is not its last one; when to call `give_up`."""
-        self._ends.pop(link, None)  # it goes to the end
-        end = self._ends[link] = now + NEXT_ADDRESS
-        return end
+    def begin(self, link: OutgoingLink, end: float) -> None:
+        """Have `link.next_address` called at `end`, unless `over` is before."""
+        self._ends[link] = end
+
+    def over(self, link: OutgoingLink) -> None:
+        """The attempt has ended."""
+        self._ends.pop(link, None)
 
     def give_up(self, now: float) -> float:
-        """Have those that have had their time go on with the next address; when to call this again, infinity for never."""
-        while self._ends:
-            link, end = next(iter(self._ends.items()))
-            if end > now:
-                return end
+        """Have those that have had their time go on; when to call this again, infinity for never."""
+        if not self._ends:
+            return math.inf
+        for link in [link for link, end in self._ends.items() if end <= now]:
             del self._ends[link]
             link.next_address()
-        return math.inf
+        return min(self._ends.values(), default=math.inf)
 
 
 class Lookup:
@@ -157,6 +160,7 @@ class OutgoingLink(Link):
         if self.closed:
             return  # given up by an earlier event of the same batch
         self.connecting = False
+        self.driver.attempts.over(self)
         code = self.gear.take_error(self)
         if code == 0:
             self._connected()
@@ -166,11 +170,13 @@ class OutgoingLink(Link):
         self.driver.carry_on()
 
     def next_address(self) -> None:
-        """The attempt has had its time: go on with the next address, if there is one."""
-        if self.connecting and self.addresses and not self.closed:
+        """The attempt, or the pause before it, has had its time: go on with the next address, if there is one."""
+        if self.closed or self.alive or not self.addresses:
+            return
+        if self.connecting:
             self.connecting = False
             self.gear.drop(self, False)
-            self._connect_next("ETIMEDOUT")
+        self._connect_next("ETIMEDOUT")
 
     def _connect_next(self, reason: str) -> None:
         while self.addresses and not self.closed:
@@ -182,13 +188,23 @@ class OutgoingLink(Link):
                     self.gear.watch(self, False, True)
                     self.connecting = True
                     if self.addresses:
-                        self.driver.call_at(self.driver.attempts.begin(self, self.gear.now()))
+                        self._have_called(NEXT_ADDRESS)
                 return
             except (OSError, OverflowError) as error:  # among others: no file descriptor, no IPv6, no port number
                 reason = reason_of(error)
                 if self.fd >= 0:  # it cannot be watched
                     self.gear.drop(self, False)
+            if family == socket.AF_UNIX and reason == "EAGAIN":  # its backlog is full
+                self.addresses.insert(0, (family, address))
+                self._have_called(BACKLOG_PAUSE)
+                return
         self.connect_failed(reason)
+
+    def _have_called(self, seconds: float) -> None:
+        """Have `next_address` called then."""
+        end = self.gear.now() + seconds
+        self.driver.attempts.begin(self, end)
+        self.driver.call_at(end)
 
     def _connected(self) -> None:
         self.established()

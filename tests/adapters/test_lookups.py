@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,6 +171,31 @@ def test_the_last_address_has_all_the_time_that_is_left(monkeypatch: pytest.Monk
         assert link.connecting
         assert not channel.told
         driver.close()
+
+
+@pytest.mark.parametrize("adapter", ["asyncio", "threads", "trio"])
+def test_a_unix_socket_whose_backlog_is_full_is_tried_again(adapter: str, tmp_path: Path) -> None:
+    """The kernel says EAGAIN at once (connect(2)), where TCP tries again: most of a burst was answered with 502."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket(socket.AF_UNIX))
+        server.settimeout(PATIENCE)
+        server.bind(str(tmp_path / "app"))
+        server.listen(0)
+        policy = Policy.build(backends=[Backend("app", (f"unix:{tmp_path}/app",))], routes=[Route("app")])
+        proxy = ReverseProxy(policy, limits=Limits(connect_timeout=PATIENCE, drain_timeout=0.1))
+        port = stack.enter_context(serving(adapter, proxy, socket.create_server(("127.0.0.1", 0))))
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) for _ in range(6)
+        ]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        for _ in clients:
+            connection = stack.enter_context(server.accept()[0])
+            connection.settimeout(PATIENCE)
+            assert connection.recv(100).startswith(b"GET / ")
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        for client in clients:
+            assert client.recv(100).startswith(b"HTTP/1.1 204 ")
 
 
 class NamingDriver(Driver):

@@ -84,7 +84,7 @@ class Passthrough(Relay):
 
     def client_gone(self, end: str, detail: str) -> None:
         """The client's connection is lost, or has to end: so is the server's."""
-        self._drop_upstream()
+        self._part()
         self.finish(end, detail)
 
     def answer(self, answer: Answer, end: str, detail: str = "") -> None:

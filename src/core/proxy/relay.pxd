@@ -102,4 +102,6 @@ cdef class Relay:
     @cython.locals(upstream=Side)
     cdef _tunnel_side_ended(self)
     @cython.locals(upstream=Side)
+    cdef _part(self)
+    @cython.locals(upstream=Side)
     cdef _drop_upstream(self)

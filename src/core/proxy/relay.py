@@ -18,7 +18,8 @@ still here: a copy of it is kept until the answer begins, of at most `KEPT_BODY`
 
 What may be passed on
 ---------------------
-An answer that ends early is never given a clean end: the client's connection is reset.
+An answer that ends early is never given a clean end: the client's connection is reset. Of a tunnel each direction counts for
+itself: one that had come to its end is delivered, even if a reset ends the other one.
 """
 
 from __future__ import annotations
@@ -262,7 +263,7 @@ class Relay:
 
     def client_gone(self, end: str, detail: str) -> None:
         """There is nobody left to answer: the client has left (499 in the log if it was told nothing), or we closed on it."""
-        self._drop_upstream()
+        self._part()
         if end == "client_gone":
             self.record.status = self.record.status or 499
         self.finish(end, detail)
@@ -348,6 +349,12 @@ class Relay:
         `answered`: something of an answer came, or the server has ended just this request. `asked`: it may have acted on it.
         """
         self.upstream = None
+        if self.tunnel and self.response_ended:
+            # It had said everything before, and that is owed to the client; what the client says has nowhere to go any more.
+            self.record.end = end
+            self.record.detail = detail
+            self.client.tunnel_closed()
+            return
         if end == "upstream_gone" and self._reused and not answered and not self.response_started:
             untouched = not self.record.bytes_in
             # Of a fresh connection it was not the server's close that crossed with the request.
@@ -457,6 +464,15 @@ class Relay:
         self._server = None
         if server is not None:
             server.busy -= 1
+
+    def _part(self) -> None:
+        """The client is gone. What it had said before it ended its direction of a tunnel is still owed to the server."""
+        upstream = self.upstream
+        if upstream is not None and self.tunnel and self.request_ended:
+            self.upstream = None
+            upstream.leave_tunnel()
+        else:
+            self._drop_upstream()
 
     def _drop_upstream(self) -> None:
         """Reset the server's connection: a request that was cut off must not look complete."""

@@ -27,4 +27,5 @@ cdef class Side:
     cpdef request_sent(self)
     cpdef finished(self, bint request_ended)
     cpdef leave(self)
+    cpdef leave_tunnel(self)
     cpdef tunnel_left(self)

@@ -91,3 +91,7 @@ class Side:
 
     def tunnel_left(self) -> None:
         """Both directions of the tunnel have ended."""
+
+    def leave_tunnel(self) -> None:
+        """The client of a tunnel has gone after the end of its direction: what it had said before may still be sent."""
+        self.leave()

@@ -178,6 +178,10 @@ class Upstream(Channel):
         self.relay = None
         self.close()
 
+    def leave_tunnel(self) -> None:
+        """The client of a tunnel has gone after the end of its direction: what it had said before is still sent."""
+        self.tunnel_left()
+
     def take(self, relay: Relay) -> None:
         """An idle connection gets a request."""
         self.relay = relay
