@@ -34,7 +34,20 @@ def download(world: World) -> None:
     world.servers[-1].send(head(f"HTTP/1.1 200 OK\nContent-Length: {LARGE}") + bytes(LARGE))
 
 
-@pytest.mark.parametrize("exchange", [large_head, upload, upload_in_chunks, download])
+def tunnel(world: World) -> None:
+    upgrade = "Connection: upgrade\nUpgrade: websocket"
+    client = world.client()
+    client.send(head(f"GET / HTTP/1.1\nHost: a.test\n{upgrade}"))
+    world.servers[-1].send(head(f"HTTP/1.1 101 Switching Protocols\n{upgrade}"))
+    client.send(bytes(LARGE))
+    world.servers[-1].send(bytes(LARGE))
+
+
+def half_an_upload(world: World) -> None:
+    world.client().send(head("POST / HTTP/1.1\nHost: a.test\nContent-Length: 100000"), bytes(LARGE))
+
+
+@pytest.mark.parametrize("exchange", [large_head, upload, upload_in_chunks, half_an_upload, download, tunnel])
 def test_an_idle_connection_is_small(exchange: Callable[[World], None]) -> None:
     world = World()
     exchange(world)
