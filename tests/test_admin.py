@@ -174,6 +174,7 @@ def test_the_expiry_is_that_of_the_file(shown: Shown) -> None:
         ("127.0.0.1:9901", "http://127.0.0.1:9901", True),
         ("127.0.0.1:9901", "http://evil.test", False),
         ("127.0.0.1:9901", "null", False),
+        ("127.0.0.1:9901", "http://[", False),
         ("evil.test:9901", None, False),
         ("evil.test", "http://evil.test", False),
         ("", None, False),
@@ -222,6 +223,10 @@ def test_what_there_is_to_see(shown: Shown) -> None:
         assert run("curl", "-sSi", f"{base}/x").stdout.startswith("HTTP/1.0 404")
         assert run("curl", "-sSi", "-X", "POST", f"{base}/").stdout.startswith("HTTP/1.0 501")
         assert run("curl", "-sSi", "-H", "Host: evil.test", f"{base}/").stdout.startswith("HTTP/1.0 403")
+        for odd, status in (("http://[", 400), ("http://localhost/healthz", 200), ("/healthz?a#b", 200)):
+            answer = run("curl", "-sSi", "--request-target", odd, f"{base}/").stdout
+            assert answer.startswith(f"HTTP/1.0 {status}"), odd
+        assert run("curl", "-sSi", "-H", "Origin: http://[", f"{base}/").stdout.startswith("HTTP/1.0 403")
 
 
 def test_a_client_that_another_process_took_is_not_waited_for(shown: Shown) -> None:

@@ -65,10 +65,16 @@ class ReceiveBuffer:
         end = self.end
         if end - start > most:
             end = start + most
+        else:
+            # All of it: nothing is kept for whoever may say nothing more for long.
+            data = self.data
+            if start == 0 and isinstance(data, bytes):
+                self.clear()
+                return data
         self.start = end
-        if start == 0 and end == self.end and isinstance(self.data, bytes):
-            return self.data
         piece = self.p[start:end]
+        if end == self.end:
+            self.clear()
         return piece if isinstance(piece, bytes) else bytes(piece)
 
     def peek(self) -> bytes:

@@ -131,7 +131,11 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(403, "text/plain", b"not from a web page\n")
             return
         shown = self.server.shown
-        path = urlsplit(self.path).path
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:
+            self._answer(400, "text/plain", b"that is no URL\n")
+            return
         if path == "/metrics":
             self._answer(200, CONTENT_TYPE, metrics_text(shown.collector))
         elif path == "/healthz":
@@ -236,7 +240,7 @@ def is_allowed(host: str, origin: str | None, *, local: bool) -> bool:
         authority = parse_authority(host.encode("ascii"))
     except UnicodeEncodeError:
         return False
-    if authority is None or (origin is not None and urlsplit(origin).netloc != host):
+    if authority is None or (origin is not None and _place(origin) != host):
         return False
     name = authority[0].decode("ascii").strip("[]")
     if name == "localhost":
@@ -246,6 +250,14 @@ def is_allowed(host: str, origin: str | None, *, local: bool) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _place(origin: str) -> str:
+    """The host and port of an origin, empty if it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def page(shown: Shown, now: datetime) -> str:

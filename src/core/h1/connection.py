@@ -360,6 +360,8 @@ class H1Connection(HTTPConnection):
         """Both sides are done: be ready for the next exchange. `LocalProtocolError` if that is not so."""
         if self._state_in != _DONE or self._state_out != _DONE or not self.is_reusable():
             raise LocalProtocolError("the connection cannot be used again now")
+        if not self._buffer.available():
+            self._buffer.clear()  # what was read last may be large, and an idle connection is to be small
         self._move_in(_ON_NEXT)
         self._move_out(_ON_NEXT)
         self._start_exchange()

@@ -8,7 +8,7 @@ from ..http.headers cimport Headers
 cdef ManagedNames _MANAGED
 cdef bytes _AUTHORIZATION, _PROTO_HTTPS, _PROTO_HTTP
 cdef tuple _SCHEMES
-cdef int _LONGEST
+cdef int _LONGEST, _MOST_KEPT
 cdef Py_ssize_t MOST_KNOWN
 
 
@@ -41,7 +41,7 @@ cdef class ClientInfo:
 )
 cpdef Request forward_request(Request request, ClientInfo client, rules)
 
-@cython.locals(headers=Headers, block=bytes, authority=bytes, known=dict, told=bytes)
+@cython.locals(headers=Headers, block=bytes, authority=bytes, known=dict, told=bytes, forwarded=bytes)
 cpdef bint forward_plain(Request request, ClientInfo client) except -1
 
 @cython.locals(

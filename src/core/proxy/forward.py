@@ -41,6 +41,9 @@ _AUTHORIZATION = b"authorization"
 _SCHEMES = (b"ntlm", b"nego")
 """How the names of schemes begin that authenticate a connection: NTLM, Negotiate, Nego2."""
 
+_MOST_KEPT = 1024
+"""Bytes of a block that is remembered: a longer one the parsers never hand out twice, and an idle connection is to be small."""
+
 _LONGEST = 63
 
 _TOLD_HTTPS: dict[bytes, bytes] = {}
@@ -199,11 +202,16 @@ def forward_plain(request: Request, client: ClientInfo) -> bool:
         if len(known) >= MOST_KNOWN:
             known.clear()
         known[authority] = told
+    forwarded = words.join(block, client.lines, told)
+    headers.replace_block(forwarded)
+    if len(block) > _MOST_KEPT:
+        client.last_block = None
+        client.forwarded = b""
+        return True
     client.last_block = block
     client.last_authority = authority
     client.last_lines = client.lines
-    client.forwarded = words.join(block, client.lines, told)
-    headers.replace_block(client.forwarded)
+    client.forwarded = forwarded
     return True
 
 
