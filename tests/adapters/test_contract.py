@@ -449,4 +449,6 @@ def test_upstream_by_name_where_no_thread_can_be_started(
             assert read_all(client) == b"failed: RuntimeError"
         other.sendall(b"open")
         assert read_exactly(other, 10) == b"connected;"
+        other.shutdown(socket.SHUT_WR)
+        assert read_all(other) == b""
     assert not caplog.text
