@@ -104,6 +104,28 @@ def test_a_deactivated_account_is_made_anew(tmp_path):
     assert json.loads(path.with_suffix(".json").read_text())["url"] == f"{BASE}/account/1"
 
 
+def test_one_that_was_made_anew_meanwhile_keeps_its_name(tmp_path):
+    """Whoever finds out too that the old one is at an end must not note its name beside the new key."""
+    world = World(tmp_path, (host("a.test"), host("b.test")))
+    world.run(10)
+    deactivate_all(world)
+    order, ask = world.renewer._courses.order, world.ca.fetch
+    others = ["b.test"]
+
+    def fetch(request: Fetch, now: float) -> object:
+        answer = ask(request, now)
+        if request.url == f"{BASE}/acct" and others:
+            order(acme(), [others.pop()], kinds=("http-01",), replaces="")
+        return answer
+
+    world.ca.fetch = fetch
+    world.said.clear()
+    world.ca.log.clear()
+    order(acme(), ["a.test"], kinds=("http-01",), replaces="")
+    assert [path for method, path in world.ca.log if path == "/order"] == ["/order"] * 4, "each was refused once"
+    assert ["did not know" in line for line in world.said] == [False]
+
+
 def test_with_the_external_account_binding(tmp_path):
     (tmp_path / "eab").write_text("a2tra2tr\n")  # "kkkkkk"
     rules = acme(eab_key_id="kid", eab_key_file=tmp_path / "eab")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support_proxy import GET, OK, Recorder, World
-from support_proxy_h2 import Client, policy
+from support_proxy_h2 import Client, Server, policy
 
 from lockgate.core.events import Response
 from lockgate.core.http.headers import Headers
@@ -165,6 +165,43 @@ def test_a_request_that_is_taken_away_is_answered_with_500(kind: type[Taking], t
     (record,) = world.records
     assert record.end == "hook_failed"
     assert says in record.detail
+
+
+class Baring(Recorder):
+    """Takes the fields of the request away."""
+
+    def __init__(self, hook: str, answer: Answer | None) -> None:
+        super().__init__()
+        self.hook = hook
+        self.answer = answer
+
+    def bare(self, name: str, exchange: Exchange) -> Answer | None:
+        if name != self.hook:
+            return None
+        exchange.request.headers = None  # type: ignore[assignment]
+        return self.answer
+
+    def on_request(self, exchange: Exchange) -> Answer | None:
+        return self.bare("on_request", exchange)
+
+    def on_response(self, exchange: Exchange, response: Response) -> Answer | None:
+        return self.bare("on_response", exchange)
+
+
+@pytest.mark.parametrize("hook", ["on_request", "on_response"])
+@pytest.mark.parametrize("answer", [None, Answer(403)])
+def test_a_request_without_its_fields_is_answered_with_500(hook: str, answer: Answer | None) -> None:
+    """Over HTTP/2 they are looked at again later (a call of gRPC?): an error of the core's own, in everybody's timer."""
+    backend = Backend("app", ("10.0.0.1:80",), protocol="h2c")
+    world = World(policy=policy(backend=backend), hooks=Baring(hook, answer))
+    client = Client(world)
+    stream = client.ask()
+    if hook == "on_response":
+        Server(world.servers[0]).answer(1, b"hello", end=False)
+        world.wait(70)  # longer than `upstream_body_timeout`
+    assert client.get(stream).status == "500"
+    (record,) = world.records
+    assert (record.end, record.detail) == ("hook_failed", f"{hook} took the fields of the request away")
 
 
 class Rewriting(Recorder):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support_proxy import GET, OK, World, head
+from support_proxy import GET, OK, End, World, head
+from support_proxy_h2 import Server
 
 from lockgate.core.commands import Close
 from lockgate.core.proxy.policy import Backend
 
 POST = head("POST /x HTTP/1.1\nHost: a.test\nContent-Length: 10")
+MAX_CONCURRENT_STREAMS = 3
 TWO = (Backend("app", ("10.0.0.1:80", "10.0.0.2:80")),)
 
 
@@ -88,6 +90,33 @@ def test_one_request_finds_out_if_a_server_is_back(balance: str) -> None:
     trial.send(OK)
     trial.eof()
     assert any(ask() for _ in range(2))
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2c"])
+def test_a_server_is_back_as_soon_as_a_connection_to_it_stands(protocol: str) -> None:
+    """Not only when it has answered: beside a tunnel or a long download it would be passed over for `server_pause` more."""
+    world = World(backends=[replace(TWO[0], protocol=protocol)], accept_at_once=False)
+
+    def ask() -> End:
+        """The connection that is made for a new request. None has room for another one."""
+        world.client().send(GET)
+        end = world.servers[-1]
+        if end.address == ("10.0.0.2", 80):
+            stand(end)
+        return end
+
+    def stand(end: End) -> None:
+        end.accept()
+        if protocol == "h2c":
+            Server(end, settings={MAX_CONCURRENT_STREAMS: 1})
+
+    first = ask()
+    first.refuse()
+    stand(world.servers[-1])
+    world.wait(5.1)  # `server_pause`
+    (trial,) = [end for end in (ask(), ask()) if end.address == first.address]
+    stand(trial)
+    assert first.address in [ask().address, ask().address]
 
 
 def test_a_request_that_needs_no_connection_finds_out_nothing() -> None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import pytest
 from support_passthrough import World as Passing
 from support_passthrough import joined
-from support_proxy import World, head
-from support_proxy_h2 import Client, world
+from support_proxy import GET, End, World, head
+from support_proxy_h2 import Client, Server, world
 from test_proxy_h2_websocket import switch, websocket
 
 from lockgate.core.commands import Close
 from lockgate.core.limits import Limits
+from lockgate.core.proxy.policy import Backend, Policy, Route
 
+CANCEL = 8
 UPGRADE = head("GET /ws HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket")
 SWITCH = head("HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: websocket")
 
@@ -133,3 +135,95 @@ def test_nothing_outlives_the_stop_of_the_proxy(first: str) -> None:
     w.driver.advance(6)
     assert other.closed is Close.ABORT
     assert w.proxy.drained
+
+
+# -- over HTTP/2 to the server (RFC 8441) ------------------------------------------------------------------------------
+
+KEY = "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+
+
+def over_a_stream(*, credit: bool = True) -> tuple[World, End, Server]:
+    """A client of HTTP/1.1 with a tunnel on stream 3 of a connection to a server."""
+    backend = Backend("app", ("10.0.0.1:80",), protocol="h2c")
+    w = World(
+        policy=Policy.build(backends=[backend], routes=[Route("app")]), limits=Limits(high_water=4096, low_water=1024)
+    )
+    client = w.client()
+    client.send(GET)
+    server = Server(w.servers[0], credit=credit, settings={8: 1})
+    server.answer(1)
+    client.send(head(f"GET /ws HTTP/1.1\nHost: a\nConnection: Upgrade\nUpgrade: websocket\n{KEY}"))
+    server.answer(3, end=False)
+    assert client.pop().count(" 101 ") == 1
+    return w, client, server
+
+
+@pytest.mark.parametrize("how", ["stream", "connection"])
+def test_last_words_on_a_stream_that_wait_for_a_slow_client(how: str) -> None:
+    """A server that has closed its side and wants no more says so with a reset (RFC 9113 section 8.1), Go's for one."""
+    w, client, server = over_a_stream()
+    client.takes = 0
+    for _ in range(10):
+        server.h2.send_data(3, b"x" * 3000)
+        server.move()
+    server.h2.send_data(3, b"last", end_stream=True)
+    server.move()
+    if how == "stream":
+        server.h2.reset_stream(3, 0)
+        server.move()
+    else:
+        server.end.reset()
+    client.take()
+    assert client.received == b"x" * 30000 + b"last"
+    assert client.how == [Close.HALF]
+    client.eof()
+    assert client.how == [Close.HALF, Close.BOTH]
+    assert [record.end for record in w.records] == ["complete", "upstream_gone"]
+
+
+def test_what_has_not_come_to_its_end_on_a_stream_is_cut_off() -> None:
+    w, client, server = over_a_stream()
+    client.takes = 0
+    for _ in range(10):
+        server.h2.send_data(3, b"x" * 3000)
+        server.move()
+    server.h2.reset_stream(3, CANCEL)
+    server.move()
+    assert client.how == [Close.ABORT]
+    assert w.records[1].end == "upstream_gone"
+
+
+def test_last_words_on_a_stream_when_both_sides_have_ended() -> None:
+    w, client, server = over_a_stream()
+    client.takes = 0
+    client.eof()
+    for _ in range(10):
+        server.h2.send_data(3, b"x" * 3000)
+        server.move()
+    server.h2.send_data(3, b"last", end_stream=True)
+    server.move()
+    server.end.reset()
+    client.take()
+    assert client.received == b"x" * 30000 + b"last"
+    assert client.how == [Close.BOTH]
+    assert len(w.records) == 2
+    assert not w.proxy.channels
+
+
+def test_last_words_of_a_client_on_a_stream() -> None:
+    """They wait for the server's window; then it is told that nobody listens."""
+    w, client, server = over_a_stream(credit=False)
+    for _ in range(20):
+        client.send(b"y" * 3500)
+    client.send(b"last")
+    client.eof()
+    client.reset()
+    server.move()
+    assert (server.stream(3).ended, server.stream(3).reset) == (False, None)
+    server.h2.increment_flow_control_window(10000)
+    server.h2.increment_flow_control_window(10000, 3)
+    server.move()
+    told = server.stream(3)
+    assert (told.body.lstrip(b"y"), len(told.body)) == (b"last", 70004)
+    assert (told.ended, told.reset) == (True, CANCEL)
+    assert w.records[1].end == "client_gone"

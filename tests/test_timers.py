@@ -86,6 +86,17 @@ def test_owners_that_have_gone_leave_nothing_behind() -> None:
     assert timers.next() is None
 
 
+def test_what_takes_the_place_of_a_dropped_timer_may_come_due_before_those_above() -> None:
+    timers = Timers()
+    owners = {deadline: Owner() for deadline in (1, 7, 5, 6, 4, 2, 3)}
+    handles = {deadline: Timer(owner) for deadline, owner in owners.items()}
+    for deadline, handle in handles.items():
+        timers.arm(handle, deadline)
+    timers.drop(handles[7])  # the last one comes below one that is later
+    timers.fire(3.0)
+    assert [deadline for deadline, owner in owners.items() if owner.fired] == [1, 2, 3]
+
+
 def test_a_timer_that_was_switched_off_can_be_armed_again() -> None:
     timers = Timers()
     owners = [Owner() for _ in range(5000)]

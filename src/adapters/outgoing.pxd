@@ -8,7 +8,7 @@ cdef class OutgoingLink(Link):
     cpdef open(self, address)
     cpdef connect(self, addresses)
     cpdef connect_failed(self, str reason)
-    cpdef next_address(self)
+    cpdef expire(self)
     cdef _connect_next(self, str reason)
     cdef _have_called(self, double seconds)
     cdef _connected(self)

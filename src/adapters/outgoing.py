@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import math
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..core.proxy.timers import Timer, Timers
 from .link import Link, reason_of
 
 if TYPE_CHECKING:
@@ -53,28 +53,29 @@ class Attempts:
     `lookups`: the names that are being looked up, with their ports.
     """
 
-    __slots__ = ("_ends", "lookups")
+    __slots__ = ("_begun", "_timers", "lookups")
 
     def __init__(self) -> None:
         self.lookups: dict[tuple[str, int], Lookup] = {}
-        self._ends: dict[OutgoingLink, float] = {}
+        self._begun: dict[OutgoingLink, Timer] = {}
+        self._timers = Timers()
 
     def begin(self, link: OutgoingLink, end: float) -> None:
-        """Have `link.next_address` called at `end`, unless `over` is before."""
-        self._ends[link] = end
+        """Have `link.expire` called at `end`, unless `over` is before."""
+        self.over(link)
+        timer = self._begun[link] = Timer(link)
+        self._timers.arm(timer, end)
 
     def over(self, link: OutgoingLink) -> None:
         """The attempt has ended."""
-        self._ends.pop(link, None)
+        timer = self._begun.pop(link, None)
+        if timer is not None:
+            self._timers.drop(timer)
 
     def give_up(self, now: float) -> float:
         """Have those that have had their time go on; when to call this again, infinity for never."""
-        if not self._ends:
-            return math.inf
-        for link in [link for link, end in self._ends.items() if end <= now]:
-            del self._ends[link]
-            link.next_address()
-        return min(self._ends.values(), default=math.inf)
+        self._timers.fire(now)
+        return self._timers.due()
 
 
 class Lookup:
@@ -169,8 +170,9 @@ class OutgoingLink(Link):
             self._connect_next(errno.errorcode.get(code, "unknown"))
         self.driver.carry_on()
 
-    def next_address(self) -> None:
+    def expire(self) -> None:
         """The attempt, or the pause before it, has had its time: go on with the next address, if there is one."""
+        self.driver.attempts.over(self)
         if self.closed or self.alive or not self.addresses:
             return
         if self.connecting:
@@ -201,7 +203,7 @@ class OutgoingLink(Link):
         self.connect_failed(reason)
 
     def _have_called(self, seconds: float) -> None:
-        """Have `next_address` called then."""
+        """Have `expire` called then."""
         end = self.gear.now() + seconds
         self.driver.attempts.begin(self, end)
         self.driver.call_at(end)

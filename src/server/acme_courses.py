@@ -76,7 +76,7 @@ class Courses:
         except CertificateError as error:  # workers would not take it, and the next one may be as this one
             raise AcmeError(f"the certificate cannot be used: {error.fault}", UNUSABLE) from None
         finally:
-            if account.url:
+            if account.url != before:  # else it may have been made anew meanwhile
                 self._state.keep_account(account)
             if machine.is_registered_again:
                 self._say(f"{acme.directory} did not know the account {before} any more; its key has {account.url} now")

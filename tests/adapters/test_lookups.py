@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import socket
 import sys
 import threading
@@ -156,6 +157,41 @@ def test_an_address_that_does_not_answer_is_not_waited_for_all_the_time(
         assert connection.recv(100).startswith(b"GET / ")
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 204 ")
+
+
+class Counted(float):
+    """A time that counts with how many others it is compared."""
+
+    count = 0
+
+    def __lt__(self, other: float) -> bool:
+        Counted.count += 1
+        return float(self) < float(other)
+
+    def __le__(self, other: float) -> bool:
+        Counted.count += 1
+        return float(self) <= float(other)
+
+    def __gt__(self, other: float) -> bool:
+        Counted.count += 1
+        return float(self) > float(other)
+
+    def __ge__(self, other: float) -> bool:
+        Counted.count += 1
+        return float(self) >= float(other)
+
+
+def test_a_thousand_attempts_do_not_look_at_each_other() -> None:
+    """Each of them ends in a call of the timer of its own, when an address of a busy backend is silent."""
+    driver = NamingDriver()
+    channels = opened(driver, *[("a.test", 80)] * 1000)
+    Counted.count = 0
+    for number, channel in enumerate(channels):
+        driver.attempts.begin(channel.transport, Counted(number))
+    left = [driver.attempts.give_up(Counted(number)) for number in range(1000)]
+    assert left == [*map(float, range(1, 1000)), math.inf]
+    assert Counted.count < 50_000
+    driver.close()
 
 
 def test_the_last_address_has_all_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,9 +135,10 @@ def checked(hooks: Hooks) -> Hooks:
 def ask(name: str, hooks: Hooks, exchange: Exchange, *more: object) -> tuple[Answer | None, str]:
     """(what a hook that may answer a request has returned, why that request fails).
 
-    Whatever it does to the exchange, there is a request in it afterwards, with the body that it came with.
+    Whatever it does to the exchange, there is a request in it afterwards, with fields, and with the body that it came with.
     """
     request = exchange.request
+    headers = request.headers
     length = request.body_length
     fault = ""
     answer = None
@@ -152,6 +153,9 @@ def ask(name: str, hooks: Hooks, exchange: Exchange, *more: object) -> tuple[Ans
     if not isinstance(exchange.request, Request):
         exchange.request = request
         fault = fault or f"{name} took the request away"
+    if not isinstance(exchange.request.headers, Headers):
+        exchange.request.headers = headers
+        fault = fault or f"{name} took the fields of the request away"
     exchange.request.body_length = length  # as it came: what of the body is still to come is read and written by that
     return answer, fault
 

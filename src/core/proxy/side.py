@@ -93,5 +93,4 @@ class Side:
         """Both directions of the tunnel have ended."""
 
     def leave_tunnel(self) -> None:
-        """The client of a tunnel has gone after the end of its direction: what it had said before may still be sent."""
-        self.leave()
+        """The client of a tunnel has gone after the end of its direction: what it had said before is still sent."""

@@ -19,6 +19,7 @@ cdef class ServerStream(Stream):
     cdef double _asked_at
     cdef double _read_at
     cdef bint _responding
+    cdef bint _cut_off
 
     @cython.locals(streams=Streams, relay=Relay)
     cpdef open(self)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class ServerStream(Stream):
     """One request to a server."""
 
-    __slots__ = ("_asked_at", "_read_at", "_responding", "relay")
+    __slots__ = ("_asked_at", "_cut_off", "_read_at", "_responding", "relay")
 
     def __init__(self, streams: ServerStreams, relay: Relay) -> None:
         super().__init__(streams, 0)
@@ -36,6 +36,8 @@ class ServerStream(Stream):
         self._asked_at = NEVER
         self._read_at = NEVER
         self._responding = False
+        self._cut_off = False
+        """Of a tunnel of which only the last bytes are left: nobody listens to the server any more, which it is to be told."""
 
     def open(self) -> None:
         """The connection stands: send the request."""
@@ -90,9 +92,17 @@ class ServerStream(Stream):
         else:
             self._gone(False)
 
+    def leave_tunnel(self) -> None:
+        """The client of a tunnel has gone after the end of its direction: what it had said before is still sent."""
+        if self.streams.h2.queued(self.id):
+            self._cut_off = True
+            self.tunnel_left()
+        else:
+            self.leave()
+
     def sent_last(self) -> None:
         """What was left of a tunnel is sent."""
-        self._gone(False)
+        self._gone(self._cut_off)
 
     def _gone(self, cut_off: bool) -> None:
         streams = self.streams
@@ -137,17 +147,18 @@ class ServerStream(Stream):
         all, which would end no better if it were sent again; not the connection.
 
         Unless all of it is here, and only the client has not taken it yet (RFC 9113 section 8.1): then it is passed on now,
-        which is no more than the window of a stream.
+        which is no more than the window of a stream. Of a tunnel that is the server's direction, and the other one has failed.
         """
         relay = self.relay
         waiting = self._waiting
         self._waiting = None
         if relay is None:
             return
-        if waiting is not None and type(waiting[len(waiting) - 1]) is EndOfMessage and not relay.tunnel:
+        if waiting is not None and type(waiting[len(waiting) - 1]) is EndOfMessage:
             for event in waiting:
                 self.pass_on(event)
-            return
+            if not relay.tunnel or self.relay is None:
+                return
         self.relay = None
         answered = meant or self._read_at != NEVER
         relay.upstream_failed(end, detail, answered and not untouched, not untouched)
