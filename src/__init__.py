@@ -18,6 +18,7 @@ if _TYPE_CHECKING:
     from .core.events import Request, Response
     from .core.http.headers import Headers
     from .core.limits import Limits
+    from .core.proxy.client_match import ClientMatch
     from .core.proxy.client_rule import ClientRule, parse_pattern
     from .core.proxy.hooks import Alert, Answer, ClientHelloFacts, Exchange, Hooks, Refuse, ServeAs
     from .core.proxy.hub import ReverseProxy
@@ -33,9 +34,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AccessRecord", "Alert", "Answer", "Backend", "BackendInfo", "CertificateError", "ClientAuth", "ClientHelloFacts",
-    "ClientRule", "Exchange", "ForwardRules", "Headers", "Hooks", "Identity", "Limits", "Listener", "LockgateError",
-    "NeedCertificate", "PeerCertificate", "Policy", "Refuse", "Request", "Response", "ReverseProxy", "Route", "ServeAs",
-    "TLSOptions", "__version__", "backend_info", "client_context", "load_identity", "parse_pattern", "server_context",
+    "ClientMatch", "ClientRule", "Exchange", "ForwardRules", "Headers", "Hooks", "Identity", "Limits", "Listener",
+    "LockgateError", "NeedCertificate", "PeerCertificate", "Policy", "Refuse", "Request", "Response", "ReverseProxy", "Route",
+    "ServeAs", "TLSOptions", "__version__", "backend_info", "client_context", "load_identity", "parse_pattern",
+    "server_context",
 ]  # fmt: skip
 
 _HOMES = {
@@ -46,6 +48,7 @@ _HOMES = {
     "core.events": ("Request", "Response"),
     "core.http.headers": ("Headers",),
     "core.limits": ("Limits",),
+    "core.proxy.client_match": ("ClientMatch",),
     "core.proxy.client_rule": ("ClientRule", "parse_pattern"),
     "core.proxy.hooks": ("Alert", "Answer", "ClientHelloFacts", "Exchange", "Hooks", "Refuse", "ServeAs"),
     "core.proxy.hub": ("ReverseProxy",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support_certs import NOW
@@ -34,7 +35,18 @@ def test_what_is_left_is_said():
     ] * 3
 
 
-def test_a_short_life_is_warned_about_in_its_last_fifth():
+@pytest.mark.parametrize("life", [398, 90, 64, 47])
+def test_fourteen_days_whatever_lives_that_cas_give_today(life: float):
+    """64 and 47 days are what is to come from Let's Encrypt, and what the CA/Browser Forum allows from 2029 on."""
+    one = entry("a", days=14, life=life)
+    assert expiry_notices([one], NOW - HOUR).texts == ()
+    assert len(expiry_notices([one], NOW).texts) == 1
+
+
+def test_a_short_life_is_warned_about_near_its_end():
+    """Behind the last third, in which certbot renews it, so that it is not said of each certificate."""
+    assert expiry_notices([entry("a", days=2, life=6)], NOW).texts == ()
+    assert len(expiry_notices([entry("a", days=1.8, life=6)], NOW).texts) == 1
     six_days = entry("a", days=3, life=6)
     assert expiry_notices([six_days], NOW).texts == ()
     assert len(expiry_notices([six_days], NOW + 2 * DAY).texts) == 1

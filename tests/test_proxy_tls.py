@@ -167,6 +167,27 @@ def test_sni_and_host_must_lead_to_the_same_identity_on_every_request(sni: str |
     assert peer.text.startswith(f"HTTP/1.1 {status} ")
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (b"xn--bcher-kva.test", 421),
+        (b"XN--BCHER-KVA.test.", 421),
+        ("b\u00fccher.test".encode(), 400),
+        ("b\u00fccher.test".encode("latin-1"), 400),
+        (b"b%C3%BCcher.test", 400),
+        (b"%78n--bcher-kva.test", 400),
+        (b"xn--bcher-kva%2etest", 400),
+    ],
+)
+def test_sni_is_not_an_internationalised_host(host: bytes, status: int) -> None:
+    """It is its A-label (RFC 5890 section 2.3.2.1), and is misdirected like any other; no other spelling of it passes."""
+    world = World(policy=policy(identity("a.test", default=True), identity("xn--bcher-kva.test")))
+    peer = client(world, "a.test")
+    peer.send(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+    assert peer.text.startswith(f"HTTP/1.1 {status} ")
+    assert not world.servers
+
+
 def test_one_byte_at_a_time() -> None:
     world = World(policy=policy(identity("a.test")))
     end = world.client(SECURE)

@@ -210,11 +210,29 @@ def test_a_full_disk_stops_before_the_order(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", full)
     world.run(5 * DAY)
     assert len(world.orders_at) == 1, "the CA was asked for what could not have been kept"
-    assert any("No space left on device; make room on that disk" in line for line in world.said)
+    said = [line for line in world.said if "No space left on device; make room on that disk" in line]
+    assert said
+    assert all(line.endswith("; tried again in 5 minutes") for line in said)
     assert world.version() == before
     monkeypatch.setattr(files.os, "fsync", lambda fd: None)
     world.run(600)
     assert world.version() != before
+
+
+def test_who_has_made_room_need_not_wait(tmp_path, monkeypatch):
+    """SIGHUP has it tried again; no more often than once in a minute."""
+    world = World(tmp_path)
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.os, "fsync", full)
+        world.run(70)
+        assert not world.orders_at
+    world.renewer.look_again()
+    world.run(70)
+    assert len(world.orders_at) == 1
 
 
 def test_a_certificate_that_could_not_be_written_is_written_later(tmp_path, monkeypatch):

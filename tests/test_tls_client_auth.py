@@ -109,6 +109,14 @@ class TestServer:
         assert refused(asking(engine), None, version)[:2] == ("certificate_required", alert)
 
     @pytest.mark.parametrize("version", VERSIONS)
+    def test_huge_certificate_message(self, engine: EngineKind, version: str) -> None:
+        """A client's chain of more than 100 KiB is refused when it is announced, not when it has all been kept."""
+        chain = client_pem(padding=60_000)
+        assert accepted(asking(engine), chain, version) is not None
+        huge = Pem(chain.chain + client_pem(padding=60_000).chain, chain.key)
+        assert refused(asking(engine), huge, version)[1] == 47
+
+    @pytest.mark.parametrize("version", VERSIONS)
     @pytest.mark.parametrize(
         ("what", "reason", "alert"),
         [

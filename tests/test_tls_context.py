@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import Any
 
 import pytest
 import support_tls
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import x25519
+from OpenSSL import SSL
 from support_tls import Pem, SSLPeer, ssl_client_context
 from support_tls_pair import ENGINES, Pair, established, only, pull, server_pair
 
@@ -260,6 +262,20 @@ class TestSharing:
         assert server.hello is not None
         assert set(server.hello.versions) == {0x0303, 0x0304}
         assert ssl.TLSVersion.TLSv1_1 not in server.hello.versions
+
+
+def test_certificates_are_never_compressed() -> None:
+    """Whatever OpenSSL is built with (CVE-2025-66199)."""
+    options_set: list[int] = []
+
+    def kind(context: SSL.Context, *arguments: Any, **options: Any) -> PyOpenSSLContext:
+        options_set.append(context.set_options(0))
+        return PyOpenSSLContext(context, *arguments, **options)
+
+    server_context([support_tls.server_pem().pair], engine=kind)
+    client_context(ca=support_tls.authority().pem, engine=kind)
+    no_tx, no_rx = 1 << 32, 1 << 33  # SSL_OP_NO_TX_CERTIFICATE_COMPRESSION, SSL_OP_NO_RX_CERTIFICATE_COMPRESSION
+    assert [options & (no_tx | no_rx) for options in options_set] == [no_tx | no_rx] * 2
 
 
 def test_select_alpn() -> None:

@@ -39,8 +39,10 @@ SERVER_PURPOSES = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOI
 CLIENT_PURPOSES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 NOT_FOR_SERVERS = "is not for TLS servers"
 EXPIRY_NOTICE = timedelta(days=14)
-"""A certificate with less than this and less than a fifth of its life left is worth a warning: one that lives for a week
-should not be warned about all the time."""
+"""A certificate with less than this left is worth a warning."""
+NOTICE_PART = 0.3
+"""Or less than this part of its life, if that is shorter: who lives for a week, and is renewed when a third is left, should
+not be warned about each time. For the 47 days that CAs may give from 2029 on it is still `EXPIRY_NOTICE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def pair(
 
 def notice_begins(not_before: datetime, not_after: datetime) -> datetime:
     """From when on a certificate with this period of validity is worth a warning."""
-    return not_after - min(EXPIRY_NOTICE, max(timedelta(), not_after - not_before) / 5)
+    return not_after - min(EXPIRY_NOTICE, max(timedelta(), not_after - not_before) * NOTICE_PART)
 
 
 def _weak_hash(certificate: x509.Certificate) -> str:

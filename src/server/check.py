@@ -280,20 +280,33 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
         example = f"backend = {shown(known[0])}" if known else "a backend"
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)
-    seen: dict[tuple[str, str], Place] = {}
+    seen: dict[tuple[str, str, object], Place] = {}
+    for_all = {(route.host, route.path.rstrip("/")) for route in config.route if route.clients is None}
     names = {name for identity in identities for name in identity.names} | names_by_acme(config)
     for route in config.route:
         if route.backend not in known:
             remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
             yield route.place.at("backend").problem(f"there is no backend {shown(route.backend)}", remedy)
-        if _unsure(draft, route.place, "host", "path"):
+        if _unsure(draft, route.place, "host", "path", "clients"):
             continue
         if "%2F" in route.path and not config.forward.allow_encoded_slash:
             yield route.place.at("path").problem(
                 f"path {shown(route.path)} can never match, because requests with %2F are refused",
                 "write allow_encoded_slash = true into [forward], or another path",
             )
-        match = (route.host, route.path.rstrip("/"))
+        clients = None if route.clients is None else route.clients.match()
+        if route.clients is not None and clients is None:
+            yield route.place.at("clients").problem(
+                "clients is empty, so it tells no client from another",
+                'write such as ja4 = ["t13d1516h2_*"], or remove it',
+            )
+            continue
+        if clients is not None and (route.host, route.path.rstrip("/")) not in for_all:
+            yield route.place.at("clients").problem(
+                f"there is no route for other clients of {shown((route.host or 'every host') + ' ' + route.path)}",
+                "add a [[route]] with the same host and path, and without clients",
+            )
+        match = (route.host, route.path.rstrip("/"), clients)
         if match in seen:
             file, line = seen[match].source.find(seen[match].path)
             yield route.place.problem(

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from ..core.limits import Limits
+from ..core.proxy.client_match import ClientMatch
 from ..core.proxy.policy import ForwardRules
 from .problems import ConfigError, KeyPath, Place, Problem, Source
 from .tables import Reader
@@ -26,6 +27,7 @@ from .values import (
     Address,
     BadValue,
     Email,
+    Fact,
     ForwardField,
     HostName,
     HttpsURL,
@@ -164,6 +166,21 @@ class TLSSettings(Table, frozen=True, kw_only=True):
     """File for the keys of all connections, to decrypt captures of them with. None: they are not written anywhere."""
 
 
+class RouteClients(Table, frozen=True, kw_only=True):
+    """`clients = {...}` of a route: the TLS clients that it is for. Of each key one value has to fit."""
+
+    ja4: tuple[Fact, ...] = ()
+    sni: tuple[Fact, ...] = ()
+    alpn: tuple[Literal["h2", "http/1.1"], ...] = ()
+    tls_version: tuple[Literal["TLSv1.2", "TLSv1.3"], ...] = ()
+    group: tuple[Fact, ...] = ()
+
+    def match(self) -> ClientMatch | None:
+        """The same for the policy; None if there is nothing in it."""
+        facts = (self.ja4, self.sni, self.alpn, self.tls_version, self.group)
+        return ClientMatch(*facts) if any(facts) else None
+
+
 class Route(Table, frozen=True, kw_only=True):
     """`[[route]]`: which requests go to which backend. By host first, then the longest path."""
 
@@ -171,6 +188,8 @@ class Route(Table, frozen=True, kw_only=True):
     host: HostName = HostName("")
     """Empty: every host."""
     path: PathPrefix = PathPrefix("/")
+    clients: RouteClients | None = None
+    """For these clients only. All others take the route with the same host and path and without this."""
 
 
 class BackendTLS(Table, frozen=True, kw_only=True):

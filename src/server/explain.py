@@ -18,6 +18,7 @@ from typing import Any
 
 from ..core.http.authority import host_of
 from ..core.proxy.answers import own_response
+from ..core.proxy.client_match import check_fact
 from ..core.proxy.policy import Listener
 from ..core.tls.client_auth import ClientAuth
 from ..core.tls.context import ContextError
@@ -33,6 +34,9 @@ from .policy import HostRule, Identity, acme_hosts
 from .problems import ConfigError, Place, Problem, choose, shown
 from .rehearsal import Imagined, Rehearsal, rehearse
 from .statements import Statement, quoted
+
+TLS_FACTS = ("ja4", "tls_version", "group", "alpn")
+"""What `--tls` tells of the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--client-cert",
         metavar="FILE",
         help="PEM: certificate that the client shows, with those it sends along; '' for none (default: one that may come in)",
+    )
+    parser.add_argument(
+        "--tls",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what routes for some clients go by: ja4, tls_version, group, alpn; may be given again (default: not known)",
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=main)
@@ -118,7 +129,19 @@ def imagine(args: Namespace) -> Imagined:
         raise ConfigError([problem]) from None
     method, path = args.method.encode("utf-8", "replace"), args.path.encode("utf-8", "replace")
     shows = None if args.client_cert is None else read_shown(args.client_cert)
-    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), client, shows)
+    tls = dict(_known_fact(text) for text in args.tls)
+    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), client, shows, tls)
+
+
+def _known_fact(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if name not in TLS_FACTS:
+        raise ConfigError([Problem(f"--tls {shown(text)}", 0, "this is no fact to route by", choose(name, TLS_FACTS))])
+    try:
+        check_fact(value)
+    except ValueError as error:
+        raise ConfigError([Problem(f"--tls {shown(text)}", 0, str(error), "write it as in the access log")]) from None
+    return name, value
 
 
 def make_case(prepared: Prepared, imagined: Imagined, address: str | None = None) -> Case:

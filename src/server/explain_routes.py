@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from ..core.proxy import policy
 from ..core.proxy.policy import Policy
@@ -31,8 +32,10 @@ def route_statements(config: Config, compiled: Policy, host: str, done: Rehearsa
         )
         yield Statement("route", text, because, config.place.at("route"))
         return
-    taken = next(one for one in config.route if (one.host, one.path) == (done.route.host, done.route.path))
+    taken = next(one for one in config.route if _is(one, done.route))
     because = f"{_host_kind(taken, host)}; {_path_kind(taken)}"
+    if taken.clients is not None:
+        because += f"; the client fits {_facts(taken)}"
     yield Statement("route", f"{_name(taken)} to backend {shown(taken.backend)}", because, taken.place)
     for other in [route for route in matching if route is not taken][:MOST]:
         yield Statement("other route", f"{_name(other)} would match too", _why_not(other, taken), other.place)
@@ -44,6 +47,20 @@ def _matches(compiled: Policy, route: Route, host: str, path: bytes | None) -> b
     path = b"/" if path is None else path
     single = Policy.build(backends=[compiled.backends[route.backend]], routes=[alone])
     return single.match_target(host, path, len(path)) is not None
+
+
+def _is(route: Route, compiled: policy.Route) -> bool:
+    clients = None if route.clients is None else route.clients.match()
+    return (route.host, route.path, clients) == (compiled.host, compiled.path, compiled.clients)
+
+
+def _facts(route: Route) -> str:
+    """Which clients a route is for."""
+    match = None if route.clients is None else route.clients.match()
+    if match is None:
+        return "no fact"
+    kinds = ((field.name, getattr(match, field.name)) for field in fields(match))
+    return " and ".join(f"{name} = {' or '.join(map(shown, values))}" for name, values in kinds if values)
 
 
 def _name(route: Route) -> str:
@@ -67,4 +84,10 @@ def _why_not(other: Route, taken: Route) -> str:
     if _rank(other) < _rank(taken):
         kinds = ("routes for every host", "routes of a wildcard")
         return f"{kinds[_rank(other)]} are looked at after those of {shown(taken.host)}"
-    return f"its path is shorter than {shown(taken.path)}"
+    if len(other.path.rstrip("/")) < len(taken.path.rstrip("/")):
+        return f"its path is shorter than {shown(taken.path)}"
+    if other.clients is None:
+        return "it is for the clients that fit no other route with this path"
+    if taken.clients is None:
+        return f"it is for clients with {_facts(other)}, and this one is not known to be one (--tls NAME=VALUE)"
+    return f"of the routes for some clients the first that fits is taken; this one is for {_facts(other)}"

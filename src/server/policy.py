@@ -58,7 +58,12 @@ def build_policy(
     """
     return policy.Policy.build(
         backends=[_backend(config, name, authorities, client_pairs.get(name), key_log) for name in config.backend],
-        routes=[policy.Route(route.backend, route.host, route.path) for route in config.route],
+        routes=[
+            policy.Route(
+                route.backend, route.host, route.path, None if route.clients is None else route.clients.match()
+            )
+            for route in config.route
+        ],
         identities=[
             *(make_identity(config, identity, tickets, key_log) for identity in identities),
             *(

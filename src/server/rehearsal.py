@@ -11,8 +11,8 @@ If it is not known what the client shows, it is one that may come in, and what b
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from ..core.commands import NeedCertificate
 from ..core.errors import RemoteProtocolError, TLSError
@@ -55,6 +55,8 @@ class Imagined:
     shows: tuple[bytes, ...] | None = None
     """The certificates (DER) that the client shows if it is asked, its own first; none: it has none. None: it is not known
     which, but the client may come in."""
+    tls: Mapping[str, str] = field(default_factory=dict)
+    """What is known of the client's TLS: `ja4`, `tls_version`, `group`, `alpn`."""
 
     def head(self) -> bytes:
         """As it is on the wire in HTTP/1.1."""
@@ -130,7 +132,16 @@ def rehearse(
         if channel.identity < 0:
             return done  # a certificate from elsewhere: which hosts it is for is not known here
         done.identity = channel.identity
-        channel.info = TLSInfo(version="", cipher="", group="", sni=imagined.sni, alpn=b"", resumed=False)
+        known = imagined.tls
+        channel.info = TLSInfo(
+            version=known.get("tls_version", ""),
+            cipher="",
+            group=known.get("group", ""),
+            sni=imagined.sni,
+            alpn=known.get("alpn", "").encode(),
+            resumed=False,
+        )
+        channel.ja4 = known.get("ja4", "")  # not that of the client here
         auth = asks(channel.identity)
         if auth is not None:
             _meet(channel, auth, imagined.shows, done)

@@ -191,9 +191,10 @@ class Renewer:
                         self._state.forget(name, self._clock() - FORGET_AFTER)
 
     def look_again(self) -> None:
-        """See whether somebody has changed what is in the folder."""
+        """See whether somebody has changed what is in the folder, or has made room for it."""
         for plan in list(self._plans.values()):
             if not plan.busy:
+                plan.not_before = 0.0
                 self._add(plan)
 
     # -- what is due -----------------------------------------------------------------------------------------------
@@ -221,8 +222,7 @@ class Renewer:
         except Stopped:
             return
         except StateError as error:
-            plan.not_before = self._monotonic() + FAULT_PAUSE
-            self._say(f"{self._title(plan)}: {error}")
+            self._cannot_use_folder(plan, error)
         except Exception as error:  # a bug must not end the others' certificates
             plan.not_before = self._monotonic() + LONGEST_REST
             self._say(f"{self._title(plan)}: a bug in the renewer: {type(error).__name__}")
@@ -232,14 +232,18 @@ class Renewer:
             if plan.elsewhere <= self._monotonic():
                 self._answer(plan.name)
 
+    def _cannot_use_folder(self, plan: Plan, error: StateError) -> None:
+        """Leave a certificate as it is for a while."""
+        plan.not_before = self._monotonic() + FAULT_PAUSE
+        self._say(f"{self._title(plan)}: {error}; tried again in {_duration(FAULT_PAUSE)}")
+
     def _add(self, plan: Plan) -> None:
         self._plans[plan.name] = plan
         self._changed.set()
         try:
             self._reload(plan)
         except StateError as error:
-            plan.not_before = self._monotonic() + FAULT_PAUSE
-            self._say(f"{self._title(plan)}: {error}")
+            self._cannot_use_folder(plan, error)
 
     def _reload(self, plan: Plan) -> None:
         """See what the folder has: another machine may have been here, or a person."""

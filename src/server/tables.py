@@ -41,6 +41,7 @@ PARSERS: Mapping[Any, Callable[[str], Any]] = {
     values.Network: values.parse_network,
     values.Pin: values.parse_pin,
     values.Pattern: values.parse_pattern,
+    values.Fact: values.parse_fact,
     values.ForwardField: values.parse_forward,
     values.HttpsURL: values.parse_https_url,
     values.WebURL: values.parse_web_url,
@@ -65,6 +66,12 @@ EXAMPLES = {
     "passthrough": 'passthrough = "name of a [backend.name] table"',
     "host": 'host = "example.com"',
     "path": 'path = "/login"',
+    "clients": 'clients = { ja4 = ["t13d1516h2_*"] }',
+    "ja4": 'ja4 = ["t13d1516h2_*"]',
+    "sni": 'sni = ["example.com"]',
+    "alpn": 'alpn = ["h2"]',
+    "tls_version": 'tls_version = ["TLSv1.2"]',
+    "group": 'group = ["X25519MLKEM768"]',
     "servers": 'servers = ["127.0.0.1:9000"]',
     "server_name": 'server_name = "payments.internal"',
     "tls": 'tls = { ca = "internal-ca.pem" }',
@@ -90,7 +97,7 @@ EXAMPLES = {
 }
 """What a value looks like, by key, where its default does not show it."""
 
-NEVER_EMPTY = frozenset({"allow", "pins"})
+NEVER_EMPTY = frozenset({"allow", "pins", "ja4", "sni", "alpn", "tls_version", "group"})
 """Lists that let in only who is in them. Without one everybody may come in, so an empty one must not mean the same."""
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string in quotes"}

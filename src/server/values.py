@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from ..core.errors import RemoteProtocolError
 from ..core.http.path import normalise
-from ..core.proxy import client_rule, statements
+from ..core.proxy import client_match, client_rule, statements
 from .problems import shown
 
 HostName = NewType("HostName", str)
@@ -31,6 +31,8 @@ Pin = NewType("Pin", bytes)
 ForwardField = NewType("ForwardField", str)
 """What a backend is told of a client's certificate (`core/proxy/statements.py`)."""
 Pattern = client_rule.Pattern
+Fact = NewType("Fact", str)
+"""What is known of a client's TLS connection (`core/proxy/client_match.py`)."""
 HttpsURL = NewType("HttpsURL", str)
 """`https://host[:port]/path`."""
 WebURL = NewType("WebURL", str)
@@ -222,6 +224,15 @@ def parse_pattern(text: str) -> Pattern:
         return client_rule.parse_pattern(text)
     except ValueError as error:
         raise BadValue(str(error), 'write such as "spiffe://prod/*", "dns:*.example.com" or "sha256:HEX"') from None
+
+
+def parse_fact(text: str) -> Fact:
+    """A fact about clients, whole or its beginning and `*`."""
+    try:
+        client_match.check_fact(text)
+    except ValueError as error:
+        raise BadValue(str(error), 'write it as in the access log, such as "t13d1516h2_*"') from None
+    return Fact(text)
 
 
 def parse_forward(text: str) -> ForwardField:

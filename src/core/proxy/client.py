@@ -166,7 +166,7 @@ class ClientChannel(Channel):
             if self.hub.asks_hello:
                 self._consult_hook(event.hello)
             else:
-                if self.hub.wants_ja4:
+                if self.hub.wants_ja4 or self.policy.wants_ja4:
                     self.ja4 = ja4(event.hello)
                 self._choose_identity(event.hello)
         elif type(event) is HandshakeCompleted:
@@ -203,7 +203,7 @@ class ClientChannel(Channel):
             raise
         except BaseException as error:
             detail = f"on_client_hello raised {type(error).__name__}"
-        self.ja4 = ja4(hello) if self.hub.wants_ja4 else facts.asked_ja4
+        self.ja4 = ja4(hello) if self.hub.wants_ja4 or self.policy.wants_ja4 else facts.asked_ja4
         if detail:
             self._refusal = ("hook_failed", detail)
             self._refuse_handshake(Alert.INTERNAL_ERROR)

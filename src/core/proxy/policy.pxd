@@ -16,6 +16,10 @@ cdef class RouteEntry:
     cdef readonly object route
     cdef readonly str backend
     cdef readonly str name
+    cdef readonly tuple special
+
+    @cython.locals(entry=RouteEntry)
+    cpdef RouteEntry for_client(self, record)
 
 
 cdef class RouteTable:
@@ -23,6 +27,7 @@ cdef class RouteTable:
     cdef public set lengths
     cdef public Py_ssize_t longest
 
+    @cython.locals(entry=RouteEntry)
     cpdef bint add(self, route) except -1
     @cython.locals(route=RouteEntry)
     cpdef RouteEntry match(self, bytes path, Py_ssize_t end)
@@ -36,6 +41,7 @@ cdef class Policy:
     cdef readonly bint allow_encoded_slash
     cdef readonly bint only_adds
     cdef readonly bint via
+    cdef readonly bint wants_ja4
     cdef readonly bint protected
     cdef readonly frozenset own_names
     cdef readonly bint introduces

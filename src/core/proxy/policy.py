@@ -16,10 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING
 
 from ..tls.context import ClientContext, ServerContext
+from .client_match import ClientMatch
 from .client_rule import ClientRule
 from .policy_check import check_backend, check_identity, check_kind, check_listener, check_passthrough, check_route
+
+if TYPE_CHECKING:
+    from .record import AccessRecord
 
 UNDERSCORE_RULES = ("drop", "keep", "refuse")
 
@@ -89,12 +94,14 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """First by host, then by the longest path prefix, on segment boundaries."""
+    """First by host, then by the longest path prefix, on segment boundaries; among equals the first one whose clients fit."""
 
     backend: str
     host: str = ""
     """Exact name, `*.example.com` for one label below it, or empty for every host."""
     path: str = "/"
+    clients: ClientMatch | None = None
+    """For these clients only. All others take the route with the same host and path and without this, which has to be there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +146,23 @@ class NameTable:
 
 
 class RouteEntry:
-    """A route in a table: `name` is how logs call it."""
+    """A route in a table: `name` is how logs call it. `special`: those with the same host and path, for some clients only."""
 
-    __slots__ = ("backend", "name", "route")
+    __slots__ = ("backend", "name", "route", "special")
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.backend = route.backend
         self.name = route.host + route.path
+        self.special: tuple[RouteEntry, ...] = ()
+
+    def for_client(self, record: AccessRecord) -> RouteEntry:
+        """The first special one that the client of this record fits, or this one."""
+        for entry in self.special:
+            clients = entry.route.clients
+            if clients is not None and clients.fits(record):
+                return entry
+        return self
 
 
 class RouteTable:
@@ -162,6 +178,16 @@ class RouteTable:
     def add(self, route: Route) -> bool:
         """Enter a route; False if its path is taken. A closing slash does not count: `/a/` is the same prefix as `/a`."""
         path = route.path.rstrip("/").encode()
+        if route.clients is not None:
+            entry = self.by_path.get(path)
+            if entry is None:
+                raise ValueError(
+                    f"the route {route.host}{route.path} is for some clients only, and there is none for all others"
+                )
+            if route.clients in [other.route.clients for other in entry.special]:
+                return False
+            entry.special += (RouteEntry(route),)
+            return True
         if path in self.by_path:
             return False
         self.by_path[path] = RouteEntry(route)
@@ -195,7 +221,7 @@ class Policy:
     __slots__ = (
         "_everywhere", "_hosts", "_names", "_passed_on", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
         "default_identity", "forward", "identities", "introduces", "only_adds", "own_names", "passthrough", "protected",
-        "routes", "strict_sni", "via",
+        "routes", "strict_sni", "via", "wants_ja4",
     )  # fmt: skip
 
     def __init__(
@@ -214,6 +240,8 @@ class Policy:
     ) -> None:
         self.backends = backends
         self.routes = routes
+        self.wants_ja4 = any(route.clients is not None and route.clients.ja4 for route in routes)
+        """Some route goes by the fingerprint of clients."""
         self.forward = forward
         self.allow_encoded_slash = forward.allow_encoded_slash
         self.only_adds = forward.x_forwarded and not forward.forwarded and not forward.via
@@ -322,7 +350,7 @@ class Policy:
         hosts = NameTable()
         tables: list[RouteTable] = []
         everywhere = RouteTable()
-        for route in routes:
+        for route in sorted(routes, key=lambda route: route.clients is not None):  # who is for all comes first
             check_route(route, rules.allow_encoded_slash)
             if route.backend not in by_name:
                 raise ValueError(

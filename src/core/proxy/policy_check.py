@@ -14,6 +14,7 @@ from ..errors import RemoteProtocolError
 from ..http.authority import parse_authority
 from ..http.path import normalise
 from ..tls.context import ClientContext, ServerContext
+from .client_match import ClientMatch
 from .client_rule import ClientRule
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def check_route(route: Route, allow_encoded_slash: bool) -> None:
     for what, text in (("host", route.host), ("path", path)):
         if not isinstance(text, str):
             raise TypeError(f"the {what} of a route is a text, not {_kind(text)}")
+    if route.clients is not None and not isinstance(route.clients, ClientMatch):
+        raise TypeError(f"the clients of a route are a ClientMatch, not {_kind(route.clients)}")
     if route.host:
         check_name(route.host)
     if not path.startswith("/"):

@@ -85,6 +85,8 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
     end = find_byte(target, 63, 0, len(target))
     found = policy.match_target(host, _ROOT, 1) if target == _ASTERISK else policy.match_target(host, target, end)
     if found is not None:
+        if found.special:
+            found = found.for_client(relay.record)
         exchange.route = found.route
         exchange.backend = found.backend
         relay.record.route = found.name

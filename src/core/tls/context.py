@@ -49,6 +49,13 @@ GROUPS = "X25519MLKEM768:X25519:P-256:P-384"
 NO_AUTO_CHAIN = 0x8
 """SSL_MODE_NO_AUTO_CHAIN, which pyOpenSSL has no name for."""
 
+OP_NO_CERTIFICATE_COMPRESSION = 1 << 32 | 1 << 33
+"""SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION (RFC 8879), which pyOpenSSL has no names for.
+
+A peer could make an OpenSSL that is built with it reserve memory for a chain that it never sends (CVE-2025-66199). OpenSSL
+before 3.2 has no certificate compression, and no use for these bits.
+"""
+
 SESSION_LIFETIME = 7200
 """Seconds that a session can be resumed: what a stolen ticket key is good for."""
 
@@ -352,7 +359,7 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
             raise ContextError("an ALPN protocol has 1 to 255 bytes")
     context.set_min_proto_version(VERSIONS[options.min_version])
     context.set_max_proto_version(VERSIONS[options.max_version])
-    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | OP_NO_CERTIFICATE_COMPRESSION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     try:
         context.set_cipher_list(options.ciphers.encode())
