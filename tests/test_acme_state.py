@@ -15,6 +15,7 @@ from support_acme import BASE, NOW, StubCA, new_key
 from support_tls import authority
 
 from lockgate.certs import state_files as files
+from lockgate.certs.acme import state as state_module
 from lockgate.certs.acme.challenges import Challenge
 from lockgate.certs.acme.jose import ExternalAccount
 from lockgate.certs.acme.machine import Account
@@ -139,6 +140,22 @@ def test_a_certificate_is_found_and_read_once(state):
     replaced = state.certificate(["a.test"])
     assert replaced is not None
     assert replaced.version != found.version
+
+
+def test_a_certificate_that_is_replaced_while_it_is_read(state, monkeypatch):
+    """Chain and key are read one after the other: who has not seen the old one was told that there is none."""
+    keep(state, "a.test")
+    read = state_module.load_key
+
+    def replaced_before(path: Path) -> object:
+        monkeypatch.setattr(state_module, "load_key", read)
+        keep(state, "a.test", "b.test")
+        return read(path)
+
+    monkeypatch.setattr(state_module, "load_key", replaced_before)
+    found = state.certificate(["a.test"])
+    assert found is not None
+    assert found.certificate.names == ("a.test", "b.test")
 
 
 def test_a_damaged_certificate_leaves_the_old_one_in_use(state):

@@ -114,21 +114,24 @@ class AcmeState:
         if not is_host_name(name):
             return None
         path = self.pair_path(name)
-        try:
-            status = os.stat(path, follow_symlinks=False)
-        except OSError:
-            self._known.pop(name, None)
-            return None
-        version = (status.st_mtime_ns, status.st_ino, status.st_size)
-        known = self._known.get(name)
-        if known is not None and known.version == version:
-            return known
-        try:
-            found = Stored(pair(load_chain(path), load_key(path), path, path, allow_expired=True), version)
-        except CertificateError:
-            return known
-        self._known[name] = found
-        return found
+        tried: tuple[int, int, int] | None = None
+        while True:
+            try:
+                status = os.stat(path, follow_symlinks=False)
+            except OSError:
+                self._known.pop(name, None)
+                return None
+            version = (status.st_mtime_ns, status.st_ino, status.st_size)
+            known = self._known.get(name)
+            if version == tried or (known is not None and known.version == version):
+                return known
+            tried = version
+            try:
+                found = Stored(pair(load_chain(path), load_key(path), path, path, allow_expired=True), version)
+            except CertificateError:
+                continue  # it is damaged, unless it was replaced between its chain and its key
+            self._known[name] = found
+            return found
 
     def want(self, name: str) -> bool:
         """Note that `name` is asked for. False if it cannot be: no host name, too many, or the folder cannot be written."""
