@@ -1,5 +1,7 @@
 cimport cython
 
+from . cimport words_c as words
+
 
 cdef class Headers:
     cdef list _pairs

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from . import words
+
 NO_LENGTH = -1
 
 
@@ -183,7 +185,7 @@ def find_name(block: bytes, name: bytes, start: int) -> int:
             at += 1
         if at == length and p[start + at] == 58:
             return -1 if b":" in name else start + length + 2  # what holds a colon is no name, whatever it is like
-        start = block.find(b"\n", start) + 1
+        start = words.find(p, 10, start, size) + 1
         if start == 0:
             break
     return -1

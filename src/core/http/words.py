@@ -19,6 +19,11 @@ def same(data: bytes | bytearray, start: int, end: int, piece: bytes) -> bool:
     return data[start:end] == piece
 
 
+def find(data: bytes | bytearray, byte: int, start: int, end: int) -> int:
+    """Index of the first such byte of data[start:end], -1 for none."""
+    return data.find(byte, start, end)
+
+
 def copy(out: bytearray, at: int, data: bytes | bytearray, start: int, size: int) -> None:
     """Write data[start : start + size] to `out`, another object, at index `at`."""
     out[at : at + size] = data[start : start + size]

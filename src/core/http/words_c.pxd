@@ -1,6 +1,6 @@
 # What `words.py` says, for compiled modules.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 
 cdef inline unsigned long long load(const unsigned char *data, Py_ssize_t at) noexcept:
@@ -15,6 +15,11 @@ cdef inline unsigned long long load(const unsigned char *data, Py_ssize_t at) no
 
 cdef inline bint same(const unsigned char *data, Py_ssize_t start, Py_ssize_t end, bytes piece) except -1:
     return len(piece) == end - start and memcmp(data + start, PyBytes_AS_STRING(piece), end - start) == 0
+
+
+cdef inline Py_ssize_t find(const unsigned char *data, int byte, Py_ssize_t start, Py_ssize_t end) noexcept:
+    cdef const unsigned char *found = <const unsigned char *>memchr(data + start, byte, end - start)
+    return -1 if found is NULL else found - data
 
 
 cdef inline void copy(

@@ -139,13 +139,16 @@ class ServerGroup:
             if own is not None or self.introduces:
                 return own
         idle = server.idle
-        for at in range(len(idle) - 1, -1, -1):
+        at = len(idle)
+        while at > 0:
+            at -= 1
             upstream = idle[at]
             if upstream.owner is None:
                 if upstream.idle_since < since:
                     return None
+                del idle[at]
                 self._idle -= 1
-                return idle.pop(at)
+                return upstream
         return None
 
     def _take_own(self, server: Server, since: float, client: ClientChannel) -> Upstream | None:
