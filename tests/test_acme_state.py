@@ -17,7 +17,6 @@ from support_tls import authority
 
 from lockgate.certs import files as certificate_files
 from lockgate.certs import state_files as files
-from lockgate.certs.acme import state as state_module
 from lockgate.certs.acme.challenges import Challenge
 from lockgate.certs.acme.jose import ExternalAccount
 from lockgate.certs.acme.machine import Account
