@@ -15,7 +15,8 @@ CYTHON = sorted([*SRC.rglob("*.pyx"), *SRC.rglob("*.pxd")])
 
 # Room: what it may import besides itself. The longest matching name is a module's room; "" is the package itself.
 BASE = {
-    "core.errors", "core.limits", "core.buffer", "core.http.headers", "core.events", "core.backend",
+    "core.errors", "core.limits", "core.buffer", "core.http.words", "core.http.words_c", "core.http.headers", "core.events",
+    "core.backend",
 }  # fmt: skip
 CORE = {*BASE, "core.proxy_protocol", "core.http", "core.h1", "core.h2", "core.tls", "core.proxy", "core.commands"}
 ROOMS: dict[str, set[str]] = {
@@ -25,7 +26,9 @@ ROOMS: dict[str, set[str]] = {
     "core.limits": set(),
     "core.proxy_protocol": BASE,
     "core.buffer": {"core.errors"},
-    "core.http.headers": set(),
+    "core.http.words": set(),
+    "core.http.words_c": set(),
+    "core.http.headers": {"core.http.words", "core.http.words_c"},
     "core.events": {"core.http.headers"},
     "core.commands": set(),
     "core.http": BASE,
