@@ -122,7 +122,7 @@ def test_a_clock_that_is_a_little_off_is_none_of_our_business(tmp_path):
 
 
 @pytest.mark.parametrize("date", ["yesterday", "", "Thu, 99 Foo 2027 00:00:00 GMT", "0"])
-def test_a_date_that_is_none_says_nothing(date):
+def test_a_date_that_is_none_says_nothing(date, monkeypatch):
     ca = StubCA()
     fetch = ca.fetch
 
@@ -130,7 +130,7 @@ def test_a_date_that_is_none_says_nothing(date):
         found = fetch(request, now)
         return Response(found.status, {**found.headers, "date": date}, found.body)
 
-    ca.fetch = answer  # type: ignore[method-assign]
+    monkeypatch.setattr(ca, "fetch", answer)
     course = drive(Issuance(new_account(), ["a.test"], new_key(), random=lambda: 0.5), ca)
     assert not isinstance(course.end, Failed)
 

@@ -77,8 +77,8 @@ class Fair:
         self.jobs.end()
 
 
-def slow(**more: object) -> Acme:
-    return Acme(directory=HttpsURL(SLOW), **more)  # type: ignore[arg-type]
+def slow() -> Acme:
+    return Acme(directory=HttpsURL(SLOW))
 
 
 @pytest.mark.parametrize(
