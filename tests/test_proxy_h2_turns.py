@@ -13,10 +13,10 @@ BIG = head("HTTP/1.1 200 OK\nContent-Length: 10000000")
 URGENT = (("priority", "u=1"),)
 
 
-def two_answers(**settings: object) -> tuple[World, Client, int, int]:
+def two_answers(settings: dict[int, int] | None = None) -> tuple[World, Client, int, int]:
     """A large answer that goes first, and a small one that is complete here."""
     w = world(limits=Limits(write_timeout=30.0, upstream_body_timeout=1000.0))
-    client = Client(w, credit=False, **settings)  # type: ignore[arg-type]
+    client = Client(w, credit=False, settings=settings)
     big = client.ask("/big", fields=URGENT)
     w.servers[0].send(BIG + bytes(100000))
     small = client.ask("/small")
