@@ -33,6 +33,8 @@ cdef class ClientInfo:
     cdef public bytes last_authority
     cdef public bytes last_lines
     cdef public bytes forwarded
+    cdef public bytes judged
+    cdef public bint authenticates
 
     cpdef tell(self, tuple statements)
 
@@ -49,8 +51,8 @@ cpdef bint forward_plain(Request request, ClientInfo client) except -1
 )
 cpdef bint is_plain(bytes block, ManagedNames managed) except -1
 
-@cython.locals(value=bytes)
-cpdef bint authenticates_all(Headers headers) except -1
+@cython.locals(value=bytes, block=bytes, found=bint)
+cpdef bint authenticates_all(Headers headers, ClientInfo client) except -1
 
 cpdef Response forward_response(Response response, rules)
 

@@ -78,8 +78,8 @@ class ClientInfo:
     """What is known of a connection's client, prepared once for all its requests."""
 
     __slots__ = (
-        "address", "element", "forwarded", "https", "last_authority", "last_block", "last_lines", "lines", "managed", "port",
-        "proto", "statements", "text", "told", "trusted",
+        "address", "authenticates", "element", "forwarded", "https", "judged", "last_authority", "last_block", "last_lines",
+        "lines", "managed", "port", "proto", "statements", "text", "told", "trusted",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +105,9 @@ class ClientInfo:
         self.last_authority = b""
         self.last_lines = b""
         self.forwarded = b""
+        self.judged: bytes | None = None
+        self.authenticates = False
+        """Whether `judged`, the last block that was made for it, `authenticates_all`."""
 
     def tell(self, statements: tuple[tuple[bytes, bytes], ...]) -> None:
         """Add fields that tell every request's backend who the client is. Their names are to be managed ones. Once only."""
@@ -238,17 +241,24 @@ def is_plain(block: bytes, managed: ManagedNames) -> bool:
     return True
 
 
-def authenticates_all(headers: Headers) -> bool:
+def authenticates_all(headers: Headers, client: ClientInfo) -> bool:
     """Does a request authenticate its client for all that follows on the connection, as a server may see it?
 
     RFC 9110 section 3.3 forbids that, but NTLM does it and so does RFC 4559, which says (section 6) what a proxy has to do:
     such a connection is not for other clients.
     """
+    block = headers.block
+    if block is not None and block is client.judged:
+        return client.authenticates
+    found = False
     if headers.get(_AUTHORIZATION) is not None:
         for value in headers.get_all(_AUTHORIZATION):
             if value[:4].lower() in _SCHEMES:
-                return True
-    return False
+                found = True
+    if block is client.forwarded:  # it is kept anyhow, and the next head is likely to be the same
+        client.judged = block
+        client.authenticates = found
+    return found
 
 
 def forward_response(response: Response, rules: ForwardRules) -> Response:

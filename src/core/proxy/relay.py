@@ -213,8 +213,9 @@ class Relay:
             request.authority = self._server.authority
         if not self._to_server(upstream, request):
             return
-        if authenticates_all(request.headers):
-            upstream.belong_to(self.client.connection())
+        client = self.client.connection()
+        if authenticates_all(request.headers, client.client):
+            upstream.belong_to(client)
         kept = self._kept
         if kept and not self._to_server(upstream, data_event(bytes(kept))):
             return
