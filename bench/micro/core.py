@@ -69,6 +69,8 @@ class Proxied:
         policy = Policy.build(identities=[identity], backends=[Backend("app", ("10.0.0.1:80",))], routes=routes)
         self.proxy = ReverseProxy(policy)
         self.server: Channel | None = None
+        self.servers: list[Channel] = []
+        """All that were opened; `server` is the last of them."""
         self.sent = b""
         self.half = 0.0
 
@@ -78,6 +80,7 @@ class Proxied:
             channel = command.channel
             if isinstance(command, OpenUpstream):
                 self.server = channel
+                self.servers.append(channel)
                 command.channel.connected(NOW)
                 continue
             self.sent = bytes(channel.data_to_send())  # what bytes are is not copied

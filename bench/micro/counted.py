@@ -37,6 +37,7 @@ SIZE = 65536
 HEAD = b"Content-Length: %d\r\n" % SIZE
 LARGE_REQUEST = REQUEST.replace(b"GET", b"POST", 1)[:-2] + HEAD + b"\r\n" + bytes(SIZE)
 LARGE_RESPONSE = RESPONSE.replace(b"Content-Length: 6\r\n", HEAD).partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + bytes(SIZE)
+TOGETHER = 10
 ROUTES = 10_000
 OTHERS = 1000
 
@@ -106,6 +107,29 @@ def over_http_2(identity: Identity, total: int) -> Work:
     return lambda count: through(proxied, channel, islice(pieces, count), repeat(RESPONSE))
 
 
+def over_http_2_together(identity: Identity, total: int) -> Work:
+    """The same, `TOGETHER` at a time: their requests come in one record, and all responses before the adapter asks what to do."""
+    proxied = Proxied(identity)
+    channel, client, outgoing = proxied.open_tls(["h2"])
+    client.write(HELLO)
+    channel.receive_data(outgoing.read(), NOW)
+    proxied.run()
+    requests = islice(ALL_REQUESTS, total)
+    groups = [b"".join(islice(requests, TOGETHER)) for _ in range(total // TOGETHER)]
+    pieces = iter([encrypted for group in groups for encrypted in records(client, outgoing, group, 1)])
+
+    def work(count: int) -> None:
+        for piece in islice(pieces, count // TOGETHER):
+            proxied.ask(channel, piece)
+            for server in proxied.servers:
+                server.receive_data(RESPONSE, NOW)
+            proxied.run()
+        if len(proxied.servers) != TOGETHER or not proxied.sent:
+            raise SystemExit("not all of the responses were sent")
+
+    return work
+
+
 def parse(role: Role, message: bytes, total: int) -> Work:
     """A message read by a connection of its own, which is there already and, as a client, has sent its request."""
     connections = [H1Connection(role) for _ in range(total)]
@@ -142,6 +166,7 @@ def main() -> None:
         "request, plain, 10 000 routes": (partial(plain, identity, routes=ROUTES), WARM, UNITS),
         "request, TLS": (partial(tls, identity), WARM, UNITS),
         "request, HTTP/2 over TLS": (partial(over_http_2, identity), WARM, UNITS),
+        "request, HTTP/2, ten together": (partial(over_http_2_together, identity), WARM, UNITS),
         "64 KiB response, TLS": (partial(tls, identity, response=LARGE_RESPONSE), WARM_BODIES, BODIES),
         "64 KiB request, TLS": (partial(tls, identity, request=LARGE_REQUEST), WARM_BODIES, BODIES),
         "connection, plain, with a request": (partial(connect, identity), WARM, UNITS),

@@ -37,7 +37,7 @@ ACCEPT_PAUSE = 0.5
 """Seconds without accepting after the system refused (mostly: out of file descriptors). They wait in the backlog."""
 
 BUG_PAUSE = 1.0
-"""Seconds before the timer runs again after `handle_timer` failed, so that a bug there does not spin."""
+"""Seconds before the timer runs again after a bug in the core, so that it does not spin."""
 
 
 class Driver:
@@ -133,8 +133,10 @@ class Driver:
                 else:
                     self._carry_out(command)
             when = proxy.deadline()
-        except Exception as error:  # not to be blamed on one channel
+        except Exception as error:  # not to be blamed on one channel; the rest in a moment
             self.report(error)
+            self._not_before = self.gear.now() + BUG_PAUSE
+            self.call_at(self._not_before)
             return
         if when < self.armed:
             self.call_at(max(when, self._not_before))
@@ -149,8 +151,7 @@ class Driver:
             self._accept_again = NEVER
             for door in self.doors:
                 self.gear.watch(door, True, False)
-        self.call_at(self._accept_again)
-        self.call_at(self.attempts.give_up(now))
+        self.call_at(min(self._accept_again, self.attempts.give_up(now)))
         try:
             self.proxy.handle_timer(now)
         except Exception as error:
@@ -225,9 +226,8 @@ class Driver:
 
     def _fail(self, channel: Channel, error: Exception) -> None:
         """The core raised `error` while it dealt with this channel."""
-        link: Link | None = channel.transport
-        if link is not None:
-            link.fail(error)
+        if channel.transport is not None:
+            channel.transport.fail(error)
         else:
             self.report(error)
 

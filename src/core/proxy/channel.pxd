@@ -79,6 +79,8 @@ cdef class Channel(Side):
     cpdef close(self)
     cpdef finish_sending(self)
     cpdef abort(self)
+    cpdef fail(self)
+    cpdef let_go(self)
     @cython.locals(deadline=double, stalled=double)
     cpdef settle(self)
     cpdef expire(self)

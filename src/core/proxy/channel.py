@@ -18,7 +18,8 @@ A channel is a stack: bytes, TLS if there is any, HTTP. Each call from the adapt
 pulls events from the top of the stack until there are none, or until the channel is *held* because the other side cannot
 take more. What is produced on the way is not sent at once: the channel is put on the proxy's list, and when the call is
 almost over the proxy *settles*: every channel on the list encrypts and queues its output in one piece, tells the adapter,
-holds or releases its counterpart by the high and low water marks, and computes its one deadline anew.
+holds or releases its counterpart by the high and low water marks, and computes its one deadline anew. A multiplexed
+channel settles later, when the adapter asks for commands: what a batch of reads brought for it is one piece too.
 
 The end of a channel goes through `Phase`: OPEN; CLOSING while the last bytes (and close_notify) go out; LINGERING, half
 closed, reading and dropping, so that the kernel does not answer late bytes with a reset that destroys what was sent;
@@ -367,8 +368,17 @@ class Channel(Side):
         if self.phase != CLOSED:
             self._closed(ABORT)
 
+    def fail(self) -> None:
+        """There is a bug in here: reset the connection, and tell those who use it."""
+        if self.phase != CLOSED:
+            self._closed(ABORT)
+            self._lost("internal_error")
+
+    def let_go(self) -> None:
+        """Closed a while ago: forget those who know this channel."""
+
     def settle(self) -> None:
-        """Called by the proxy at the end of each call that touched this channel."""
+        """Called by the proxy after a call that touched this channel (`ReverseProxy.settle` says when)."""
         self._on_list = False
         if self.phase == CLOSED:
             return

@@ -197,6 +197,11 @@ class Downstream(ClientChannel):
         self._lost_all("drained", "cut off when the proxy ended")
         self.abort()
 
+    def let_go(self) -> None:
+        """Closed a while ago: forget those who know this channel."""
+        self.relay = None
+        self.streams = None
+
     def drain(self) -> None:
         """The proxy stops: close if nothing is under way, nor may be."""
         if self.streams is not None:

@@ -35,8 +35,10 @@ cdef class ReverseProxy:
     cdef public Timers timers
     cdef public set channels
     cdef public Channel unsettled
+    cdef Channel _gathering
     cdef list _commands
     cdef Py_ssize_t _carried_out
+    cdef list _gone
     cdef Py_ssize_t _clients
     cdef double _drain_until
     cdef dict _groups
@@ -65,3 +67,9 @@ cdef class ReverseProxy:
     cpdef group(self, Policy policy, str name)
     cpdef dict connections_by_backend(self)
     cpdef log(self, AccessRecord record)
+
+    # Own
+    @cython.locals(channel=Channel)
+    cdef _let_go(self)
+    @cython.locals(channel=Channel)
+    cdef _settle_gathered(self)

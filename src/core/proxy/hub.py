@@ -59,8 +59,10 @@ class ReverseProxy:
         self.channels: set[Channel] = set()
         self.unsettled: Channel | None = None
         """The first of those whom the current call has touched; each knows the next."""
+        self._gathering: Channel | None = None  # the first of those that settle when no command is left
         self._commands: list[Command | None] = []
         self._carried_out = 0  # of _commands
+        self._gone: list[Channel] = []  # closed, and perhaps still in use by the current call
         self._clients = 0
         self._drain_until = 0.0
         self._groups: dict[Backend, ServerGroup] = {}
@@ -117,10 +119,14 @@ class ReverseProxy:
         """What to do next, or None."""
         commands = self._commands
         at = self._carried_out
+        if at == len(commands) and self._gathering is not None:
+            self._settle_gathered()
         if at == len(commands):
             if at >= FORGET_COMMANDS:
                 commands.clear()
                 self._carried_out = 0
+            if self._gone:
+                self._let_go()
             return None
         self._carried_out = at + 1
         command = commands[at]
@@ -176,16 +182,25 @@ class ReverseProxy:
         self._commands.append(command)
 
     def settle(self) -> None:
-        """Settle every channel that this call has touched, and those that settling touches."""
+        """Settle every channel that this call has touched, and those that settling touches.
+
+        A multiplexed one waits until the adapter has made all its calls and asks what to do: then what the calls of a batch
+        have given its streams leaves in as few records as it needs.
+        """
         while self.unsettled is not None:
             channel = self.unsettled
             self.unsettled = channel.next_unsettled
-            channel.next_unsettled = None
-            channel.settle()
+            if channel.multiplexed:
+                channel.next_unsettled = self._gathering
+                self._gathering = channel
+            else:
+                channel.next_unsettled = None
+                channel.settle()
 
     def forget(self, channel: Channel) -> None:
         """The channel is closed."""
         self.channels.discard(channel)
+        self._gone.append(channel)
         if isinstance(channel, Downstream):
             self._clients -= 1
         elif isinstance(channel, Upstream):
@@ -230,3 +245,25 @@ class ReverseProxy:
         except BaseException:
             # The answer has been given; a log that fails must not fail the next request too.
             return
+
+    # -- own -------------------------------------------------------------------------------------------------------
+
+    def _let_go(self) -> None:
+        """Nobody is in the middle of anything: closed channels forget those who know them, so that all of them, and above all
+        OpenSSL's part of them, is freed now and not when Python's cyclic collector comes by."""
+        for channel in self._gone:
+            channel.let_go()
+        self._gone.clear()
+
+    def _settle_gathered(self) -> None:
+        """Settle the multiplexed channels, and those whom that touches."""
+        while self._gathering is not None:
+            channel = self._gathering
+            self._gathering = channel.next_unsettled
+            channel.next_unsettled = None
+            try:
+                channel.settle()
+            except BaseException:
+                channel.fail()  # nobody else would know whom to blame for a bug in here
+                raise
+            self.settle()

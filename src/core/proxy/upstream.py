@@ -237,6 +237,11 @@ class Upstream(Channel):
                 self._session_chances = 0
                 self.server.sessions.keep(session, self._verified_at)
 
+    def let_go(self) -> None:
+        """Closed a while ago: forget those who know this channel."""
+        self.relay = None
+        self.streams = None
+
     def drain(self) -> None:
         """The proxy stops: an idle connection closes."""
         if self.streams is not None:
