@@ -318,8 +318,24 @@ def test_host_that_cannot_be_reached(folder, why):
 
 @pytest.mark.parametrize("host", ["a.example.test", "*.example.test", "example.test", "127.0.0.1", "[::1]"])
 def test_host_with_certificate(folder, host):
-    text = GOOD + f'[[route]]\nhost = "{host}"\nbackend = "app"\n[tls]\nstrict_sni = true\n'
+    text = GOOD + f'[[route]]\nhost = "{host}"\nbackend = "app"\n'
     assert found(folder, text) == []
+    if host.strip("[]") not in ("127.0.0.1", "::1"):
+        assert found(folder, text + "[tls]\nstrict_sni = true\n") == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_an_address_cannot_be_reached_where_clients_have_to_name_a_server(folder, host):
+    line, message = one(folder, GOOD + f'[[route]]\nhost = "{host}"\nbackend = "app"\n[tls]\nstrict_sni = true\n')
+    assert line == 12
+    assert message.startswith(f'this route is unreachable: clients that connect to "{host.strip("[]")}" name no server')
+
+
+def test_a_default_that_is_shown_to_nobody(folder):
+    text = GOOD.replace('"site.key"', '"site.key"\ndefault = true') + "[tls]\nstrict_sni = true\n"
+    line, message = one(folder, text)
+    assert line == 7
+    assert message.startswith("warning: the default certificate is shown to no client")
 
 
 def test_host_is_reached_over_a_plain_listener(folder):

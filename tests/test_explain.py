@@ -146,7 +146,7 @@ def truth(prepared: Prepared, case: Case) -> dict[str, Any]:
         try:
             client: Any = TLSClient(peer, client_context(), name)
         except ssl.SSLError as error:
-            return found | {"alert": str(error.reason).split("_", 1)[1].lower()}
+            return found | {"alert": str(error.reason).split("_", 1)[1].lower().removeprefix("alert_")}
         if driver.servers:
             assert driver.servers[0].take().startswith(b"\x16\x03\x01")
             return found | {"backend": backend_of(driver.servers[0].address)}
@@ -293,6 +293,9 @@ def test_why_it_is_refused(folder: Path) -> None:
     strict = SHOP + "[tls]\nstrict_sni = true\n"
     ((text, because, line),) = statements(make_case(load(folder, strict), ask("c.test")), "certificate")
     assert (because, line) == ('no certificate is for "c.test", and strict_sni = true', 27)
+    ((text, because, line),) = statements(make_case(load(folder, strict), ask("", "a.test")), "certificate")
+    assert text == "the handshake is refused with the alert missing_extension"
+    assert (because, line) == ("no server is named, and strict_sni = true", 27)
 
 
 def test_a_pair_of_certificates(folder: Path) -> None:

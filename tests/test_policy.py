@@ -80,6 +80,7 @@ def test_a_default_is_the_marked_or_the_only_identity() -> None:
     assert not marked.strict_sni
     assert marked.identity_for("c.test") == 1
     assert build(identities=(identity("a.test"),), strict_sni=True).strict_sni
+    assert [build(strict_sni=strict).needs_sni for strict in (None, False, True)] == [False, False, True]
 
 
 def test_exact_name_comes_before_wildcard() -> None:

@@ -126,6 +126,22 @@ def test_a_dot_at_the_end_of_the_server_name_makes_no_difference() -> None:
     assert world.records[0].sni == "b.test"
 
 
+@pytest.mark.parametrize("strict", [None, False])
+def test_who_names_nobody_gets_the_first(strict: bool | None) -> None:
+    world = World(policy=policy(identity("a.test"), identity("b.test"), strict_sni=strict))
+    assert client(world, None).tls.established
+
+
+def test_strict_sni_refuses_who_names_nobody() -> None:
+    """RFC 8446 section 9.2, and what HAProxy and Traefik do by that name: certificates are not shown to who scans addresses."""
+    world = World(policy=policy(identity("a.test"), strict_sni=True))
+    peer = client(world, None)
+    assert peer.tls.error is not None
+    assert peer.tls.error.reason == "TLSV13_ALERT_MISSING_EXTENSION"
+    assert (world.records[0].end, world.records[0].sni) == ("tls_failed", "")
+    assert client(world, "a.test").tls.established
+
+
 @pytest.mark.parametrize("name", ["c.test", "a.b.c.test"])
 def test_an_unknown_name_is_refused_with_its_alert(name: str) -> None:
     world = World(policy=policy(identity("a.test"), identity("b.test")))

@@ -108,7 +108,7 @@ def over_http_2(identity: Identity, total: int) -> Work:
 
 
 def over_http_2_together(identity: Identity, total: int) -> Work:
-    """The same, `TOGETHER` at a time: their requests come in one record, and all responses before the adapter asks what to do."""
+    """The same, `TOGETHER` at a time: requests come in one record, and all responses before the adapter asks what to do."""
     proxied = Proxied(identity)
     channel, client, outgoing = proxied.open_tls(["h2"])
     client.write(HELLO)

@@ -25,7 +25,7 @@ from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
 from .check_backend_tls import authorities, backend_tls_problems, client_pairs
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
-from .check_hosts import check_hosts, is_passed_on, passed_on, passes_on, serves_plain
+from .check_hosts import check_hosts, is_address, is_passed_on, passed_on, passes_on, serves_plain
 from .check_stapling import stapling_problems
 from .client_rules import Rules, divide, load_rules
 from .config import Backend, Config, Draft, Listen
@@ -327,6 +327,12 @@ def _host_of_route(
     if serves_plain(config):
         return
     if is_passed_on(host, passed_on(config), names):  # said in `check_hosts`
+        return
+    if config.tls.strict_sni and is_address(host.strip("[]")):
+        yield place.problem(
+            f"this route is unreachable: clients that connect to {shown(host)} name no server, and strict_sni is true",
+            "remove the route, or strict_sni",
+        )
         return
     if host in names or f"*.{host.partition('.')[2]}" in names:
         return

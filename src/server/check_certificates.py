@@ -38,6 +38,12 @@ def check_tables(draft: Draft) -> Iterator[Problem]:
                 yield place.problem(
                     "[[certificate]] has no cert", 'add cert = "example.com.pem", or directory = "certs/" for a folder'
                 )
+            if files.default and draft.config.tls.strict_sni:
+                yield place.at("default").problem(
+                    "the default certificate is shown to no client: strict_sni is true",
+                    "remove one of the two",
+                    warning=True,
+                )
             continue
         others = {
             "cert": files.cert is not None,

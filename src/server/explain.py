@@ -264,6 +264,10 @@ def _certificate(case: Case) -> Iterator[Statement]:
 def _refused(case: Case, alert: int) -> Statement:
     settings = case.prepared.config.tls
     text = f"the handshake is refused with the alert {alert_name(alert)}"
+    if alert == Alert.MISSING_EXTENSION:
+        return Statement(
+            "certificate", text, "no server is named, and strict_sni = true", settings.place.at("strict_sni")
+        )
     if alert != Alert.UNRECOGNIZED_NAME:
         return Statement("certificate", text, "there is no certificate", case.prepared.config.place)
     because = f"no certificate is for {shown(case.imagined.sni)}, and "

@@ -278,6 +278,9 @@ class ClientChannel(Channel):
         if index < 0 or (policy.strict_sni and name and not policy.knows(name)):
             self._refuse_handshake(Alert.UNRECOGNIZED_NAME)
             return
+        if policy.needs_sni and not name:
+            self._refuse_handshake(Alert.MISSING_EXTENSION)
+            return
         self._use_index(hello, index)
 
     def _use_index(self, hello: ClientHello, index: int) -> None:

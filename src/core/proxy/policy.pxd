@@ -46,6 +46,7 @@ cdef class Policy:
     cdef readonly frozenset own_names
     cdef readonly bint introduces
     cdef readonly bint strict_sni
+    cdef readonly bint needs_sni
     cdef readonly bint asks
     cdef object _strict
     cdef readonly Py_ssize_t default_identity

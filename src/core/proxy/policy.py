@@ -220,8 +220,8 @@ class Policy:
 
     __slots__ = (
         "_everywhere", "_hosts", "_names", "_passed_on", "_strict", "_tables", "allow_encoded_slash", "asks", "backends",
-        "default_identity", "forward", "identities", "introduces", "only_adds", "own_names", "passthrough", "protected",
-        "routes", "strict_sni", "via", "wants_ja4",
+        "default_identity", "forward", "identities", "introduces", "needs_sni", "only_adds", "own_names", "passthrough",
+        "protected", "routes", "strict_sni", "via", "wants_ja4",
     )  # fmt: skip
 
     def __init__(
@@ -273,6 +273,7 @@ class Policy:
         self.identities = identities
         self.default_identity = marked[0] if marked else (0 if identities else -1)
         self.strict_sni = not has_default if self._strict is None else self._strict
+        self.needs_sni = bool(self._strict)
         self._names = names
         rules = [identity.client_auth for identity in identities if identity.client_auth is not None]
         self.protected = bool(rules)
@@ -315,9 +316,10 @@ class Policy:
     ) -> Policy:
         """Compile the parts.
 
-        `strict_sni`: refuse an unknown server name with `unrecognized_name`. None means: refuse it unless there is a
-        default identity, which is the one marked so, or the only one. A client that names no server gets the default, or
-        else the first identity. `asks`: before an unknown name is refused or gets the default, and for the handshakes of
+        `strict_sni`: refuse an unknown server name with `unrecognized_name`, and a client that names no server with
+        `missing_extension` (RFC 8446 section 9.2). None means: refuse an unknown name unless there is a default identity, which
+        is the one marked so, or the only one; a client that names no server gets the default, or else the first, as it
+        does with False. `asks`: before an unknown name is refused or gets the default, and for the handshakes of
         `acme-tls/1` (RFC 8737), whoever runs the proxy is asked for a certificate (`NeedCertificate`).
         `passthrough`: server names, written as those of an identity, to names of backends. Clients that ask for one of them are
         not decrypted but passed on as they are, so such a backend has no TLS and no HTTP/2 of ours. A name that an identity has
