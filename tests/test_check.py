@@ -56,6 +56,7 @@ high_water = 10
 max_requests = 1.5
 [forward]
 underscore_fields = "kepe"
+via_name = "edge 1"
 """
     expected = {
         1: 'workers is the string "two"; write a whole number, such as workers = 2',
@@ -76,6 +77,7 @@ underscore_fields = "kepe"
         26: 'unknown key "max_boddy" in [limits]; write "max_body"',
         28: "max_requests is the number 1.5; write a whole number, such as max_requests = 1000",
         30: 'underscore_fields = "kepe" is not possible; write "keep"',
+        31: 'via_name = "edge 1" is no token; write letters, digits and -, such as via_name = "edge-1"',
     }
     listed = found(folder, text)
     assert [entry for entry in listed if entry[0] == 23] == [
@@ -341,6 +343,12 @@ def test_a_default_that_is_shown_to_nobody(folder):
 def test_host_is_reached_over_a_plain_listener(folder):
     text = GOOD + '[[route]]\nhost = "other.test"\nbackend = "app"\n[[listen]]\naddress = "127.0.0.1:80"\ntls = false\n'
     assert found(folder, text) == []
+
+
+def test_a_name_for_via_without_via(folder):
+    line, message = one(folder, GOOD + '[forward]\nvia_name = "edge"\n')
+    assert (line, message.split(";")[0]) == (12, "warning: via_name has no effect without via")
+    assert found(folder, GOOD + '[forward]\nvia = true\nvia_name = "edge"\n') == []
 
 
 def test_two_defaults(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from lockgate.core.proxy.forward import (
     forward_request,
     forward_response,
 )
-from lockgate.core.proxy.policy import ForwardRules
+from lockgate.core.proxy.policy import ForwardRules, Policy
 
 NETS = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 STRANGER = ClientInfo("192.0.2.7", 4711, True, NETS)
@@ -151,6 +152,22 @@ def test_via_is_added_both_ways_and_stops_loops() -> None:
         told(STRANGER, (b"via", out[b"via"]), rules=rules)
     response = forward_response(Response(200, Headers([(b"a", b"b")])), rules)
     assert list(response.headers) == [(b"a", b"b"), (b"via", b"1.1 lockgate")]
+
+
+def test_proxies_of_other_names_behind_one_another_are_no_loop() -> None:
+    inner = ForwardRules(via=True, via_name="inner", x_forwarded=False)
+    said = told(STRANGER, (b"via", b"1.1 lockgate"), rules=inner)[b"via"]
+    assert said == b"1.1 lockgate, 1.1 inner"
+    with pytest.raises(RemoteProtocolError, match="before"):
+        told(STRANGER, (b"via", said), rules=inner)
+    response = forward_response(Response(200, Headers([])), inner)
+    assert list(response.headers) == [(b"via", b"1.1 inner")]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a,b", "é", "a:1", 1])
+def test_names_that_cannot_stand_in_via(name: Any) -> None:
+    with pytest.raises(ValueError, match="via_name"):
+        Policy.build(backends=[], routes=[], forward=ForwardRules(via_name=name))
 
 
 def test_ordinary_fields_keep_their_order() -> None:

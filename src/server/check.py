@@ -20,7 +20,7 @@ from typing import Any
 
 from ..certs.entries import Stamp
 from ..core.limits import ZERO_IS_FINE, largest
-from ..core.proxy.policy import UNDERSCORE_RULES, Policy
+from ..core.proxy.policy import UNDERSCORE_RULES, ForwardRules, Policy, is_via_name
 from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
 from .check_backend_tls import authorities, backend_tls_problems, client_pairs
@@ -382,6 +382,14 @@ def _forward(config: Config) -> Iterator[Problem]:
         yield config.place.at("forward", "underscore_fields").problem(
             f"underscore_fields = {shown(value)} is not possible", choose(value, UNDERSCORE_RULES)
         )
+    name = config.forward.via_name
+    place = config.place.at("forward", "via_name")
+    if not is_via_name(name):
+        yield place.problem(
+            f"via_name = {shown(name)} is no token", 'write letters, digits and -, such as via_name = "edge-1"'
+        )
+    elif name != ForwardRules().via_name and not config.forward.via:
+        yield place.problem("via_name has no effect without via", "add via = true, or remove it", warning=True)
 
 
 def _admin(config: Config) -> Iterator[Problem]:

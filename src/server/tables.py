@@ -80,6 +80,7 @@ EXAMPLES = {
     "https_port": "https_port = 443",
     "max_body": "max_body = 1000000",
     "strict_sni": "strict_sni = true",
+    "via_name": 'via_name = "edge-1"',
     "client_auth": 'client_auth = { mode = "required", ca = "clients.pem" }',
     "mode": 'mode = "required"',
     "crl": 'crl = "crl.pem"',

@@ -35,7 +35,6 @@ MANAGED = CHAIN | TLS_STATEMENTS
 
 # A backend that folds names (CGI: upper case, `-` to `_`; some PHP: `.` to `_`) sees these characters as one.
 _FOLD = bytes.maketrans(b"_.", b"--")
-_VIA_NAME = b"lockgate"
 
 _AUTHORIZATION = b"authorization"
 _SCHEMES = (b"ntlm", b"nego")
@@ -179,7 +178,7 @@ def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -
     request.headers = Headers(kept)
     request.headers.never_indexed = headers.never_indexed
     if rules.via:
-        add_via(request.headers, request.version)
+        add_via(request.headers, request.version, rules.via_name.encode())
     return request
 
 
@@ -264,7 +263,7 @@ def authenticates_all(headers: Headers, client: ClientInfo) -> bool:
 def forward_response(response: Response, rules: ForwardRules) -> Response:
     """The response, changed to what the client gets; hop-by-hop fields were consumed by the connection."""
     if rules.via:
-        response.headers.add(b"via", _via(response.version))
+        response.headers.add(b"via", _via(response.version, rules.via_name.encode()))
     return response
 
 
@@ -288,17 +287,17 @@ def add_x_forwarded(
             kept.append((name, told))
 
 
-def add_via(headers: Headers, version: bytes) -> None:
-    """Extend Via; RemoteProtocolError when the request was here before (a loop)."""
+def add_via(headers: Headers, version: bytes, proxy: bytes) -> None:
+    """Extend Via by this proxy; RemoteProtocolError when the request was here before (a loop)."""
     seen = headers.get_all(b"via")
-    if any(part.split()[1:2] == [_VIA_NAME] for value in seen for part in value.split(b",")):
+    if any(part.split()[1:2] == [proxy] for value in seen for part in value.split(b",")):
         raise RemoteProtocolError(Fault.MISDIRECTED, "the request came through this proxy before")
-    headers.set(b"via", b", ".join([*seen, _via(version)]))
+    headers.set(b"via", b", ".join([*seen, _via(version, proxy)]))
 
 
-def _via(version: bytes) -> bytes:
+def _via(version: bytes, proxy: bytes) -> bytes:
     """Our member of Via (RFC 9110 section 7.6.3). HTTP/2 is version 2.0 where a minor version is written (section 2.5)."""
-    return b"%s %s" % (b"2.0" if version == b"2" else version, _VIA_NAME)
+    return b"%s %s" % (b"2.0" if version == b"2" else version, proxy)
 
 
 def authority_port(authority: bytes, https: bool) -> bytes:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from ..http.grammar import is_token
 from ..tls.context import ClientContext, ServerContext
 from .client_match import ClientMatch
 from .client_rule import ClientRule
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from .record import AccessRecord
 
 UNDERSCORE_RULES = ("drop", "keep", "refuse")
+
+
+def is_via_name(name: object) -> bool:
+    """Whether a proxy can be called so in Via: a pseudonym is a token (RFC 9110 section 7.6.3)."""
+    return isinstance(name, str) and name.isascii() and is_token(name.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class ForwardRules:
     """Forwarded (RFC 7239)."""
     via: bool = False
     """Via (RFC 9110 section 7.6.3), in both directions; a request that came through here before is refused."""
+    via_name: str = "lockgate"
+    """What it is called there, a token: proxies behind one another need names of their own, or they see a loop."""
     allow_encoded_slash: bool = False
     """Let `%2f` in paths pass. Matching never takes it for a slash, but the backend may."""
     underscore_fields: str = "drop"
@@ -340,6 +348,8 @@ class Policy:
             raise TypeError(f"passthrough are names and backends in a dict, not {type(passthrough).__name__}")
         if rules.underscore_fields not in UNDERSCORE_RULES:
             raise ValueError(f"underscore_fields is none of {', '.join(UNDERSCORE_RULES)}")
+        if not is_via_name(rules.via_name):
+            raise ValueError("via_name is no token of RFC 9110 section 5.6.2")
         by_name: dict[str, Backend] = {}
         for backend in backends:
             if backend.name in by_name:
