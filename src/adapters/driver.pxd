@@ -4,6 +4,7 @@ cdef class Driver
 
 from .._accel.gear cimport Gear
 from ..core.commands cimport CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
+from ..core.proxy.channel cimport Channel
 from ..core.proxy.hub cimport ReverseProxy
 from .link cimport Link
 
@@ -22,7 +23,7 @@ cdef class Driver:
     cdef double _accept_again
     cdef bint _draining
 
-    @cython.locals(send=SendData, link=Link, when=double)
+    @cython.locals(send=SendData, channel=Channel, link=Link, when=double)
     cdef carry_on(self)
     cpdef report(self, error, where=*)
     cpdef rest(self)

@@ -100,9 +100,8 @@ class Driver:
         for listener, sock in bindings:
             sock.setblocking(False)
             no_delay(sock)
-            door = Door(self, listener, sock)
-            self.doors.append(door)
-            self.gear.watch(door, True, False)
+            self.doors.append(Door(self, listener, sock))
+            self.gear.watch(self.doors[-1], True, False)
 
     def timeout(self) -> float | None:
         """For how long a loop may wait for sockets; None for ever."""
@@ -124,7 +123,8 @@ class Driver:
             while (command := proxy.next_command()) is not None:
                 if type(command) is SendData:  # nearly all of them
                     send = command
-                    link = send.channel.transport
+                    channel = send.channel
+                    link = channel.transport
                     if link is not None:
                         try:
                             link.flush(proxy.now)  # the time of the call that led to it

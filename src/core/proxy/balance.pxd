@@ -5,6 +5,7 @@ cdef class ServerGroup
 
 from .bounds cimport Bounds
 from .channel cimport Channel
+from .client cimport ClientChannel
 from .upstream cimport Upstream
 
 
@@ -41,9 +42,9 @@ cdef class ServerGroup:
     cpdef reached(self, Server server)
     cpdef declined_http_2(self, Server server, double now)
     @cython.locals(idle=list, own=Upstream, upstream=Upstream, at=Py_ssize_t)
-    cpdef Upstream take_idle(self, Server server, double since, client)
+    cpdef Upstream take_idle(self, Server server, double since, ClientChannel client)
     @cython.locals(upstream=Upstream)
-    cdef Upstream _take_own(self, Server server, double since, client)
+    cdef Upstream _take_own(self, Server server, double since, ClientChannel client)
     @cython.locals(server=Server, upstream=Upstream)
     cpdef close_own(self, client)
     @cython.locals(upstream=Upstream)

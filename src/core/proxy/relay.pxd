@@ -5,6 +5,7 @@ cdef class Relay
 from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response, data_event
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds
+from .client cimport ClientChannel
 from .exchange cimport Exchange
 from .forward cimport authenticates_all, forward_response
 from .hub cimport ReverseProxy
@@ -63,7 +64,7 @@ cdef class Relay:
     cpdef shares(self, Side stream)
     cpdef connect_failed(self, str detail, bint timed_out)
     cpdef connect_again(self)
-    @cython.locals(request=Request, kept=bytearray)
+    @cython.locals(request=Request, client=ClientChannel, kept=bytearray)
     cpdef upstream_ready(self, Side upstream)
     @cython.locals(group=ServerGroup, request=Request)
     cpdef bint is_call(self) except -1
