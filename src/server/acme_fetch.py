@@ -72,7 +72,8 @@ def fetch(
             request.method, target, request.body or None, {"user-agent": USER_AGENT, **dict(request.headers)}
         )
         answer = connection.getresponse()
-        body = answer.read(MAX_BODY + 1)
+        buffer = bytearray(MAX_BODY + 1)  # `read` takes all that comes after a chunk size of -1, whatever was asked for
+        body = bytes(buffer[: answer.readinto(buffer)])
         if late.is_set() or (answer.length and len(body) <= MAX_BODY):
             raise http.client.IncompleteRead(body)
         return Response(answer.status, _lowered(answer.getheaders()), body)
