@@ -12,7 +12,7 @@ from support_renewer import DAY, World, acme, host, proofs
 from lockgate.certs.acme.client import Issuance
 from lockgate.certs.acme.jose import AccountKey, ExternalAccount
 from lockgate.certs.acme.machine import Account, Fetch
-from lockgate.certs.acme.messages import ACCOUNT_ENDED, Response
+from lockgate.certs.acme.messages import Kind, Response
 from lockgate.certs.acme.state import AcmeState
 
 __all__ = ["proofs"]
@@ -36,9 +36,10 @@ def test_a_deactivated_account_is_told_from_other_refusals(shows_ended):
     who = known(ca)
     ca.ended = {who.url}
     course = issue(ca, who)
-    assert course.end.error.kind == ACCOUNT_ENDED
+    assert course.end.error.kind == Kind.ACCOUNT_ENDED
     assert f"the CA has ended the account {who.url}" in course.error
     assert ("deactivated" in course.error) is True
+    assert "'" not in course.error
     assert [path for method, path in ca.log if method == "POST"] == ["/order", "/acct"]
 
 

@@ -32,7 +32,7 @@ from cryptography import x509
 
 from ..certs.acme import renewal
 from ..certs.acme.machine import Fetch
-from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, AcmeError, Response
+from ..certs.acme.messages import AcmeError, Kind, Response
 from ..certs.acme.names import is_allowed
 from ..certs.acme.renewal import Pace, Schedule
 from ..certs.acme.state import AcmeState
@@ -322,7 +322,7 @@ class Renewer:
         if plan.on_demand and plan.leaf is None:
             self._plans.pop(plan.name, None)
         self._say(f"{self._title(plan)}: {error}; {meanwhile}; {again} {_duration(wait)}")
-        if error.kind in (UNREACHABLE, RATE_LIMITED):
+        if error.kind in (Kind.UNREACHABLE, Kind.RATE_LIMITED):
             with self._lock:
                 authority = self._authorities[plan.acme.directory]
                 pause = min(FIRST_REST * 2**authority.failures, LONGEST_REST) * (1 + self._random() / 4)
