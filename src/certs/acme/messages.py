@@ -60,8 +60,8 @@ class Kind(StrEnum):
 class AcmeError(LockgateError):
     """An attempt has failed. The text says why, for the log.
 
-    `kind`: a `Kind`, or another type of the CA's problem documents, or empty. `status`: that of HTTP, or 0. `retry_at`: when
-    the CA wants to be asked again, if it said so.
+    `kind`: a `Kind`, or another type of RFC 8555 section 6.7, or empty. `status`: that of HTTP, or 0. `retry_at`: when the CA
+    wants to be asked again, if it said so.
     """
 
     def __init__(self, message: str, kind: str = "", status: int = 0, retry_at: float | None = None) -> None:
@@ -242,7 +242,9 @@ def problem_of(response: Response, now: float, what: str) -> AcmeError:
         found = {}
     reason = _told(found) or "no problem document that can be read"
     message = f"{what} was refused with status {response.status}: {reason}"
-    return AcmeError(message, _text(found, "type"), response.status, response.retry_after(now))
+    kind = _text(found, "type")
+    kind = kind if kind.startswith(PREFIX) else ""  # what we conclude ourselves, a CA cannot say
+    return AcmeError(message, kind, response.status, response.retry_after(now))
 
 
 def _told(problem: object) -> str:
