@@ -20,8 +20,9 @@ from ..certs.acme.jose import AccountKey
 from ..certs.acme.machine import Account, Done, Failed, Fetch, Machine, Publish, Wait, Withdraw
 from ..certs.acme.messages import AcmeError, Kind, Response
 from ..certs.acme.renewal import DAY, RenewalInfo
-from ..certs.acme.state import AcmeState, private_pem
+from ..certs.acme.state import AcmeState
 from ..certs.files import CertificateError
+from ..certs.issuing import private_pem
 from .acme_fetch import FetchError
 from .check_acme import external_account
 from .config import Acme

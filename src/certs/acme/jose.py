@@ -18,8 +18,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec.json import encode
+
+from ..issuing import private_pem
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _FIELD_BYTES = 32
@@ -80,7 +82,7 @@ class AccountKey:
 
     def to_pem(self) -> bytes:
         """For the one who keeps it."""
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return private_pem(self._key)
 
     def sign(self, url: str, nonce: str, payload: Mapping[str, Any] | None, account_url: str) -> bytes:
         """The body of a POST to `url`. `payload` None: POST-as-GET (RFC 8555 section 6.3).
