@@ -31,6 +31,8 @@ PATIENCE = 600.0
 """Seconds that the validation of one order, or its issuance, may take."""
 
 PEM_CHAIN = "application/pem-certificate-chain"
+MAX_CHAIN = 100_000
+"""Bytes. OpenSSL, as a client, takes 100 KiB at most; a chain is below 10 KB."""
 
 
 class Registration(Machine):
@@ -221,6 +223,8 @@ def _checked_chain(response: Response, names: Sequence[str], key: ec.EllipticCur
     """The chain of an answer, if it is what was asked for. Raises `AcmeError`."""
     if response.media_type() != PEM_CHAIN:
         raise AcmeError(f"the certificate is no {PEM_CHAIN}")
+    if len(response.body) > MAX_CHAIN:
+        raise AcmeError(f"the certificate is longer than {MAX_CHAIN} bytes, which no client would take")
     if response.body.count(b"-----BEGIN ") != response.body.count(b"-----BEGIN CERTIFICATE-----"):
         raise AcmeError("the certificate comes with something else")  # RFC 8555 section 9.1
     try:

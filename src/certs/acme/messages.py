@@ -167,7 +167,7 @@ class Authorization(Struct, frozen=True):
         if self.status in ("valid", "pending", "processing"):
             return self.status == "valid"
         faults = [f"{each.type}: {fault}" for each in self.challenges if (fault := _told(each.error))]
-        reason = "; ".join(faults) or f"the authorization is {_shown(self.status)}"
+        reason = "; ".join(faults[:2]) or f"the authorization is {_shown(self.status)}"
         raise AcmeError(f"the CA could not verify {self.name}: {reason}")
 
 
