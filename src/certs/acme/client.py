@@ -58,7 +58,7 @@ class Registration(Machine):
         return response.status == 201 or account.url != known
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Issuance(Registration):
     """One order: a certificate for `names`, with the key `key`.
 
@@ -194,7 +194,7 @@ class Issuance(Registration):
         return Wait(until)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class RenewalQuery(Machine):
     """Asks the CA when the certificate with this identifier should be renewed (RFC 9773).
 

@@ -106,7 +106,7 @@ class Account:
     url: str = ""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Machine:
     """What the machines of `client.py` share: the verbs, the directory, requests, nonces, waiting."""
 

@@ -207,7 +207,7 @@ def read(response: Response, kind: type[T], what: str) -> T:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
         # "Object missing required field `newNonce`", "Expected ... - at `$.challenges[0].token`"
-        member = re.findall(r"(?:field `|\$\.)(\w+)", str(error))[-1]
+        member = (re.findall(r"(?:field `|\$\.)(\w+)", str(error)) or ["one"])[-1]
         raise AcmeError(f"{what} {_WRONG.get(member, f'has no https URL as {member}')}") from None
 
 
