@@ -201,7 +201,8 @@ class Renewer:
 
     def _start_if_due(self, plan: Plan, now: float, monotonic: float) -> None:
         attempt_in = renewal.attempt_due(plan.schedule, now) - now
-        check_in = renewal.check_due(plan.schedule, now) - now if plan.leaf is not None else NEVER
+        expires = 0.0 if plan.leaf is None else plan.leaf.not_valid_after_utc.timestamp()
+        check_in = renewal.check_due(plan.schedule, now) - now if now < expires else NEVER  # RFC 9773 section 4.3
         authority = self._authorities[plan.acme.directory]
         with self._lock:
             allowed = max(plan.not_before, plan.elsewhere, authority.rest_until)
