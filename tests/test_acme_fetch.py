@@ -94,6 +94,7 @@ def test_an_answer(trusting):
     assert response.headers["replay-nonce"] == "abc"
     assert requests[0].startswith(b"GET /dir?x=1 HTTP/1.1\r\n")
     assert b"user-agent: lockgate/" in requests[0]
+    assert b"accept-language: en\r\n" in requests[0]
     assert b"accept: application/json" in requests[0]
 
 
