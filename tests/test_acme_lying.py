@@ -6,10 +6,13 @@ from random import Random
 
 import pytest
 from support_acme import BASE, NOW, Course, StubCA, account, drive, json_response, new_key
+from support_renewer import DAY, World, proofs
 
 from lockgate.certs.acme.client import Issuance
 from lockgate.certs.acme.machine import Fetch
 from lockgate.certs.acme.messages import MAX_BODY, Response
+
+__all__ = ["proofs"]
 
 NAMES = ("example.com", "www.example.com")
 KEY = new_key()
@@ -54,6 +57,21 @@ def test_a_chain_that_no_client_takes_is_refused():
     chain = b"-----BEGIN" + leaf + (b"-----BEGIN" + own) * 300
     answer = Response(200, {"content-type": "application/pem-certificate-chain"}, chain)
     assert course("/cert", answer).error == "the certificate is longer than 100000 bytes, which no client would take"
+
+
+def test_a_certificate_of_the_future_is_refused(tmp_path):
+    """It would be shown to clients at once, in the place of one that is good, and be renewed in its own time."""
+    world = World(tmp_path)
+    world.run(10)
+    good = world.version()
+    issue = world.ca.issue
+    world.ca.issue = lambda key, names, now: issue(key, names, now + 400 * DAY)
+    world.run(70 * DAY)
+    assert world.version() == good
+    assert "is not valid yet" in world.said[-1]
+    world.ca.issue = issue
+    world.run(DAY)
+    assert world.version() != good
 
 
 @pytest.mark.parametrize("status", [None, "", 5, ["valid"], {}, "deactivated"])

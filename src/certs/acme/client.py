@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -21,7 +20,7 @@ from ...core.tls.pem import read_certificates
 from ..files import UNREADABLE
 from .challenges import HTTP_01, TLS_ALPN_01, Challenge
 from .jose import base64url
-from .machine import Done, Machine, Publish, Steps, Wait, Withdraw
+from .machine import CLOCKS_DIFFER, Done, Machine, Publish, Steps, Wait, Withdraw
 from .messages import AcmeError, Authorization, Kind, OfferedChallenge, Order, Response, check_account, read
 from .renewal import read_renewal_info
 
@@ -239,6 +238,8 @@ def _checked_chain(response: Response, names: Sequence[str], key: ec.EllipticCur
         raise AcmeError("the certificate is for another key")
     if not issued.issuperset(names):
         raise AcmeError("the certificate is not for the names that were ordered")
-    if leaf.not_valid_after_utc <= datetime.fromtimestamp(now, UTC):
-        raise AcmeError("the certificate has expired already, or the clock of this machine is wrong")
+    begins, ends = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+    if not begins - CLOCKS_DIFFER <= now < ends:
+        fault = "has expired already" if now >= ends else "is not valid yet"
+        raise AcmeError(f"the certificate {fault}, or the clock of this machine is wrong")
     return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
