@@ -117,7 +117,7 @@ class Machine:
     """There when `_run` begins."""
     _nonces: deque[str] = field(default_factory=lambda: deque(maxlen=10), init=False)
     _now: float = field(default=0.0, init=False)
-    _steps: Steps[Done] | None = field(default=None, init=False)
+    _steps: Steps[None] | None = field(default=None, init=False)
 
     # -- the verbs -------------------------------------------------------------------------------------------------
 
@@ -144,18 +144,15 @@ class Machine:
         if self._steps is None:
             raise RuntimeError("it has not begun")
         self._now = now
-        try:
-            return self._steps.send(came)
-        except StopIteration as end:
-            done: Done = end.value
-            return done
-        except AcmeError as error:
-            return Failed(error)
+        return self._steps.send(came)
 
-    def _whole(self) -> Steps[Done]:
-        response = yield from self._get(self.account.directory_url, "the directory")
-        self._directory = read(response, Directory, "the directory")
-        return (yield from self._run())
+    def _whole(self) -> Steps[None]:
+        try:
+            response = yield from self._get(self.account.directory_url, "the directory")
+            self._directory = read(response, Directory, "the directory")
+            yield (yield from self._run())
+        except AcmeError as error:
+            yield Failed(error)
 
     def _run(self) -> Steps[Done]:
         raise NotImplementedError
