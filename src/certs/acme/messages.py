@@ -217,7 +217,7 @@ def read_object(response: Response, what: str, media_type: str = "application/js
         raise AcmeError(f"{what} is {_shown(response.media_type()) or 'of no type'}, not {media_type}")
     try:
         found = msgspec.json.decode(response.body.removeprefix(BOM_UTF8))
-    except (ValueError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise AcmeError(f"{what} is not JSON") from None
     if not isinstance(found, dict):
         raise AcmeError(f"{what} is not a JSON object")
