@@ -9,7 +9,7 @@ from support_acme import BASE, NOW, Course, StubCA, account, drive, json_respons
 from support_renewer import DAY, World, proofs
 
 from lockgate.certs.acme.client import Issuance
-from lockgate.certs.acme.machine import Fetch
+from lockgate.certs.acme.machine import Fetch, Publish
 from lockgate.certs.acme.messages import MAX_BODY, Response
 
 __all__ = ["proofs"]
@@ -57,6 +57,25 @@ def test_a_chain_that_no_client_takes_is_refused():
     chain = b"-----BEGIN" + leaf + (b"-----BEGIN" + own) * 300
     answer = Response(200, {"content-type": "application/pem-certificate-chain"}, chain)
     assert course("/cert", answer).error == "the certificate is longer than 100000 bytes, which no client would take"
+
+
+def test_a_ca_that_always_asks_for_a_little_time_is_left_within_an_hour():
+    """What is said of one answer holds for each of hundreds."""
+    names = [f"a{number}.test" for number in range(100)]
+    ca, asked = StubCA(), [0]
+
+    def busy(fetch: Fetch, now: float) -> Response | None:
+        if not fetch.url.startswith(f"{BASE}/authz"):
+            return None
+        asked[0] += 1
+        return Response(503, {"retry-after": "80"}, b"") if asked[0] % 4 else None
+
+    ca.faults = [busy]
+    found = drive(Issuance(account(), names, KEY, random=Random(2).random), ca)
+    assert "has taken more than an hour already" in found.error
+    assert NOW + 3600 < found.now < NOW + 3700
+    assert found.of(Publish)
+    assert ca.published == []
 
 
 def test_a_certificate_of_the_future_is_refused(tmp_path):

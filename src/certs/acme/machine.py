@@ -34,6 +34,8 @@ TRIES = 4
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 90.0
 """Seconds between them. A CA that wants to be left alone for longer ends the attempt."""
 
+LONGEST_COURSE = 3600.0
+"""Seconds after which nothing more is asked: the bounds above are for one request each, of which there may be hundreds."""
 CLOCKS_DIFFER = DAY
 """Seconds. With a clock that is further from the CA's nothing is ordered: what came would seem not to be valid, or due for
 renewal, and be ordered again."""
@@ -117,6 +119,7 @@ class Machine:
     """There when `_run` begins."""
     _nonces: deque[str] = field(default_factory=lambda: deque(maxlen=10), init=False)
     _now: float = field(default=0.0, init=False)
+    _begun: float = field(default=0.0, init=False)
     _steps: Steps[None] | None = field(default=None, init=False)
 
     # -- the verbs -------------------------------------------------------------------------------------------------
@@ -125,6 +128,7 @@ class Machine:
         """The first action. Once only."""
         if self._steps is not None:
             raise RuntimeError("it has begun already")
+        self._begun = now
         self._steps = self._whole()
         return self._advance(None, now)
 
@@ -193,6 +197,8 @@ class Machine:
 
     def _fetch(self, request: Fetch, what: str) -> Steps[Response]:
         """The answer to a request. Raises `AcmeError` for none, one without end, and one with another status than 2xx."""
+        if self._now > self._begun + LONGEST_COURSE:
+            raise AcmeError(f"{what}: it has taken more than an hour already")
         came = yield request
         if not isinstance(came, Response):
             raise AcmeError(f"{what}: no answer ({came})", Kind.UNREACHABLE)
