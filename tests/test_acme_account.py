@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from support_acme import BASE, NOW, StubCA, account, drive, new_key, problem
+from support_acme import BASE, NOW, StubCA, account, drive, json_response, new_key, problem
 from support_renewer import DAY, World, acme, host, proofs
 
 from lockgate.certs.acme.client import Issuance
 from lockgate.certs.acme.jose import AccountKey, ExternalAccount
 from lockgate.certs.acme.machine import Account, Fetch
-from lockgate.certs.acme.messages import ACCOUNT_ENDED, Response
+from lockgate.certs.acme.messages import Kind, Response
 from lockgate.certs.acme.state import AcmeState
 
 __all__ = ["proofs"]
@@ -36,9 +36,10 @@ def test_a_deactivated_account_is_told_from_other_refusals(shows_ended):
     who = known(ca)
     ca.ended = {who.url}
     course = issue(ca, who)
-    assert course.end.error.kind == ACCOUNT_ENDED
+    assert course.end.error.kind == Kind.ACCOUNT_ENDED
     assert f"the CA has ended the account {who.url}" in course.error
     assert ("deactivated" in course.error) is True
+    assert "'" not in course.error
     assert [path for method, path in ca.log if method == "POST"] == ["/order", "/acct"]
 
 
@@ -71,6 +72,17 @@ def test_an_account_under_the_name_that_another_ca_gave_it_is_found():
     right, who.url = who.url, "https://other.test/account/0"
     assert issue(ca, who).chain
     assert who.url == right
+
+
+@pytest.mark.parametrize("kind", [Kind.ACCOUNT_ENDED, Kind.UNREACHABLE])
+def test_what_we_conclude_no_ca_can_say(tmp_path, kind):
+    """An account that works is not made anew because of a word in an answer, and a CA that answers was reached."""
+    world = World(tmp_path)
+    answer = json_response({"type": kind, "detail": "no"}, 403, "application/problem+json")
+    world.ca.faults = [lambda fetch, now: answer if fetch.url.startswith(f"{BASE}/finalize") else None]
+    world.run(DAY)
+    assert len(world.ca.accounts) == 1
+    assert issue(world.ca, account()).end.error.kind == ""
 
 
 def deactivate_all(world: World) -> None:

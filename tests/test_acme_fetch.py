@@ -94,6 +94,7 @@ def test_an_answer(trusting):
     assert response.headers["replay-nonce"] == "abc"
     assert requests[0].startswith(b"GET /dir?x=1 HTTP/1.1\r\n")
     assert b"user-agent: lockgate/" in requests[0]
+    assert b"accept-language: en\r\n" in requests[0]
     assert b"accept: application/json" in requests[0]
 
 
@@ -149,6 +150,21 @@ def test_an_answer_without_end_is_cut_off(trusting):
 
     with server(endless) as port:
         assert len(fetch(get(port), trusting).body) == MAX_BODY + 1
+
+
+def test_a_chunk_of_less_than_nothing_is_cut_off(trusting):
+    """For `http.client` a chunk of -1 bytes is all that still comes, however much one asked for."""
+    sent = [0]
+
+    def endless(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+        for _ in range(32):
+            sock.sendall(b"x" * MAX_BODY)
+            sent[0] += 1
+
+    with server(endless) as port, pytest.raises(FetchError):
+        fetch(get(port), trusting)
+    assert sent[0] < 16, "only what the system keeps for the two ends is on its way"
 
 
 def test_silence(trusting):

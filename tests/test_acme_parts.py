@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
-from support_acme import NOW, StubCA, account_key, new_key, unpack, verify
+from support_acme import NOW, StubCA, account_key, json_response, new_key, unpack, verify
 
 from lockgate.certs.acme import renewal
 from lockgate.certs.acme.challenges import Challenge, tls_alpn_01_certificate
 from lockgate.certs.acme.jose import AccountKey, ExternalAccount, base64url, decode_base64url
-from lockgate.certs.acme.messages import RATE_LIMITED, TOKEN, AcmeError, Response, parse_time, retry_after
+from lockgate.certs.acme.messages import TOKEN, AcmeError, Kind, Response
 from lockgate.certs.acme.names import is_allowed, is_host_name
-from lockgate.certs.acme.renewal import Pace, RenewalInfo, Schedule, certificate_id, next_kinds
+from lockgate.certs.acme.renewal import Pace, RenewalInfo, Schedule, certificate_id, next_kinds, read_renewal_info
 
 DAY = 86400.0
 
@@ -157,20 +157,26 @@ def test_allowed_names():
 )  # fmt: skip
 def test_retry_after(text, expected):
     assert datetime.fromtimestamp(NOW, UTC) == datetime(2027, 1, 15, 8, 0, tzinfo=UTC)
-    assert retry_after(Response(503, {"retry-after": text}, b""), NOW) == expected
+    assert Response(503, {"retry-after": text}, b"").retry_after(NOW) == expected
 
 
 @given(st.text(max_size=40))
 def test_any_retry_after_is_a_time_or_nothing(text):
-    found = retry_after(Response(503, {"retry-after": text}, b""), NOW)
+    found = Response(503, {"retry-after": text}, b"").retry_after(NOW)
     assert found is None or found >= NOW
 
 
+def window(start: object, end: object) -> RenewalInfo:
+    found = {"suggestedWindow": {"start": start, "end": end}}
+    return read_renewal_info(json_response(found), NOW)
+
+
 def test_dates():
-    assert parse_time("2027-01-15T08:00:00Z") == NOW
-    assert parse_time("2027-01-15T09:00:00.5+01:00") == NOW + 0.5
+    found = window("2027-01-15T08:00:00Z", "2027-01-15T09:00:00.5+01:00")
+    assert (found.start, found.end) == (NOW, NOW + 0.5)
     for text in (None, 5, "2027-01-15", "2027-01-15T08:00:00", "9999-99-99T08:00:00Z"):
-        assert parse_time(text) is None
+        with pytest.raises(AcmeError, match="no window"):
+            window("2027-01-15T08:00:00Z", text)
 
 
 # -- renewal -----------------------------------------------------------------------------------------------------------
@@ -216,11 +222,11 @@ def test_failures_wait_longer_and_longer():
 
 
 def test_what_the_ca_asks_for_is_granted_but_not_for_ever():
-    late = AcmeError("no", RATE_LIMITED, 429, NOW + 2 * DAY)
+    late = AcmeError("no", Kind.RATE_LIMITED, 429, NOW + 2 * DAY)
     assert renewal.after_failure(Schedule(), late, NOW, lambda: 0).retry_at == NOW + 2 * DAY
-    never = AcmeError("no", RATE_LIMITED, 429, NOW + 10**8)
+    never = AcmeError("no", Kind.RATE_LIMITED, 429, NOW + 10**8)
     assert renewal.after_failure(Schedule(), never, NOW, lambda: 0).retry_at == NOW + 7 * DAY
-    assert renewal.after_failure(Schedule(), AcmeError("no", RATE_LIMITED), NOW, lambda: 0).retry_at == NOW + 3600
+    assert renewal.after_failure(Schedule(), AcmeError("no", Kind.RATE_LIMITED), NOW, lambda: 0).retry_at == NOW + 3600
 
 
 def test_a_failure_does_not_forget_when_to_renew():
@@ -319,7 +325,7 @@ def test_no_clock_lifts_the_pace(steps):
             done.append((key, now))
     for index, (key, at) in enumerate(done):
         later = [other for other in done[index + 1 :] if other[0] == key]
-        assert all(other[1] - at >= 60 for other in later)
+        assert all(other[1] >= at + 60 for other in later)
         assert sum(at <= other[1] < at + 100 for other in done) <= 3
 
 

@@ -21,7 +21,8 @@ from lockgate.certs.acme.challenges import Challenge
 from lockgate.certs.acme.jose import ExternalAccount
 from lockgate.certs.acme.machine import Account
 from lockgate.certs.acme.renewal import Schedule
-from lockgate.certs.acme.state import MAX_WANTED, AcmeState, private_pem
+from lockgate.certs.acme.state import MAX_WANTED, AcmeState
+from lockgate.certs.issuing import private_pem
 from lockgate.certs.state_files import StateError
 from lockgate.server.waiting_room import WaitingRoom
 

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,28 @@ class TestFetch:
     def test_what_is_too_much_is_not_read(self) -> None:
         with responding(lambda number: bytes(10 * MAX_STAPLE)) as server:
             assert len(fetch(Question(LEAF, chain_of(PEM)[1], server.url))) == MAX_STAPLE + 1
+
+    def test_a_chunk_of_less_than_nothing_is_cut_off(self) -> None:
+        """For `http.client` a chunk of -1 bytes is all that still comes, however much one asked for."""
+        sent = 0
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve() -> None:
+                nonlocal sent
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n")
+                    for _ in range(64):
+                        connection.sendall(b"x" * (1 << 20))
+                        sent += 1
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            with pytest.raises(Unreachable):
+                fetch(Question(LEAF, chain_of(PEM)[1], f"http://127.0.0.1:{listener.getsockname()[1]}/"))
+            thread.join()
+        assert sent < 32, "only what the system keeps for the two ends is on its way"
 
     def test_hangs_up(self) -> None:
         with responding(lambda number: None) as server, pytest.raises(Unreachable):

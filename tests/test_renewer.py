@@ -8,7 +8,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-from support_acme import NOW, StubCA, problem
+from support_acme import BASE, NOW, StubCA, problem
 from support_certs import rsa_key, sign, signed_with_sha1
 from support_renewer import DAY, World, acme, host, proofs, published
 
@@ -357,6 +357,20 @@ def test_renewal_information_is_not_asked_for_too_often(tmp_path):
     world = World(tmp_path, ca=StubCA(renewal_window=(NOW + 30 * DAY, NOW + 31 * DAY), retry_after="1"))
     world.run(DAY)
     assert sum(path.startswith("/ari") for _, path in world.ca.log) <= 25
+
+
+def test_of_a_certificate_that_has_expired_the_ca_is_not_asked(tmp_path):
+    """RFC 9773 section 4.3."""
+    world = World(tmp_path, ca=StubCA(renewal_window=(NOW + 70 * DAY, NOW + 71 * DAY)))
+    world.run(10)
+    world.ca.faults = [lambda fetch, now: problem("malformed", 400) if fetch.url.startswith(f"{BASE}/order") else None]
+    world.run(80 * DAY)
+    assert any(path.startswith("/ari") for _, path in world.ca.log)
+    world.run(11 * DAY)
+    world.ca.log.clear()
+    world.run(5 * DAY)
+    assert ("POST", "/order") in world.ca.log, "it is still wanted"
+    assert not any(path.startswith("/ari") for _, path in world.ca.log)
 
 
 def test_short_lived_certificates(tmp_path):

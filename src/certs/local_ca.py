@@ -35,10 +35,11 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ..core.errors import LockgateError
+from .issuing import certificate_builder, private_pem
 from .regular import NotRegular, open_regular
 
 if sys.platform != "win32":
@@ -255,7 +256,7 @@ def _load_or_make_ca(store: _Store, now: datetime) -> _CA:
         )
     if ca is None:
         ca = _make_ca(now)
-        store.write(CA_KEY_FILE, _private_pem(ca.key) + ca.certificate.public_bytes(Encoding.PEM), secret=True)
+        store.write(CA_KEY_FILE, private_pem(ca.key) + ca.certificate.public_bytes(Encoding.PEM), secret=True)
         store.notes.append(f"made a local CA, {ca.name}, in {store.folder}")
     certificate_pem = ca.certificate.public_bytes(Encoding.PEM)
     if store.read(CA_FILE) != certificate_pem:
@@ -302,7 +303,7 @@ def _make_ca(now: datetime) -> _CA:
         x509.IPAddress(ip_network("::1/128")),
     ]
     certificate = (
-        _builder(subject, subject, key.public_key(), now, now - BACKDATE + CA_LIFETIME)
+        certificate_builder(subject, subject, key.public_key(), now - BACKDATE, now - BACKDATE + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(x509.NameConstraints(permitted_subtrees=loopback, excluded_subtrees=None), critical=True)
@@ -332,11 +333,11 @@ def _load_or_make_certificate(
     key = ec.generate_private_key(ec.SECP256R1())
     ca_id = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     certificate = (
-        _builder(
+        certificate_builder(
             x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(names[0].value))]),
             ca.certificate.subject,
             key.public_key(),
-            now,
+            now - BACKDATE,
             min(now - BACKDATE + LIFETIME, ca.certificate.not_valid_after_utc),
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -347,7 +348,7 @@ def _load_or_make_certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
         .sign(ca.key, hashes.SHA256())
     )
-    certificate_pem, key_pem = certificate.public_bytes(Encoding.PEM), _private_pem(key)
+    certificate_pem, key_pem = certificate.public_bytes(Encoding.PEM), private_pem(key)
     store.write(KEY_FILE, key_pem, secret=True)
     store.write(CERTIFICATE_FILE, certificate_pem)
     store.notes.append(
@@ -395,20 +396,6 @@ def _general_name(name: str) -> x509.GeneralName:
 # X.509 and PEM
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, now: datetime, ends: datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(ends)
-    )
-
-
 def _key_usage(*, ca: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not ca,
@@ -421,10 +408,6 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _parse_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -18,10 +18,11 @@ from ..certs.acme.challenges import Challenge
 from ..certs.acme.client import Issuance, Registration, RenewalQuery
 from ..certs.acme.jose import AccountKey
 from ..certs.acme.machine import Account, Done, Failed, Fetch, Machine, Publish, Wait, Withdraw
-from ..certs.acme.messages import ACCOUNT_ENDED, UNUSABLE, AcmeError, Response
+from ..certs.acme.messages import AcmeError, Kind, Response
 from ..certs.acme.renewal import DAY, RenewalInfo
-from ..certs.acme.state import AcmeState, private_pem
+from ..certs.acme.state import AcmeState
 from ..certs.files import CertificateError
+from ..certs.issuing import private_pem
 from .acme_fetch import FetchError
 from .check_acme import external_account
 from .config import Acme
@@ -58,7 +59,7 @@ class Courses:
         try:
             return self._order(account, acme, names, kinds, replaces)
         except AcmeError as error:
-            if error.kind != ACCOUNT_ENDED:
+            if error.kind != Kind.ACCOUNT_ENDED:
                 raise
             account = self._account_anew(account, acme, error)
         return self._order(account, acme, names, kinds, replaces)
@@ -74,7 +75,7 @@ class Courses:
             self._state.check(names[0], chain_pem, key_pem)
             return chain_pem, key_pem
         except CertificateError as error:  # workers would not take it, and the next one may be as this one
-            raise AcmeError(f"the certificate cannot be used: {error.fault}", UNUSABLE) from None
+            raise AcmeError(f"the certificate cannot be used: {error.fault}") from None
         finally:
             if account.url != before:  # else it may have been made anew meanwhile
                 self._state.keep_account(account)

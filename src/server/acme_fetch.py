@@ -27,8 +27,8 @@ STEP_TIMEOUT = 15.0
 WHOLE_TIMEOUT = 45.0
 ASK_TIMEOUT = 5.0
 """A client waits in its handshake meanwhile."""
-USER_AGENT = f"lockgate/{__version__}"
-"""RFC 8555 section 6.1 asks for one."""
+HEADERS = {"user-agent": f"lockgate/{__version__}", "accept-language": "en"}
+"""RFC 8555 section 6.1 asks for both; what a CA says goes to the log, which is in English."""
 
 
 class FetchError(Exception):
@@ -68,11 +68,10 @@ def fetch(
         connection.connect()
         if late.is_set():  # there was nothing to cut off yet, or only half of it
             raise TimeoutError
-        connection.request(
-            request.method, target, request.body or None, {"user-agent": USER_AGENT, **dict(request.headers)}
-        )
+        connection.request(request.method, target, request.body or None, {**HEADERS, **dict(request.headers)})
         answer = connection.getresponse()
-        body = answer.read(MAX_BODY + 1)
+        buffer = bytearray(MAX_BODY + 1)  # `read` takes all that comes after a chunk size of -1, whatever was asked for
+        body = bytes(buffer[: answer.readinto(buffer)])
         if late.is_set() or (answer.length and len(body) <= MAX_BODY):
             raise http.client.IncompleteRead(body)
         return Response(answer.status, _lowered(answer.getheaders()), body)

@@ -59,10 +59,11 @@ def fetch(asked: Question, timeout: float = TIMEOUT) -> bytes:
             response = connection.getresponse()
             if response.status != 200:
                 raise Unreachable(f"the responder answered {response.status}")
-            data = response.read(MAX_STAPLE + 1)
+            buffer = bytearray(MAX_STAPLE + 1)  # `read` takes all that comes after a chunk size of -1, whatever was asked for
+            size = response.readinto(buffer)
             if too_late.is_set():
                 raise TimeoutError
-            return data
+            return bytes(buffer[:size])
         finally:
             deadline.cancel()
             connection.close()

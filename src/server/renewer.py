@@ -32,7 +32,7 @@ from cryptography import x509
 
 from ..certs.acme import renewal
 from ..certs.acme.machine import Fetch
-from ..certs.acme.messages import RATE_LIMITED, UNREACHABLE, AcmeError, Response
+from ..certs.acme.messages import AcmeError, Kind, Response
 from ..certs.acme.names import is_allowed
 from ..certs.acme.renewal import Pace, Schedule
 from ..certs.acme.state import AcmeState
@@ -201,7 +201,8 @@ class Renewer:
 
     def _start_if_due(self, plan: Plan, now: float, monotonic: float) -> None:
         attempt_in = renewal.attempt_due(plan.schedule, now) - now
-        check_in = renewal.check_due(plan.schedule, now) - now if plan.leaf is not None else NEVER
+        expires = 0.0 if plan.leaf is None else plan.leaf.not_valid_after_utc.timestamp()
+        check_in = renewal.check_due(plan.schedule, now) - now if now < expires else NEVER  # RFC 9773 section 4.3
         authority = self._authorities[plan.acme.directory]
         with self._lock:
             allowed = max(plan.not_before, plan.elsewhere, authority.rest_until)
@@ -322,7 +323,7 @@ class Renewer:
         if plan.on_demand and plan.leaf is None:
             self._plans.pop(plan.name, None)
         self._say(f"{self._title(plan)}: {error}; {meanwhile}; {again} {_duration(wait)}")
-        if error.kind in (UNREACHABLE, RATE_LIMITED):
+        if error.kind in (Kind.UNREACHABLE, Kind.RATE_LIMITED):
             with self._lock:
                 authority = self._authorities[plan.acme.directory]
                 pause = min(FIRST_REST * 2**authority.failures, LONGEST_REST) * (1 + self._random() / 4)

@@ -335,9 +335,8 @@ class Deactivation(Registration):
     """Ends the account of a key, as its owner may do at any time (RFC 8555 section 7.3.6)."""
 
     def _run(self) -> Steps[Done]:
-        directory = yield from self._directory()
-        yield from self._register(directory)
-        yield from self._post(self.account.url, {"status": "deactivated"}, "the end", directory)
+        yield from self._register()
+        yield from self._post(self.account.url, {"status": "deactivated"}, "the end")
         return Done()
 
 

@@ -15,8 +15,10 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+
+from ..issuing import certificate_builder, private_pem
 
 HTTP_01 = "http-01"
 TLS_ALPN_01 = "tls-alpn-01"
@@ -40,20 +42,13 @@ class Challenge:
 def tls_alpn_01_certificate(challenge: Challenge, key: ec.EllipticCurvePrivateKey, now: float) -> bytes:
     """The certificate to show, after its key, as PEM (RFC 8737 section 3)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lockgate acme-tls/1")])
-    begin = datetime.fromtimestamp(now, UTC) - BACKDATE
+    made = datetime.fromtimestamp(now, UTC)
     digest = sha256(challenge.key_authorization.encode("ascii")).digest()
     octet_string = b"\x04\x20" + digest  # DER: an OCTET STRING of 32 bytes
     certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(int.from_bytes(digest[:16], "big") + 1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + BACKDATE + LIFETIME)
+        certificate_builder(name, name, key.public_key(), made - BACKDATE, made + LIFETIME)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(challenge.name)]), critical=False)
         .add_extension(x509.UnrecognizedExtension(ACME_IDENTIFIER, octet_string), critical=True)
         .sign(key, hashes.SHA256())
     )
-    pem_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return pem_key + certificate.public_bytes(Encoding.PEM)
+    return private_pem(key) + certificate.public_bytes(Encoding.PEM)

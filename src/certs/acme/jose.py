@@ -7,17 +7,21 @@ a signature with a key that the CA gave out, that the account belongs to one of 
 
 from __future__ import annotations
 
-import json
+import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from msgspec.json import encode
+
+from ..issuing import private_pem
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _FIELD_BYTES = 32
@@ -37,9 +41,14 @@ def decode_base64url(text: str) -> bytes:
     return urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
 
 
-def compact_json(value: Mapping[str, Any]) -> bytes:
-    """JSON without white space."""
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+def _signed(
+    header: Mapping[str, Any], payload: Mapping[str, Any] | None, sign: Callable[[bytes], bytes]
+) -> dict[str, str]:
+    """A JWS in its flattened form (RFC 7515 section 7.2.2). `payload` None: there is none, which is not `{}`."""
+    protected = base64url(encode(header))
+    content = "" if payload is None else base64url(encode(payload))
+    signature = base64url(sign(f"{protected}.{content}".encode("ascii")))
+    return {"protected": protected, "payload": content, "signature": signature}
 
 
 class AccountKey:
@@ -55,9 +64,7 @@ class AccountKey:
         x, y = (base64url(number.to_bytes(_FIELD_BYTES, "big")) for number in (point.x, point.y))
         # RFC 7638 section 3.2: the required members, in this order
         self.jwk = {"crv": "P-256", "kty": "EC", "x": x, "y": y}
-        digest = hashes.Hash(hashes.SHA256())
-        digest.update(compact_json(self.jwk))
-        self.thumbprint = base64url(digest.finalize())
+        self.thumbprint = base64url(sha256(encode(self.jwk)).digest())
 
     def __repr__(self) -> str:
         return f"<AccountKey {self.thumbprint}>"
@@ -75,7 +82,7 @@ class AccountKey:
 
     def to_pem(self) -> bytes:
         """For the one who keeps it."""
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return private_pem(self._key)
 
     def sign(self, url: str, nonce: str, payload: Mapping[str, Any] | None, account_url: str) -> bytes:
         """The body of a POST to `url`. `payload` None: POST-as-GET (RFC 8555 section 6.3).
@@ -84,14 +91,12 @@ class AccountKey:
         """
         header: dict[str, Any] = {"alg": "ES256", "nonce": nonce, "url": url}
         header |= {"kid": account_url} if account_url else {"jwk": self.jwk}
-        protected, content = (
-            base64url(compact_json(header)),
-            "" if payload is None else base64url(compact_json(payload)),
-        )
-        signature = self._key.sign(f"{protected}.{content}".encode("ascii"), ec.ECDSA(hashes.SHA256()))
-        r, s = decode_dss_signature(signature)
-        raw = r.to_bytes(_FIELD_BYTES, "big") + s.to_bytes(_FIELD_BYTES, "big")
-        return compact_json({"protected": protected, "payload": content, "signature": base64url(raw)})
+        return encode(_signed(header, payload, self._signature))
+
+    def _signature(self, data: bytes) -> bytes:
+        """ES256 (RFC 7518 section 3.4)."""
+        numbers = decode_dss_signature(self._key.sign(data, ec.ECDSA(hashes.SHA256())))
+        return b"".join(number.to_bytes(_FIELD_BYTES, "big") for number in numbers)
 
 
 class ExternalAccount:
@@ -108,8 +113,5 @@ class ExternalAccount:
 
     def bind(self, key: AccountKey, url: str) -> dict[str, str]:
         """The field `externalAccountBinding` of the newAccount request to `url`: the account's key, signed with HS256."""
-        protected = base64url(compact_json({"alg": "HS256", "kid": self.key_id, "url": url}))
-        payload = base64url(compact_json(key.jwk))
-        mac = hmac.HMAC(self._mac_key, hashes.SHA256())
-        mac.update(f"{protected}.{payload}".encode("ascii"))
-        return {"protected": protected, "payload": payload, "signature": base64url(mac.finalize())}
+        header = {"alg": "HS256", "kid": self.key_id, "url": url}
+        return _signed(header, key.jwk, lambda data: hmac.digest(self._mac_key, data, "sha256"))

@@ -17,34 +17,25 @@ is short). All is bounded. Everything else ends the attempt; when there is a nex
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from .challenges import Challenge
 from .jose import AccountKey, ExternalAccount
-from .messages import (
-    BAD_NONCE,
-    NONCE,
-    RATE_LIMITED,
-    UNREACHABLE,
-    UNUSABLE,
-    AcmeError,
-    Directory,
-    Response,
-    http_date,
-    problem_of,
-    read_directory,
-)
+from .messages import MAX_BODY, NONCE, AcmeError, Directory, Kind, Response, http_date, problem_of, read
 from .renewal import DAY, RenewalInfo
 
 MAX_REFUSED_NONCES = 15
 """For one request. A CA refuses a nonce that is old or that another of its machines gave out: one or two in a row."""
 TRIES = 4
 """How often a request is sent whose answer is no answer."""
-FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 90.0
 """Seconds between them. A CA that wants to be left alone for longer ends the attempt."""
 
+LONGEST_COURSE = 3600.0
+"""Seconds after which nothing more is asked: the bounds above are for one request each, of which there may be hundreds."""
 CLOCKS_DIFFER = DAY
 """Seconds. With a clock that is further from the CA's nothing is ordered: what came would seem not to be valid, or due for
 renewal, and be ordered again."""
@@ -117,15 +108,19 @@ class Account:
     url: str = ""
 
 
+@dataclass(eq=False, repr=False)
 class Machine:
-    """What the machines of this file share: the verbs, requests, nonces, waiting."""
+    """What the machines of `client.py` share: the verbs, the directory, requests, nonces, waiting."""
 
-    def __init__(self, account: Account, *, random: Callable[[], float]) -> None:
-        self.account = account
-        self._random = random
-        self._now = 0.0
-        self._nonces: list[str] = []
-        self._steps: Steps[Done] | None = None
+    account: Account
+    random: Callable[[], float] = field(kw_only=True)
+    """Gives numbers from 0 up to 1."""
+    _directory: Directory = field(init=False)
+    """There when `_run` begins."""
+    _nonces: deque[str] = field(default_factory=lambda: deque(maxlen=10), init=False)
+    _now: float = field(default=0.0, init=False)
+    _begun: float = field(default=0.0, init=False)
+    _steps: Steps[None] | None = field(default=None, init=False)
 
     # -- the verbs -------------------------------------------------------------------------------------------------
 
@@ -133,7 +128,8 @@ class Machine:
         """The first action. Once only."""
         if self._steps is not None:
             raise RuntimeError("it has begun already")
-        self._steps = self._run()
+        self._begun = now
+        self._steps = self._whole()
         return self._advance(None, now)
 
     def answered(self, response: Response, now: float) -> Action:
@@ -152,13 +148,15 @@ class Machine:
         if self._steps is None:
             raise RuntimeError("it has not begun")
         self._now = now
+        return self._steps.send(came)
+
+    def _whole(self) -> Steps[None]:
         try:
-            return self._steps.send(came)
-        except StopIteration as end:
-            done: Done = end.value
-            return done
+            response = yield from self._get(self.account.directory_url, "the directory")
+            self._directory = read(response, Directory, "the directory")
+            yield (yield from self._run())
         except AcmeError as error:
-            return Failed(error)
+            yield Failed(error)
 
     def _run(self) -> Steps[Done]:
         raise NotImplementedError
@@ -167,55 +165,61 @@ class Machine:
 
     def _get(self, url: str, what: str, *, method: str = "GET") -> Steps[Response]:
         """A request without a signature, which is for few resources only (RFC 8555 section 6.3)."""
-        for tries in range(1, TRIES + 1):
-            response = yield Fetch(method, url, (("accept", JSON),))
-            if isinstance(response, Response) and 200 <= response.status < 300:
-                return response
-            yield from self._after_failure(response, what, tries)
-        raise AssertionError("the last failure is raised")
+        tries = 0
+        while True:
+            try:
+                return (yield from self._fetch(Fetch(method, url, (("accept", JSON),)), what))
+            except AcmeError as error:
+                tries += 1
+                yield self._pause(error, tries)
 
     def _post(
-        self, url: str, payload: Mapping[str, Any] | None, what: str, directory: Directory, *, new: bool = False,
-        accept: str = JSON,
-    ) -> Steps[Response]:  # fmt: skip
+        self, url: str, payload: Mapping[str, Any] | None, what: str, *, new: bool = False, accept: str = JSON
+    ) -> Steps[Response]:
         """A signed request, by the account or, if `new`, by its key. `payload` None: POST-as-GET."""
-        tries = refused = 0
         headers = (("accept", accept), ("content-type", JOSE))
+        tries = refused = 0
         while True:
             if not self._nonces:
-                fresh = yield from self._get(directory.new_nonce, "a nonce", method="HEAD")
-                self._check_clock(fresh)
-                self._keep_nonce(fresh)
+                self._check_clock((yield from self._get(self._directory.new_nonce, "a nonce", method="HEAD")))
             if not self._nonces:
-                raise AcmeError("the CA gives out no nonces", UNUSABLE)
+                raise AcmeError("the CA gives out no nonces")
             # The newest: it is the least likely to have been forgotten
             body = self.account.key.sign(url, self._nonces.pop(), payload, "" if new else self.account.url)
-            response = yield Fetch("POST", url, headers, body)
-            if isinstance(response, Response):
-                self._keep_nonce(response)
-                if 200 <= response.status < 300:
-                    return response
-                if problem_of(response, self._now, what).kind == BAD_NONCE and refused < MAX_REFUSED_NONCES:
+            try:
+                return (yield from self._fetch(Fetch("POST", url, headers, body), what))
+            except AcmeError as error:
+                if error.kind == Kind.BAD_NONCE and refused < MAX_REFUSED_NONCES:
                     refused += 1
-                    continue
-            tries += 1
-            yield from self._after_failure(response, what, tries)
+                else:
+                    tries += 1
+                    yield self._pause(error, tries)
 
-    def _after_failure(self, came: Response | str | None, what: str, tries: int) -> Steps[None]:
-        """Wait before the next try, or raise the `AcmeError` that it was."""
-        pause = min(FIRST_PAUSE * 2 ** (tries - 1), LONGEST_PAUSE) * (1 + self._random() / 2)
-        if isinstance(came, Response):
-            error = problem_of(came, self._now, what)
-            may_pass = came.status in (408, 429) or came.status >= 500
-            if error.kind == RATE_LIMITED or not may_pass:
-                raise error
-            if error.retry_at is not None:
-                pause = max(pause, error.retry_at - self._now)
-        else:
-            error = AcmeError(f"{what}: no answer ({came})", UNREACHABLE)
-        if tries >= TRIES or pause > LONGEST_PAUSE * 1.5:
+    def _fetch(self, request: Fetch, what: str) -> Steps[Response]:
+        """The answer to a request. Raises `AcmeError` for none, one without end, and one with another status than 2xx."""
+        if self._now > self._begun + LONGEST_COURSE:
+            raise AcmeError(f"{what}: it has taken more than an hour already")
+        came = yield request
+        if not isinstance(came, Response):
+            raise AcmeError(f"{what}: no answer ({came})", Kind.UNREACHABLE)
+        nonce = came.headers.get("replay-nonce", "")
+        if request.method != "GET" and NONCE.fullmatch(nonce):  # what is got may come out of a cache
+            self._nonces.append(nonce)
+        if len(came.body) > MAX_BODY:
+            raise AcmeError(f"{what} is longer than {MAX_BODY} bytes", "", came.status, came.retry_after(self._now))
+        if not 200 <= came.status < 300:
+            raise problem_of(came, self._now, what)
+        return came
+
+    def _pause(self, error: AcmeError, tries: int) -> Wait:
+        """The wait after a failure, or that `AcmeError` again if there is to be no further try."""
+        pause = FIRST_PAUSE * 2 ** (tries - 1) * (1 + self.random() / 2)
+        if error.retry_at is not None:
+            pause = max(pause, error.retry_at - self._now)
+        may_pass = error.kind == Kind.UNREACHABLE or error.status in (408, 429) or error.status >= 500
+        if error.kind == Kind.RATE_LIMITED or not may_pass or tries >= TRIES or pause > LONGEST_PAUSE:
             raise error
-        yield Wait(self._now + pause)
+        return Wait(self._now + pause)
 
     def _check_clock(self, response: Response) -> None:
         """See by an answer that comes out of no cache (RFC 8555 section 7.2) whether our clock is right. Raises `AcmeError`."""
@@ -224,12 +228,3 @@ class Machine:
         if abs(ahead) > CLOCKS_DIFFER:
             where = "ahead of" if ahead > 0 else "behind"
             raise AcmeError(f"the clock of this machine is {abs(ahead) / DAY:.0f} days {where} that of the CA; set it")
-
-    def _keep_nonce(self, response: Response) -> None:
-        nonce = response.headers.get("replay-nonce", "")
-        if NONCE.fullmatch(nonce):
-            self._nonces.append(nonce)
-            del self._nonces[:-10]
-
-    def _directory(self) -> Steps[Directory]:
-        return read_directory((yield from self._get(self.account.directory_url, "the directory")))

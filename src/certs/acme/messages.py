@@ -2,19 +2,27 @@
 
 A CA is trusted to certify, not to be free of faults, and in front of it may be anything (a captive portal, a proxy that
 answers in HTML). So every answer is bounded and checked before it is used, and whatever is wrong with one is an `AcmeError`.
+
+The classes with the names of RFC 8555 are the format: a field is a member of the JSON object, its type what is accepted there;
+members that we do not need are left out. msgspec compares.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
 
 from ...core.errors import LockgateError
+from .challenges import HTTP_01, TLS_ALPN_01
 
 MAX_BODY = 1 << 20
 """Bytes of an answer; a chain is below 10 KB."""
@@ -27,26 +35,33 @@ TOKEN = re.compile(r"[A-Za-z0-9_-]{22,128}")
 NONCE = re.compile(r"[A-Za-z0-9_-]{1,512}")
 """RFC 8555 section 6.5.1."""
 
+Url = Annotated[str, Meta(pattern=rf"\A{URL.pattern}\Z")]
+Token = Annotated[str, Meta(pattern=rf"\A{TOKEN.pattern}\Z")]
+Text = Annotated[str, Meta(max_length=1000)]
+
 PREFIX = "urn:ietf:params:acme:error:"
-BAD_NONCE = PREFIX + "badNonce"
-RATE_LIMITED = PREFIX + "rateLimited"
-NO_ACCOUNT = PREFIX + "accountDoesNotExist"
-UNAUTHORIZED = PREFIX + "unauthorized"
-MALFORMED = PREFIX + "malformed"
-NOT_READY = PREFIX + "orderNotReady"
-UNREACHABLE = "unreachable"
-"""Our own `kind`: no answer came at all."""
-UNUSABLE = "unusable"
-"""Our own `kind`: an answer that is not what the protocol asks for."""
-ACCOUNT_ENDED = "account-ended"
-"""Our own `kind`: the CA takes this account no more, and there is no other one for its key."""
+
+
+class Kind(StrEnum):
+    """Failures that something is done about. Those of a CA's problem documents (RFC 8555 section 6.7) begin with `PREFIX`."""
+
+    BAD_NONCE = PREFIX + "badNonce"
+    RATE_LIMITED = PREFIX + "rateLimited"
+    NO_ACCOUNT = PREFIX + "accountDoesNotExist"
+    UNAUTHORIZED = PREFIX + "unauthorized"
+    MALFORMED = PREFIX + "malformed"
+    NOT_READY = PREFIX + "orderNotReady"
+    UNREACHABLE = "unreachable"
+    """No answer came at all."""
+    ACCOUNT_ENDED = "account-ended"
+    """The CA takes this account no more, and there is no other one for its key."""
 
 
 class AcmeError(LockgateError):
     """An attempt has failed. The text says why, for the log.
 
-    `kind`: the type of the CA's problem document, or `UNREACHABLE`, `UNUSABLE`, or empty. `status`: that of HTTP, or 0.
-    `retry_at`: when the CA wants to be asked again, if it said so.
+    `kind`: a `Kind`, or another type of RFC 8555 section 6.7, or empty. `status`: that of HTTP, or 0. `retry_at`: when the CA
+    wants to be asked again, if it said so.
     """
 
     def __init__(self, message: str, kind: str = "", status: int = 0, retry_at: float | None = None) -> None:
@@ -68,214 +83,196 @@ class Response:
         """Of the body, without parameters."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
+    def location(self, what: str) -> str:
+        """The URL of what was made. Raises `AcmeError`."""
+        url = self.headers.get("location", "")
+        if not URL.fullmatch(url):
+            raise AcmeError(f"{what} has no URL")
+        return url
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+    def retry_after(self, now: float) -> float | None:
+        """The moment that `Retry-After` names (RFC 9110 section 10.2.3), not before `now`."""
+        text = self.headers.get("retry-after", "").strip()
+        if text.isascii() and text.isdigit():
+            return now + int(text[:9])
+        when = http_date(text)
+        return None if when is None else max(now, when)
+
+
+class Directory(Struct, frozen=True, rename="camel"):
     """RFC 8555 section 7.1.1, and `renewalInfo` of RFC 9773."""
 
-    new_nonce: str
-    new_account: str
-    new_order: str
-    renewal_info: str
+    new_nonce: Url
+    new_account: Url
+    new_order: Url
+    renewal_info: Url = ""
     """Empty where it is not offered."""
-    needs_external_account: bool
+    meta: Any = None
+
+    @property
+    def needs_external_account(self) -> bool:
+        """Whether accounts are for customers of the CA only."""
+        return isinstance(self.meta, dict) and self.meta.get("externalAccountRequired") is True
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """RFC 8555 section 7.1.3."""
 
-    status: str
-    authorizations: tuple[str, ...]
-    finalize: str
-    certificate: str
+    status: Text
+    authorizations: Annotated[tuple[Url, ...], Meta(max_length=MAX_AUTHORIZATIONS)]
+    finalize: Url
+    certificate: Url = ""
     """Empty until it is issued."""
-    fault: str
-    """Why the order is invalid."""
+    error: Any = None
+    """Why the order is invalid: a problem document."""
+
+    def is_issued(self) -> bool:
+        """Whether there is a certificate. Raises `AcmeError` if there never will be one."""
+        if self.status == "invalid":
+            raise AcmeError(f"the order is invalid: {_told(self.error) or 'no reason given'}")
+        return self.status == "valid" and bool(self.certificate)
 
 
-@dataclass(frozen=True, slots=True)
-class OfferedChallenge:
-    """RFC 8555 section 8, of a kind that we know."""
-
-    kind: str
-    url: str
-    token: str
-    status: str
-    fault: str
-
-
-@dataclass(frozen=True, slots=True)
-class Authorization:
+class Identifier(Struct, frozen=True):
     """RFC 8555 section 7.1.4."""
 
-    name: str
-    status: str
+    type: Literal["dns"]
+    value: Text
+
+
+class OfferedChallenge(Struct, frozen=True):
+    """RFC 8555 section 8, of a kind that we know."""
+
+    type: Literal["http-01", "tls-alpn-01"]
+    url: Url
+    token: Token
+    status: Text
+    error: Any = None
+
+
+class Authorization(Struct, frozen=True):
+    """RFC 8555 section 7.1.4."""
+
+    identifier: Identifier
+    status: Text
     challenges: tuple[OfferedChallenge, ...]
 
+    @property
+    def name(self) -> str:
+        """The name that it is for."""
+        return self.identifier.value.lower()
 
-def read_object(response: Response, what: str) -> dict[str, Any]:
-    """The JSON object of a good answer. Raises `AcmeError`."""
-    if response.media_type() != "application/json":
-        raise AcmeError(f"{what} is {_shown(response.media_type()) or 'of no type'}, not application/json", UNUSABLE)
-    return _json_object(response, what)
+    def is_valid(self) -> bool:
+        """Whether the CA has verified the name. Raises `AcmeError` if it never will, with what it says of that."""
+        if self.status in ("valid", "pending", "processing"):
+            return self.status == "valid"
+        faults = [f"{each.type}: {fault}" for each in self.challenges if (fault := _told(each.error))]
+        reason = "; ".join(faults[:2]) or f"the authorization is {_shown(self.status)}"
+        raise AcmeError(f"the CA could not verify {self.name}: {reason}")
 
 
-def read_directory(response: Response) -> Directory:
-    """Raises `AcmeError`."""
-    what = "the directory"
+class Window(Struct, frozen=True):
+    """RFC 9773 section 4.2: two times of RFC 3339."""
+
+    start: Annotated[datetime, Meta(tz=True)]
+    end: Annotated[datetime, Meta(tz=True)]
+
+
+class RenewalObject(Struct, frozen=True):
+    """RFC 9773 section 4.2."""
+
+    window: Window = field(name="suggestedWindow")
+    explanation: Any = field(name="explanationURL", default="")
+
+
+T = TypeVar("T", bound=Struct)
+
+_WRONG = {
+    "authorizations": "has no list of authorizations, or a very long one",
+    "challenges": "has no challenges, or one without URL or status, or with an impossible token",
+    "identifier": "is not for a DNS name",
+    "status": "has no status",
+    "suggestedWindow": "has no window",
+}
+"""What is said of an object that has a fault there. All its other members are URLs."""
+
+
+def read(response: Response, kind: type[T], what: str) -> T:
+    """What a good answer says, as one of the classes above. Raises `AcmeError`."""
     found = read_object(response, what)
-    meta = found.get("meta")
-    return Directory(
-        new_nonce=url_in(found, "newNonce", what),
-        new_account=url_in(found, "newAccount", what),
-        new_order=url_in(found, "newOrder", what),
-        renewal_info=url_in(found, "renewalInfo", what) if "renewalInfo" in found else "",
-        needs_external_account=isinstance(meta, dict) and meta.get("externalAccountRequired") is True,
-    )
-
-
-def account_status(response: Response) -> str:
-    """Of an account object (RFC 8555 section 7.1.2); `valid` where it does not say."""
+    if isinstance(challenges := found.get("challenges"), list):  # others need not have what ours have
+        known = (HTTP_01, TLS_ALPN_01)
+        found["challenges"] = [each for each in challenges if isinstance(each, dict) and each.get("type") in known]
     try:
-        return str(read_object(response, "the account").get("status", "valid"))
-    except AcmeError:
-        return "valid"
+        return msgspec.convert(found, kind)
+    except msgspec.ValidationError as error:
+        # "Object missing required field `newNonce`", "Expected ... - at `$.challenges[0].token`"
+        member = (re.findall(r"(?:field `|\$\.)(\w+)", str(error)) or ["one"])[-1]
+        raise AcmeError(f"{what} {_WRONG.get(member, f'has no https URL as {member}')}") from None
 
 
-def read_order(response: Response) -> Order:
-    """Raises `AcmeError`."""
-    what = "the order"
-    found = read_object(response, what)
-    listed = found.get("authorizations")
-    if not isinstance(listed, list) or len(listed) > MAX_AUTHORIZATIONS:
-        raise AcmeError(f"{what} has no list of authorizations, or a very long one", UNUSABLE)
-    return Order(
-        status=_text_in(found, "status", what),
-        authorizations=tuple(_url(item, "authorizations", what) for item in listed),
-        finalize=url_in(found, "finalize", what),
-        certificate=url_in(found, "certificate", what) if "certificate" in found else "",
-        fault=_fault_in(found),
-    )
+def read_object(response: Response, what: str, media_type: str = "application/json") -> dict[str, Any]:
+    """The JSON object of an answer. Raises `AcmeError`."""
+    if response.media_type() != media_type:
+        raise AcmeError(f"{what} is {_shown(response.media_type()) or 'of no type'}, not {media_type}")
+    try:
+        found = msgspec.json.decode(response.body.removeprefix(BOM_UTF8))
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise AcmeError(f"{what} is not JSON") from None
+    if not isinstance(found, dict):
+        raise AcmeError(f"{what} is not a JSON object")
+    return found
 
 
-def read_authorization(response: Response) -> Authorization:
-    """Raises `AcmeError`. Challenges of kinds that are not known are left out."""
-    what = "an authorization"
-    found = read_object(response, what)
-    identifier = found.get("identifier")
-    if not isinstance(identifier, dict) or identifier.get("type") != "dns":
-        raise AcmeError(f"{what} is not for a DNS name", UNUSABLE)
-    listed = found.get("challenges")
-    if not isinstance(listed, list):
-        raise AcmeError(f"{what} has no challenges", UNUSABLE)
-    challenges = []
-    for item in listed:
-        if not isinstance(item, dict) or item.get("type") not in ("http-01", "tls-alpn-01"):
-            continue
-        token = _text_in(item, "token", "a challenge")
-        if not TOKEN.fullmatch(token):
-            raise AcmeError("a challenge has an impossible token", UNUSABLE)
-        status = _text_in(item, "status", "a challenge")
-        url = url_in(item, "url", "a challenge")
-        challenges.append(OfferedChallenge(item["type"], url, token, status, _fault_in(item)))
-    status = _text_in(found, "status", what)
-    return Authorization(_text_in(identifier, "value", what).lower(), status, tuple(challenges))
+def check_account(response: Response) -> None:
+    """See whether an account is good for anything (RFC 8555 section 7.1.2). Raises `AcmeError`."""
+    try:
+        status = _text({"status": "valid"} | read_object(response, "the account"), "status")
+    except AcmeError:  # not every CA shows it
+        return
+    if status != "valid":  # deactivated or revoked, section 7.1.6
+        raise AcmeError(f"the account is {_shown(status) or 'of no status'}", Kind.UNAUTHORIZED)
 
 
 def problem_of(response: Response, now: float, what: str) -> AcmeError:
     """The error that a bad answer (RFC 8555 section 6.7, RFC 7807) is."""
-    kind = detail = ""
     try:
-        found = _json_object(response, what) if response.media_type() == "application/problem+json" else {}
-        kind, detail = str(found.get("type", "")), _detail(found)
+        found = read_object(response, what, "application/problem+json")
     except AcmeError:
-        detail = "a problem document that cannot be read"
-    detail = detail or _shown(kind) or "no problem document"
-    message = f"{what} was refused with status {response.status}: {detail}"
-    return AcmeError(message, kind, response.status, retry_after(response, now))
+        found = {}
+    reason = _told(found) or "no problem document that can be read"
+    message = f"{what} was refused with status {response.status}: {reason}"
+    kind = _text(found, "type")
+    kind = kind if kind.startswith(PREFIX) else ""  # what we conclude ourselves, a CA cannot say
+    return AcmeError(message, kind, response.status, response.retry_after(now))
 
 
-def retry_after(response: Response, now: float) -> float | None:
-    """The moment that `Retry-After` names (RFC 9110 section 10.2.3), not before `now`."""
-    text = response.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return now + int(text[:9])
-    when = http_date(text)
-    return None if when is None else max(now, when)
+def _told(problem: object) -> str:
+    """The text of a problem document, with those of its parts (RFC 8555 section 6.7.1), or its type; empty if it has none."""
+    texts = [_text(problem, "detail")]
+    parts = problem.get("subproblems") if isinstance(problem, dict) else None
+    for part in parts[:5] if isinstance(parts, list) else []:
+        if detail := _text(part, "detail"):
+            name = _text(part.get("identifier"), "value")
+            texts.append(f"{name}: {detail}" if name else detail)
+    return "; ".join(_shown(text) for text in texts if text) or _shown(_text(problem, "type"))
 
 
 def http_date(text: str) -> float | None:
-    """A date of HTTP (RFC 9110 section 5.6.7) in seconds since 1970, or None."""
+    """A date of HTTP (RFC 9110 section 5.6.7: always GMT) in seconds since 1970, or None."""
     try:
-        when = parsedate_to_datetime(text)
-        if when.tzinfo is None:
-            when = when.replace(tzinfo=UTC)
-        return when.timestamp()
+        return parsedate_to_datetime(text).replace(tzinfo=UTC).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError, OSError):
         return None
 
 
-def parse_time(text: object) -> float | None:
-    """A date of RFC 3339 in seconds since 1970, or None."""
-    if not isinstance(text, str) or not re.fullmatch(
-        r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", text
-    ):
-        return None
-    try:
-        return datetime.fromisoformat(text.upper()).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def url_in(found: Mapping[str, Any], key: str, what: str) -> str:
-    """The URL that an object has under `key`. Raises `AcmeError`."""
-    return _url(found.get(key), key, what)
-
-
-def _url(value: object, key: str, what: str) -> str:
-    if not isinstance(value, str) or not URL.fullmatch(value):
-        raise AcmeError(f"{what} has no https URL as {key}", UNUSABLE)
-    return value
-
-
-def _text_in(found: Mapping[str, Any], key: str, what: str) -> str:
-    value = found.get(key)
-    if not isinstance(value, str) or len(value) > 1000:
-        raise AcmeError(f"{what} has no {key}", UNUSABLE)
-    return value
-
-
-def _json_object(response: Response, what: str) -> dict[str, Any]:
-    if len(response.body) > MAX_BODY:
-        raise AcmeError(f"{what} is longer than {MAX_BODY} bytes", UNUSABLE)
-    try:
-        found = json.loads(response.body)
-    except (ValueError, RecursionError):
-        raise AcmeError(f"{what} is not JSON", UNUSABLE) from None
-    if not isinstance(found, dict):
-        raise AcmeError(f"{what} is not a JSON object", UNUSABLE)
-    return found
-
-
-def _fault_in(found: Mapping[str, Any]) -> str:
-    error = found.get("error")
-    return (_detail(error) or _shown(str(error.get("type", "")))) if isinstance(error, dict) else ""
-
-
-def _detail(problem: Mapping[str, Any]) -> str:
-    """The text of a problem document, with those of its parts (RFC 8555 section 6.7.1)."""
-    texts = [_shown(str(problem.get("detail", "")))]
-    parts = problem.get("subproblems")
-    for part in parts[:5] if isinstance(parts, list) else []:
-        if isinstance(part, dict) and part.get("detail"):
-            identifier = part.get("identifier")
-            name = str(identifier.get("value", "")) if isinstance(identifier, dict) else ""
-            texts.append(_shown(f"{name}: {part['detail']}" if name else str(part["detail"])))
-    return "; ".join(text for text in texts if text)
-
-
 def _shown(text: str) -> str:
-    """`text` for a log: on one line, printable, not long."""
+    """What a CA said for a log: on one line, printable, not long."""
     word = ascii(text)[1:-1]
     return word if len(word) <= 300 else f"{word[:300]}..."
+
+
+def _text(found: object, key: str) -> str:
+    """What an object says under `key`; empty if that is no text, or this no object."""
+    value = found.get(key) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else ""

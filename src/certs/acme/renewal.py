@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 
 from ..files import UNREADABLE
 from .jose import base64url
-from .messages import RATE_LIMITED, AcmeError, Response, parse_time, read_object, retry_after
+from .messages import AcmeError, Kind, RenewalObject, Response, read
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -166,7 +166,7 @@ def not_at_once(schedule: Schedule, leaf: x509.Certificate) -> Schedule:
 def after_failure(schedule: Schedule, error: AcmeError, now: float, random: Callable[[], float]) -> Schedule:
     """The schedule after an attempt that has failed."""
     pause = _backoff(schedule)
-    if error.kind == RATE_LIMITED and error.retry_at is None:
+    if error.kind == Kind.RATE_LIMITED and error.retry_at is None:
         pause = max(pause, RATE_LIMIT_PAUSE)
     if error.retry_at is not None:
         pause = max(pause, error.retry_at - now)
@@ -212,16 +212,14 @@ def certificate_id(leaf: x509.Certificate) -> str:
 
 def read_renewal_info(response: Response, now: float) -> RenewalInfo:
     """RFC 9773 sections 4.2 and 4.3. Raises `AcmeError`."""
-    found = read_object(response, "the renewal information")
-    window = found.get("suggestedWindow")
-    start = parse_time(window.get("start")) if isinstance(window, dict) else None
-    end = parse_time(window.get("end")) if isinstance(window, dict) else None
-    if start is None or end is None or end <= start:
-        raise AcmeError("the renewal information has no window", "unusable")
-    asked = retry_after(response, now)
+    found = read(response, RenewalObject, "the renewal information")
+    start, end = found.window.start.timestamp(), found.window.end.timestamp()
+    if end <= start:
+        raise AcmeError("the renewal information has no window")
+    asked = response.retry_after(now)
     pause = ARI_PAUSE if asked is None else min(max(asked - now, ARI_SHORTEST), ARI_LONGEST)
-    explanation = found.get("explanationURL")
-    return RenewalInfo(start, end, explanation[:1000] if isinstance(explanation, str) else "", now + pause)
+    explanation = found.explanation[:1000] if isinstance(found.explanation, str) else ""
+    return RenewalInfo(start, end, explanation, now + pause)
 
 
 class Pace:

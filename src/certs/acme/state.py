@@ -30,7 +30,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from .. import files
 from ..chain import parse_chain
@@ -391,11 +390,6 @@ class AcmeState:
             return read_file(path)
         except StateError:
             return None
-
-
-def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The key as it is kept."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _checked(name: str) -> str:
