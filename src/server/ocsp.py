@@ -59,7 +59,9 @@ def fetch(asked: Question, timeout: float = TIMEOUT) -> bytes:
             response = connection.getresponse()
             if response.status != 200:
                 raise Unreachable(f"the responder answered {response.status}")
-            buffer = bytearray(MAX_STAPLE + 1)  # `read` takes all that comes after a chunk size of -1, whatever was asked for
+            buffer = bytearray(
+                MAX_STAPLE + 1
+            )  # `read` takes all that comes after a chunk size of -1, whatever was asked for
             size = response.readinto(buffer)
             if too_late.is_set():
                 raise TimeoutError
