@@ -40,7 +40,7 @@ from .config import Config
 from .counters import Counters, Totals
 from .loaded import Loaded
 from .metrics import CONTENT_TYPE, ProxyCollector, metrics_text
-from .problems import Problem
+from .problems import Problem, one_line
 from .renewals import Renewals
 from .worker import CUT_OFF
 
@@ -277,19 +277,19 @@ def page(shown: Shown, now: datetime) -> str:
         names = ", ".join(one.names[:3]) + (" ..." if len(one.names) > 3 else "")
         state = f"{one.state}: {one.fault}" if one.fault else one.state
         cells = [names or "any name", "", "", state, ""]
-        certificates.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
+        certificates.append(f"<tr>{''.join(map(_cell, cells))}</tr>")
     for row in shown.certificates():
         days = days_left(row.entry, now)
         mark = "very-soon" if days < VERY_SOON else "soon" if days < SOON else ""
         names = ", ".join(row.entry.names[:3]) + (" ..." if len(row.entry.names) > 3 else "")
         cells = [names, issuer_of(row.entry), row.entry.key_kind, str(days), row.entry.cert_path]
-        certificates.append(f'<tr class="{mark}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>')
+        certificates.append(f'<tr class="{mark}">{"".join(map(_cell, cells))}</tr>')
     heads = "".join(f"<th>{head}</th>" for head in ("Names", "Issuer", "Key", "Days left", "File"))
     lists = []
     for crl in shown.lists:
         mark = "very-soon" if crl.is_worth_a_warning(now) else ""
         line = (crl.issuer, days_text(crl, now), crl.path)
-        lists.append(f'<tr class="{mark}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in line)}</tr>')
+        lists.append(f'<tr class="{mark}">{"".join(map(_cell, line))}</tr>')
     of_lists = "".join(f"<th>{head}</th>" for head in ("Issuer", "Days left", "File"))
     below = f"<h2>Revocation lists</h2><table><tr>{of_lists}</tr>{''.join(lists)}</table>" if lists else ""
     lines = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in numbers)
@@ -298,6 +298,11 @@ def page(shown: Shown, now: datetime) -> str:
         f"<h1>lockgate</h1><h2>Since the start</h2><table>{lines}</table>"
         f"<h2>Certificates</h2><table><tr>{heads}</tr>{''.join(certificates)}</table>{below}</html>\n"
     )
+
+
+def _cell(text: str) -> str:
+    """A cell of a table. A file's name is any bytes, which need not be text."""
+    return f"<td>{html.escape(one_line(text))}</td>"
 
 
 def run_admin(listening: socket.socket, shown: Shown, ready: Callable[[], None]) -> None:
