@@ -224,6 +224,7 @@ def test_one_mistake(folder, replace, by, line, says):
         ),
         ('access_log = "/nowhere/log"', 1, "the folder /nowhere does not exist; create it"),
         ('access_log = "."', 1, "is a folder; give a file in it"),
+        (f'access_log = "{"x" * 300}"', 1, "cannot be reached (file name too long); let the user that runs"),
         ("access_log = true", 1, 'access_log is true; write a string in quotes, such as access_log = "-"'),
         ("zzzz = 1979-05-27", 1, 'unknown key "zzzz"; write one of "listen", "certificate"'),
         ('"\\n\\u0007" = 1', 1, 'unknown key "\\n\\x07"; write one of'),
