@@ -24,6 +24,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -46,7 +47,9 @@ from .worker import CUT_OFF
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 TIMEOUT = 10.0
-"""Seconds for a client to say what it wants."""
+"""Seconds for a client to say what it wants, and for it to take the answer."""
+MOST = 64
+"""Clients at a time, each of which has a thread: when there are more, the one that has been silent for longest has to leave."""
 LAST = 2.0
 """The same when this process is to end: who has asked gets an answer, however long it takes."""
 KEEP = 5.0
@@ -126,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Show what was asked for."""
-        self.server.asked()
+        self.server.asked(self.request)
         if not is_allowed(self.headers.get("Host", ""), self.headers.get("Origin"), local=self.server.is_local):
             self._answer(403, "text/plain", b"not from a web page\n")
             return
@@ -172,11 +175,15 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+Client = socket.socket | tuple[bytes, socket.socket]
+"""A client's connection, as the standard library has it. It is never the second, which is for datagrams."""
+
+
 class AdminServer(ThreadingHTTPServer):
     """Serves on a socket that listens already.
 
-    With each reload another process takes over while clients are being served here, so they are counted, and `finish` lets
-    them have their answers.
+    With each reload another process takes over while clients are being served here, so it is known who they are, and `finish`
+    lets them have their answers. Those who say nothing, or say it byte by byte, cannot keep others away.
     """
 
     daemon_threads = True
@@ -189,34 +196,48 @@ class AdminServer(ThreadingHTTPServer):
         self.shown = shown
         self.is_local = listening.family == socket.AF_UNIX
         self._change = threading.Condition()
-        self._silent = 0
-        self._asking: set[int] = set()  # threads
+        self._silent: dict[Client, float] = {}  # since when, the first to come first
+        self._asking: set[Client] = set()
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """A client."""
         client, _ = self.socket.accept()
         return client, ("", 0)
 
-    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+    def process_request(self, request: Client, client_address: object) -> None:
         """Begin with a client."""
         with self._change:
-            self._silent += 1
+            self._silent[request] = time.monotonic()
+            if len(self._silent) + len(self._asking) > MOST:
+                self._send_away(next(iter(self._silent)))
         super().process_request(request, client_address)
 
-    def asked(self) -> None:
-        """The client of this thread has said what it wants; it is the only request of its connection (HTTP/1.0)."""
+    def service_actions(self) -> None:
+        """See to those who have been silent for too long. Called all the time by `serve_forever`."""
         with self._change:
-            self._silent -= 1
-            self._asking.add(threading.get_ident())
+            latest = time.monotonic() - TIMEOUT
+            for client in [client for client, came in self._silent.items() if came <= latest]:
+                self._send_away(client)
 
-    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        """The client of this thread has its answer, or has left."""
+    def _send_away(self, client: Client) -> None:
+        """End a silent client's connection; its thread finds that out and ends."""
+        del self._silent[client]
+        assert isinstance(client, socket.socket)
+        with suppress(OSError):  # it has left
+            client.shutdown(socket.SHUT_RDWR)
+
+    def asked(self, client: Client) -> None:
+        """A client has said what it wants; it is the only request of its connection (HTTP/1.0)."""
+        with self._change:
+            self._silent.pop(client, None)
+            self._asking.add(client)
+
+    def shutdown_request(self, request: Client) -> None:
+        """A client has its answer, or has left."""
         super().shutdown_request(request)
         with self._change:
-            if threading.get_ident() in self._asking:
-                self._asking.remove(threading.get_ident())
-            else:
-                self._silent -= 1
+            self._silent.pop(request, None)
+            self._asking.discard(request)
             self._change.notify()
 
     def finish(self) -> None:
