@@ -229,6 +229,13 @@ def test_what_there_is_to_see(shown: Shown) -> None:
         assert run("curl", "-sSi", "-H", "Origin: http://[", f"{base}/").stdout.startswith("HTTP/1.0 403")
 
 
+@pytest.mark.parametrize("line", [b"GET / HTTP/9.9", b"GET / HTTP/x", b"GET", b"\x16\x03\x01 / x"])
+def test_a_request_line_that_cannot_be_read_is_answered_with_a_status(shown: Shown, line: bytes) -> None:
+    with serving(shown) as base, socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2])), 5) as client:
+        client.sendall(line + b"\r\n\r\n")
+        assert re.match(rb"HTTP/1\.0 (400|505) ", received(client))
+
+
 def test_a_client_that_another_process_took_is_not_waited_for(shown: Shown) -> None:
     """Two generations wait at the same socket: who wakes up in vain must hear that it is to end."""
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -125,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
     server: AdminServer
     server_version = "lockgate"
     sys_version = ""
+    default_request_version = "HTTP/1.0"  # of a request line that cannot be read: HTTP/0.9 has no status to say so
     timeout = TIMEOUT
 
     def do_GET(self) -> None:
