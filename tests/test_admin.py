@@ -411,6 +411,30 @@ def test_connections_of_workers_that_are_gone_are_not_counted(folder: Path, back
         wait_until(lambda: connections() == 0, "the old worker's connection to be forgotten")
 
 
+def test_connections_of_a_worker_that_was_killed_while_it_drained_are_not_counted(
+    folder: Path, backend: Backend, start: Start
+) -> None:
+    def connections() -> float:
+        found = samples(run("curl", "-sS", f"{admin_of(service)}metrics").stdout.encode())
+        return found["lockgate_connections", ()]
+
+    def children() -> set[int]:
+        return set(map(int, run("pgrep", "-P", str(service.process.pid)).stdout.split()))
+
+    service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address))
+    with socket.create_connection(("127.0.0.1", int(url(service).rpartition(":")[2]))):
+        wait_until(lambda: connections() == 1, "the connection to be counted")
+        old = children()
+        file = folder / "lockgate.toml"
+        file.write_text(file.read_text() + "[limits]\nidle_timeout = 5\n")
+        os.kill(service.process.pid, signal.SIGHUP)
+        wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
+        for pid in old & children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: connections() == 0, "the old worker's connection to be forgotten")
+
+
 def test_a_unix_socket_is_for_its_owner(folder: Path, backend: Backend, start: Start) -> None:
     path = folder / "admin.sock"
     service = start(text=TEXT.format(admin=f"unix:{path}", server=backend.address))

@@ -326,10 +326,13 @@ class _Service:
                     reopen=reopen_log,
                 )
             finally:
-                if row is not None:
-                    row.set_connections(0)
-                    row.set_backends({})
                 close_log()
+
+        def gone(number: int) -> None:
+            if counters is not None and number < workers:  # not done by itself, since it may have been killed
+                row = counters.worker(number, generation, rows)
+                row.set_connections(0)
+                row.set_backends({})
 
         def in_service() -> None:
             if before:
@@ -356,7 +359,7 @@ class _Service:
 
         if not self._opened:
             self._opened = own
-        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over)
+        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over, gone)
 
 
 def open_admin(config: Config, address: Address) -> socket:
