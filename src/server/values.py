@@ -287,7 +287,11 @@ def _socket_path(text: str) -> str:
         raise BadValue(
             f"the path of {shown(text)} is not absolute", f"write {shown('unix:/run/' + (path or 'name.sock'))}"
         )
-    if len(path.encode()) > 107 or "\0" in path:
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:  # in a flag, bytes may be of any kind
+        raise BadValue(f"the path of {shown(text)} is not UTF-8", "write a path that is") from None
+    if size > 107 or "\0" in path:
         raise BadValue(f"{shown(text)} is not possible as the path of a socket", "write a path of at most 107 bytes")
     return path
 
