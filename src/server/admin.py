@@ -7,7 +7,7 @@ they can be used, as in the workers, the revocation lists from the configuration
     /                    a page for people
     /metrics             for Prometheus
     /certificates.json   what `lockgate certs --json` says
-    /healthz             200 while the proxy runs
+    /healthz             200 while the proxy takes connections
 
 Against web pages that try to reach it through somebody's browser: a request that comes from another origin is refused, and so
 is one for a host name that is neither an address nor `localhost` (a name of theirs that leads here). There is no request

@@ -106,6 +106,8 @@ class _Service:
         self._again = again
         self._prepared = prepared
         self._opened: list[_Opened] = []
+        self._listening: set[socket] = set()
+        """All that are open here, for whatever configuration: every process is forked from this one, so it begins with them."""
         self._counters: Counters | None = None
         self._generations = 0
         self._started = time.time()
@@ -276,25 +278,29 @@ class _Service:
         workers = config.workers or _cores()
         rows = None if counters is None else counters.begin(list(config.backend), workers)
         served: list[bool] = []
-        # Processes beside the workers
-        sides: list[Callable[[Callable[[], None]], None]] = []
+        # Processes beside the workers, and what they accept from
+        sides: list[tuple[Callable[[Callable[[], None]], None], list[socket]]] = []
         acme = AcmeState(acme_state(config)) if uses_acme(config) else None
 
         if acme is not None:
-            sides.append(partial(run_renewer, config))
+            sides.append((partial(run_renewer, config), []))
         if config.admin is not None and counters is not None:
             from .admin import Shown, run_admin  # needs prometheus_client, which nothing else does
 
             loaded = self._newest if prepared is self._prepared else prepared.loaded
             lists = lists_in_use(prepared.rules)
             shown = Shown(config, counters, self._started, lists=lists, loaded=loaded, folders=prepared.folders)
-            sides.append(partial(run_admin, admin, shown))
+            sides.append((partial(run_admin, admin, shown), [admin]))
+
+        self._listening = {sock for sock in self._listening if sock.fileno() >= 0} | {opened.sock for opened in own}
 
         def work(number: int, ready: Callable[[], None]) -> None:
-            if number >= workers:
-                for _, sock in bindings:
+            side, mine = (None, [sock for _, sock in bindings]) if number < workers else sides[number - workers]
+            for sock in self._listening:
+                if sock not in mine:  # else clients would wait there when all who accept from it have closed it
                     sock.close()
-                sides[number - workers](ready)
+            if side is not None:
+                side(ready)
                 return
             row = None if counters is None else counters.worker(number, generation, rows)
             proxy = ReverseProxy(
