@@ -44,7 +44,7 @@ from .check_stapling import ocsp_folder
 from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
-from .descriptors import fill_standard_descriptors, fitting, raise_file_limit
+from .descriptors import fitting, raise_file_limit
 from .logs import close_logs, open_key_log, open_log
 from .news import differences
 from .problems import ConfigError, Problem
@@ -53,6 +53,7 @@ from .renewer_process import run_renewer, uses_acme
 from .speech import say, tell
 from .stamps import stamps
 from .staples import make_staples
+from .streams import fill_standard_descriptors
 from .supervisor import Generation, Supervisor
 from .values import Address
 from .watch import INTERVAL, Watch
