@@ -129,6 +129,8 @@ def test_problem_as_text(folder):
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nh2c = 1', 4, "h2c is the number 1; write true or false"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nhttps_port = 0', 4, "https_port = 0 is out of bounds; write a whole num"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = "10.0.0.0/8"', 4, "write a list, such as trusted = ["),
+        ('"127.0.0.1:8443"', '"[::1]:8443"\ntrusted = ["::ffff:10.0.0.0/104"]', 4, 'as IPv6; write "10.0.0.0/8"'),
+        ('"127.0.0.1:8443"', '"[::1]:8443"\nproxy_protocol = ["::ffff:10.0.0.1"]', 4, 'as IPv6; write "10.0.0.1"'),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = ["10.0.0.1/8"]', 4, 'bits set after its prefix; write "10.0.0'),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\ntrusted = [\n"x"]', 5, '"x" is not an IP address or network'),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nproxy_protocol = "v2"', 4, "write a list, such as proxy_protocol = ["),
