@@ -187,6 +187,26 @@ def test_pages_of_others_are_refused(host: str, origin: str | None, allowed: boo
     assert is_allowed(host, origin, local=True)
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("cross-site", "no-cors", 403),  # an image, a script, or what a script fetches: browsers send no Origin with it
+        ("same-site", "no-cors", 403),
+        ("cross-site", "cors", 403),
+        ("cross-site", "", 403),
+        ("same-origin", "no-cors", 200),
+        ("none", "navigate", 200),
+        ("cross-site", "navigate", 200),  # a link that somebody has followed
+    ],
+)
+def test_what_the_page_of_another_fetches_is_refused(shown: Shown, site: str, mode: str, status: int) -> None:
+    with serving(shown) as base:
+        fields = [
+            part for name, value in (("Site", site), ("Mode", mode)) for part in ("-H", f"Sec-Fetch-{name}: {value}")
+        ]
+        assert run("curl", "-sSi", *fields, f"{base}/healthz").stdout.startswith(f"HTTP/1.0 {status}")
+
+
 def test_the_page_escapes_what_comes_from_elsewhere(shown: Shown) -> None:
     from datetime import UTC, datetime
 

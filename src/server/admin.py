@@ -10,8 +10,8 @@ they can be used, as in the workers, the revocation lists from the configuration
     /healthz             200 while the proxy takes connections
 
 Against web pages that try to reach it through somebody's browser: a request that comes from another origin is refused, and so
-is one for a host name that is neither an address nor `localhost` (a name of theirs that leads here). There is no request
-that changes anything.
+is what the browser fetches for a page of another origin, and one for a host name that is neither an address nor `localhost` (a
+name of theirs that leads here). There is no request that changes anything.
 """
 
 from __future__ import annotations
@@ -131,7 +131,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Show what was asked for."""
         self.server.asked(self.request)
-        if not is_allowed(self.headers.get("Host", ""), self.headers.get("Origin"), local=self.server.is_local):
+        local = self.server.is_local
+        if not is_allowed(self.headers.get("Host", ""), self.headers.get("Origin"), local=local) or (
+            not local and is_fetched(self.headers.get("Sec-Fetch-Site"), self.headers.get("Sec-Fetch-Mode"))
+        ):
             self._answer(403, "text/plain", b"not from a web page\n")
             return
         shown = self.server.shown
@@ -272,6 +275,14 @@ def is_allowed(host: str, origin: str | None, *, local: bool) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_fetched(site: str | None, mode: str | None) -> bool:
+    """Whether the page of somebody else has a browser fetch it: an image for instance, with which there is no Origin.
+
+    Browsers say so in fields that no page can write (Fetch Metadata of the W3C). A link that a person follows is none of that.
+    """
+    return site not in (None, "none", "same-origin") and mode != "navigate"
 
 
 def _place(origin: str) -> str:
