@@ -187,6 +187,26 @@ def test_pages_of_others_are_refused(host: str, origin: str | None, allowed: boo
     assert is_allowed(host, origin, local=True)
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("cross-site", "no-cors", 403),  # an image, a script, or what a script fetches: browsers send no Origin with it
+        ("same-site", "no-cors", 403),
+        ("cross-site", "cors", 403),
+        ("cross-site", "", 403),
+        ("same-origin", "no-cors", 200),
+        ("none", "navigate", 200),
+        ("cross-site", "navigate", 200),  # a link that somebody has followed
+    ],
+)
+def test_what_the_page_of_another_fetches_is_refused(shown: Shown, site: str, mode: str, status: int) -> None:
+    with serving(shown) as base:
+        fields = [
+            part for name, value in (("Site", site), ("Mode", mode)) for part in ("-H", f"Sec-Fetch-{name}: {value}")
+        ]
+        assert run("curl", "-sSi", *fields, f"{base}/healthz").stdout.startswith(f"HTTP/1.0 {status}")
+
+
 def test_the_page_escapes_what_comes_from_elsewhere(shown: Shown) -> None:
     from datetime import UTC, datetime
 
@@ -227,6 +247,13 @@ def test_what_there_is_to_see(shown: Shown) -> None:
             answer = run("curl", "-sSi", "--request-target", odd, f"{base}/").stdout
             assert answer.startswith(f"HTTP/1.0 {status}"), odd
         assert run("curl", "-sSi", "-H", "Origin: http://[", f"{base}/").stdout.startswith("HTTP/1.0 403")
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/9.9", b"GET / HTTP/x", b"GET", b"\x16\x03\x01 / x"])
+def test_a_request_line_that_cannot_be_read_is_answered_with_a_status(shown: Shown, line: bytes) -> None:
+    with serving(shown) as base, socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2])), 5) as client:
+        client.sendall(line + b"\r\n\r\n")
+        assert re.match(rb"HTTP/1\.0 (400|505) ", received(client))
 
 
 def test_a_client_that_another_process_took_is_not_waited_for(shown: Shown) -> None:
@@ -401,6 +428,30 @@ def test_connections_of_workers_that_are_gone_are_not_counted(folder: Path, back
         file.write_text(file.read_text().replace("0.5", "0.6"))
         os.kill(service.process.pid, signal.SIGHUP)
         wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
+        wait_until(lambda: connections() == 0, "the old worker's connection to be forgotten")
+
+
+def test_connections_of_a_worker_that_was_killed_while_it_drained_are_not_counted(
+    folder: Path, backend: Backend, start: Start
+) -> None:
+    def connections() -> float:
+        found = samples(run("curl", "-sS", f"{admin_of(service)}metrics").stdout.encode())
+        return found["lockgate_connections", ()]
+
+    def children() -> set[int]:
+        return set(map(int, run("pgrep", "-P", str(service.process.pid)).stdout.split()))
+
+    service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address))
+    with socket.create_connection(("127.0.0.1", int(url(service).rpartition(":")[2]))):
+        wait_until(lambda: connections() == 1, "the connection to be counted")
+        old = children()
+        file = folder / "lockgate.toml"
+        file.write_text(file.read_text() + "[limits]\nidle_timeout = 5\n")
+        os.kill(service.process.pid, signal.SIGHUP)
+        wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
+        for pid in old & children():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: connections() == 0, "the old worker's connection to be forgotten")
 
 

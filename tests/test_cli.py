@@ -108,6 +108,10 @@ def test_warnings_are_shown_and_do_not_fail(folder, served, capsys):
     [
         ([], "lockgate serve: there is nothing to serve, and no lockgate.toml here; give -c FILE, or --listen"),
         (["-c", "absent.toml"], "absent.toml: this file does not exist"),
+        (
+            [*FLAGS[1:], "--backend", "unix:/s\udce9"],
+            r'--backend unix:/s\udce9: the path of "unix:/s\udce9" is not UTF-8; write a path that is',
+        ),
         (["-c", "x.toml", "--backend", "a:1"], "--backend: flags and a file cannot be mixed; write it into x.toml"),
         (["--backend", "a:1"], "command line: there is no address to listen on; give --listen 127.0.0.1:8443"),
         (

@@ -456,6 +456,15 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "are not verified" in told.err, "warnings as check gives them"
 
 
+@pytest.mark.parametrize("flags", [("--path", "/caf\udce9"), ("--header", "x\udce9: y"), ("--host", "a\udce9.test")])
+def test_bytes_that_are_no_text_are_what_was_typed(
+    folder: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+) -> None:
+    """Python gives a byte E9 of the command line as U+DCE9. It was taken for a question mark: `/caf?` is a path."""
+    assert run(folder, "--host", "a.test", "--sni", "a.test", *flags) == 0
+    assert "is answered with 400" in capsys.readouterr().out
+
+
 def test_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--host", "a.test", "--sni", "b.test", "--json") == 0
     told = json.loads(capsys.readouterr().out)

@@ -127,12 +127,14 @@ class _Driver(Driver):
     async def _find(self, certificates: FindCertificate, need: NeedCertificate) -> None:
         try:
             identity = await certificates(need)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             self.certificate_failed(need, error)  # the program has cancelled a task of its own
-        except Exception as error:
+        except BaseException as error:  # the panic of a library in Rust is no Exception
             self.certificate_failed(need, error)
         else:
             self.certificate_found(need, identity)

@@ -161,6 +161,10 @@ class _Driver(Driver):
             identity = await certificates(need)
         except Exception as error:
             self.certificate_failed(need, error)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit, trio.Cancelled, BaseExceptionGroup):
+            raise  # the group may have one of the others in it
+        except BaseException as error:  # the panic of a library in Rust is no Exception
+            self.certificate_failed(need, error)
         else:
             self.certificate_found(need, identity)
 

@@ -7,11 +7,11 @@ they can be used, as in the workers, the revocation lists from the configuration
     /                    a page for people
     /metrics             for Prometheus
     /certificates.json   what `lockgate certs --json` says
-    /healthz             200 while the proxy runs
+    /healthz             200 while the proxy takes connections
 
 Against web pages that try to reach it through somebody's browser: a request that comes from another origin is refused, and so
-is one for a host name that is neither an address nor `localhost` (a name of theirs that leads here). There is no request
-that changes anything.
+is what the browser fetches for a page of another origin, and one for a host name that is neither an address nor `localhost` (a
+name of theirs that leads here). There is no request that changes anything.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -40,13 +41,15 @@ from .config import Config
 from .counters import Counters, Totals
 from .loaded import Loaded
 from .metrics import CONTENT_TYPE, ProxyCollector, metrics_text
-from .problems import Problem
+from .problems import Problem, one_line
 from .renewals import Renewals
 from .worker import CUT_OFF
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
 TIMEOUT = 10.0
-"""Seconds for a client to say what it wants."""
+"""Seconds for a client to say what it wants, and for it to take the answer."""
+MOST = 64
+"""Clients at a time, each of which has a thread: when there are more, the one that has been silent for longest has to leave."""
 LAST = 2.0
 """The same when this process is to end: who has asked gets an answer, however long it takes."""
 KEEP = 5.0
@@ -122,12 +125,16 @@ class Handler(BaseHTTPRequestHandler):
     server: AdminServer
     server_version = "lockgate"
     sys_version = ""
+    default_request_version = "HTTP/1.0"  # of a request line that cannot be read: HTTP/0.9 has no status to say so
     timeout = TIMEOUT
 
     def do_GET(self) -> None:
         """Show what was asked for."""
-        self.server.asked()
-        if not is_allowed(self.headers.get("Host", ""), self.headers.get("Origin"), local=self.server.is_local):
+        self.server.asked(self.request)
+        local = self.server.is_local
+        if not is_allowed(self.headers.get("Host", ""), self.headers.get("Origin"), local=local) or (
+            not local and is_fetched(self.headers.get("Sec-Fetch-Site"), self.headers.get("Sec-Fetch-Mode"))
+        ):
             self._answer(403, "text/plain", b"not from a web page\n")
             return
         shown = self.server.shown
@@ -172,11 +179,15 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+Client = socket.socket | tuple[bytes, socket.socket]
+"""A client's connection, as the standard library has it. It is never the second, which is for datagrams."""
+
+
 class AdminServer(ThreadingHTTPServer):
     """Serves on a socket that listens already.
 
-    With each reload another process takes over while clients are being served here, so they are counted, and `finish` lets
-    them have their answers.
+    With each reload another process takes over while clients are being served here, so it is known who they are, and `finish`
+    lets them have their answers. Those who say nothing, or say it byte by byte, cannot keep others away.
     """
 
     daemon_threads = True
@@ -189,34 +200,48 @@ class AdminServer(ThreadingHTTPServer):
         self.shown = shown
         self.is_local = listening.family == socket.AF_UNIX
         self._change = threading.Condition()
-        self._silent = 0
-        self._asking: set[int] = set()  # threads
+        self._silent: dict[Client, float] = {}  # since when, the first to come first
+        self._asking: set[Client] = set()
 
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
         """A client."""
         client, _ = self.socket.accept()
         return client, ("", 0)
 
-    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
+    def process_request(self, request: Client, client_address: object) -> None:
         """Begin with a client."""
         with self._change:
-            self._silent += 1
+            self._silent[request] = time.monotonic()
+            if len(self._silent) + len(self._asking) > MOST:
+                self._send_away(next(iter(self._silent)))
         super().process_request(request, client_address)
 
-    def asked(self) -> None:
-        """The client of this thread has said what it wants; it is the only request of its connection (HTTP/1.0)."""
+    def service_actions(self) -> None:
+        """See to those who have been silent for too long. Called all the time by `serve_forever`."""
         with self._change:
-            self._silent -= 1
-            self._asking.add(threading.get_ident())
+            latest = time.monotonic() - TIMEOUT
+            for client in [client for client, came in self._silent.items() if came <= latest]:
+                self._send_away(client)
 
-    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        """The client of this thread has its answer, or has left."""
+    def _send_away(self, client: Client) -> None:
+        """End a silent client's connection; its thread finds that out and ends."""
+        del self._silent[client]
+        assert isinstance(client, socket.socket)
+        with suppress(OSError):  # it has left
+            client.shutdown(socket.SHUT_RDWR)
+
+    def asked(self, client: Client) -> None:
+        """A client has said what it wants; it is the only request of its connection (HTTP/1.0)."""
+        with self._change:
+            self._silent.pop(client, None)
+            self._asking.add(client)
+
+    def shutdown_request(self, request: Client) -> None:
+        """A client has its answer, or has left."""
         super().shutdown_request(request)
         with self._change:
-            if threading.get_ident() in self._asking:
-                self._asking.remove(threading.get_ident())
-            else:
-                self._silent -= 1
+            self._silent.pop(request, None)
+            self._asking.discard(request)
             self._change.notify()
 
     def finish(self) -> None:
@@ -252,6 +277,14 @@ def is_allowed(host: str, origin: str | None, *, local: bool) -> bool:
     return True
 
 
+def is_fetched(site: str | None, mode: str | None) -> bool:
+    """Whether the page of somebody else has a browser fetch it: an image for instance, with which there is no Origin.
+
+    Browsers say so in fields that no page can write (Fetch Metadata of the W3C). A link that a person follows is none of that.
+    """
+    return site not in (None, "none", "same-origin") and mode != "navigate"
+
+
 def _place(origin: str) -> str:
     """The host and port of an origin, empty if it is none."""
     try:
@@ -277,19 +310,19 @@ def page(shown: Shown, now: datetime) -> str:
         names = ", ".join(one.names[:3]) + (" ..." if len(one.names) > 3 else "")
         state = f"{one.state}: {one.fault}" if one.fault else one.state
         cells = [names or "any name", "", "", state, ""]
-        certificates.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
+        certificates.append(f"<tr>{''.join(map(_cell, cells))}</tr>")
     for row in shown.certificates():
         days = days_left(row.entry, now)
         mark = "very-soon" if days < VERY_SOON else "soon" if days < SOON else ""
         names = ", ".join(row.entry.names[:3]) + (" ..." if len(row.entry.names) > 3 else "")
         cells = [names, issuer_of(row.entry), row.entry.key_kind, str(days), row.entry.cert_path]
-        certificates.append(f'<tr class="{mark}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in cells)}</tr>')
+        certificates.append(f'<tr class="{mark}">{"".join(map(_cell, cells))}</tr>')
     heads = "".join(f"<th>{head}</th>" for head in ("Names", "Issuer", "Key", "Days left", "File"))
     lists = []
     for crl in shown.lists:
         mark = "very-soon" if crl.is_worth_a_warning(now) else ""
         line = (crl.issuer, days_text(crl, now), crl.path)
-        lists.append(f'<tr class="{mark}">{"".join(f"<td>{html.escape(cell)}</td>" for cell in line)}</tr>')
+        lists.append(f'<tr class="{mark}">{"".join(map(_cell, line))}</tr>')
     of_lists = "".join(f"<th>{head}</th>" for head in ("Issuer", "Days left", "File"))
     below = f"<h2>Revocation lists</h2><table><tr>{of_lists}</tr>{''.join(lists)}</table>" if lists else ""
     lines = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in numbers)
@@ -298,6 +331,11 @@ def page(shown: Shown, now: datetime) -> str:
         f"<h1>lockgate</h1><h2>Since the start</h2><table>{lines}</table>"
         f"<h2>Certificates</h2><table><tr>{heads}</tr>{''.join(certificates)}</table>{below}</html>\n"
     )
+
+
+def _cell(text: str) -> str:
+    """A cell of a table. A file's name is any bytes, which need not be text."""
+    return f"<td>{html.escape(one_line(text))}</td>"
 
 
 def run_admin(listening: socket.socket, shown: Shown, ready: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -426,18 +427,34 @@ def _access_log(config: Config) -> Iterator[Problem]:
                 "access_log_format has no effect without access_log", 'add access_log = "-", or remove it'
             )
     elif isinstance(target, Path):
-        if target.is_dir():
-            yield place.problem(f"{target} is a folder", "give a file in it")
-        elif target.is_socket() or target.is_block_device():
-            yield place.problem(f"{target} is no file", 'give a file or a named pipe, or write access_log = "-"')
-        elif not target.parent.is_dir():
+        yield from _log_file(target, place)
+
+
+def _log_file(target: Path, place: Place) -> Iterator[Problem]:
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if not target.parent.is_dir():
             yield place.problem(f"the folder {target.parent} does not exist", "create it")
-        elif not os.access(target if target.exists() else target.parent, os.W_OK):
+        elif not os.access(target.parent, os.W_OK):
             yield place.problem(f"{target} may not be written", "let the user that runs lockgate write it")
-        elif target.is_fifo() and not os.access(target, os.R_OK):
-            yield place.problem(
-                f"the named pipe {target} may not be read", "let the user that runs lockgate read and write it"
-            )
+        return
+    except OSError as error:
+        reason = (error.strerror or "no reason given").lower()
+        yield place.problem(
+            f"{target} cannot be reached ({reason})", "let the user that runs lockgate write it, or give another file"
+        )
+        return
+    if stat.S_ISDIR(mode):
+        yield place.problem(f"{target} is a folder", "give a file in it")
+    elif stat.S_ISSOCK(mode) or stat.S_ISBLK(mode):
+        yield place.problem(f"{target} is no file", 'give a file or a named pipe, or write access_log = "-"')
+    elif not os.access(target, os.W_OK):
+        yield place.problem(f"{target} may not be written", "let the user that runs lockgate write it")
+    elif stat.S_ISFIFO(mode) and not os.access(target, os.R_OK):
+        yield place.problem(
+            f"the named pipe {target} may not be read", "let the user that runs lockgate read and write it"
+        )
 
 
 def _ports(config: Config) -> Iterator[Problem]:

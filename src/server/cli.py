@@ -20,6 +20,7 @@ from .. import __version__
 from . import config
 from .check import prepare
 from .problems import ConfigError, Problem
+from .streams import have_standard_error, have_standard_output
 
 DEFAULT_FILE = Path("lockgate.toml")
 FLAGS = ("listen", "cert", "key", "backend", "route")
@@ -31,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     # Of certificates, with a line of our source: what a user has to know of one is among what we say ourselves.
     warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+    have_standard_error()
     args = _parser(argv).parse_args(argv)
+    if args.run is not _serve:  # which has to know that there is none: its access log may be to go there
+        have_standard_output()
     try:
         return int(args.run(args))
     except ConfigError as error:

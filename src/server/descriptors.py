@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from dataclasses import replace
 
 from ..core.limits import Limits
 
-STDERR = 2
-"""Its file descriptor."""
 RESERVE = 64
 """For listeners, logs, certificates that are read anew, names that are looked up, and the loop itself."""
 
@@ -31,10 +28,3 @@ def fitting(limits: Limits) -> Limits:
         return limits
     most = max(1, (allowed - RESERVE) // 2)
     return limits if limits.max_connections <= most else replace(limits, max_connections=most)
-
-
-def fill_standard_descriptors() -> None:
-    """Where one of the first three was closed (`2>&-`) no socket may take its place."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        pass
-    os.close(fd)

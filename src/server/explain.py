@@ -110,14 +110,14 @@ def imagine(args: Namespace) -> Imagined:
     host = args.sni if args.host is None else args.host
     if not host:
         raise ConfigError([Problem("--host", 0, "which host is asked for is not said", "give --host example.com")])
-    named = host_of(host.encode("utf-8", "replace")) if args.sni is None else args.sni
-    sni = plain_name(named.encode("utf-8", "replace")).decode()  # empty for an address, as RFC 6066 section 3 has it
+    named = host_of(_typed(host)) if args.sni is None else args.sni
+    sni = plain_name(_typed(named)).decode("utf-8", "surrogateescape")  # empty for an address (RFC 6066 section 3)
     fields = []
     for text in args.header:
         name, colon, value = text.partition(":")
         if not colon:
             raise ConfigError([Problem(f"--header {shown(text)}", 0, "there is no colon in it", "write 'Name: value'")])
-        fields.append((name.encode("utf-8", "replace"), value.strip().encode("utf-8", "replace")))
+        fields.append((_typed(name), _typed(value.strip())))
     texts = [args.method, args.path, host, *args.header]
     if any(ord(letter) < 32 for text in texts for letter in text) or " " in args.method + args.path + host:
         problem = Problem("explain", 0, "there is a line end or a space in the request", "write each part without")
@@ -127,10 +127,15 @@ def imagine(args: Namespace) -> Imagined:
     except ValueError:
         problem = Problem(f"--client {shown(args.client)}", 0, "this is no IP address", "write one, such as 192.0.2.1")
         raise ConfigError([problem]) from None
-    method, path = args.method.encode("utf-8", "replace"), args.path.encode("utf-8", "replace")
+    method, path = _typed(args.method), _typed(args.path)
     shows = None if args.client_cert is None else read_shown(args.client_cert)
     tls = dict(_known_fact(text) for text in args.tls)
-    return Imagined(sni, method, host.encode("utf-8", "replace"), path, tuple(fields), client, shows, tls)
+    return Imagined(sni, method, _typed(host), path, tuple(fields), client, shows, tls)
+
+
+def _typed(text: str) -> bytes:
+    """The bytes of the command line that Python has made this text of, those that are not UTF-8 too."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _known_fact(text: str) -> tuple[str, str]:

@@ -1,4 +1,7 @@
-"""The numbers of a running proxy in the form that Prometheus reads (text format 0.0.4)."""
+"""The numbers of a running proxy in the form that Prometheus reads (text format 0.0.4).
+
+Names of files are escaped: on a disk they are any bytes, and one that is not UTF-8 would take all numbers away.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from .. import __version__
 from ..certs.revocation import RevocationList
 from .certs_command import Row
 from .counters import BUCKETS, BackendTotals, Totals
+from .problems import one_line
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -80,7 +84,7 @@ class ProxyCollector(Collector):
             entry = row.entry
             if row.chosen:
                 name = entry.names[0] if entry.names else ""
-                expiry.add_metric([name, entry.key_kind, entry.cert_path], entry.not_after.timestamp())
+                expiry.add_metric([name, entry.key_kind, one_line(entry.cert_path)], entry.not_after.timestamp())
         yield expiry
         if self._lists:
             yield _of_lists(self._lists)
@@ -90,7 +94,7 @@ def _of_lists(lists: Sequence[RevocationList]) -> Metric:
     """Of several lists of one authority in one file the next to expire counts: a label must not be there twice."""
     ends: dict[tuple[str, str], float] = {}
     for one in lists:
-        key = (one.issuer, one.path)
+        key = (one_line(one.issuer), one_line(one.path))
         end = math.inf if one.next_update is None else one.next_update.timestamp()
         ends[key] = min(end, ends.get(key, math.inf))
     expiry = GaugeMetricFamily(

@@ -36,7 +36,7 @@ from ..core.proxy.hub import ReverseProxy
 from ..core.proxy.policy import Listener
 from ..info import notice
 from . import sockets
-from .access_log import AccessLog, Log, LoggingHooks, Logs, open_access_log
+from .access_log import AccessLog, Log, LoggingHooks, Logs
 from .certificates import CertificateKeeper
 from .check import Prepared, prepare
 from .check_acme import acme_state
@@ -44,7 +44,8 @@ from .check_stapling import ocsp_folder
 from .client_rules import lists_in_use
 from .config import Config, Draft, Listen
 from .counters import Counters, WorkerCounters
-from .descriptors import fill_standard_descriptors, fitting, raise_file_limit
+from .descriptors import fitting, raise_file_limit
+from .logs import close_logs, open_key_log, open_log
 from .news import differences
 from .problems import ConfigError, Problem
 from .renewals import Renewals
@@ -52,6 +53,7 @@ from .renewer_process import run_renewer, uses_acme
 from .speech import say, tell
 from .stamps import stamps
 from .staples import make_staples
+from .streams import fill_standard_descriptors
 from .supervisor import Generation, Supervisor
 from .values import Address
 from .watch import INTERVAL, Watch
@@ -106,6 +108,9 @@ class _Service:
         self._again = again
         self._prepared = prepared
         self._opened: list[_Opened] = []
+        # What is open here, for whatever configuration: every process is forked from this one, so it begins with all of it.
+        self._listening: set[socket] = set()
+        self._logs: list[tuple[AccessLog | None, Prepared]] = []
         self._counters: Counters | None = None
         self._generations = 0
         self._started = time.time()
@@ -248,15 +253,15 @@ class _Service:
         before = [opened.sock for opened in self._opened]
         log: AccessLog | None = None
         try:
-            log = self._log.another() if hold and self._log is not None else _open_log(config)
-            _open_key_log(prepared, needed=not hold)
+            log = self._log.another() if hold and self._log is not None else open_log(config)
+            open_key_log(prepared, needed=not hold)
             if config.admin is not None:
                 there = (one.sock for one in usable if one.for_admin and one.address == config.admin)
                 admin = next(there, None) or open_admin(config, config.admin)
                 own.append(_Opened(config.admin, admin, True))
         except Exception:
             _close_others(own, before)
-            _close_logs(log, prepared)
+            close_logs(log, prepared)
             raise
 
         def close_log() -> None:
@@ -276,25 +281,34 @@ class _Service:
         workers = config.workers or _cores()
         rows = None if counters is None else counters.begin(list(config.backend), workers)
         served: list[bool] = []
-        # Processes beside the workers
-        sides: list[Callable[[Callable[[], None]], None]] = []
+        # Processes beside the workers, and what they accept from
+        sides: list[tuple[Callable[[Callable[[], None]], None], list[socket]]] = []
         acme = AcmeState(acme_state(config)) if uses_acme(config) else None
 
         if acme is not None:
-            sides.append(partial(run_renewer, config))
+            sides.append((partial(run_renewer, config), []))
         if config.admin is not None and counters is not None:
             from .admin import Shown, run_admin  # needs prometheus_client, which nothing else does
 
             loaded = self._newest if prepared is self._prepared else prepared.loaded
             lists = lists_in_use(prepared.rules)
             shown = Shown(config, counters, self._started, lists=lists, loaded=loaded, folders=prepared.folders)
-            sides.append(partial(run_admin, admin, shown))
+            sides.append((partial(run_admin, admin, shown), [admin]))
+
+        self._listening = {sock for sock in self._listening if sock.fileno() >= 0} | {opened.sock for opened in own}
+        logs = (log, prepared)
+        self._logs.append(logs)
 
         def work(number: int, ready: Callable[[], None]) -> None:
-            if number >= workers:
-                for _, sock in bindings:
+            side, mine = (None, [sock for _, sock in bindings]) if number < workers else sides[number - workers]
+            for sock in self._listening:
+                if sock not in mine:  # else clients would wait there when all who accept from it have closed it
                     sock.close()
-                sides[number - workers](ready)
+            for one in self._logs:
+                if one is not logs or side is not None:
+                    close_logs(*one)
+            if side is not None:
+                side(ready)
                 return
             row = None if counters is None else counters.worker(number, generation, rows)
             proxy = ReverseProxy(
@@ -326,10 +340,13 @@ class _Service:
                     reopen=reopen_log,
                 )
             finally:
-                if row is not None:
-                    row.set_connections(0)
-                    row.set_backends({})
                 close_log()
+
+        def gone(number: int) -> None:
+            if counters is not None and number < workers:  # not done by itself, since it may have been killed
+                row = counters.worker(number, generation, rows)
+                row.set_connections(0)
+                row.set_backends({})
 
         def in_service() -> None:
             if before:
@@ -352,11 +369,12 @@ class _Service:
                 if self._generations == generation + 1:
                     self._generations = generation
             _close_others(own, [opened.sock for opened in self._opened])
-            _close_logs(log, prepared)
+            self._logs = [one for one in self._logs if one is not logs]
+            close_logs(*logs)
 
         if not self._opened:
             self._opened = own
-        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over)
+        return Generation(work, workers + len(sides), config.limits.drain_timeout, in_service, over, gone)
 
 
 def open_admin(config: Config, address: Address) -> socket:
@@ -378,14 +396,6 @@ def _close_others(own: Sequence[_Opened], kept: Sequence[socket]) -> None:
         if opened.sock not in kept:
             sockets.remove_file(opened.sock, opened.address)
             opened.sock.close()
-
-
-def _close_logs(log: AccessLog | None, prepared: Prepared) -> None:
-    """Close what the first process has open for its workers."""
-    if log is not None:
-        log.release()
-    if prepared.key_log is not None:
-        prepared.key_log.close()
 
 
 def open_bindings(
@@ -450,32 +460,6 @@ def _hooks(config: Config, hooks: Hooks | None, log: AccessLog | None, row: Work
     if not logs:
         return hooks
     return LoggingHooks(logs[0] if len(logs) == 1 else Logs(logs), hooks, ja4=config.access_log_ja4)
-
-
-def _open_log(config: Config) -> AccessLog | None:
-    target = config.access_log
-    if target is None:
-        return None
-    try:
-        return open_access_log(target, config.access_log_format)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "there is no standard output"
-        problem = config.place.at("access_log").problem(f"{target} cannot be written ({reason})", "give another file")
-        raise ConfigError([problem]) from None
-
-
-def _open_key_log(prepared: Prepared, *, needed: bool) -> None:
-    if prepared.key_log is None:
-        return
-    try:
-        prepared.key_log.open()
-    except OSError as error:
-        if not needed:
-            return
-        reason = error.strerror or str(error)
-        place = prepared.config.place.at("tls", "key_log")
-        problem = place.problem(f"{prepared.key_log.path} cannot be written ({reason})", "give another file")
-        raise ConfigError([problem]) from None
 
 
 def _cores() -> int:

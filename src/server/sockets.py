@@ -148,10 +148,7 @@ def _bound(address: Address, private: bool) -> socket.socket:
 
 def _remove_stale(path: str) -> None:
     """Remove a Unix socket that nobody listens on, left by a process that was killed."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return
-    except OSError:
+    if not _is_socket(path):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
@@ -162,6 +159,13 @@ def _remove_stale(path: str) -> None:
                 os.unlink(path)
         except OSError:
             return
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 REASONS: Mapping[int, tuple[str, str]] = {
@@ -180,4 +184,6 @@ def _explained(address: Address, error: OSError) -> tuple[str, str]:
     fault, remedy = REASONS.get(error.errno or 0, (f"cannot be listened on ({error.strerror})", "use another one"))
     if address.path and error.errno == errno.EACCES:
         remedy = "let the user that runs lockgate write in that folder"
+    if address.path and error.errno == errno.EADDRINUSE and not _is_socket(address.path):
+        fault, remedy = "is a file or a folder, and no socket", "remove it, or use another path"
     return f"address {address} {fault}", remedy

@@ -67,6 +67,8 @@ class Generation:
     """Called here once all of its workers are ready."""
     over: Callable[[], None]
     """Called here when another one has taken its place, or when it has not come up: what only it needs can be closed."""
+    gone: Callable[[int], None] = lambda number: None
+    """Called here with the number of each of its workers that has ended, in whatever way."""
 
 
 @dataclass(slots=True, eq=False)
@@ -299,7 +301,10 @@ class Supervisor:
             if pid == 0:
                 return
             child = self._children.pop(pid, None)
-            if child is not None and not self._stopping and child.generation in self._generations():
+            if child is None:
+                continue
+            child.generation.gone(child.number)
+            if not self._stopping and child.generation in self._generations():
                 self._on_death(child, status)
 
     def _on_death(self, child: Child, status: int) -> None:

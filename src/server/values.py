@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Literal, NewType
 from urllib.parse import urlsplit
@@ -188,18 +188,23 @@ def parse_path(text: str) -> PathPrefix:
 def parse_network(text: str) -> Network:
     """An IP address or a network in CIDR form."""
     try:
-        return ip_network(text)
-    except ValueError:
-        pass
-    try:
         network = ip_network(text, strict=False)
     except ValueError:
         raise BadValue(
             f"{shown(text)} is not an IP address or network", 'write one such as "10.0.0.0/8" or "2001:db8::1"'
         ) from None
-    raise BadValue(
-        f"network {shown(text)} has bits set after its prefix", f'write "{network}", or one address without /'
-    )
+    if int(ip_interface(text).ip) != int(network.network_address):
+        raise BadValue(
+            f"network {shown(text)} has bits set after its prefix", f'write "{network}", or one address without /'
+        )
+    mapped = network[0].ipv4_mapped if isinstance(network, IPv6Network) and network.prefixlen >= 96 else None
+    if mapped is not None:
+        # The address of a peer is compared as IPv4, in whatever form it comes (`core.proxy.forward.is_trusted`).
+        size = network.prefixlen - 96
+        raise BadValue(
+            f"{shown(text)} is IPv4 written as IPv6", f'write "{mapped if size == 32 else f"{mapped}/{size}"}"'
+        )
+    return network
 
 
 def parse_pin(text: str) -> Pin:
@@ -287,7 +292,11 @@ def _socket_path(text: str) -> str:
         raise BadValue(
             f"the path of {shown(text)} is not absolute", f"write {shown('unix:/run/' + (path or 'name.sock'))}"
         )
-    if len(path.encode()) > 107 or "\0" in path:
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:  # in a flag, bytes may be of any kind
+        raise BadValue(f"the path of {shown(text)} is not UTF-8", "write a path that is") from None
+    if size > 107 or "\0" in path:
         raise BadValue(f"{shown(text)} is not possible as the path of a socket", "write a path of at most 107 bytes")
     return path
 

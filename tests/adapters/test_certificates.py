@@ -204,14 +204,18 @@ def test_a_bug_in_the_search(adapter: str, gear: str, caplog: pytest.LogCaptureF
     assert "bad.test" not in caplog.text.replace('== "bad.test"', "")
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit])
+class Panic(BaseException):
+    """As that of pyo3, of libraries in Rust."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, Panic])
 def test_what_is_no_exception_costs_the_client_its_handshake_too(error: type[BaseException], gear: str) -> None:
     def find(need: NeedCertificate) -> Identity:
         if need.hello.sni == "bad.test":
             raise error
         return identity(need.hello.sni)
 
-    for adapter in ("threads",) if error is SystemExit else ("threads", "asyncio"):
+    for adapter in {SystemExit: ("threads",), asyncio.CancelledError: ("threads", "asyncio"), Panic: ADAPTERS}[error]:
         with serving(adapter, gear, find) as port:
             with pytest.raises(ssl.SSLError, match="internal error"):
                 shaken(port, "bad.test")

@@ -113,6 +113,9 @@ class Hooks:
         raise AttributeError(name)
 
 
+_BARE = (204, 304)
+"""Statuses of answers without content."""
+
 NAMES = ("on_client_hello", "on_request", "on_response", "on_log")
 
 
@@ -136,8 +139,10 @@ def ask(name: str, hooks: Hooks, exchange: Exchange, *more: object) -> tuple[Ans
     """(what a hook that may answer a request has returned, why that request fails).
 
     Whatever it does to the exchange, there is a request in it afterwards, with fields, and with the body that it came with.
+    It stays one for HEAD, or one for something else: the client knows by that where the answer ends (RFC 9112 section 6.3).
     """
     request = exchange.request
+    method = request.method
     headers = request.headers
     length = request.body_length
     fault = ""
@@ -156,8 +161,24 @@ def ask(name: str, hooks: Hooks, exchange: Exchange, *more: object) -> tuple[Ans
     if not isinstance(exchange.request.headers, Headers):
         exchange.request.headers = headers
         fault = fault or f"{name} took the fields of the request away"
+    if (exchange.request.method == b"HEAD") != (method == b"HEAD"):
+        exchange.request.method = method
+        fault = fault or f"{name} changed the method from HEAD or to it"
     exchange.request.body_length = length  # as it came: what of the body is still to come is read and written by that
     return answer, fault
+
+
+def fault_of_status(before: int, response: Response, method: bytes) -> str:
+    """What is wrong with the status that `on_response` has put in the place of `before`, empty if nothing is: 204 and 304 have
+    no content, and where there is none, nothing else can announce it (RFC 9110 section 8.6)."""
+    status = response.status
+    if status in _BARE:
+        unfit = response.body_length != 0
+    elif before in _BARE and method != b"HEAD" and isinstance(response.headers, Headers):
+        unfit = (response.headers.get(b"content-length") or b"").strip(b"0") != b""
+    else:
+        unfit = False
+    return f"on_response made {status} of {before}, whose content does not fit" if unfit else ""
 
 
 def fault_of(answer: object) -> str:

@@ -33,7 +33,7 @@ from ..h2.grpc import is_grpc
 from .balance import Server, ServerGroup
 from .exchange import Exchange
 from .forward import authenticates_all, forward_response
-from .hooks import Answer, ask
+from .hooks import Answer, ask, fault_of_status
 from .side import Side
 from .timers import NEVER
 from .upstream import Upstream
@@ -298,7 +298,10 @@ class Relay:
         policy = self.policy
         response = forward_response(event, policy.forward) if policy.via else event
         if hub.asks_response:
+            status = response.status
             answer, fault = ask("on_response", hub.hooks, self.exchange, response)
+            if not fault and answer is None and response.status != status:
+                fault = fault_of_status(status, response, self.exchange.request.method)
             if fault:
                 self.fail(500, "hook_failed", fault)
                 return

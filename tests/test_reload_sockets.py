@@ -1,0 +1,79 @@
+"""Which process has which listening socket: one that nobody accepts from has to be closed in all, or clients wait there.
+
+Every process is forked from the first one, and so begins with all sockets that are open there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from support_e2e import Service, wait_until
+from support_ports import free_port
+from support_serve import Backend, Download, Start, backend, curl, folder, start
+
+__all__ = ["backend", "folder", "start"]
+
+TEXT = """
+    admin = "127.0.0.1:{admin}"
+    workers = 1
+    [[listen]]
+    address = "127.0.0.1:{port}"
+    [[certificate]]
+    cert = "site.pem"
+    key = "site.key"
+    [[route]]
+    backend = "app"
+    [backend.app]
+    servers = ["{server}"]
+"""
+
+
+def is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def reload(service: Service, folder: Path, text: str) -> None:
+    before = service.output().count("the new configuration is in service")
+    (folder / "lockgate.toml").write_text(text)
+    os.kill(service.process.pid, signal.SIGHUP)
+    wait_until(lambda: service.output().count("the new configuration is in service") > before, "the new workers")
+
+
+def test_an_address_that_is_left_is_free(folder: Path, backend: Backend, start: Start) -> None:
+    """The new workers had its socket too, so its clients waited for ever, and it could not be taken again."""
+    port, other, admin, other_admin = (free_port() for _ in range(4))
+    first = TEXT.format(admin=admin, port=port, server=backend.address)
+    service = start(text=first)
+    reload(service, folder, TEXT.format(admin=other_admin, port=other, server=backend.address))
+    assert curl(folder, f"https://127.0.0.1:{other}/").startswith("app")
+    wait_until(lambda: is_refused(port), "the old address to be closed")
+    wait_until(lambda: is_refused(admin), "the old admin address to be closed")
+    reload(service, folder, first)
+    assert curl(folder, f"https://127.0.0.1:{port}/").startswith("app")
+    assert curl(folder, f"http://127.0.0.1:{admin}/healthz") == "ok\n"
+
+
+@pytest.mark.parametrize("how", ["stop", "reload"])
+def test_the_admin_address_is_closed_while_workers_finish(
+    folder: Path, backend: Backend, start: Start, how: str
+) -> None:
+    """Workers had its socket: who asked there was not refused, but waited until the last one had ended."""
+    port, admin, other = (free_port() for _ in range(3))
+    service = start(text=TEXT.format(admin=admin, port=port, server=backend.address))
+    download = Download(folder, service, backend)
+    if how == "stop":
+        service.process.send_signal(signal.SIGTERM)
+    else:
+        reload(service, folder, TEXT.format(admin=other, port=port, server=backend.address))
+    wait_until(lambda: is_refused(admin), "the admin address to be closed")
+    assert download.process.poll() is None
+    backend.go_on.set()
+    assert len(download.process.communicate()[0]) == 2000
