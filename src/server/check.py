@@ -31,8 +31,8 @@ from .client_rules import Rules, divide, load_rules
 from .config import Backend, Config, Draft, Listen
 from .held import Held
 from .key_log import KeyLogFile, key_log_problems
-from .loaded import Loaded, join_certificates, load_certificates
-from .policy import Identity, acme_hosts, build_policy, tls_options
+from .loaded import Loaded, are_many, join_certificates, load_certificates
+from .policy import Identity, acme_hosts, build_policy, make_identity, tls_options
 from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
 from .stamps import stamps
@@ -96,7 +96,9 @@ def prepare(
     problems += _listeners(draft)
     problems += check_tables(draft)
     kept = () if before is None else before.loaded
-    loaded = list(load_certificates(config, problems, kept, expired=held.allowed, patient=patient))
+    lazy = are_many(config)
+    verified = ports or not lazy
+    loaded = list(load_certificates(config, problems, kept, expired=held.allowed, patient=patient, verified=verified))
     identities = join_certificates(loaded, problems)
     folders = open_folders(config, problems, load=ports, kept=() if before is None else before.folders, twice=patient)
     identities += folder_identities(folders, identities, datetime.now(UTC))
@@ -125,7 +127,10 @@ def prepare(
     divided = divide(identities, rules, {name for host in acme_hosts(config) for name in host.names})
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
-    policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
+    if lazy and ports:
+        for identity in divided:
+            make_identity(config, identity, tickets)
+    policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules, lazy=lazy)
     if before is not None:
         files |= {path: before.stamps[path] for path in held.paths if path in before.stamps}
     return Prepared(

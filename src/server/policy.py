@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..certs.entries import Entry
 from ..certs.revocation import RevocationList
@@ -51,9 +51,11 @@ def build_policy(
     *,
     client_pairs: Mapping[str, tuple[bytes, bytes]],
     rules: Mapping[str, HostRule | None],
+    lazy: bool = False,
 ) -> policy.Policy:
     """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`; `rules`: by host.
 
+    `lazy`: identities are without contexts until a client asks for one of their names, as those of folders always are.
     Raises `ConfigError` for what OpenSSL refuses.
     """
     return policy.Policy.build(
@@ -65,7 +67,10 @@ def build_policy(
             for route in config.route
         ],
         identities=[
-            *(make_identity(config, identity, tickets, key_log) for identity in identities),
+            *(
+                make_identity(config, replace(identity, certificates=()) if lazy else identity, tickets, key_log)
+                for identity in identities
+            ),
             *(
                 make_identity(
                     config, Identity(host.names, (), False, host.place, (), rules.get(host.names[0])), tickets, key_log
