@@ -105,7 +105,7 @@ def load_certificates(
         before = olds.get(id(files))
         if before is not None and not expired and before.certificate.not_after <= now:
             before = None
-        found = _same(files, unchanged) or _load(files, faults, verified=verified)
+        found = _same(files, unchanged) or load(files, faults, verified=verified)
         while (
             found is None
             and faults
@@ -115,7 +115,7 @@ def load_certificates(
         ):
             time.sleep(LOOK_AGAIN)
             faults.clear()
-            found = _load(files, faults)
+            found = load(files, faults)
         if found is None and before is not None:
             found = before
             faults = [replace(fault, warning=True) for fault in faults]
@@ -124,7 +124,8 @@ def load_certificates(
             yield found
 
 
-def _load(files: CertificateFiles, problems: list[Problem], *, verified: bool = True) -> Loaded | None:
+def load(files: CertificateFiles, problems: list[Problem], *, verified: bool = True) -> Loaded | None:
+    """The certificate in these files. None if there are problems. `verified`: as in `load_certificates`."""
     stamps = stamps_of(files)
     if files.cert is None:
         return None

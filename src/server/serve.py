@@ -50,7 +50,7 @@ from .problems import ConfigError, Problem
 from .renewals import Renewals
 from .renewer_process import run_renewer, uses_acme
 from .speech import say, tell
-from .stamps import stamps
+from .stamps import newer, stamps
 from .staples import make_staples
 from .supervisor import Generation, Supervisor
 from .values import Address
@@ -110,7 +110,7 @@ class _Service:
         self._generations = 0
         self._started = time.time()
         self._log: AccessLog | None = None
-        self._watch = Watch(lambda: stamps(self._prepared.config))
+        self._watch = Watch(lambda: newer(self._prepared.stamps))
         self._newest = prepared.loaded
         """The certificates of `_prepared` as the workers have renewed them."""
         self._renewals = Renewals()
