@@ -16,6 +16,7 @@ from lockgate.certs import glance as glance_module
 from lockgate.core.commands import NeedCertificate
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.policy import Identity
+from lockgate.core.tls.context import ContextError, PairCheck
 from lockgate.server import config
 from lockgate.server import loaded as loaded_module
 from lockgate.server import policy as policy_module
@@ -127,9 +128,27 @@ def test_what_is_read_and_what_is_reckoned(
     load(site, MANY)
     assert glances == [f"{number}.pem" for number in range(COUNT)]
     assert signatures == []
-    load(site, MANY, ports=True)
+    load(site, MANY.replace(":8443", ":0"), ports=True)
     assert len(signatures) == COUNT
-    assert len(made) == COUNT, "OpenSSL is asked too"
+    assert made == []
+
+
+def test_a_check_asks_openssl_for_all(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without making their contexts; what it refuses is said, every one."""
+    check = PairCheck.check
+
+    def picky(self: PairCheck, chain_pem: bytes, key_pem: bytes) -> None:
+        check(self, chain_pem, key_pem)
+        if chain_pem in refused:
+            raise ContextError("OpenSSL does not accept it")
+
+    refused = [chain(site, 1), chain(site, 3)]
+    monkeypatch.setattr(PairCheck, "check", picky)
+    text = MANY.replace(":8443", ":0")
+    assert found(site, text) == []
+    said = found(site, text, ports=True)
+    assert [line for line, _ in said] == [8, 14]
+    assert said[0][1] == "this certificate cannot be used: OpenSSL does not accept it; get another one"
 
 
 def spoil(change: Callable[[Pem], Pem]) -> Callable[[Path], None]:

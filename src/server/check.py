@@ -33,7 +33,7 @@ from .config import Backend, Config, Draft, Listen
 from .held import Held
 from .key_log import KeyLogFile, key_log_problems
 from .loaded import Loaded, are_many, join_certificates, load_certificates
-from .policy import Identity, acme_hosts, build_policy, make_identity, tls_options
+from .policy import Identity, acme_hosts, build_policy, check_certificates, tls_options
 from .problems import ConfigError, Place, Problem, Remedies, choose, shown
 from .sockets import try_address
 from .stamps import stamps
@@ -129,8 +129,7 @@ def prepare(
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
     if lazy and ports:
-        for identity in divided:
-            make_identity(config, identity, tickets)
+        check_certificates(config, divided)
     policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules, lazy=lazy)
     if before is not None:
         files |= {path: before.stamps[path] for path in held.paths if path in before.stamps}
