@@ -44,6 +44,14 @@ def below(issuer: Signed) -> Files:
     return files_of(issued(issuer), issuer)
 
 
+def no_text(signed: Signed) -> Signed:
+    """With a byte in its subject that no UTF-8 has; its signature is wrong then."""
+    der = signed.certificate.public_bytes(Encoding.DER)
+    changed = der.replace("é".encode(), b"\xc3\xff")
+    assert changed != der
+    return Signed(x509.load_der_x509_certificate(changed), signed.key)
+
+
 def put(folder: Path, files: Files, mode: int = 0o600) -> tuple[Path, Path]:
     return write(folder, "a.pem", *files[0]), write(folder, "a.key", files[1], mode=mode)
 
@@ -54,6 +62,9 @@ PLAIN: dict[str, Callable[[], Files]] = {
     "RSA": lambda: files_of(issued(key=rsa_key())),
     "P-384": lambda: files_of(issued(key=ec.generate_private_key(ec.SECP384R1()))),
     "Ed25519": lambda: files_of(issued(key=ed25519.Ed25519PrivateKey.generate())),
+    "a name in Unicode": lambda: files_of(sign("lé", SIGNING, names=["a.test"], now=TODAY)),
+    "a long name": lambda: files_of(sign("l" * 0x1E, SIGNING, names=["a.test"], now=TODAY)),
+    "an RSA issuer": lambda: below(OLD_STYLE),
     "no identifiers": lambda: files_of(sign("leaf", SIGNING, names=["a.test"], now=TODAY)),
     "words between": lambda: ([b"leaf\n", LEAF.pem, b"\nsigning\n", SIGNING.pem, UPPER.pem], LEAF.key_pem()),
     "traditional key": lambda: ([LEAF.pem, SIGNING.pem, UPPER.pem], LEAF.key_pem(traditional=True)),
@@ -108,6 +119,8 @@ NOT_PLAIN: dict[str, Callable[[], Files]] = {
         [LEAF.pem, SIGNING.pem, UPPER.pem.replace(b" CERTIFICATE", b" X509 CERTIFICATE")],
         LEAF.key_pem(),
     ),
+    "a name that is no text": lambda: files_of(no_text(sign("lé", SIGNING, names=["a.test"], now=TODAY))),
+    "a root of its own": lambda: files_of(ROOT, SIGNING),
     "expired": lambda: files_of(issued(last=-0.5)),
     "not valid yet": lambda: files_of(issued(first=1)),
     "expires soon": lambda: files_of(issued(first=-60, last=10)),
