@@ -334,10 +334,13 @@ class _Reach:
     def __init__(self, config: Config, identities: tuple[Identity, ...]) -> None:
         self._serves_plain = serves_plain(config)
         self._names = {name for identity in identities for name in identity.names} | names_by_acme(config)
-        self._above = {name.partition(".")[2] for name in self._names}
         self._passed_on = PassedOn(passed_on(config), self._names)
         has_default = len(identities) == 1 or any(identity.default for identity in identities)
         self._strict = config.tls.strict_sni if config.tls.strict_sni is not None else not has_default
+
+    @cached_property
+    def _above(self) -> set[str]:
+        return {name.partition(".")[2] for name in self._names}
 
     @cached_property
     def _remedy(self) -> str:

@@ -44,7 +44,7 @@ def load_rules(
     `identities`: those of all certificates; none if some could not be loaded. `before`: the rules in service.
     """
     rules: Rules = {}
-    certified = _Certified(identities)
+    certified = _Certified(identities if draft.config.host else ())
     for host in draft.config.host:
         rule = None
         auth = host.client_auth
