@@ -7,7 +7,8 @@ the start and its lazy form reads files in every handshake). Clients shake hands
 `NAMES` names, and CPU seconds of the server's processes are counted for each handshake (`measure.py`); lockgate has loaded
 these names before that is measured. All run side by side and take turns, each round beginning with another one, since the
 speed of a shared machine changes within minutes. The time for the first handshake with a name, when the certificate is
-loaded, is given too. The servers' processes are on the first core, clients on the last. `--servers` chooses.
+loaded, is given too. The servers' processes are on the first core, clients on the last. `--servers` chooses: `lockgate` has a
+folder of certificates, `tables` is lockgate with a `[[certificate]]` for each.
 """
 
 from __future__ import annotations
@@ -68,7 +69,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--servers", default="lockgate,nginx")
     args = parser.parse_args()
-    servers: dict[str, Callable[[Path, int, int], Path]] = {"lockgate": lockgate_config, "nginx": nginx_config}
+    servers: dict[str, Callable[[Path, int, int], Path]] = {
+        "lockgate": lockgate_config,
+        "tables": tables_config,
+        "nginx": nginx_config,
+    }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_certificates(folder / "many", args.count)
@@ -150,7 +155,7 @@ CLIENT = client()
 @contextmanager
 def started(name: str, config: Path, port: int) -> Iterator[int]:
     """A server that answers; its process id."""
-    if name == "lockgate":
+    if name != "nginx":
         command = [sys.executable, "-m", "lockgate", "serve", "-c", str(config)]
     else:
         command = ["nginx", "-p", str(config.parent), "-c", str(config), "-g", "daemon off;"]
@@ -187,14 +192,30 @@ def free_port() -> int:
 
 def lockgate_config(folder: Path, port: int, count: int) -> Path:
     """A folder of certificates."""
-    path = folder / f"lockgate-{count}.toml"
+    of_folder = f"""
+[[certificate]]
+directory = "{folder / ("many" if count > 1 else "one")}"
+"""
+    return serve_config(folder / f"lockgate-{count}.toml", port, of_folder)
+
+
+def tables_config(folder: Path, port: int, count: int) -> Path:
+    """A table for each certificate."""
+    tables = [
+        f'[[certificate]]\ncert = "{folder}/many/site{number}.pem"\nkey = "{folder}/many/site{number}.key"\n'
+        for number in range(count)
+    ]
+    return serve_config(folder / f"tables-{count}.toml", port, "".join(tables))
+
+
+def serve_config(path: Path, port: int, certificates: str) -> Path:
+    """One worker with these `[[certificate]]`."""
     path.write_text(
         f"""
 workers = 1
 [[listen]]
 address = "127.0.0.1:{port}"
-[[certificate]]
-directory = "{folder / ("many" if count > 1 else "one")}"
+{certificates}
 [[route]]
 backend = "app"
 [backend.app]

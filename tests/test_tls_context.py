@@ -19,6 +19,7 @@ from lockgate.core.tls import binding
 from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.context import (
     ContextError,
+    PairCheck,
     TLSOptions,
     client_context,
     server_context,
@@ -286,3 +287,19 @@ def test_select_alpn() -> None:
     assert context.select_alpn((b"spdy/3",)) is None
     silent = server_context([support_tls.server_pem().pair], options=TLSOptions(alpn=()))
     assert silent.select_alpn((b"h2",)) == b""
+
+
+def test_pairs_are_checked_without_a_context_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    new = SSL.Context
+    monkeypatch.setattr(SSL, "Context", lambda method: made.append(method) or new(method))
+    check = PairCheck(TLSOptions()).check
+    good = support_tls.server_pem().pair
+    for _ in range(2):
+        check(*good)
+        check(*support_tls.rsa_pem().pair)
+        with pytest.raises(ContextError, match="does not belong"):
+            check(good[0], support_tls.wrong_name_pem().key)
+        with pytest.raises(ContextError, match="no private key"):
+            check(good[0], b"")
+    assert len(made) == 1

@@ -141,10 +141,7 @@ def build_chain(
     ]
     anchor, missing = root, ""
     if root is None and not is_root(chain[-1]):
-        known = system_roots() if roots is None else roots()
-        same_name = known.get(chain[-1].issuer.public_bytes(), ())
-        anchor = next((one for one in same_name if issued_by(chain[-1], one)), None)
-        missing = "" if anchor is not None else _missing_issuer(chain, is_any_known=bool(known))
+        anchor, missing = chain_end(chain[-1], is_alone=len(chain) == 1, roots=roots)
         if missing:
             notes.append(missing)
     return Chain(tuple(chain), tuple(notes), root, anchor, bool(missing))
@@ -163,8 +160,7 @@ def is_root(certificate: x509.Certificate) -> bool:
     except InvalidSignature:
         return False
     except UNREADABLE:  # signed in a way of old times, as some roots are, or by another kind of key than its own
-        signer, own = _key_identifiers(certificate)
-        return not signer or not own or signer == own
+        return may_be_key_of(certificate, certificate)
     return True
 
 
@@ -177,6 +173,19 @@ def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except (*UNREADABLE, InvalidSignature):
         return False
     return True
+
+
+def chain_end(
+    last: x509.Certificate, *, is_alone: bool, roots: Callable[[], Roots] | None = None
+) -> tuple[x509.Certificate | None, str]:
+    """The known root that has signed the last certificate of a chain; without, what is to be said if an issuer may be missing.
+
+    `is_alone`: it is the leaf.
+    """
+    known = system_roots() if roots is None else roots()
+    same_name = known.get(last.issuer.public_bytes(), ())
+    anchor = next((one for one in same_name if issued_by(last, one)), None)
+    return anchor, "" if anchor is not None else _missing_issuer(last, is_alone=is_alone, is_any_known=bool(known))
 
 
 @functools.cache
@@ -242,15 +251,14 @@ def _issuer(
     )
 
 
-def _missing_issuer(chain: Sequence[x509.Certificate], *, is_any_known: bool) -> str:
-    """A warning if the chain, whose last certificate no known root has signed, looks as if one were missing; else empty.
+def _missing_issuer(last: x509.Certificate, *, is_alone: bool, is_any_known: bool) -> str:
+    """A warning if a chain, whose last certificate no known root has signed, looks as if one were missing; else empty.
 
     It may be the work of a private root, which clients were given by other means: likely if an intermediate is there and
     names no place where its issuer can be fetched. Where the system knows no roots at all, an intermediate is taken as the end.
     """
-    last = chain[-1]
     url = _issuer_url(last)
-    if len(chain) > 1 and (not url or not is_any_known):
+    if not is_alone and (not url or not is_any_known):
         return ""
     fetch = f"fetch it from {ascii(url[:200])[1:-1]} and " if url else ""
     return (
@@ -259,14 +267,14 @@ def _missing_issuer(chain: Sequence[x509.Certificate], *, is_any_known: bool) ->
     )
 
 
-def _key_identifiers(certificate: x509.Certificate) -> tuple[bytes, bytes]:
-    """What it calls its issuer's key, and its own (RFC 5280 sections 4.2.1.1 and 4.2.1.2); empty where it does not say."""
+def may_be_key_of(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether both call the key that signed it alike, or do not say (RFC 5280 sections 4.2.1.1 and 4.2.1.2)."""
     try:
-        extensions = certificate.extensions
-        signer = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-        return signer or b"", extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+        signer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     except (*UNREADABLE, x509.ExtensionNotFound):
-        return b"", b""
+        return True
+    return not signer or signer == own
 
 
 def _issuer_url(certificate: x509.Certificate) -> str:

@@ -21,8 +21,10 @@ def violations(leaf: x509.Certificate, issuers: Iterable[x509.Certificate]) -> l
     """What is to be said of issuers that may not issue for a name of the leaf, one text for each such issuer."""
     found = []
     for issuer in issuers:
+        constraints = constraints_of(issuer)
+        if constraints is None:
+            continue
         try:
-            constraints = issuer.extensions.get_extension_for_class(x509.NameConstraints).value
             names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except (*UNREADABLE, x509.ExtensionNotFound):
             continue
@@ -38,6 +40,14 @@ def violations(leaf: x509.Certificate, issuers: Iterable[x509.Certificate]) -> l
                 "so clients will refuse it; get a certificate without such names, or from another issuer"
             )
     return found
+
+
+def constraints_of(issuer: x509.Certificate) -> x509.NameConstraints | None:
+    """What it may issue for; None if it does not say, or not in a way that can be read."""
+    try:
+        return issuer.extensions.get_extension_for_class(x509.NameConstraints).value
+    except (*UNREADABLE, x509.ExtensionNotFound):
+        return None
 
 
 def _may_issue(constraints: x509.NameConstraints, name: Name) -> bool:

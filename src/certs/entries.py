@@ -22,6 +22,7 @@ from cryptography import x509
 from ..core.tls.choice import PREFERENCE, certificate_kind
 from .chain import check_readable, parse_chain
 from .files import UNREADABLE, CertificateError, read_file
+from .glance import glance
 from .keys import KEY_REMEDY, PrivateKey, holds_encrypted, parse_key, read_password
 from .names import name_text, names_of
 from .store import Certificate, pair
@@ -72,6 +73,9 @@ class Entry:
         Takes some cryptography, below a millisecond; more if the key is encrypted. Raises `CertificateError`.
         """
         chain, key = self.content
+        plain = glance(chain, key, self.key_path, now=now)
+        if plain is not None and set(self.names) <= set(plain.names):
+            return plain
         certificate = pair(
             parse_chain(chain, self.cert_path),
             self._parse_key(key),

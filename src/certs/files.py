@@ -66,6 +66,6 @@ def pem_kinds(data: bytes) -> str:
 def readable_by_all(path: Path | str) -> bool:
     """Whether every user of this machine may read the file."""
     try:
-        return bool(Path(path).stat().st_mode & 0o004)
+        return bool(os.stat(path).st_mode & 0o004)
     except (OSError, ValueError):
         return False

@@ -33,16 +33,24 @@ def load_key(path: Path | str, password_file: Path | str | None = None) -> Priva
 
 
 def parse_key(
-    data: bytes, path: Path | str, password_file: Path | str | None = None, password: bytes | None = None
+    data: bytes,
+    path: Path | str,
+    password_file: Path | str | None = None,
+    password: bytes | None = None,
+    *,
+    verified: bool = True,
 ) -> PrivateKey:
-    """The same for what is in the file `path`. `password`: what was in `password_file` when it was read; None: not read yet."""
+    """The same for what is in the file `path`. `password`: what was in `password_file` when it was read; None: not read yet.
+
+    Without `verified` it is not looked whether the numbers of an RSA key fit together, which takes long.
+    """
     if b"PRIVATE KEY-----" not in data:
         if b"-----BEGIN" in data:
             raise CertificateError(
                 path, "has no private key in it", f"give the file with the private key, not with {pem_kinds(data)}"
             )
         raise CertificateError(path, "is not a PEM file", "give a file that has -----BEGIN PRIVATE KEY----- in it")
-    key = _decode(path, data, password_file, password)
+    key = _decode(path, data, password_file, password, verified=verified)
     if not isinstance(key, PrivateKey):
         raise CertificateError(path, f"has a kind of key that TLS cannot use ({type(key).__name__})", KEY_REMEDY)
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
@@ -64,7 +72,9 @@ def holds_encrypted(data: bytes) -> bool:
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data or b"Proc-Type: 4,ENCRYPTED" in data
 
 
-def _decode(path: Path | str, data: bytes, password_file: Path | str | None, password: bytes | None) -> object:
+def _decode(
+    path: Path | str, data: bytes, password_file: Path | str | None, password: bytes | None, *, verified: bool
+) -> object:
     """The key in `data`, whatever it is good for."""
     if not holds_encrypted(data):
         password = None
@@ -78,7 +88,7 @@ def _decode(path: Path | str, data: bytes, password_file: Path | str | None, pas
             )
         password = read_password(password_file)
     try:
-        return serialization.load_pem_private_key(data, password)
+        return serialization.load_pem_private_key(data, password, unsafe_skip_rsa_key_validation=not verified)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # cryptography does not tell a wrong password, an unknown cipher and damage apart in a way to build on.
         if password is not None:

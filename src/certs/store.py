@@ -117,7 +117,7 @@ def pair(
             cert_path, f"has a kind of key that cannot be used ({certificate_kind(leaf)})", KEY_REMEDY
         )
     for certificate in built.certificates:
-        weak = _weak_hash(certificate)
+        weak = weak_hash(certificate)
         if weak and not is_root(certificate):
             raise CertificateError(
                 cert_path,
@@ -140,9 +140,9 @@ def pair(
         warnings.append(fault[0])
     names, name_warnings = names_of(leaf)
     warnings += name_warnings
-    warnings += _misuse(leaf)
+    warnings += misuse(leaf)
     warnings += built.warnings
-    warnings += _unfit_issuers(built.certificates[1:])
+    warnings += unfit_issuers(built.certificates[1:])
     warnings += violations(leaf, [*built.certificates[1:], *([] if built.anchor is None else [built.anchor])])
     if not fault and notice_begins(leaf.not_valid_before_utc, leaf.not_valid_after_utc) < now:
         warnings.append(f"expires on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; renew it")
@@ -169,7 +169,7 @@ def notice_begins(not_before: datetime, not_after: datetime) -> datetime:
     return not_after - min(EXPIRY_NOTICE, max(timedelta(), not_after - not_before) * NOTICE_PART)
 
 
-def _weak_hash(certificate: x509.Certificate) -> str:
+def weak_hash(certificate: x509.Certificate) -> str:
     """The hash that it is signed with if that is a weak one, or empty."""
     try:
         algorithm = certificate.signature_hash_algorithm
@@ -178,7 +178,7 @@ def _weak_hash(certificate: x509.Certificate) -> str:
     return algorithm.name.upper() if isinstance(algorithm, WEAK_HASHES) else ""
 
 
-def _misuse(leaf: x509.Certificate) -> list[str]:
+def misuse(leaf: x509.Certificate) -> list[str]:
     """What is to be said if a certificate is for something else than TLS servers (RFC 5280 sections 4.2.1.3 and 4.2.1.12), or
     has no possible number."""
     uses: x509.KeyUsage | None = None
@@ -211,7 +211,7 @@ def _purposes(leaf: x509.Certificate) -> x509.ExtendedKeyUsage | None:
     return None
 
 
-def _unfit_issuers(issuers: Sequence[x509.Certificate]) -> list[str]:
+def unfit_issuers(issuers: Sequence[x509.Certificate]) -> list[str]:
     """What is to be said of issuers that may not issue what they have (RFC 5280 sections 4.2.1.3 and 4.2.1.9)."""
     found = []
     for number, issuer in enumerate(issuers):

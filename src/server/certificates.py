@@ -7,6 +7,7 @@ certificate before it in service and is complained about, once for each state of
 like that for a while: certificate and key are two files, which are not replaced in the same moment.
 
 Certificates of folders (`[[certificate]] directory`) are loaded when a handshake asks for one (`find`), and from then on kept.
+Where there are many with files of their own, so are the TLS contexts of these.
 
 It also turns the ticket keys: all workers at the same time, so that a ticket of one is understood by the others.
 
@@ -39,7 +40,7 @@ from .check import TICKET_LIFE, Prepared
 from .check_certificates import folder_identities
 from .client_rules import divide, lists_in_use
 from .config import CertificateFiles
-from .loaded import LOOK_AGAIN, SETTLE, Loaded, entry_of, join_certificates, load_files, stamps_of
+from .loaded import LOOK_AGAIN, SETTLE, Kept, Loaded, join_certificates, load_files, stamps_of, verified
 from .problems import ConfigError, Problem
 from .speech import say
 from .staples import Staples
@@ -64,27 +65,6 @@ NAMED = 5
 """So many files of those that have changed in a folder are named."""
 
 
-class _Kept:
-    """One `[[certificate]]`: its files, the state in which they were last dealt with, and what came of it."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.files, self.certificate, self.stamps = loaded
-        self.bad_since: float | None = None
-        self.again_at = math.inf
-        """When files that are as they were are tried again: they could not be used."""
-        self.said: list[str] = []
-        """What was wrong with them."""
-
-    @property
-    def entry(self) -> Entry:
-        """What of it matters for warnings before it expires."""
-        return entry_of(self.loaded)
-
-    @property
-    def loaded(self) -> Loaded:
-        return Loaded(self.files, self.certificate, self.stamps)
-
-
 class CertificateKeeper:
     """For one proxy that serves `prepared`. `speaks`: say on standard error what happens.
 
@@ -105,8 +85,9 @@ class CertificateKeeper:
         self._proxy = proxy
         self._tickets = prepared.tickets
         self._tickets_since = prepared.made
-        self._kept = [_Kept(one) for one in (prepared.loaded if loaded is None else loaded)]
+        self._kept = [Kept(one) for one in (prepared.loaded if loaded is None else loaded)]
         self._begun_with = prepared.loaded
+        self._files = {id(one.certificate): one.files for one in prepared.loaded}
         self._rules = prepared.rules
         self._folders = prepared.folders
         self._folders_due = 0.0
@@ -154,7 +135,7 @@ class CertificateKeeper:
             self._begin_with_newest()
         except Exception as error:  # it must not keep each worker that is started from its work
             self._say(f"the newest certificates cannot be used: {type(error).__name__}: {error}")
-            self._kept = [_Kept(one) for one in self._begun_with]
+            self._kept = [Kept(one) for one in self._begun_with]
         for folder in self._folders:
             folder.certificates.retry()
         if self._folders or any(stamps_of(kept.files) != kept.stamps for kept in self._kept):
@@ -201,7 +182,7 @@ class CertificateKeeper:
         now = self._clock()
         changed = any(folder.certificates.has_changed for folder in self._folders)
         for number, begun in enumerate(self._begun_with):
-            kept, before = self._kept[number], _Kept(begun)
+            kept, before = self._kept[number], Kept(begun)
             if kept.certificate == before.certificate:
                 continue
             if self._refusal(kept.files, kept.certificate) or self._waits_for_staple(before, kept.certificate, now):
@@ -347,12 +328,14 @@ class CertificateKeeper:
             self._say(text)
 
     def _load(self, identity: policy.Identity, core: Identity, *, for_now: bool = False) -> bool:
-        """Give an identity of a folder its contexts. False, with the reason said, if they cannot be made.
+        """Give an identity its contexts. False, with the reason said, if they cannot be made.
 
         `for_now`: it is tried again at once, so nothing is said yet, and no other one takes its place.
         """
         certificates = []
         try:
+            for one in identity.certificates:
+                certificates.append(self._verified(one))
             for entry in identity.entries:
                 certificates.append(entry.load())
             new = self._make(replace(identity, certificates=tuple(certificates)))
@@ -376,6 +359,15 @@ class CertificateKeeper:
         core.context = new.context
         return True
 
+    def _verified(self, certificate: Certificate) -> Certificate:
+        """One of many with files of their own, looked at in full. Raises `CertificateError`."""
+        files = self._files[id(certificate)]
+        found = verified(Loaded(files, certificate, ()))
+        if found.chain_pem != certificate.chain_pem:
+            for warning in found.warnings:
+                self._say(f"warning: certificate {files.cert}: {warning}")
+        return found
+
     def _refusal(self, files: CertificateFiles, certificate: Certificate) -> Sequence[Problem]:
         """Why no TLS context can be made of a certificate with files of its own. With it no other could be put in service."""
         try:
@@ -385,7 +377,7 @@ class CertificateKeeper:
             return error.problems
         return ()
 
-    def _waits_for_staple(self, kept: _Kept, certificate: Certificate, now: float) -> bool:
+    def _waits_for_staple(self, kept: Kept, certificate: Certificate, now: float) -> bool:
         """A new certificate that demands an OCSP staple waits for it while the old one is good, but not for ever."""
         if self._staples is None or certificate == kept.certificate or self._staples.is_ready(certificate.issuers_pem):
             return False
@@ -408,9 +400,10 @@ class CertificateKeeper:
         after = [core for _, core in served]
         with self._loading:
             self._served = served
-            entries = {core: identity.entries for core, identity in self._by_core.items()}
+            others = {core: _parts(identity) for core, identity in self._by_core.items()}
             self._by_core = {id(core): identity for identity, core in served}
-            same = {core for core, identity in self._by_core.items() if entries.get(core) == identity.entries}
+            self._files = {id(kept.certificate): kept.files for kept in self._kept}
+            same = {core for core, identity in self._by_core.items() if others.get(core) == _parts(identity)}
             self._failed = {core: when for core, when in self._failed.items() if core in same}
             self._load_faults = {core: texts for core, texts in self._load_faults.items() if core in same}
         if before != after:
@@ -425,7 +418,7 @@ class CertificateKeeper:
             # One that was never asked for is not loaded now either. The old one stays if the new one cannot be.
             if served.entries != identity.entries and core.context is not None:
                 self._load(identity, core)
-        elif served.certificates != identity.certificates:
+        elif served.certificates != identity.certificates and core.context is not None:
             new = self._make(identity)
             core.context, core.http_1_context = new.context, new.http_1_context
         return core
@@ -469,6 +462,10 @@ class CertificateKeeper:
 def _worse(old: Certificate, new: Certificate) -> tuple[str, ...]:
     """What is to be said of a new certificate that was not to be said of the one before it."""
     return tuple(warning for warning in new.warnings if warning not in old.warnings)
+
+
+def _parts(identity: policy.Identity) -> tuple[Sequence[Certificate], Sequence[Entry]]:
+    return identity.certificates, identity.entries
 
 
 def _is_being_replaced(entry: Entry) -> bool:

@@ -69,12 +69,11 @@ def issued_certificates(config: Config, problems: list[Problem]) -> tuple[Entry,
         directory.scan()
     except CertificateError as error:
         problems.append(Problem(str(error.path), 0, error.fault, error.remedy, warning=True))
+    hosts = _Hosts(config)
     for fault in directory.faults:
-        if _host_of(config, fault.path.parent.name) is not None:
+        if hosts.owner(fault.path.parent.name) is not None:
             problems.append(Problem(str(fault.path), 0, fault.fault, fault.remedy, warning=True))
-    return tuple(
-        entry for entry in directory.entries if _host_of(config, Path(entry.cert_path).parent.name) is not None
-    )
+    return tuple(entry for entry in directory.entries if hosts.owner(Path(entry.cert_path).parent.name) is not None)
 
 
 def missing_certificates(config: Config, present: Iterable[Entry], now: datetime) -> list[Missing]:
@@ -86,7 +85,10 @@ def missing_certificates(config: Config, present: Iterable[Entry], now: datetime
     folder = None if state is None else _certificates(state)
     paths = (Path(entry.cert_path).parent for entry in present)
     issued = {path.name for path in paths if path.parent == folder}
-    asked = [] if state is None else _asked(AcmeState(state))
+    hosts = _Hosts(config)
+    asked: dict[int, list[str]] = {}  # by the host
+    for name in [] if state is None or not hosts.on_demand else _asked(AcmeState(state)):
+        asked.setdefault(id(hosts.owner(name)), []).append(name)
     missing = []
     for host in config.host:
         if host.acme is None:
@@ -95,7 +97,7 @@ def missing_certificates(config: Config, present: Iterable[Entry], now: datetime
             if host.names and host.names[0] not in issued:
                 missing.append(_missing(state, host.names, now))
             continue
-        own = [name for name in asked if _host_of(config, name) is host]
+        own = asked.get(id(host), [])
         missing += [_missing(state, (name,), now) for name in own if name not in issued]
         if not own:
             missing.append(Missing(tuple(host.names), ON_DEMAND))
@@ -163,9 +165,18 @@ def _certificates(state: Path) -> Path:
     return AcmeState(state).folder / "certificates"
 
 
-def _host_of(config: Config, name: str) -> Host | None:
-    """The `[[host]]` whose certificate is kept under this name, or one whose clients may ask for it on demand."""
-    for host in config.host:
-        if host.acme is not None and not host.acme.on_demand and host.names[:1] == (name,):
-            return host
-    return demanded_host(config.host, name)
+class _Hosts:
+    """Whose certificate is kept under which name."""
+
+    def __init__(self, config: Config) -> None:
+        self.on_demand: list[Host] = []
+        self._by_name: dict[str, Host] = {}
+        for host in config.host:
+            if host.acme is not None and host.acme.on_demand:
+                self.on_demand.append(host)
+            elif host.acme is not None and host.names:
+                self._by_name.setdefault(host.names[0], host)
+
+    def owner(self, name: str) -> Host | None:
+        """The `[[host]]` whose certificate is kept under this name, or one whose clients may ask for it on demand."""
+        return self._by_name.get(name) or demanded_host(self.on_demand, name)

@@ -29,7 +29,7 @@ from . import certs_revocation, config
 from .certs_acme import FAILED, Missing, issued_certificates, missing_certificates, next_attempt
 from .check_certificates import Folder
 from .config import CertificateFiles, Config
-from .loaded import Loaded, entry_of, load_files
+from .loaded import Loaded, entry_of, load
 from .problems import Problem, one_line
 
 HEADINGS = ("NAMES", "ISSUER", "KEY", "DAYS", "USED BY", "RENEWAL", "FILE")
@@ -105,13 +105,15 @@ def list_certificates(
     files: dict[str, Entry] = {}
     defaults = set()
     folders: list[Entry] = []
+    known = {id(one.files): one for one in loaded}
+    folders_known = {id(folder.table): folder.certificates.entries for folder in in_folders}
     for given in config.certificate:
         if given.directory is not None:
-            served = next((folder.certificates.entries for folder in in_folders if folder.table is given), None)
+            served = folders_known.get(id(given))
             folders += _folder(given.directory, given.key_password_file, given, problems) if served is None else served
         elif given.cert is not None:
-            known = next((one for one in loaded if one.files is given), None)
-            entry = _file(given, problems) if known is None else entry_of(known)
+            one = known.get(id(given))
+            entry = _file(given, problems) if one is None else entry_of(one)
             if entry is not None:
                 files.setdefault(entry.cert_path, entry)
                 if given.default:
@@ -290,9 +292,9 @@ def _hosts(config: Config) -> list[str]:
 
 def _file(given: CertificateFiles, problems: list[Problem]) -> Entry | None:
     assert given.cert is not None
-    found = load_files(replace(given, allow_expired=True), [])
+    found = load(replace(given, allow_expired=True), [], verified=False)
     if found is not None:  # by its key, as it would be served: the file may have others
-        return entry_of(Loaded(given, found, ()))
+        return entry_of(found)
     try:
         return index_file(given.cert, given.cert if given.key is None else given.key)
     except CertificateError as error:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,15 +27,15 @@ from ..core.tls.context import Tickets
 from .check_acme import acme_problems, names_by_acme, uses_acme
 from .check_backend_tls import authorities, backend_tls_problems, client_pairs
 from .check_certificates import Folder, check_tables, folder_identities, open_folders
-from .check_hosts import check_hosts, is_address, is_passed_on, passed_on, passes_on, serves_plain
+from .check_hosts import PassedOn, check_hosts, is_address, passed_on, passes_on, serves_plain
 from .check_stapling import stapling_problems
 from .client_rules import Rules, divide, load_rules
 from .config import Backend, Config, Draft, Listen
 from .held import Held
 from .key_log import KeyLogFile, key_log_problems
-from .loaded import Loaded, join_certificates, load_certificates
-from .policy import Identity, acme_hosts, build_policy, tls_options
-from .problems import ConfigError, Place, Problem, choose, shown
+from .loaded import Loaded, are_many, join_certificates, load_certificates
+from .policy import Identity, acme_hosts, build_policy, check_certificates, tls_options
+from .problems import ConfigError, Place, Problem, Remedies, choose, shown
 from .sockets import try_address
 from .stamps import stamps
 
@@ -97,7 +98,9 @@ def prepare(
     problems += _listeners(draft)
     problems += check_tables(draft)
     kept = () if before is None else before.loaded
-    loaded = list(load_certificates(config, problems, kept, expired=held.allowed, patient=patient))
+    lazy = are_many(config)
+    verified = ports or not lazy
+    loaded = list(load_certificates(config, problems, kept, expired=held.allowed, patient=patient, verified=verified))
     identities = join_certificates(loaded, problems)
     folders = open_folders(config, problems, load=ports, kept=() if before is None else before.folders, twice=patient)
     identities += folder_identities(folders, identities, datetime.now(UTC))
@@ -126,7 +129,9 @@ def prepare(
     divided = divide(identities, rules, {name for host in acme_hosts(config) for name in host.names})
     tickets = Tickets(tls_options(config), sets=TICKET_SETS)
     key_log = None if config.tls.key_log is None else KeyLogFile(config.tls.key_log)
-    policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules)
+    if lazy and ports:
+        check_certificates(config, divided)
+    policy = build_policy(config, divided, trusted, tickets, key_log, client_pairs=pairs, rules=rules, lazy=lazy)
     if before is not None:
         files |= {path: before.stamps[path] for path in held.paths if path in before.stamps}
     return Prepared(
@@ -231,11 +236,13 @@ def _backends(draft: Draft) -> Iterator[Problem]:
             yield backend.place.at("servers").problem(
                 f"backend {shown(name)} has no servers", 'write servers = ["127.0.0.1:9000"]'
             )
+        seen: set[str] = set()
         for index, server in enumerate(backend.servers):
-            if server in backend.servers[:index]:
+            if server in seen:
                 yield backend.place.at("servers", index).problem(
                     f"server {server} is there twice", "remove one of them"
                 )
+            seen.add(server)
         yield from _backend_protocol(name, backend)
         yield from _backend_proxy_protocol(name, backend)
         yield from backend_tls_problems(name, backend)
@@ -273,20 +280,21 @@ def _backend_proxy_protocol(name: str, backend: Backend) -> Iterator[Problem]:
 def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]:
     config = draft.config
     written = draft.written.get("backend")
-    known = list(written) if isinstance(written, dict) else []
+    known = written if isinstance(written, dict) else {}
+    remedies = Remedies(known)
     decrypting = bool(draft.written.get("certificate")) or not passes_on(draft)
     serving = [listen for listen in config.listen if (decrypting if listen.is_tls else not listen.redirect_https)]
     certain = not any(_unsure(draft, listen.place, "tls", "redirect_https") for listen in serving)
     if serving and certain and not draft.written.get("route"):
-        example = f"backend = {shown(known[0])}" if known else "a backend"
+        example = f"backend = {shown(next(iter(known)))}" if known else "a backend"
         remedy = config.place.either(f"add [[route]] with {example}", "give --backend 127.0.0.1:9000")
         yield config.place.problem("there is no route, so every request gets 404", remedy)
     seen: dict[tuple[str, str, object], Place] = {}
     for_all = {(route.host, route.path.rstrip("/")) for route in config.route if route.clients is None}
-    names = {name for identity in identities for name in identity.names} | names_by_acme(config)
+    reach = _Reach(config, identities)
     for route in config.route:
         if route.backend not in known:
-            remedy = choose(route.backend, known) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
+            remedy = remedies.choose(route.backend) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
             yield route.place.at("backend").problem(f"there is no backend {shown(route.backend)}", remedy)
         if _unsure(draft, route.place, "host", "path", "clients"):
             continue
@@ -318,38 +326,52 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
         else:
             seen[match] = route.place
         if route.host and identities:
-            yield from _host_of_route(config, route.host, route.place.at("host"), identities, names)
+            yield from reach.problems(route.host, route.place.at("host"))
 
 
-def _host_of_route(
-    config: Config, host: str, place: Place, identities: tuple[Identity, ...], names: set[str]
-) -> Iterator[Problem]:
+class _Reach:
     """A host that no certificate is for cannot be reached over TLS, or not without a warning in the browser."""
-    if serves_plain(config):
-        return
-    if is_passed_on(host, passed_on(config), names):  # said in `check_hosts`
-        return
-    if config.tls.strict_sni and is_address(host.strip("[]")):
-        yield place.problem(
-            f"this route is unreachable: clients that connect to {shown(host)} name no server, and strict_sni is true",
-            "remove the route, or strict_sni",
+
+    def __init__(self, config: Config, identities: tuple[Identity, ...]) -> None:
+        self._serves_plain = serves_plain(config)
+        self._names = {name for identity in identities for name in identity.names} | names_by_acme(config)
+        self._passed_on = PassedOn(passed_on(config), self._names)
+        has_default = len(identities) == 1 or any(identity.default for identity in identities)
+        self._needs_name = bool(config.tls.strict_sni)
+        self._strict = config.tls.strict_sni if config.tls.strict_sni is not None else not has_default
+
+    @cached_property
+    def _above(self) -> set[str]:
+        return {name.partition(".")[2] for name in self._names}
+
+    @cached_property
+    def _remedy(self) -> str:
+        return "add a certificate for it, or correct the name: certificates are for " + ", ".join(
+            shown(name) for name in sorted(self._names)[:5]
         )
-        return
-    if host in names or f"*.{host.partition('.')[2]}" in names:
-        return
-    if host.startswith("*.") and any(name.partition(".")[2] == host[2:] for name in names):
-        return
-    has_default = len(identities) == 1 or any(identity.default for identity in identities)
-    strict = config.tls.strict_sni if config.tls.strict_sni is not None else not has_default
-    remedy = "add a certificate for it, or correct the name: certificates are for " + ", ".join(
-        shown(name) for name in sorted(names)[:5]
-    )
-    if strict:
-        yield place.problem(f"this route is unreachable: no certificate is for {shown(host)}", remedy)
-    else:
-        yield place.problem(
-            f"no certificate is for {shown(host)}, so clients will refuse the default one", remedy, warning=True
-        )
+
+    def problems(self, host: str, place: Place) -> Iterator[Problem]:
+        """What is to be said of the host of a route, and where."""
+        if self._serves_plain or host in self._passed_on:  # the latter is said in `check_hosts`
+            return
+        if self._needs_name and is_address(host.strip("[]")):
+            yield place.problem(
+                f"this route is unreachable: clients that connect to {shown(host)} name no server, and strict_sni is true",
+                "remove the route, or strict_sni",
+            )
+            return
+        if host in self._names or f"*.{host.partition('.')[2]}" in self._names:
+            return
+        if host.startswith("*.") and host[2:] in self._above:
+            return
+        if self._strict:
+            yield place.problem(f"this route is unreachable: no certificate is for {shown(host)}", self._remedy)
+        else:
+            yield place.problem(
+                f"no certificate is for {shown(host)}, so clients will refuse the default one",
+                self._remedy,
+                warning=True,
+            )
 
 
 def _limits(draft: Draft) -> Iterator[Problem]:

@@ -1,17 +1,18 @@
 """What can be wrong with `[[host]]`: names, and where clients are passed on to without being decrypted.
 
 A name is looked up exactly first, then as one label below a wildcard; among equals a host that is passed on wins over a
-certificate (`core/proxy/policy.py`). `is_passed_on` says the same here.
+certificate (`core/proxy/policy.py`). `PassedOn` says the same here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from ipaddress import ip_address
 
 from .config import Config, Draft, Host
 from .policy import Identity
-from .problems import Place, Problem, choose, shown
+from .problems import Place, Problem, Remedies, shown
 
 
 def passed_on(config: Config) -> dict[str, Host]:
@@ -25,12 +26,28 @@ def passes_on(draft: Draft) -> bool:
     return isinstance(written, list) and any(isinstance(host, dict) and "passthrough" in host for host in written)
 
 
-def is_passed_on(name: str, passed: Collection[str], certified: Collection[str]) -> bool:
-    """Whether clients that ask for `name` are passed on. `certified`: the names of all certificates."""
-    if name in passed:
-        below = name[1:] if name.startswith("*.") else None
-        return below is None or not any(other.endswith(below) and other != name for other in certified)
-    return name not in certified and f"*.{name.partition('.')[2]}" in passed
+class PassedOn:
+    """Whether clients that ask for a name are passed on. `certified`: the names of all certificates."""
+
+    def __init__(self, passed: Collection[str], certified: Collection[str]) -> None:
+        self._passed = passed
+        self._certified = certified
+
+    def __contains__(self, name: str) -> bool:
+        if name in self._passed:
+            return not name.startswith("*.") or name[1:] not in self._ends
+        return name not in self._certified and f"*.{name.partition('.')[2]}" in self._passed
+
+    @cached_property
+    def _ends(self) -> set[str]:
+        """What names of certificates end in, with a dot in front; not that for which the name is the wildcard itself."""
+        found = set()
+        for name in self._certified:
+            end = name.removeprefix("*.")
+            while dot := end.partition(".")[2]:
+                found.add(f".{dot}")
+                end = dot
+        return found
 
 
 def serves_plain(config: Config) -> bool:
@@ -78,7 +95,8 @@ def _names(draft: Draft) -> Iterator[Problem]:
 def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
     written = draft.written.get("backend")
-    known = list(written) if isinstance(written, dict) else []
+    known = written if isinstance(written, dict) else {}
+    remedies = Remedies(known)
     routed = {route.backend for route in config.route}
     for host in config.host:
         name = host.passthrough
@@ -86,7 +104,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
             continue
         place = host.place.at("passthrough")
         if name not in known:
-            remedy = choose(name, known) if known else 'add [backend.NAME] with servers = ["10.0.0.5:443"]'
+            remedy = remedies.choose(name) if known else 'add [backend.NAME] with servers = ["10.0.0.5:443"]'
             yield place.problem(f"there is no backend {shown(name)}", remedy)
             continue
         backend = config.backend.get(name)
@@ -124,9 +142,10 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
         return
     certified = {name for identity in identities for name in identity.names}
     wanted = sum(files.cert is not None for files in config.certificate)
+    reach = PassedOn(passed, certified)
     certain = len({id(one) for identity in identities for one in identity.certificates}) == wanted
     for route in config.route:
-        if route.host and certain and not serves_plain(config) and is_passed_on(route.host, passed, certified):
+        if route.host and certain and not serves_plain(config) and route.host in reach:
             yield route.place.at("host").problem(
                 f"this route is unreachable: clients that ask for {shown(route.host)} are passed on undecrypted",
                 "remove the route, or the name from its [[host]]",

@@ -44,6 +44,7 @@ def load_rules(
     `identities`: those of all certificates; none if some could not be loaded. `before`: the rules in service.
     """
     rules: Rules = {}
+    certified = _Certified(identities if draft.config.host else ())
     for host in draft.config.host:
         rule = None
         auth = host.client_auth
@@ -58,12 +59,12 @@ def load_rules(
             loaded = _load(auth, auth.ca, faults)
             old = next((before[name] for name in host.names if name in before), None)
             rule = held.choose(loaded, old, [auth.ca, auth.crl], faults, problems)
-            problems += held.lower(_reach(draft, host, identities))
+            problems += held.lower(_reach(draft, host, certified))
         rules |= dict.fromkeys(host.names, rule)
     return rules
 
 
-def _reach(draft: Draft, host: Host, identities: Sequence[Identity]) -> Iterator[Problem]:
+def _reach(draft: Draft, host: Host, certified: _Certified) -> Iterator[Problem]:
     """Names without a certificate cannot be asked for; where there is no TLS nobody can show anything."""
     listeners = draft.config.listen
     place = host.place.at("client_auth")
@@ -83,9 +84,8 @@ def _reach(draft: Draft, host: Host, identities: Sequence[Identity]) -> Iterator
                 "client_auth is not possible beside on_demand", "write the names in a host with acme, or with neither"
             )
         return
-    certified = {name for identity in identities for name in identity.names}
     for index, name in enumerate(host.names):
-        if certified and _covering(name, certified) is None:
+        if certified.places and certified.covering(name) is None:
             yield host.place.at("names", index).problem(
                 f"no certificate is for {shown(name)}", "add a certificate for it, or correct the name"
             )
@@ -223,16 +223,13 @@ def divide(
     ]
     if not identities:
         return _uncertified(judged, rules)
-    certified: dict[str, int] = {}
-    for index, identity in enumerate(identities):
-        for name in identity.names:
-            certified.setdefault(name, index)
+    certified = _Certified(identities)
     names: list[list[str]] = [list(identity.names) for identity in identities]
     default = next((i for i, identity in enumerate(identities) if identity.default), 0)
     for name in judged:
-        if name not in certified:
-            covering = _covering(name, certified)
-            names[default if covering is None else certified[covering]].append(name)
+        if name not in certified.places:
+            covering = certified.covering(name)
+            names[default if covering is None else covering].append(name)
     has_default = len(identities) == 1 or any(identity.default for identity in identities)
     divided: list[Identity] = []
     for index, identity in enumerate(identities):
@@ -266,15 +263,23 @@ def rule_of(name: str, rules: Rules) -> HostRule | None:
     return rules[name] if name in rules else rules.get(_above(name))
 
 
-def _covering(name: str, certified: dict[str, int] | set[str]) -> str | None:
-    """A name of a certificate that is for `name`; of a wildcard, one for a name below it will do."""
-    if name in certified:
-        return name
-    if _above(name) in certified:
-        return _above(name)
-    if name.startswith("*."):
-        return next((other for other in certified if _above(other) == name), None)
-    return None
+class _Certified:
+    """The names of certificates, each with the first identity that has it."""
+
+    def __init__(self, identities: Sequence[Identity]) -> None:
+        self.places: dict[str, int] = {}
+        self._below: dict[str, int] = {}
+        for place, identity in enumerate(identities):
+            for name in identity.names:
+                self.places.setdefault(name, place)
+                self._below.setdefault(_above(name), place)
+
+    def covering(self, name: str) -> int | None:
+        """The identity with a certificate that is for `name`; of a wildcard, one for a name below it will do."""
+        for known in (name, _above(name)):
+            if known in self.places:
+                return self.places[known]
+        return self._below.get(name) if name.startswith("*.") else None
 
 
 def _above(name: str) -> str:

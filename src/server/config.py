@@ -22,7 +22,7 @@ from ..core.proxy.client_match import ClientMatch
 from ..core.proxy.policy import ForwardRules
 from .problems import ConfigError, KeyPath, Place, Problem, Source
 from .tables import Reader
-from .toml_lines import key_lines
+from .toml_lines import Lines
 from .values import (
     Address,
     BadValue,
@@ -284,7 +284,7 @@ def read_file(path: Path | str) -> Draft:
         raise ConfigError([_syntax_problem(file, text, str(error))]) from None
     except RecursionError:
         raise ConfigError([Problem(file, 0, "lists or tables are nested too deeply", "write them flat")]) from None
-    return _read(written, Source(file, key_lines(text.replace("\r\n", "\n"))), path.parent)
+    return _read(written, Source(file, Lines(text.replace("\r\n", "\n"))), path.parent)
 
 
 def read_flags(args: Namespace) -> Draft:

@@ -2,13 +2,17 @@
 
 Each is kept with the state in which its files were when they were read. So whoever has it, a worker that was started long
 after that among them, sees whether there is something newer.
+
+Thousands are served as those of folders are (`are_many`): a TLS context, which takes as much time and ten times the memory, is
+made when a client first asks for one of the names. Everything is looked at all the same when they are loaded, but for the
+arithmetic of signatures (`certs/glance.py`): `lockgate check` does that, and who makes the context (`certificates.py`).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +22,7 @@ from cryptography import x509
 
 from ..certs import store
 from ..certs.entries import Entry, Stamp, changed_lately, first_of_each_kind, stamp_of
+from ..certs.glance import glance_at_files
 from ..certs.keys import is_encrypted
 from .check_backend_tls import certificate_problem
 from .config import CertificateFiles, Config
@@ -31,6 +36,10 @@ LOOK_AGAIN = 0.1
 """Seconds between two looks meanwhile."""
 
 
+MANY = 200
+"""So many certificates with files of their own get their TLS contexts at the start: what that takes is little."""
+
+
 class Loaded(NamedTuple):
     """A certificate, where it is from, and in which states its files were then."""
 
@@ -39,9 +48,35 @@ class Loaded(NamedTuple):
     stamps: tuple[Stamp, ...]
 
 
+class Kept:
+    """One `[[certificate]]`: its files, the state in which they were last dealt with, and what came of it."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.files, self.certificate, self.stamps = loaded
+        self.bad_since: float | None = None
+        self.again_at = math.inf
+        """When files that are as they were are tried again: they could not be used."""
+        self.said: list[str] = []
+        """What was wrong with them."""
+
+    @property
+    def entry(self) -> Entry:
+        """What of it matters for warnings before it expires."""
+        return entry_of(self.loaded)
+
+    @property
+    def loaded(self) -> Loaded:
+        return Loaded(self.files, self.certificate, self.stamps)
+
+
 def stamps_of(files: CertificateFiles) -> tuple[Stamp, ...]:
     """In which states these files are now."""
     return tuple(map(stamp_of, _paths(files)))
+
+
+def are_many(config: Config) -> bool:
+    """Whether there are so many certificates with files of their own that their TLS contexts have to wait."""
+    return len(config.certificate) > MANY and sum(files.cert is not None for files in config.certificate) > MANY
 
 
 def load_certificates(
@@ -51,20 +86,26 @@ def load_certificates(
     *,
     expired: bool = False,
     patient: bool = False,
+    verified: bool = True,
 ) -> Iterator[Loaded]:
     """Load each certificate. `kept`: those to go on with, until they expire, where files cannot be used; a warning then.
 
     With `expired` also after that. What is gone on with keeps the stamps of its own files, so the others are tried again.
     `patient`: where there is nothing to go on with, and the files may just be being replaced, they are looked at again for a
-    moment, which is `SETTLE` for all together.
+    moment, which is `SETTLE` for all together. Without `verified` the arithmetic of signatures is left for later where that is
+    all there is left to do, and what was loaded before from the same files, of which there is nothing to be said, is not read
+    again.
     """
     now = datetime.now(UTC)
     until = time.monotonic() + SETTLE if patient else -math.inf
+    olds = {id(old.files): old for old in reversed(kept)}
+    unchanged = {} if verified else {_key(old.files): old for old in kept if _is_plain(old, now)}
     for files in config.certificate:
         faults: list[Problem] = []
-        olds = (old for old in kept if old.files is files)
-        before = next((old for old in olds if expired or old.certificate.not_after > now), None)
-        found = _load(files, faults)
+        before = olds.get(id(files))
+        if before is not None and not expired and before.certificate.not_after <= now:
+            before = None
+        found = _same(files, unchanged) or load(files, faults, verified=verified)
         while (
             found is None
             and faults
@@ -74,7 +115,7 @@ def load_certificates(
         ):
             time.sleep(LOOK_AGAIN)
             faults.clear()
-            found = _load(files, faults)
+            found = load(files, faults)
         if found is None and before is not None:
             found = before
             faults = [replace(fault, warning=True) for fault in faults]
@@ -83,10 +124,35 @@ def load_certificates(
             yield found
 
 
-def _load(files: CertificateFiles, problems: list[Problem]) -> Loaded | None:
+def load(files: CertificateFiles, problems: list[Problem], *, verified: bool = True) -> Loaded | None:
+    """The certificate in these files. None if there are problems. `verified`: as in `load_certificates`."""
     stamps = stamps_of(files)
-    certificate = None if files.cert is None else load_files(files, problems)
+    if files.cert is None:
+        return None
+    certificate: store.Certificate | None = None
+    if files.key_password_file is None:
+        certificate = glance_at_files(files.cert, files.key or files.cert, verified=verified)
+    if certificate is None:
+        certificate = load_files(files, problems)
     return None if certificate is None else Loaded(files, certificate, stamps)
+
+
+def _key(files: CertificateFiles) -> tuple[object, ...]:
+    """What a certificate is loaded from."""
+    return files.cert, files.key, files.key_password_file
+
+
+def _is_plain(one: Loaded, now: datetime) -> bool:
+    """Whether there is nothing to be said of it, now as before."""
+    found = one.certificate
+    is_plain = not found.warnings and one.files.key_password_file is None
+    return is_plain and found.not_before <= now <= store.notice_begins(found.not_before, found.not_after)
+
+
+def _same(files: CertificateFiles, unchanged: Mapping[tuple[object, ...], Loaded]) -> Loaded | None:
+    """What was loaded from the same files, if these are as they were."""
+    old = unchanged.get(_key(files)) if unchanged else None
+    return old._replace(files=files) if old is not None and old.stamps == stamps_of(files) else None
 
 
 def _paths(files: CertificateFiles) -> list[Path]:
@@ -135,6 +201,17 @@ def entry_of(one: Loaded) -> Entry:
     path, key, found = str(one.files.cert), str(one.files.key or one.files.cert), one.certificate
     content = (found.chain_pem, b"")
     return Entry(path, key, found.names, found.key_kind, found.not_before, found.not_after, content=content)
+
+
+def verified(one: Loaded) -> store.Certificate:
+    """A certificate that was loaded without `verified`, with the arithmetic done, and sent as that has turned out.
+
+    Raises `CertificateError`.
+    """
+    found = one.certificate
+    if found.warnings or found.root_pem:  # it was no glance
+        return found
+    return replace(entry_of(one), content=(found.chain_pem, found.key_pem)).load()
 
 
 def newest(loaded: Sequence[Loaded]) -> tuple[Loaded, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..certs.entries import Entry
 from ..certs.revocation import RevocationList
@@ -11,10 +11,18 @@ from ..certs.store import Certificate
 from ..core.proxy import policy
 from ..core.proxy.client_rule import ClientRule
 from ..core.tls.client_auth import ClientAuth
-from ..core.tls.context import ContextError, ServerContext, Tickets, TLSOptions, client_context, server_context
+from ..core.tls.context import (
+    ContextError,
+    PairCheck,
+    ServerContext,
+    Tickets,
+    TLSOptions,
+    client_context,
+    server_context,
+)
 from .config import Config, Host
 from .key_log import KeyLogFile
-from .problems import ConfigError, Place
+from .problems import ConfigError, Place, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +59,11 @@ def build_policy(
     *,
     client_pairs: Mapping[str, tuple[bytes, bytes]],
     rules: Mapping[str, HostRule | None],
+    lazy: bool = False,
 ) -> policy.Policy:
     """`authorities`: the PEM file `ca` of each backend that has one, `client_pairs`: `cert` and `key`; `rules`: by host.
 
+    `lazy`: identities are without contexts until a client asks for one of their names, as those of folders always are.
     Raises `ConfigError` for what OpenSSL refuses.
     """
     return policy.Policy.build(
@@ -65,7 +75,10 @@ def build_policy(
             for route in config.route
         ],
         identities=[
-            *(make_identity(config, identity, tickets, key_log) for identity in identities),
+            *(
+                make_identity(config, replace(identity, certificates=()) if lazy else identity, tickets, key_log)
+                for identity in identities
+            ),
             *(
                 make_identity(
                     config, Identity(host.names, (), False, host.place, (), rules.get(host.names[0])), tickets, key_log
@@ -104,9 +117,26 @@ def make_identity(
         if not all(listen.http2 for listen in tls_listeners):
             http_1 = _context(config, identity, (b"http/1.1",), tickets, key_log)
     except ContextError as error:
-        problem = identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
-        raise ConfigError([problem]) from None
+        raise ConfigError([_refused(identity, error)]) from None
     return policy.Identity(identity.names, context, identity.default, http_1, rule)
+
+
+def check_certificates(config: Config, identities: Sequence[Identity]) -> None:
+    """See what OpenSSL makes of the certificates of identities whose contexts are made later. Raises `ConfigError`."""
+    pairs = PairCheck(tls_options(config))
+    problems = []
+    for identity in identities:
+        try:
+            for certificate in identity.certificates:
+                pairs.check(certificate.chain_pem, certificate.key_pem)
+        except ContextError as error:
+            problems.append(_refused(identity, error))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _refused(identity: Identity, error: ContextError) -> Problem:
+    return identity.place.at("cert").problem(f"this certificate cannot be used: {error}", "get another one")
 
 
 def _context(

@@ -142,6 +142,7 @@ class Renewer:
         self._changed = threading.Event()  # a plan is not as it was
         self._lock = threading.Lock()  # of what jobs and turns share: the authorities
         self._authorities = {host.acme.directory: Authority() for host in config.host if host.acme is not None}
+        self._on_demand = [host for host in config.host if host.acme is not None and host.acme.on_demand]
         self._new_names = NewNames(config.host, state, clock=clock, monotonic=monotonic, say=say)
         self._tidy_at = (
             monotonic() + renewal.HOUR
@@ -155,7 +156,7 @@ class Renewer:
             if host.acme is not None and not host.acme.on_demand:
                 self._add(Plan(host.names, host.acme, False))
         for name in self._state.issued_names():
-            host_of = on_demand_host(self._config.host, name)
+            host_of = on_demand_host(self._on_demand, name)
             # What was asked for in vain waits for a client: anybody can bring in names.
             if host_of and host_of.acme and name not in self._plans and self._state.certificate((name,)) is not None:
                 self._add(Plan((name,), host_of.acme, True))
@@ -369,7 +370,7 @@ class Renewer:
             if held or renewal.attempt_due(plan.schedule, now) > now:
                 self._answer(name)
             return
-        host = on_demand_host(self._config.host, name)
+        host = on_demand_host(self._on_demand, name)
         if name in self._asking:
             return
         if host is None or host.acme is None or self._new_names.is_denied(name):

@@ -51,7 +51,7 @@ from .problems import ConfigError, Problem
 from .renewals import Renewals
 from .renewer_process import run_renewer, uses_acme
 from .speech import say, tell
-from .stamps import stamps
+from .stamps import newer, stamps
 from .staples import make_staples
 from .streams import fill_standard_descriptors
 from .supervisor import Generation, Supervisor
@@ -115,7 +115,7 @@ class _Service:
         self._generations = 0
         self._started = time.time()
         self._log: AccessLog | None = None
-        self._watch = Watch(lambda: stamps(self._prepared.config))
+        self._watch = Watch(lambda: newer(self._prepared.stamps))
         self._newest = prepared.loaded
         """The certificates of `_prepared` as the workers have renewed them."""
         self._renewals = Renewals()

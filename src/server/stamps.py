@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,11 @@ def stamps(config: Config) -> dict[Path, Stamp]:
     """The states of all files that a configuration names, but its logs, its state and its certificates, which have a keeper."""
     written = (config.access_log, config.tls.key_log, config.state)
     return {path: stamp_of(path) for path in _paths(config) if path not in written}
+
+
+def newer(known: Iterable[Path]) -> dict[Path, Stamp]:
+    """The states of the same files now."""
+    return {path: stamp_of(path) for path in known}
 
 
 def _paths(value: Any) -> Iterator[Path]:

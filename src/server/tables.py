@@ -111,11 +111,11 @@ class Reader:
         self.source = source
         self.base = base
         self.problems: list[Problem] = []
-        self.bad: set[KeyPath] = set()
+        self._bad: set[KeyPath] = set()  # of values with mistakes, and of all that is around these
 
     def is_bad(self, place: Place) -> bool:
         """Whether there is a mistake in the value at `place`."""
-        return any(path[: len(place.path)] == place.path for path in self.bad)
+        return place.path in self._bad
 
     def table(self, kind: type[Any], raw: object, place: Place, title: str = "") -> Any:
         """An instance of `kind` made of the table `raw`, or FAILED."""
@@ -131,7 +131,7 @@ class Reader:
                 self._note(place.at(key), f"unknown key {shown(key)}{where}", choose(key, fields))
                 meant = nearest(key, fields)
                 if meant is not None:
-                    self.bad.add(place.at(meant).path)
+                    self._mark(place.at(meant).path)
         for key, (_, default) in fields.items():
             if default is REQUIRED and made.setdefault(key, FAILED) is FAILED:
                 if not self.is_bad(place.at(key)):
@@ -204,8 +204,11 @@ class Reader:
 
     def _note(self, place: Place, message: str, remedy: str) -> Failed:
         self.problems.append(place.problem(message, remedy))
-        self.bad.add(place.path)
+        self._mark(place.path)
         return FAILED
+
+    def _mark(self, path: KeyPath) -> None:
+        self._bad.update(path[:length] for length in range(len(path) + 1))
 
 
 REQUIRED = object()

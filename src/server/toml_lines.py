@@ -6,6 +6,9 @@ refuse anything: it only follows strings, comments, brackets and keys (TOML 1.0)
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
 from .problems import KeyPath
 
 BARE_END = " \t\r\n=.,[]{}#"
@@ -15,6 +18,26 @@ BARE_END = " \t\r\n=.,[]{}#"
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line, from 1, of every table header, key and list element of a valid TOML text."""
     return _Scanner(text).scan()
+
+
+class Lines(Mapping[KeyPath, int]):
+    """The same, found out when it is first asked for: of a configuration without a mistake nobody does."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def _lines(self) -> dict[KeyPath, int]:
+        return key_lines(self._text)
+
+    def __getitem__(self, path: KeyPath) -> int:
+        return self._lines[path]
+
+    def __iter__(self) -> Iterator[KeyPath]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
 
 class _Scanner:

@@ -250,6 +250,23 @@ def server_context(
     return ServerContext(options, first, tickets, several, by_leaf, wants_peer=client_auth is not None)
 
 
+class PairCheck:
+    """Says whether OpenSSL would take certificates and keys, without a context for each: for thousands that takes long."""
+
+    __slots__ = ("_context", "_issuers")
+
+    def __init__(self, options: TLSOptions) -> None:
+        self._context = _new_server_context(options, b"")
+        self._issuers: set[x509.Certificate] = set()
+
+    def check(self, chain_pem: bytes, key_pem: bytes) -> None:
+        """Raises ContextError."""
+        for certificate in _use_pair(self._context, chain_pem, key_pem)[2]:
+            if certificate not in self._issuers:
+                self._context.add_extra_chain_cert(certificate)
+                self._issuers.add(certificate)
+
+
 class Tickets:
     """Keys for session tickets that several contexts share, a few sets of them to be used one after the other.
 
