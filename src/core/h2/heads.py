@@ -82,6 +82,8 @@ class Heads(Control):
         end -= padding
         stream_id = frame.stream_id
         ended = flags & END_STREAM != 0
+        if start < end:
+            self._budgets.full()
         if flags & END_HEADERS:
             return self._read_section(stream_id, self._payload(start, end), ended)
         if start == end:
@@ -96,7 +98,9 @@ class Heads(Control):
         """More of a field section (CVE-2024-27316: its bytes and its frames are counted, not only its fields)."""
         section = self._section
         assert section is not None
-        if length == 0 and not self._frame.flags & END_HEADERS:
+        if length:
+            self._budgets.full()
+        elif not self._frame.flags & END_HEADERS:
             self._budgets.empty()
         self._continuations += 1
         if self._continuations > self._max_continuations or len(section) + length > self._max_section:
