@@ -251,7 +251,7 @@ class Control(Sending):
                 self._credit_stream(stream, 0)
 
     def _read_window_update(self, start: int) -> HTTPEvent | None:
-        """WINDOW_UPDATE (section 6.9)."""
+        """WINDOW_UPDATE (section 6.9, and 6.9.1 for what is too large)."""
         increment = self._number(start) & 0x7FFFFFFF
         stream_id = self._frame.stream_id
         self._budgets.updated(self.now)

@@ -298,10 +298,13 @@ class Receiving(Heads):
     def _judge_data(self, stream: Stream, length: int, size: int) -> StreamReset | None:
         """May a stream receive DATA, `size` bytes in a frame of `length`?"""
         if move(stream.state, _RECEIVE_DATA) == FORBIDDEN:
+            # Section 5.1
             return self._fail_stream(stream, Fault.STREAM_CLOSED, "DATA after the end of a message")
         if not stream.has_head_in:
+            # Section 8.1
             return self._fail_stream(stream, Fault.PROTOCOL, "DATA before the head of the response")
         if not stream.receive(length):
+            # Section 6.9.1
             return self._fail_stream(stream, Fault.FLOW_CONTROL, "more DATA than the window of the stream")
         if stream.in_left != UNKNOWN:
             # Section 8.1.1

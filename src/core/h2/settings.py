@@ -73,6 +73,7 @@ class Settings:
             self.no_priorities = 0
 
     def _set(self, name: int, value: int, from_server: bool) -> None:
+        """One value (section 6.5.2, if nothing else is said)."""
         if name == INITIAL_WINDOW_SIZE:
             if value > MAX_WINDOW:
                 raise RemoteProtocolError(Fault.FLOW_CONTROL, "initial window above 2^31-1")
@@ -89,7 +90,7 @@ class Settings:
         elif name == MAX_HEADER_LIST_SIZE:
             self.max_list = value
         elif name == ENABLE_PUSH:
-            # Section 6.5.2: a server says 0 if anything.
+            # A server says 0 if anything.
             if value > 1 or (value == 1 and from_server):
                 raise RemoteProtocolError(Fault.PROTOCOL, "SETTINGS_ENABLE_PUSH with a value that cannot be")
         elif name == ENABLE_CONNECT_PROTOCOL:
