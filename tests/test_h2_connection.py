@@ -100,7 +100,13 @@ def test_preface_is_refused_at_the_first_wrong_byte(at: int) -> None:
     assert peer.fault(b"\xff") == ("protocol", PROTOCOL_ERROR)
 
 
-@pytest.mark.parametrize("first", [headers(1), ping(), frame(SETTINGS, ACK, 0), window_update(0, 1), frame(99, 0, 0)])
+@pytest.mark.parametrize(
+    "first",
+    [
+        headers(1), ping(), frame(SETTINGS, ACK, 0), window_update(0, 1), frame(99, 0, 0),
+        b"HTTP/1.1 400 Bad Request\r\n\r\n", frame(PING, 0, 1, bytes(3)),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("role", Role)
 def test_connection_begins_with_settings(first: bytes, role: Role) -> None:
     peer = Peer(role, greet=False)

@@ -153,6 +153,8 @@ BREAKS: list[tuple[str, bytes, int]] = [
     ("window of the connection updated by nothing", window_update(0, 0), PROTOCOL_ERROR),
     ("window of the connection above 2^31-1", window_update(0, 2**31 - 1), FLOW_CONTROL_ERROR),
     ("windows of streams above 2^31-1 by SETTINGS", window_update(1, 1) + setting((4, 2**31 - 1)), FLOW_CONTROL_ERROR),
+    # Section 6.5.3: values are processed in the order in which they come
+    ("windows above 2^31-1 in between", window_update(1, 1) + setting((4, 2**31 - 1), (4, 65535)), FLOW_CONTROL_ERROR),
     # Section 8.4
     ("PUSH_PROMISE from a client", frame(PUSH_PROMISE, 4, 1, number(2) + section(GET)), PROTOCOL_ERROR),
     # RFC 9218 section 7.1

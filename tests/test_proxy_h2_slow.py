@@ -88,6 +88,33 @@ def test_a_stream_whose_client_takes_nothing_any_more_is_reset() -> None:
     assert w.records[0].end == "client_timeout"
 
 
+def test_a_small_answer_that_is_not_taken_is_given_up_in_time() -> None:
+    """All of it is here, and waits for the client's window: it was looked at for the first time after `write_timeout`."""
+    w = world(limits=Limits(write_timeout=30))
+    client = Client(w, credit=False, settings={4: 0})
+    stream = client.ask()
+    w.servers[0].send(OK)
+    w.wait(20)
+    client.h2.increment_flow_control_window(1, stream)
+    client.move()
+    w.wait(29)
+    assert client.get(stream).reset is None, "it has taken a byte"
+    w.wait(12)
+    assert client.get(stream).reset == CANCEL
+    assert (w.records[0].end, w.records[0].status) == ("client_timeout", 200)
+
+
+def test_a_small_answer_of_which_nothing_is_taken() -> None:
+    w = world(limits=Limits(write_timeout=30))
+    client = Client(w, credit=False, settings={4: 0})
+    stream = client.ask()
+    w.servers[0].send(OK)
+    w.wait(29)
+    assert client.get(stream).reset is None
+    w.wait(2)
+    assert client.get(stream).reset == CANCEL
+
+
 def test_credit_comes_back_when_the_server_has_taken_the_body() -> None:
     w = world(limits=Limits(high_water=65536, low_water=16384))
     client = Client(w)

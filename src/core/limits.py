@@ -91,7 +91,8 @@ class Limits:
     """From our SETTINGS to their acknowledgement."""
     h2_max_resets: int = 100
     """Streams that end in a reset, by the peer or for its faults, in `h2_reset_period`; and more than half of all that it
-    opened then. (Rapid reset, CVE-2023-44487, and MadeYouReset, CVE-2025-8671.)"""
+    opened then. (Rapid reset, CVE-2023-44487, and MadeYouReset, CVE-2025-8671.) A connection to a server sees no more of
+    ours: with half of them it is left alone for as long (`proxy/upstream_h2.py`)."""
     h2_reset_period: float = 10.0
     h2_control_rate: float = 10.0
     """PING, SETTINGS, PRIORITY and PRIORITY_UPDATE frames in a second, on average, and messages on streams that are over.

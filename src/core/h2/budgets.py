@@ -106,5 +106,5 @@ class Budgets:
             raise RemoteProtocolError(Fault.EXCESS, "too many empty frames")
 
     def full(self) -> None:
-        """A frame with something in it."""
+        """A frame with something in it, or the end of a message."""
         self._empty = 0

@@ -56,8 +56,8 @@ cdef class Control(Sending):
     # The connection
     @cython.locals(peer=Settings, window="long long")
     cdef _read_settings(self, Py_ssize_t start, Py_ssize_t length)
-    @cython.locals(stream=Stream)
-    cdef _move_windows(self, long long difference)
+    @cython.locals(peer=Settings, most="long long", difference="long long", stream=Stream)
+    cdef _move_windows(self, long long before)
     @cython.locals(stream=Stream, first="long long", excess="long long")
     cdef _shrink_windows(self)
     @cython.locals(increment="long long", stream_id="long long", stream=Stream)

@@ -215,15 +215,21 @@ class Control(Sending):
         self._settings_seen = True
         if self._encoder is not None:
             self._resize_table(self._encoder)
-        if peer.initial_window != window:
-            self._move_windows(peer.initial_window - window)
+        if peer.initial_window != window or peer.largest_window != window:
+            self._move_windows(window)
         self._queue_owed(self._frames.settings_ack())
 
-    def _move_windows(self, difference: int) -> None:
-        """The peer has changed the initial window: all streams' windows move by as much (section 6.9.2)."""
+    def _move_windows(self, before: int) -> None:
+        """The peer has changed the initial window: all streams' windows move by as much (section 6.9.2). None may have been too
+        large in between either (section 6.5.3)."""
+        peer = self._peer
+        most = MAX_WINDOW - (peer.largest_window - before)
+        difference = peer.initial_window - before
+        peer.largest_window = peer.initial_window
         for stream in self._streams.values():
-            if not stream.widen(difference):
+            if stream.outgoing > most:
                 raise RemoteProtocolError(Fault.FLOW_CONTROL, "SETTINGS make a window larger than 2^31-1")
+            stream.outgoing += difference
             if stream.outgoing > 0:
                 self._wake(stream)
             elif stream.is_ready:
@@ -251,7 +257,7 @@ class Control(Sending):
                 self._credit_stream(stream, 0)
 
     def _read_window_update(self, start: int) -> HTTPEvent | None:
-        """WINDOW_UPDATE (section 6.9)."""
+        """WINDOW_UPDATE (section 6.9, and 6.9.1 for what is too large)."""
         increment = self._number(start) & 0x7FFFFFFF
         stream_id = self._frame.stream_id
         self._budgets.updated(self.now)

@@ -119,6 +119,7 @@ class FrameReader:
         self.stream_id = stream_id
         self.length = length
         if length > _MAX_SIZE:
+            # Section 4.2
             raise RemoteProtocolError(Fault.FRAME_SIZE, "frame is larger than was announced")
         if kind < _KNOWN:
             self._judge(kind, stream_id, length)

@@ -59,6 +59,7 @@ class Heads(Control):
         self._head: Head | None = None
 
     def _read_headers(self, start: int, length: int) -> HTTPEvent | None:
+        """HEADERS (section 6.2): all of a field section, or its beginning."""
         frame = self._frame
         flags = frame.flags
         p = self._buffer.p
@@ -82,6 +83,8 @@ class Heads(Control):
         end -= padding
         stream_id = frame.stream_id
         ended = flags & END_STREAM != 0
+        if start < end:
+            self._budgets.full()
         if flags & END_HEADERS:
             return self._read_section(stream_id, self._payload(start, end), ended)
         if start == end:
@@ -93,10 +96,13 @@ class Heads(Control):
         return None
 
     def _read_continuation(self, start: int, length: int) -> HTTPEvent | None:
-        """More of a field section (CVE-2024-27316: its bytes and its frames are counted, not only its fields)."""
+        """CONTINUATION (section 6.10): more of a field section (CVE-2024-27316: its bytes and its frames are counted, not only
+        its fields)."""
         section = self._section
         assert section is not None
-        if length == 0 and not self._frame.flags & END_HEADERS:
+        if length:
+            self._budgets.full()
+        elif not self._frame.flags & END_HEADERS:
             self._budgets.empty()
         self._continuations += 1
         if self._continuations > self._max_continuations or len(section) + length > self._max_section:
@@ -124,6 +130,7 @@ class Heads(Control):
         if stream is None:
             return None
         if move(stream.state, _RECEIVE_HEADERS) == FORBIDDEN:
+            # Section 5.1
             return self._fail_stream(stream, Fault.STREAM_CLOSED, "HEADERS after the end of a message")
         if self._section_fault:
             return self._fail_stream(stream, Fault.PROTOCOL, "stream depends on itself")

@@ -52,7 +52,9 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
     method = head.method
     protocol = head.protocol
     if head.status is not None:
+        # RFC 9113 section 8.3
         raise RemoteProtocolError(Fault.MALFORMED, "status in a request")
+    # RFC 9113 section 8.3.1, as are scheme, path and authority.
     if method is None or not is_token(method):
         raise RemoteProtocolError(Fault.MALFORMED, "request without a method")
     if method == b"CONNECT":
@@ -62,6 +64,7 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
                 raise RemoteProtocolError(Fault.MALFORMED, "CONNECT with a scheme or a path, or without an authority")
             raise RemoteProtocolError(Fault.METHOD_NOT_ALLOWED, "CONNECT is not served")
     elif protocol is not None:
+        # RFC 8441 section 4
         raise RemoteProtocolError(Fault.MALFORMED, "protocol with another method than CONNECT")
     if head.scheme != _HTTPS and (head.scheme is None or head.scheme not in _SCHEMES):
         raise RemoteProtocolError(Fault.MALFORMED, "request without the scheme http or https")
@@ -76,6 +79,7 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
     authority = _authority(head)
     length = content_length(head.lengths) if head.lengths else _ABSENT
     if ended and length > 0:
+        # RFC 9113 section 8.1.1
         raise RemoteProtocolError(Fault.SMUGGLING, "content-length of a request that has no body")
     expects = _expects_continue(head) if head.expects else False
     request = Request.__new__(Request)
@@ -87,6 +91,7 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
     request.stream_id = stream_id
     if protocol is not None:
         if length > 0 or not is_token(protocol):
+            # RFC 8441 section 4; and what is the content of a CONNECT is not defined (RFC 9110 section 9.3.6).
             raise RemoteProtocolError(Fault.MALFORMED, "extended CONNECT with a body, or without a protocol")
         lower = protocol.lower()  # their names may be written as one likes (RFC 9110 section 7.8)
         if lower == b"h2c":
@@ -124,9 +129,12 @@ def read_response(  # noqa: PLR0917, the same
     _check(head)
     text = head.status
     if head.method is not None or head.path is not None or head.scheme is not None or head.authority is not None:
+        # RFC 9113 section 8.3
         raise RemoteProtocolError(Fault.MALFORMED, "pseudo-header field of a request in a response")
     if text is None or head.protocol is not None:
+        # RFC 9113 section 8.3.2
         raise RemoteProtocolError(Fault.MALFORMED, "response without a status")
+    # RFC 9110 section 15
     status = decimal(text, 0, 3) if len(text) == 3 else -1
     if status < 100 or status > 599:
         raise RemoteProtocolError(Fault.MALFORMED, "status is not between 100 and 599")
@@ -150,8 +158,10 @@ def read_response(  # noqa: PLR0917, the same
         response.body_length = 0
         response.upgrade = protocol
         return response
+    # RFC 9110 section 6.4.1
     empty = to_head or status in (204, 304)
     if ended and length > 0 and not empty:
+        # RFC 9113 section 8.1.1
         raise RemoteProtocolError(Fault.SMUGGLING, "content-length of a response that has no body")
     response.status = status
     response.headers = _headers(head, _NO_LENGTH if length == _ABSENT or status == 204 else length, False)
@@ -165,7 +175,8 @@ def read_response(  # noqa: PLR0917, the same
 
 
 def read_trailers(head: Head) -> Headers | None:
-    """The trailers of a field section, without those that have no business there; None if none are left."""
+    """The trailers of a field section, without those that have no business there (RFC 9110 section 6.5.1); None if none are
+    left. There are no pseudo-header fields among them (RFC 9113 section 8.1)."""
     _check(head)
     if (
         head.method is not None

@@ -111,7 +111,7 @@ def _skip_blanks(p: bytes, at: int, end: int) -> int:
 
 
 def _skip_key(p: bytes, at: int, end: int) -> int:
-    """Past a key (RFC 9651 section 3.1.2); -1 if there is none."""
+    """Past a key (RFC 8941 section 3.1.2); -1 if there is none."""
     if at >= end or not (97 <= p[at] <= 122 or p[at] == 42):
         return -1
     while at < end and (97 <= p[at] <= 122 or 48 <= p[at] <= 57 or p[at] in (95, 45, 46, 42)):
@@ -133,7 +133,7 @@ def _skip_parameters(p: bytes, at: int, end: int) -> int:
 
 
 def _skip_member(p: bytes, at: int, end: int) -> int:
-    """Past a bare item or an inner list (RFC 9651 section 3.1.1); -1 if there is none."""
+    """Past a bare item or an inner list (RFC 8941 section 3.1.1); -1 if there is none."""
     if at >= end or p[at] != 40:
         return _skip_item(p, at, end)
     at = _skip_spaces(p, at + 1, end)
@@ -148,7 +148,7 @@ def _skip_member(p: bytes, at: int, end: int) -> int:
 
 
 def _skip_item(p: bytes, at: int, end: int) -> int:
-    """Past a bare item (RFC 9651 section 3.3); -1 if there is none."""
+    """Past a bare item (RFC 8941 section 3.3); -1 if there is none."""
     if at >= end:
         return -1
     first = p[at]

@@ -37,6 +37,8 @@ cdef class Receiving(Heads):
     cdef bint _begin_frame(self) except -1
     @cython.locals(buffer=ReceiveBuffer, done=Py_ssize_t, size=Py_ssize_t)
     cdef bint _read_preface(self) except -1
+    @cython.locals(buffer=ReceiveBuffer, start=Py_ssize_t)
+    cdef _judge_first(self)
     @cython.locals(frame=FrameReader, buffer=ReceiveBuffer, size=Py_ssize_t)
     cdef object _skip(self)
     @cython.locals(kind=int)

@@ -138,12 +138,11 @@ class Receiving(Heads):
             return False
         if self._owed > self._max_owed:
             raise RemoteProtocolError(Fault.EXCESS, "answers to control frames are not read")
+        if not self._settings_seen:
+            self._judge_first()
         frame = self._frame
         if not frame.read_header(self._buffer):
             return False
-        if not self._settings_seen and (frame.kind != SETTINGS or frame.flags & ACK):
-            # Section 3.4, for either side.
-            raise RemoteProtocolError(Fault.PROTOCOL, "connection does not begin with SETTINGS")
         if self._section_id:
             # Sections 4.3 and 6.10: a field section is not interrupted, by whatever.
             if frame.kind != CONTINUATION or frame.stream_id != self._section_id:
@@ -162,6 +161,14 @@ class Receiving(Heads):
         buffer.start += size
         self._preface_left -= size
         return self._preface_left == 0
+
+    def _judge_first(self) -> None:
+        """The first frame of either side is SETTINGS (section 3.4). Told before its length is looked at, since what comes may
+        be no frame at all: a server that speaks HTTP/1.1 answers in that."""
+        buffer = self._buffer
+        start = buffer.start
+        if buffer.end - start >= 5 and (buffer.p[start + 3] != SETTINGS or buffer.p[start + 4] & ACK):
+            raise RemoteProtocolError(Fault.PROTOCOL, "connection does not begin with SETTINGS")
 
     def _skip(self) -> StreamReset | None:
         """A frame of a type that nobody knows is ignored (section 5.5), as it comes."""
@@ -291,10 +298,13 @@ class Receiving(Heads):
     def _judge_data(self, stream: Stream, length: int, size: int) -> StreamReset | None:
         """May a stream receive DATA, `size` bytes in a frame of `length`?"""
         if move(stream.state, _RECEIVE_DATA) == FORBIDDEN:
+            # Section 5.1
             return self._fail_stream(stream, Fault.STREAM_CLOSED, "DATA after the end of a message")
         if not stream.has_head_in:
+            # Section 8.1
             return self._fail_stream(stream, Fault.PROTOCOL, "DATA before the head of the response")
         if not stream.receive(length):
+            # Section 6.9.1
             return self._fail_stream(stream, Fault.FLOW_CONTROL, "more DATA than the window of the stream")
         if stream.in_left != UNKNOWN:
             # Section 8.1.1

@@ -7,6 +7,7 @@ cdef class Settings:
     cdef public long long smallest_table
     cdef public long long max_streams
     cdef public long long initial_window
+    cdef public long long largest_window
     cdef public long long max_frame_size
     cdef public long long max_list
     cdef public bint connect_protocol

@@ -32,15 +32,16 @@ ASSUMED_STREAMS = 100
 class Settings:
     """The peer's settings, at first what section 6.5.2 says they are until it speaks.
 
-    `max_streams`: how many streams we may have open. `initial_window`: what a new stream's send window begins with.
+    `max_streams`: how many streams we may have open. `initial_window`: what a new stream's send window begins with, and
+    `largest_window` the largest that it was since the windows of streams were moved by it.
     `table_size`, `smallest_table`: of HPACK's table, and the smallest that it was since our encoder was told of it.
     `connect_protocol`: extended CONNECT is spoken. `max_frame_size` and `max_list` are noted and not made use of: no frame of
     ours is larger than every peer takes, and a list of fields that the peer finds too long is for it to refuse.
     """
 
     __slots__ = (
-        "connect_protocol", "initial_window", "max_frame_size", "max_list", "max_streams", "no_priorities", "smallest_table",
-        "table_size",
+        "connect_protocol", "initial_window", "largest_window", "max_frame_size", "max_list", "max_streams", "no_priorities",
+        "smallest_table", "table_size",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,6 +49,7 @@ class Settings:
         self.smallest_table = DEFAULT_TABLE_SIZE
         self.max_streams = ASSUMED_STREAMS
         self.initial_window = DEFAULT_WINDOW
+        self.largest_window = DEFAULT_WINDOW
         self.max_frame_size = DEFAULT_FRAME_SIZE
         self.max_list = LARGEST_VALUE
         self.connect_protocol = False
@@ -73,10 +75,12 @@ class Settings:
             self.no_priorities = 0
 
     def _set(self, name: int, value: int, from_server: bool) -> None:
+        """One value (section 6.5.2, if nothing else is said)."""
         if name == INITIAL_WINDOW_SIZE:
             if value > MAX_WINDOW:
                 raise RemoteProtocolError(Fault.FLOW_CONTROL, "initial window above 2^31-1")
             self.initial_window = value
+            self.largest_window = max(self.largest_window, value)
         elif name == HEADER_TABLE_SIZE:
             self.table_size = value
             self.smallest_table = min(self.smallest_table, value)
@@ -89,7 +93,7 @@ class Settings:
         elif name == MAX_HEADER_LIST_SIZE:
             self.max_list = value
         elif name == ENABLE_PUSH:
-            # Section 6.5.2: a server says 0 if anything.
+            # A server says 0 if anything.
             if value > 1 or (value == 1 and from_server):
                 raise RemoteProtocolError(Fault.PROTOCOL, "SETTINGS_ENABLE_PUSH with a value that cannot be")
         elif name == ENABLE_CONNECT_PROTOCOL:

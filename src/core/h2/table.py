@@ -73,7 +73,7 @@ _SPECIAL: dict[bytes, int] = {
 
 
 def name_kind(name: bytes) -> int:
-    """What a field of this name means here; `BROKEN` if there may be none."""
+    """What a field of this name means here; `BROKEN` if there may be none (RFC 9113 sections 8.2.1, 8.2.2 and 8.3)."""
     kind = _SPECIAL.get(name)
     if kind is not None:
         return kind

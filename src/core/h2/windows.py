@@ -1,4 +1,4 @@
-"""Flow control (RFC 9113 section 5.2 and 6.9): the two windows of a stream, or of the connection.
+"""Flow control (RFC 9113 sections 5.2 and 6.9): the two windows of a stream, or of the connection.
 
 The *outgoing* window is how many bytes of DATA the peer lets us send. It is moved by WINDOW_UPDATE and by
 SETTINGS_INITIAL_WINDOW_SIZE, which can bring it below zero: then nothing goes out until it is above again.

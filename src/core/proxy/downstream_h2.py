@@ -321,6 +321,8 @@ class ClientStreams(Streams):
             for stream in answered:
                 if self.h2.queued(stream.id):
                     left.append(stream)
+                    if stream.seen_at == NEVER:
+                        stream.is_stalled(self.hub.now)  # its time begins
                 elif stream.relay is not None:
                     self.remove(stream)
                     self.client.log_when_taken(stream.relay)

@@ -44,8 +44,12 @@ cdef class ServerStreams(Streams):
     cdef public list pending
     cdef public list leaving
     cdef public bint is_open
+    cdef long long _resets
+    cdef double _reset_at
 
     cpdef bint has_room(self) except -1
+    cdef bint _is_calm(self) except -1
+    cpdef reset(self, ServerStream stream)
     cdef bint is_choked(self) except -1
     @cython.locals(stream=ServerStream)
     cpdef join(self, Relay relay)

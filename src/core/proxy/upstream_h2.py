@@ -111,7 +111,7 @@ class ServerStream(Stream):
             streams.forget_pending(self)
             return
         if streams.remove(self) and cut_off and streams.channel.phase == OPEN:
-            streams.h2.reset(self.id, CANCEL)
+            streams.reset(self)
         streams.channel.touch()
 
     # -- what came -------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class ServerStream(Stream):
 class ServerStreams(Streams):
     """All streams of a connection to a server, and the requests that wait for it."""
 
-    __slots__ = ("is_open", "leaving", "pending", "upstream")
+    __slots__ = ("_reset_at", "_resets", "is_open", "leaving", "pending", "upstream")
 
     def __init__(self, upstream: Upstream, h2: H2Connection) -> None:
         super().__init__(upstream, h2)
@@ -212,6 +212,8 @@ class ServerStreams(Streams):
         self.pending: list[ServerStream] = []
         self.leaving: list[ServerStream] = []
         """Of tunnels that are over but for their last bytes."""
+        self._resets = 0
+        self._reset_at = 0.0  # the last of them
 
     def has_room(self) -> bool:
         """Another request can be sent here."""
@@ -219,7 +221,30 @@ class ServerStreams(Streams):
             return False
         if not self.is_open:
             return len(self.pending) < self.upstream.server.stream_limit
-        return self.h2.can_open() and len(self.by_id) < self.hub.limits.h2_max_streams and not self.is_choked()
+        if len(self.by_id) >= self.hub.limits.h2_max_streams or (self._resets and not self._is_calm()):
+            return False
+        return self.h2.can_open() and not self.is_choked()
+
+    def _is_calm(self) -> bool:
+        """May the server be sent another request, although others were cut off lately?
+
+        Servers count resets as we do (CVE-2023-44487; we bear 100 in ten seconds, Netty 200 in thirty) and then close the
+        connection, with all that is on it: clients that cancel their requests would end those of all others. Even if all
+        that are here are cancelled, it must not come to that.
+        """
+        limits = self.hub.limits
+        if self.hub.now - self._reset_at >= limits.h2_reset_period:
+            return True
+        return 2 * self._resets + len(self.by_id) < limits.h2_max_resets
+
+    def reset(self, stream: ServerStream) -> None:
+        """Cut a stream off, which counts."""
+        now = self.hub.now
+        if now - self._reset_at >= self.hub.limits.h2_reset_period:
+            self._resets = 0
+        self._resets += 1
+        self._reset_at = now
+        self.h2.reset(stream.id, CANCEL)
 
     def is_choked(self) -> bool:
         """The server reads nothing: more waits for it than bodies alone can be (as in `ClientStreams._pace`).
@@ -408,5 +433,5 @@ class ServerStreams(Streams):
         if stream.has_heard_nothing(self.upstream.last_read):
             self.upstream.group.forget(self.upstream)
         self.remove(stream)
-        self.h2.reset(stream.id, CANCEL)
+        self.reset(stream)
         stream.failed(end, detail, False, False)
