@@ -24,6 +24,21 @@ ADAPTERS = ("threads", "asyncio", "trio")
 PIECE = b"x" * 1000
 
 
+def site(server: str, port: int = 0) -> str:
+    """The tables of a configuration in which everything goes to one server."""
+    return f"""
+[[listen]]
+address = "127.0.0.1:{port}"
+[[certificate]]
+cert = "site.pem"
+key = "site.key"
+[[route]]
+backend = "app"
+[backend.app]
+servers = ["{server}"]
+"""
+
+
 class Handler(BaseHTTPRequestHandler):
     """`/slow` sends a piece, waits until it may go on, and sends another one; all else is answered with what was asked."""
 

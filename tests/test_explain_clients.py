@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 from support_config import load, write_pem
+from support_explain import Listening
 from support_mtls import client_pem, clients, dns, revocation_list, strangers, uri, web, with_certificate
 from support_tls import Pem, authority, self_signed_pem
 from support_tls_pair import only
-from test_explain import Listening
 
 from lockgate.core.proxy.hub import ReverseProxy
 from lockgate.core.proxy.statements import field_names

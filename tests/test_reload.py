@@ -17,33 +17,17 @@ from pathlib import Path
 import pytest
 from support_config import write_pem
 from support_e2e import PATIENCE, Service, wait_until
-from support_serve import ADAPTERS, Backend, Download, Start, backend, curl, folder, running, start, url
+from support_serve import ADAPTERS, Backend, Download, Start, backend, curl, folder, running, site, start, url
 from support_tls import Pem, authority, ssl_client_context
 
 from lockgate.server.certificates import INTERVAL
 from lockgate.server.certificates import PATIENCE as KEYS_PATIENCE
 
-TEXT = """
-    workers = 2
-    adapter = "{adapter}"
-    [[listen]]
-    address = "127.0.0.1:0"
-    [[certificate]]
-    cert = "site.pem"
-    key = "site.key"
-    [[route]]
-    backend = "app"
-    [backend.app]
-    servers = ["{server}"]
-    {more}
-"""
-
-
 __all__ = ["backend", "folder", "start"]
 
 
 def text(backend: Backend, adapter: str = "threads", more: str = "") -> str:
-    return TEXT.format(adapter=adapter, server=backend.address, more=more)
+    return f'workers = 2\nadapter = "{adapter}"\n{site(backend.address)}{more}\n'
 
 
 def replace(folder: Path, pem: Pem) -> None:

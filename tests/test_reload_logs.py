@@ -9,26 +9,14 @@ from pathlib import Path
 
 import pytest
 from support_e2e import wait_until
-from support_serve import Backend, Start, backend, curl, folder, start, url
+from support_serve import Backend, Start, backend, curl, folder, site, start, url
 
 __all__ = ["backend", "folder", "start"]
 
-TEXT = """
-    access_log = "{log}"
-    admin = "127.0.0.1:0"
-    workers = 1
-    [[listen]]
-    address = "127.0.0.1:0"
-    [[certificate]]
-    cert = "site.pem"
-    key = "site.key"
-    [[route]]
-    backend = "app"
-    [backend.app]
-    servers = ["{server}"]
-    [limits]
-    idle_timeout = {seconds}
-"""
+
+def text(server: str, log: str, seconds: int) -> str:
+    first = f'access_log = "{log}"\nadmin = "127.0.0.1:0"\nworkers = 1\n'
+    return f"{first}{site(server)}[limits]\nidle_timeout = {seconds}\n"
 
 
 def is_at_its_end(pipe: int) -> bool:
@@ -44,9 +32,9 @@ def test_the_reader_of_a_pipe_that_is_left_hears_its_end(folder: Path, backend: 
     os.mkfifo(folder / "pipe")
     pipe = os.open(folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        service = start(text=TEXT.format(log="pipe", server=backend.address, seconds=5))
+        service = start(text=text(backend.address, "pipe", 5))
         assert curl(folder, url(service)).startswith("app")
-        (folder / "lockgate.toml").write_text(TEXT.format(log="log", server=backend.address, seconds=5))
+        (folder / "lockgate.toml").write_text(text(backend.address, "log", 5))
         os.kill(service.process.pid, signal.SIGHUP)
         wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
         wait_until(lambda: is_at_its_end(pipe), "the pipe to be closed by all")
@@ -63,8 +51,8 @@ def test_a_log_that_was_rotated_after_a_reload_is_nobodys(folder: Path, backend:
         pids = [mine, *Path(f"/proc/{mine}/task/{mine}/children").read_text().split()]
         return [os.readlink(fd) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()]
 
-    service = start(text=TEXT.format(log="log", server=backend.address, seconds=5))
-    (folder / "lockgate.toml").write_text(TEXT.format(log="log", server=backend.address, seconds=6))
+    service = start(text=text(backend.address, "log", 5))
+    (folder / "lockgate.toml").write_text(text(backend.address, "log", 6))
     os.kill(service.process.pid, signal.SIGHUP)
     wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
     os.rename(folder / "log", folder / "log.1")

@@ -13,23 +13,13 @@ from pathlib import Path
 import pytest
 from support_e2e import Service, wait_until
 from support_ports import free_port
-from support_serve import Backend, Download, Start, backend, curl, folder, start
+from support_serve import Backend, Download, Start, backend, curl, folder, site, start
 
 __all__ = ["backend", "folder", "start"]
 
-TEXT = """
-    admin = "127.0.0.1:{admin}"
-    workers = 1
-    [[listen]]
-    address = "127.0.0.1:{port}"
-    [[certificate]]
-    cert = "site.pem"
-    key = "site.key"
-    [[route]]
-    backend = "app"
-    [backend.app]
-    servers = ["{server}"]
-"""
+
+def text(server: str, port: int, admin: int) -> str:
+    return f'admin = "127.0.0.1:{admin}"\nworkers = 1\n{site(server, port)}'
 
 
 def is_refused(port: int) -> bool:
@@ -50,9 +40,9 @@ def reload(service: Service, folder: Path, text: str) -> None:
 def test_an_address_that_is_left_is_free(folder: Path, backend: Backend, start: Start) -> None:
     """The new workers had its socket too, so its clients waited for ever, and it could not be taken again."""
     port, other, admin, other_admin = (free_port() for _ in range(4))
-    first = TEXT.format(admin=admin, port=port, server=backend.address)
+    first = text(backend.address, port, admin)
     service = start(text=first)
-    reload(service, folder, TEXT.format(admin=other_admin, port=other, server=backend.address))
+    reload(service, folder, text(backend.address, other, other_admin))
     assert curl(folder, f"https://127.0.0.1:{other}/").startswith("app")
     wait_until(lambda: is_refused(port), "the old address to be closed")
     wait_until(lambda: is_refused(admin), "the old admin address to be closed")
@@ -67,12 +57,12 @@ def test_the_admin_address_is_closed_while_workers_finish(
 ) -> None:
     """Workers had its socket: who asked there was not refused, but waited until the last one had ended."""
     port, admin, other = (free_port() for _ in range(3))
-    service = start(text=TEXT.format(admin=admin, port=port, server=backend.address))
+    service = start(text=text(backend.address, port, admin))
     download = Download(folder, service, backend)
     if how == "stop":
         service.process.send_signal(signal.SIGTERM)
     else:
-        reload(service, folder, TEXT.format(admin=other, port=port, server=backend.address))
+        reload(service, folder, text(backend.address, port, other))
     wait_until(lambda: is_refused(admin), "the admin address to be closed")
     assert download.process.poll() is None
     backend.go_on.set()

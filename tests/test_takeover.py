@@ -13,26 +13,13 @@ from pathlib import Path
 
 import pytest
 from support_e2e import Service, started, wait_for_line, wait_until
-from support_serve import ENVIRONMENT, Backend, Start, backend, curl, folder, start, url
+from support_serve import ENVIRONMENT, Backend, Start, backend, curl, folder, site, start, url
 
 from lockgate.server import sockets
 from lockgate.server.serve import open_admin
 from lockgate.server.values import Address
 
 __all__ = ["backend", "folder", "start"]
-
-TEXT = """
-workers = 1
-[[listen]]
-address = "127.0.0.1:0"
-[[certificate]]
-cert = "site.pem"
-key = "site.key"
-[[route]]
-backend = "app"
-[backend.app]
-servers = ["{server}"]
-"""
 
 
 SUPERVISE = """
@@ -161,7 +148,7 @@ def descriptors(service: Service) -> int:
 
 
 def test_reloads_that_fail_late_leak_nothing(folder: Path, backend: Backend, start: Start) -> None:
-    service = start(text=TEXT.format(server=backend.address))
+    service = start(text="workers = 1\n" + site(backend.address))
     before = descriptors(service)
     file = folder / "lockgate.toml"
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -182,7 +169,7 @@ def test_the_file_of_another_process_is_not_removed(folder: Path, backend: Backe
     """A new one is started while the old one still drains."""
     path = folder / "sock"
     text = f'[limits]\ndrain_timeout = 1.5\n[[listen]]\naddress = "unix:{path}"\ntls = false\n'
-    service = start(text=TEXT.format(server=backend.address) + text)
+    service = start(text="workers = 1\n" + site(backend.address) + text)
     with socket.socket(socket.AF_UNIX) as client, socket.socket(socket.AF_UNIX) as other:
         client.connect(str(path))
         client.send(b"GET / HTTP/1.1\r\n")
@@ -199,7 +186,7 @@ def test_a_socket_whose_file_is_gone_is_opened_anew(folder: Path, backend: Backe
     """A folder that was cleaned. A reload said that the configuration is in service, and nobody could connect."""
     path = folder / "front.sock"
     text = f'[[listen]]\naddress = "unix:{path}"\ntls = false\n'
-    service = start(text=TEXT.format(server=backend.address) + text)
+    service = start(text="workers = 1\n" + site(backend.address) + text)
     ask = ("--unix-socket", str(path), "http://localhost/")
     assert curl(folder, *ask).startswith("app")
     path.unlink()

@@ -35,8 +35,6 @@ from .names import names_of
 from .store import Certificate, misuse, notice_begins, unfit_issuers, weak_hash
 
 BLOCK = re.compile(b"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
-WIDE_TEXTS = (b"\x1c", b"\x1e")
-"""Tags of UniversalString and BMPString (X.680 section 41)."""
 KEPT = 64
 """Sets of issuers that are remembered."""
 
@@ -46,8 +44,6 @@ class _Issuers:
     """Those that follow a leaf, of which nothing is to be said from `since` to `until`."""
 
     first: x509.Certificate
-    name: bytes
-    """Its subject in DER."""
     keys: frozenset[bytes]
     pem: bytes
     since: datetime
@@ -76,18 +72,15 @@ def glance(
         if issuers is None or not issuers.since <= now <= issuers.until:
             return None
         leaf = x509.load_pem_x509_certificate(blocks[0])
-        issuer, subject, leaf_key = _parts(leaf)
-        if issuer != issuers.name or subject == issuer:
+        if leaf.issuer != issuers.first.subject or leaf.subject == leaf.issuer:
             return None
-        if not subject.isascii() or any(kind in subject for kind in WIDE_TEXTS):
-            _ = leaf.subject  # which raises an error if its text cannot be decoded; ASCII can be
         names, warnings = names_of(leaf)
         if warnings or not _is_in_order(leaf, issuers.first, now) or (verified and not issued_by(leaf, issuers.first)):
             return None
         own = parse_key(key, key_path, verified=verified)
         public = public_bytes(own.public_key())
         kind = key_kind(own)
-        if public != leaf_key or public in issuers.keys or kind not in PREFERENCE:
+        if public != public_bytes(leaf.public_key()) or public in issuers.keys or kind not in PREFERENCE:
             return None
     except (CertificateError, *UNREADABLE):
         return None
@@ -117,31 +110,6 @@ def _is_in_order(leaf: x509.Certificate, issuer: x509.Certificate, now: datetime
     )
 
 
-def _parts(certificate: x509.Certificate) -> tuple[bytes, bytes, bytes]:
-    """Its issuer, its subject and its public key in DER (RFC 5280 section 4.1): quicker to compare than what they say."""
-    der = certificate.tbs_certificate_bytes
-    at = _begin(der, 0)
-    if der[at] == 0xA0:  # the version
-        at = _end(der, at)
-    issuer = _end(der, _end(der, at))  # after the serial number and the algorithm
-    validity = _end(der, issuer)
-    subject = _end(der, validity)
-    key = _end(der, subject)
-    return der[issuer:validity], der[subject:key], der[key : _end(der, key)]
-
-
-def _begin(der: bytes, at: int) -> int:
-    """Where the content of an element begins (X.690 section 8.1.3). That it is whole was seen when all of it was parsed."""
-    length = der[at + 1]
-    return at + 2 + (length & 0x7F if length & 0x80 else 0)
-
-
-def _end(der: bytes, at: int) -> int:
-    """Where it ends."""
-    begin = _begin(der, at)
-    return begin + (int.from_bytes(der[at + 2 : begin], "big") if begin > at + 2 else der[at + 1])
-
-
 @functools.lru_cache(KEPT)
 def _issuers(pem: bytes) -> _Issuers | None:
     """Those in a PEM text, None if something is to be said of them; whoever is before them is not looked at."""
@@ -157,7 +125,6 @@ def _issuers(pem: bytes) -> _Issuers | None:
         return None
     return _Issuers(
         found[0],
-        _parts(found[0])[1],
         frozenset(public_bytes(one.public_key()) for one in found),
         b"".join(one.public_bytes(serialization.Encoding.PEM) for one in found),
         max(one.not_valid_before_utc for one in found),

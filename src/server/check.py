@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
@@ -35,7 +35,7 @@ from .held import Held
 from .key_log import KeyLogFile, key_log_problems
 from .loaded import Loaded, are_many, join_certificates, load_certificates
 from .policy import Identity, acme_hosts, build_policy, check_certificates, tls_options
-from .problems import ConfigError, Place, Problem, Remedies, choose, shown
+from .problems import ConfigError, Place, Problem, choose, shown
 from .sockets import try_address
 from .stamps import stamps
 
@@ -281,7 +281,7 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
     config = draft.config
     written = draft.written.get("backend")
     known = written if isinstance(written, dict) else {}
-    remedies = Remedies(known)
+    nearest_to = cache(lambda name: choose(name, known))  # among thousands a look takes long
     decrypting = bool(draft.written.get("certificate")) or not passes_on(draft)
     serving = [listen for listen in config.listen if (decrypting if listen.is_tls else not listen.redirect_https)]
     certain = not any(_unsure(draft, listen.place, "tls", "redirect_https") for listen in serving)
@@ -294,7 +294,7 @@ def _routes(draft: Draft, identities: tuple[Identity, ...]) -> Iterator[Problem]
     reach = _Reach(config, identities)
     for route in config.route:
         if route.backend not in known:
-            remedy = remedies.choose(route.backend) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
+            remedy = nearest_to(route.backend) if known else 'add [backend.NAME] with servers = ["127.0.0.1:9000"]'
             yield route.place.at("backend").problem(f"there is no backend {shown(route.backend)}", remedy)
         if _unsure(draft, route.place, "host", "path", "clients"):
             continue

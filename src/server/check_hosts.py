@@ -7,12 +7,12 @@ certificate (`core/proxy/policy.py`). `PassedOn` says the same here.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import ip_address
 
 from .config import Config, Draft, Host
 from .policy import Identity
-from .problems import Place, Problem, Remedies, shown
+from .problems import Place, Problem, choose, shown
 
 
 def passed_on(config: Config) -> dict[str, Host]:
@@ -96,7 +96,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
     config = draft.config
     written = draft.written.get("backend")
     known = written if isinstance(written, dict) else {}
-    remedies = Remedies(known)
+    nearest_to = cache(lambda name: choose(name, known))  # among thousands a look takes long
     routed = {route.backend for route in config.route}
     for host in config.host:
         name = host.passthrough
@@ -104,7 +104,7 @@ def _backends(draft: Draft) -> Iterator[Problem]:
             continue
         place = host.place.at("passthrough")
         if name not in known:
-            remedy = remedies.choose(name) if known else 'add [backend.NAME] with servers = ["10.0.0.5:443"]'
+            remedy = nearest_to(name) if known else 'add [backend.NAME] with servers = ["10.0.0.5:443"]'
             yield place.problem(f"there is no backend {shown(name)}", remedy)
             continue
         backend = config.backend.get(name)

@@ -20,7 +20,7 @@ from .. import __version__
 from . import config
 from .check import prepare
 from .problems import ConfigError, Problem
-from .streams import have_standard_error, have_standard_output
+from .standard_streams import have_standard_error, have_standard_output
 
 DEFAULT_FILE = Path("lockgate.toml")
 FLAGS = ("listen", "cert", "key", "backend", "route")

@@ -95,20 +95,6 @@ def choose(word: object, known: Collection[str]) -> str:
     return "write one of " + ", ".join(f'"{name}"' for name in known) if known else "remove it"
 
 
-class Remedies:
-    """`choose` for many words and the same known ones. Each word is looked for once: among thousands that takes long."""
-
-    def __init__(self, known: Collection[str]) -> None:
-        self._known = known
-        self._found: dict[str, str] = {}
-
-    def choose(self, word: str) -> str:
-        """As the function of that name."""
-        if word not in self._found:
-            self._found[word] = choose(word, self._known)
-        return self._found[word]
-
-
 def shown(text: object) -> str:
     """`text` in quotes for a message, short and on one line, whatever is in it."""
     word = ascii(str(text))[1:-1]

@@ -51,9 +51,9 @@ from .problems import ConfigError, Problem
 from .renewals import Renewals
 from .renewer_process import run_renewer, uses_acme
 from .speech import say, tell
-from .stamps import newer, stamps
+from .stamps import stamps, stamps_now
+from .standard_streams import fill_standard_descriptors
 from .staples import make_staples
-from .streams import fill_standard_descriptors
 from .supervisor import Generation, Supervisor
 from .values import Address
 from .watch import INTERVAL, Watch
@@ -115,7 +115,7 @@ class _Service:
         self._generations = 0
         self._started = time.time()
         self._log: AccessLog | None = None
-        self._watch = Watch(lambda: newer(self._prepared.stamps))
+        self._watch = Watch(lambda: stamps_now(self._prepared.stamps))
         self._newest = prepared.loaded
         """The certificates of `_prepared` as the workers have renewed them."""
         self._renewals = Renewals()
@@ -325,8 +325,8 @@ class _Service:
                     row.set_backends(proxy.connections_by_backend())
 
             staples = make_staples(ocsp_folder(config))
-            newer = self._newest if prepared is self._prepared else None
-            certificates = CertificateKeeper(prepared, proxy, staples, loaded=newer, speaks=number == 0)
+            stamps_now = self._newest if prepared is self._prepared else None
+            certificates = CertificateKeeper(prepared, proxy, staples, loaded=stamps_now, speaks=number == 0)
             try:
                 run_worker(
                     config.adapter,

@@ -18,7 +18,7 @@ def stamps(config: Config) -> dict[Path, Stamp]:
     return {path: stamp_of(path) for path in _paths(config) if path not in written}
 
 
-def newer(known: Iterable[Path]) -> dict[Path, Stamp]:
+def stamps_now(known: Iterable[Path]) -> dict[Path, Stamp]:
     """The states of the same files now."""
     return {path: stamp_of(path) for path in known}
 
