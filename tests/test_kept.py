@@ -103,7 +103,7 @@ def test_workers_that_take_over_have_what_was_in_a_folder(folder: Path, backend:
     write_pem(folder / "many", "two", authority().issue("guarded.test"))
     (folder / "clients.pem").write_bytes(pem_of(clients().root, clients().signing))
     put(folder / "clients.crl", revocation_list() + revocation_list(of_root=True))
-    certs = 'cert = "site.pem"\n    key = "site.key"'
+    certs = 'cert = "site.pem"\nkey = "site.key"'
     service = start(text=text(backend, more=ASKING).replace(certs, 'directory = "many"'))
     assert show(service, "one.test")
     put(folder / "many" / "one.pem", b"broken")

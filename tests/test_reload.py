@@ -192,7 +192,7 @@ def test_a_new_configuration_takes_over(folder: Path, backend: Backend, start: S
         service = start(text=text(backend))
         before = set(service.processes())
         assert curl(folder, url(service)).startswith("app")
-        (folder / "lockgate.toml").write_text(text(second).replace("    ", ""))
+        (folder / "lockgate.toml").write_text(text(second))
         os.kill(service.process.pid, signal.SIGHUP)
         wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
         wait_until(lambda: curl(folder, url(service)).startswith("second"), "only new workers to answer")
@@ -204,7 +204,7 @@ def test_a_request_that_runs_while_a_new_configuration_takes_over(folder: Path, 
     with running(Backend("second")) as second:
         service = start(text=text(backend))
         download = Download(folder, service, backend)
-        (folder / "lockgate.toml").write_text(text(second).replace("    ", ""))
+        (folder / "lockgate.toml").write_text(text(second))
         os.kill(service.process.pid, signal.SIGHUP)
         wait_until(lambda: "the new configuration is in service" in service.output(), "the new workers")
         wait_until(lambda: curl(folder, url(service)).startswith("second"), "the new workers to answer")
