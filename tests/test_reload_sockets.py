@@ -27,6 +27,9 @@ def is_refused(port: int) -> bool:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        # Closed while this connection waited to be accepted; the next one is refused.
+        return False
     return False
 
 

@@ -3,8 +3,9 @@
     floor.py PORT BACKEND-PORT CERTIFICATE KEY
 
 It makes the same system calls as lockgate's native gear, and calls the same OpenSSL, that of cryptography's wheel, by address,
-through memory buffers. So what lies between it and nginx is the most that such a design can win on this machine, and what lies
-between it and lockgate is the price of all the rest. It is good for small requests, bodies and handshakes; for nothing else.
+through memory buffers, with a worker's settings of malloc. So what lies between it and nginx is the most that such a design
+can win on this machine, and what lies between it and lockgate is the price of all the rest. It is good for small requests,
+bodies and handshakes; for nothing else.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from tempfile import TemporaryDirectory
 
 from cryptography.hazmat.bindings._rust import _openssl
 from OpenSSL import SSL
+
+from lockgate.server import memory
 
 FUNCTIONS = (
     "SSL_new", "SSL_free", "SSL_set_bio", "SSL_set_accept_state", "SSL_set_mode", "SSL_do_handshake", "SSL_read", "SSL_write",
@@ -43,6 +46,7 @@ def main() -> None:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.use_certificate_chain_file(certificate)
     context.use_privatekey_file(key)
+    memory.start(lambda: 0)
     with socket.create_server(("127.0.0.1", int(port)), backlog=4096) as listener:
         made = ctypes.c_void_p(int(ffi.cast("uintptr_t", context._context)))
         compiled().serve(table, made, listener.fileno(), int(backend))

@@ -1,4 +1,8 @@
-"""The memory of a worker: given back to the system after a rush, and not searched for garbage that is not there.
+"""The memory of a worker: kept while it is in use, given back after a rush, and not searched for garbage that is not there.
+
+By itself glibc gives back what is free at the end of its heap as soon as that is 128 KiB, which is one buffer of a download:
+the next one is taken from the system anew, page by page. Where what lies behind such buffers happened to be free, that made
+up to half of what a download costs.
 
 What thousands of connections have used lies scattered when they are gone, and glibc keeps it. One call of `malloc_trim` gives
 it back; it takes time in proportion to the heap, so it is made only when most connections of the last rush have ended.
@@ -19,6 +23,15 @@ RUSH = 64
 
 INTERVAL = 5.0
 """Seconds between two looks."""
+
+KEPT = 16 * 2**20
+"""Bytes at the end of the heap that stay there for the next use when they are free."""
+
+APART = 2**20
+"""Bytes from which on a piece of memory is taken from the system by itself, and given back when it is freed."""
+
+# Parameters of `mallopt`, from glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 COLLECT_AFTER = 10_000
 """How many more objects have to be in use before the cyclic collector looks for garbage: a few megabytes of it at most."""
@@ -42,11 +55,15 @@ class Trimmer:
 
 
 def start(count: Callable[[], int]) -> None:
-    """Look after the memory of this process in a thread of its own, `count` being its connections; to the system it is given
-    back only where there is a `malloc_trim`."""
+    """Look after the memory of this process in a thread of its own, `count` being its connections. What has to do with glibc
+    is done only where Python runs on it."""
     gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
     try:
-        malloc_trim: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
+        libc = ctypes.CDLL(None)
+        malloc_trim: Callable[[int], object] = libc.malloc_trim
+        # Either of them ends glibc's own adapting, which is why both are set.
+        libc.mallopt(_M_TRIM_THRESHOLD, KEPT)
+        libc.mallopt(_M_MMAP_THRESHOLD, APART)
     except (AttributeError, OSError, TypeError):
         malloc_trim = bool
     trimmer = Trimmer(count, lambda: malloc_trim(0))
