@@ -44,6 +44,7 @@ cdef class ClientChannel(Channel):
     cdef NameTable _names
     cdef double _accepted
     cdef double _idle_since
+    cdef bint _rested
     cdef list _unlogged
     cdef public Py_ssize_t unlogged_size
     cdef list _marks
@@ -81,6 +82,9 @@ cdef class ClientChannel(Channel):
 
     # Requests
     cpdef request_begins(self, double idle_since)
+    @cython.locals(end=double)
+    cpdef double idle_until(self, double since) except -1
+    cpdef bint rest(self) except -1
     @cython.locals(relay=Relay, record=AccessRecord)
     cpdef Relay new_relay(self, Side side, Request request)
     cpdef send_on(self, Relay relay, Request request)
@@ -96,7 +100,7 @@ cdef class ClientChannel(Channel):
     cpdef log_taken(self)
     @cython.locals(relay=Relay, relays=list)
     cdef _log_unlogged(self, str end, str detail)
-    @cython.locals(facts=AccessRecord, info=TLSInfo)
+    @cython.locals(facts=AccessRecord)
     cdef AccessRecord _record(self)
     @cython.locals(record=AccessRecord)
     cpdef log_end(self, str end, str detail, int status=*)

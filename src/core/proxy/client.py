@@ -48,14 +48,17 @@ _WEIGHT = 1024
 _IDLE_RESTART = 1.0
 """Seconds after which TCP begins with a small window again, as RFC 5681 section 4.1 asks, and so do we with small records."""
 
+_REST = 0.5
+"""Seconds without a request after which TLS gives its large buffers back: at once, each file of a page would need new ones."""
+
 
 class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
         "_accepted", "_asked", "_end_logged", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names",
-        "_refusal", "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4", "listener",
-        "own_servers", "plain_on_tls", "policy", "unlogged_size",
+        "_refusal", "_rested", "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4",
+        "listener", "own_servers", "plain_on_tls", "policy", "unlogged_size",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -88,6 +91,7 @@ class ClientChannel(Channel):
         self._header = ProxyHeaderReader() if sources and is_trusted(peer[0], sources) else None
         """The PROXY header that has to come first, until it has come."""
         self._accepted = self._idle_since = hub.now
+        self._rested = True  # there is nothing to give back
         self._unlogged: list[Relay] | None = None  # answered, but not yet sent
         self.unlogged_size = 0
         """Bytes of memory that they take. A client that takes no answers must not have us keep its requests, so whoever looks
@@ -350,8 +354,23 @@ class ClientChannel(Channel):
 
     def request_begins(self, idle_since: float) -> None:
         """A request comes on a connection that had none since then."""
-        if self.tls is not None and self.hub.now - idle_since > _IDLE_RESTART:
-            self.tls.idled()
+        if self.tls is not None:
+            self._rested = False
+            if self.hub.now - idle_since > _IDLE_RESTART:
+                self.tls.idled()
+
+    def idle_until(self, since: float) -> float:
+        """The deadline of a connection that has had no request since then."""
+        end = since + self.hub.bounds.idle_timeout
+        return end if self._rested else min(since + _REST, end)
+
+    def rest(self) -> bool:
+        """That deadline has passed: if there are large buffers, they are given back. Otherwise it is the end."""
+        if self._rested or self.tls is None:
+            return False
+        self._rested = True
+        self.tls.rest()
+        return True
 
     def new_relay(self, side: Side, request: Request) -> Relay:
         """The relay, with its access record, of a request that came on `side`."""
@@ -444,18 +463,9 @@ class ClientChannel(Channel):
             facts.listener = self.listener.name
             facts.client = self.client.text
             facts.client_port = self.client.port
-            info = self.info
-            if info is not None:
-                facts.tls_version = info.version
-                facts.cipher = info.cipher
-                facts.group = info.group
-                facts.sni = info.sni
-                facts.alpn = info.alpn.decode("ascii", "replace")
-                facts.resumed = info.resumed
+            if self.info is not None:
+                facts.agreed(self.info)
                 facts.handshake_time = self._handshake_time
-                if info.peer is not None:
-                    facts.client_subject = info.peer.subject_text()
-                    facts.client_sha256 = info.peer.sha256
             facts.ja4 = self.ja4
         return facts.begin(self.hub.now)
 

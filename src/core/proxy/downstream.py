@@ -381,8 +381,6 @@ class Downstream(ClientChannel):
             self.close()
         else:
             http.start_next_cycle()
-            if self.tls is not None:
-                self.tls.rest()
             self.release()
             if http.count_buffered() or self.eof:
                 self.go_on()
@@ -439,7 +437,7 @@ class Downstream(ClientChannel):
                 return self._head_since + bounds.header_timeout
             if self.hub.draining and not self._requests:
                 return self._idle_since + min(_FIRST, bounds.idle_timeout)
-            return self._idle_since + bounds.idle_timeout
+            return self.idle_until(self._idle_since)
         if self.held or relay.tunnel or relay.request_ended or relay.expects_since != NEVER:
             return NEVER
         slowest = self._body_since + bounds.min_body_rate_grace + self._body_bytes / bounds.min_body_rate
@@ -465,7 +463,7 @@ class Downstream(ClientChannel):
             http.fail(Fault.TIMEOUT, "the request head came too slowly")
             self.log_end("client_timeout", "the request head came too slowly", 408)
             self.close()
-        else:
+        elif not self.rest():
             if not self._requests:
                 self.log_end("idle", "no request in time")
             self.close()

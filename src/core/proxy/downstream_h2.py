@@ -386,9 +386,7 @@ class ClientStreams(Streams):
         if self._refuse_at == NEVER and self.h2.has_late():
             self._refuse_at = self.hub.now + GRACE
         when = min(when, self._refuse_at)
-        if not self.by_id and self._idle_since + bounds.idle_timeout < when:
-            when = self._idle_since + bounds.idle_timeout
-        return when
+        return when if self.by_id else min(when, self.client.idle_until(self._idle_since))
 
     def too_slow(self) -> None:
         """A deadline has passed."""
@@ -398,11 +396,12 @@ class ClientStreams(Streams):
             self._give_up(Fault.SETTINGS_TIMEOUT, "no acknowledgement of SETTINGS in time")
         elif self._head_since + bounds.header_timeout <= now:
             self._give_up(Fault.EXCESS, "the request head came too slowly")
-        elif not self.by_id and self._idle_since + bounds.idle_timeout <= now:
-            if not self.requests:
-                self.client.log_end("idle", "no request in time")
-            self.h2.close(0)
-            self.client.close()
+        elif not self.by_id and self.client.idle_until(self._idle_since) <= now:
+            if not self.client.rest():
+                if not self.requests:
+                    self.client.log_end("idle", "no request in time")
+                self.h2.close(0)
+                self.client.close()
         else:
             if self._final_at <= now:
                 self._final_at = NEVER

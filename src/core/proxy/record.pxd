@@ -1,6 +1,7 @@
 cimport cython
 
 from ..http.headers cimport Headers
+from ..tls.info cimport TLSInfo
 
 
 cdef bytes _NOTHING
@@ -45,6 +46,7 @@ cdef class AccessRecord:
     @cython.locals(record=AccessRecord)
     cpdef AccessRecord begin(self, double now)
     cdef _blank(self)
+    cpdef agreed(self, TLSInfo info)
     cpdef received(self, Headers headers)
     @cython.locals(block=bytes)
     cpdef Py_ssize_t head_size(self) except -1

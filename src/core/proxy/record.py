@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..http.headers import NO_LENGTH, Headers, of_block
+from ..tls.info import TLSInfo
 
 
 class AccessRecord:
@@ -102,6 +103,18 @@ class AccessRecord:
         self.end = "complete"
         self.detail = ""
         self._extra: dict[str, str] | None = None
+
+    def agreed(self, info: TLSInfo) -> None:
+        """What the client's handshake has agreed on, and which certificate it has shown."""
+        self.tls_version = info.version
+        self.cipher = info.cipher
+        self.group = info.group
+        self.sni = info.sni
+        self.alpn = info.alpn.decode("ascii", "replace")
+        self.resumed = info.resumed
+        if info.peer is not None:
+            self.client_subject = info.peer.subject_text()
+            self.client_sha256 = info.peer.sha256
 
     def received(self, headers: Headers) -> None:
         """The request's fields as they came: `referer` and `user_agent` are looked up when somebody asks for them."""
