@@ -80,6 +80,9 @@ class Plan:
     """Chain and key of a new one that could not be written."""
     vetted: bool = False
     """It was asked just now whether this name may have a certificate."""
+    begins: bool = True
+    """This process has not asked for it yet: if another CA was asked before, that counts for nothing. Once only, or machines
+    that share the folder, and were told of different CAs, would take turns for ever."""
     busy: bool = False
     not_before: float = 0.0
     """By the clock that does not jump: left as it is until then."""
@@ -251,13 +254,16 @@ class Renewer:
         """See what the folder has: another machine may have been here, or a person."""
         stored = self._state.certificate(plan.names)
         schedule = self._state.schedule(plan.name)
+        if schedule is not None and plan.begins:
+            schedule = renewal.for_directory(schedule, plan.acme.directory)
         if stored is None:
             plan.leaf = None
             plan.schedule = replace(schedule or Schedule(), renew_at=0.0)
             return
         plan.leaf = x509.load_pem_x509_certificate(stored.certificate.chain_pem)
         if schedule is None or not renewal.is_of(schedule, plan.leaf):  # or somebody died before it was noted
-            schedule = renewal.after_success(plan.leaf, self._random)
+            directory = "" if schedule is None else schedule.directory
+            schedule = renewal.after_success(plan.leaf, self._random, directory)
         if not set(stored.certificate.names) >= set(plan.names):
             schedule = replace(schedule, renew_at=0.0)
         plan.schedule = renewal.within_life(schedule, plan.leaf)
@@ -273,11 +279,13 @@ class Renewer:
                 plan.elsewhere = self._monotonic() + BUSY
                 return
             self._reload(plan)
-            before, now = plan.schedule, self._clock()
-            if renewal.attempt_due(before, now) > now:
+            untouched, now = plan.schedule, self._clock()
+            if renewal.attempt_due(untouched, now) > now:
                 return
+            before = replace(untouched, directory=plan.acme.directory)
             plan.schedule = renewal.begun(before, now)
             self._state.keep_schedule(plan.name, plan.schedule)
+            plan.begins = False
             try:
                 if plan.on_demand and not plan.vetted and not self._allows(plan.acme, plan.name):
                     raise AcmeError("it may not have a certificate any more")
@@ -290,7 +298,7 @@ class Renewer:
                 self._state.keep_schedule(plan.name, plan.schedule)
                 self._on_failure(plan, error)
             except Stopped:
-                self._state.keep_schedule(plan.name, before)
+                self._state.keep_schedule(plan.name, untouched)
                 raise
             else:
                 self._keep(plan, chain_pem, key_pem)
@@ -300,7 +308,8 @@ class Renewer:
         self._state.keep_certificate(plan.name, chain_pem, key_pem)
         plan.unsaved = None
         plan.leaf = x509.load_pem_x509_certificate(chain_pem)
-        plan.schedule = renewal.come(renewal.after_success(plan.leaf, self._random), plan.leaf, self._clock())
+        plan.schedule = renewal.after_success(plan.leaf, self._random, plan.acme.directory)
+        plan.schedule = renewal.come(plan.schedule, plan.leaf, self._clock())
         self._state.keep_schedule(plan.name, plan.schedule)
         issuer = ascii(plan.leaf.issuer.rfc4514_string()[:80])[1:-1]
         until, again = plan.leaf.not_valid_after_utc, datetime.fromtimestamp(plan.schedule.renew_at, UTC)
