@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from support_acme import BASE, json_response
-from support_renewer import DAY, World, host, proofs
+from support_renewer import DAY, World, acme, host, proofs
 
 from lockgate.certs.acme.machine import Fetch
 from lockgate.certs.acme.messages import Response
@@ -89,3 +90,74 @@ def test_where_it_is_not_known_who_gave_it_a_certificate_stays(tmp_path):
     world.restart()
     world.run(30 * DAY)
     assert len(world.orders_at) == 1
+
+
+@pytest.mark.parametrize("names", [("b.test", "a.test"), ("b.test",)])
+def test_names_in_another_order_or_fewer_of_them_need_no_other_certificate(tmp_path, names):
+    world = World(tmp_path)
+    world.run(10)
+    before = world.state.certificate(["a.test"])
+    world.hosts = (host(*names),)
+    world.down = True
+    world.restart()
+    after = world.state.certificate(names)
+    assert before is not None
+    assert after is not None
+    assert after.certificate == before.certificate
+    world.down = False
+    world.run(30 * DAY)
+    assert len(world.orders_at) == 1
+    world.run(40 * DAY)  # it is renewed in its time
+    assert len(world.orders_at) == 2
+    assert world.version("b.test") != after.version
+
+
+def test_a_name_in_front_of_the_others_takes_nothing_from_them(tmp_path):
+    world = World(tmp_path)
+    world.run(10)
+    world.hosts = (host("c.test", "a.test", "b.test"),)
+    world.down = True
+    world.restart()
+    world.run(600)
+    before = world.state.certificate(["c.test"])
+    assert before is not None
+    assert before.certificate.names == ("a.test", "b.test")
+    assert "the old one stays" in world.said[-1]
+    world.down = False
+    world.run(DAY)
+    after = world.state.certificate(["c.test"])
+    assert after is not None
+    assert after.certificate.names == ("c.test", "a.test", "b.test")
+
+
+def test_of_several_certificates_that_for_most_of_the_names_goes_on(tmp_path):
+    world = World(tmp_path, hosts=(host("a.test"), host("b.test", "c.test")))
+    world.run(10)
+    world.hosts = (host("c.test", "a.test", "b.test"),)
+    world.down = True
+    world.restart()
+    found = world.state.certificate(["c.test"])
+    assert found is not None
+    assert found.certificate.names == ("b.test", "c.test")
+
+
+def test_one_that_has_expired_or_is_for_other_names_does_not_go_on(tmp_path):
+    world = World(tmp_path)
+    world.run(10)
+    world.down = True
+    world.hosts = (host("c.test"),)
+    world.restart()
+    assert world.version("c.test") is None
+    world.hosts = (host("b.test"),)
+    world.sleep(100 * DAY)
+    world.restart()
+    assert world.version("b.test") is None
+
+
+def test_nor_does_one_that_belongs_to_a_host_on_demand(tmp_path):
+    world = World(tmp_path)
+    world.run(10)
+    world.down = True
+    world.hosts = (host("b.test"), host(rules=Acme(directory=acme().directory, on_demand=True, allow=("a.test",))))
+    world.restart()
+    assert world.version("b.test") is None

@@ -39,6 +39,7 @@ from ..certs.acme.state import AcmeState
 from ..certs.state_files import StateError
 from .acme_courses import Courses
 from .acme_fetch import FetchError
+from .acme_names import go_on
 from .check_acme import kinds_for, on_demand_host
 from .config import Acme, Config
 from .on_demand import NewNames
@@ -155,10 +156,14 @@ class Renewer:
     def start(self) -> None:
         """Prepare the folder and see what is there. Raises `StateError`."""
         self._state.prepare(self._clock())
-        for host in self._config.host:
-            if host.acme is not None and not host.acme.on_demand:
-                self._add(Plan(host.names, host.acme, False))
-        for name in self._state.issued_names():
+        issued = self._state.issued_names()
+        hosts = [(one.names, one.acme) for one in self._config.host if one.acme is not None and not one.acme.on_demand]
+        with suppress(StateError):  # then new ones are asked for
+            kept = (name for name in issued if on_demand_host(self._on_demand, name) is None)
+            go_on(self._state, [names for names, _ in hosts], kept, self._clock())
+        for names, acme in hosts:
+            self._add(Plan(names, acme, False))
+        for name in issued:
             host_of = on_demand_host(self._on_demand, name)
             # What was asked for in vain waits for a client: anybody can bring in names.
             if host_of and host_of.acme and name not in self._plans and self._state.certificate((name,)) is not None:
