@@ -9,7 +9,7 @@ from support_renewer import DAY, World, acme, host, proofs
 from lockgate.certs.acme.machine import Fetch
 from lockgate.certs.acme.messages import Response
 from lockgate.server.config import Acme
-from lockgate.server.values import HttpsURL
+from lockgate.server.values import HttpsURL, WebURL
 
 __all__ = ["proofs"]
 
@@ -154,10 +154,14 @@ def test_one_that_has_expired_or_is_for_other_names_does_not_go_on(tmp_path):
     assert world.version("b.test") is None
 
 
-def test_nor_does_one_that_belongs_to_a_host_on_demand(tmp_path):
+def test_beside_a_host_for_every_name(tmp_path):
     world = World(tmp_path)
     world.run(10)
-    world.down = True
-    world.hosts = (host("b.test"), host(rules=Acme(directory=acme().directory, on_demand=True, allow=("a.test",))))
+    world.allowed = lambda name: True
+    every = host(rules=Acme(directory=acme().directory, on_demand=True, ask=WebURL("http://127.0.0.1:9/")))
+    world.hosts = (host("b.test", "a.test"), every)
     world.restart()
-    assert world.version("b.test") is None
+    assert world.version("b.test") is not None
+    world.run(70 * DAY)
+    assert len(world.orders_at) == 2  # nobody needs one for a.test alone
+    assert world.asked == []

@@ -159,14 +159,14 @@ class Renewer:
         issued = self._state.issued_names()
         hosts = [(one.names, one.acme) for one in self._config.host if one.acme is not None and not one.acme.on_demand]
         with suppress(StateError):  # then new ones are asked for
-            kept = (name for name in issued if on_demand_host(self._on_demand, name) is None)
-            go_on(self._state, [names for names, _ in hosts], kept, self._clock())
+            go_on(self._state, [names for names, _ in hosts], issued, self._clock())
         for names, acme in hosts:
             self._add(Plan(names, acme, False))
+        named = {name for names, _ in hosts for name in names}
         for name in issued:
             host_of = on_demand_host(self._on_demand, name)
             # What was asked for in vain waits for a client: anybody can bring in names.
-            if host_of and host_of.acme and name not in self._plans and self._state.certificate((name,)) is not None:
+            if host_of and host_of.acme and name not in named and self._state.certificate((name,)) is not None:
                 self._add(Plan((name,), host_of.acme, True))
         self._new_names.recall()
 
