@@ -281,6 +281,7 @@ def test_hop_by_hop_fields_stay_on_their_hop() -> None:
     [
         "X-Forwarded-For: 6.6.6.6", "X_Forwarded_For: 6.6.6.6", "X-Real-IP: 6.6.6.6", "Forwarded: for=6.6.6.6",
         "Client-Cert: :6.6.6.6:", "X-Forwarded-Client-Cert: 6.6.6.6", "X-SSL-Client-Verify: 6.6.6.6", "X.Real.IP: 6.6.6.6",
+        "X-SSL-Client-CN: 6.6.6.6", "X-SSL-Client-S-DN: 6.6.6.6", "X-SSL-Issuer: 6.6.6.6", "SSL-Client-Subject-DN: 6.6.6.6",
     ],
 )  # fmt: skip
 def test_forged_identity(line: str) -> None:

@@ -27,7 +27,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from ..core.tls.keys import public_bytes
 from ..core.tls.pem import read_certificates
-from .files import UNREADABLE, CertificateError, pem_kinds, read_file
+from .files import UNREADABLE, CertificateError, not_pem, pem_kinds, read_file
 from .keys import PrivateKey
 from .names import listed, name_text, title
 
@@ -63,11 +63,7 @@ def load_chain(path: Path | str) -> list[x509.Certificate]:
 def parse_chain(data: bytes, path: Path | str) -> list[x509.Certificate]:
     """The same for what is in the file `path`."""
     if b"-----BEGIN" not in data:
-        if data[:1] == b"\x30":
-            raise CertificateError(
-                path, "is in DER form, not PEM", "convert it: openssl x509 -inform DER -in FILE -out FILE.pem"
-            )
-        raise CertificateError(path, "is not a PEM file", "give a file that has -----BEGIN CERTIFICATE----- in it")
+        raise not_pem(path, data, "CERTIFICATE", "x509")
     if b"-----BEGIN CERTIFICATE-----" not in data:
         raise CertificateError(
             path, "has no certificate in it", f"give a file with a certificate, not with {pem_kinds(data)}"

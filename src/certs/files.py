@@ -57,6 +57,20 @@ def read_file(path: Path | str, what: str, *, most: int = MAX_FILE) -> bytes:
     return data
 
 
+def not_pem(path: Path | str, data: bytes, what: str, command: str) -> CertificateError:
+    """What is to be said of a file without PEM in it, where a `what` should be. `command`: of openssl, that converts DER."""
+    if data[:1] != b"\x30":  # SEQUENCE
+        return CertificateError(path, "is not a PEM file", f"give a file that has -----BEGIN {what}----- in it")
+    length = data[1:2]
+    inside = 2 + (length[0] & 0x7F if length >= b"\x80" else 0)
+    if data[inside : inside + 3] == b"\x02\x01\x03":  # version 3 (RFC 7292 section 4)
+        remedy = "convert it: openssl pkcs12 -nodes -in FILE -out FILE.pem, and protect that with mode 0600"
+        return CertificateError(path, "is a PKCS#12 file (.p12, .pfx), not PEM", remedy)
+    return CertificateError(
+        path, "is in DER form, not PEM", f"convert it: openssl {command} -inform DER -in FILE -out FILE.pem"
+    )
+
+
 def pem_kinds(data: bytes) -> str:
     """What kinds of PEM blocks the data has, for a message: labels only, never content."""
     labels = re.findall(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----", data)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from ..core.tls.choice import CURVES
-from .files import CertificateError, pem_kinds, read_file
+from .files import CertificateError, not_pem, pem_kinds, read_file
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
@@ -49,7 +49,7 @@ def parse_key(
             raise CertificateError(
                 path, "has no private key in it", f"give the file with the private key, not with {pem_kinds(data)}"
             )
-        raise CertificateError(path, "is not a PEM file", "give a file that has -----BEGIN PRIVATE KEY----- in it")
+        raise not_pem(path, data, "PRIVATE KEY", "pkey")
     key = _decode(path, data, password_file, password, verified=verified)
     if not isinstance(key, PrivateKey):
         raise CertificateError(path, f"has a kind of key that TLS cannot use ({type(key).__name__})", KEY_REMEDY)

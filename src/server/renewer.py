@@ -39,6 +39,7 @@ from ..certs.acme.state import AcmeState
 from ..certs.state_files import StateError
 from .acme_courses import Courses
 from .acme_fetch import FetchError
+from .acme_names import go_on
 from .check_acme import kinds_for, on_demand_host
 from .config import Acme, Config
 from .on_demand import NewNames
@@ -80,6 +81,9 @@ class Plan:
     """Chain and key of a new one that could not be written."""
     vetted: bool = False
     """It was asked just now whether this name may have a certificate."""
+    begins: bool = True
+    """This process has not asked for it yet: if another CA was asked before, that counts for nothing. Once only, or machines
+    that share the folder, and were told of different CAs, would take turns for ever."""
     busy: bool = False
     not_before: float = 0.0
     """By the clock that does not jump: left as it is until then."""
@@ -152,13 +156,17 @@ class Renewer:
     def start(self) -> None:
         """Prepare the folder and see what is there. Raises `StateError`."""
         self._state.prepare(self._clock())
-        for host in self._config.host:
-            if host.acme is not None and not host.acme.on_demand:
-                self._add(Plan(host.names, host.acme, False))
-        for name in self._state.issued_names():
+        issued = self._state.issued_names()
+        hosts = [(one.names, one.acme) for one in self._config.host if one.acme is not None and not one.acme.on_demand]
+        with suppress(StateError):  # then new ones are asked for
+            go_on(self._state, [names for names, _ in hosts], issued, self._clock())
+        for names, acme in hosts:
+            self._add(Plan(names, acme, False))
+        named = {name for names, _ in hosts for name in names}
+        for name in issued:
             host_of = on_demand_host(self._on_demand, name)
             # What was asked for in vain waits for a client: anybody can bring in names.
-            if host_of and host_of.acme and name not in self._plans and self._state.certificate((name,)) is not None:
+            if host_of and host_of.acme and name not in named and self._state.certificate((name,)) is not None:
                 self._add(Plan((name,), host_of.acme, True))
         self._new_names.recall()
 
@@ -251,13 +259,16 @@ class Renewer:
         """See what the folder has: another machine may have been here, or a person."""
         stored = self._state.certificate(plan.names)
         schedule = self._state.schedule(plan.name)
+        if schedule is not None and plan.begins:
+            schedule = renewal.for_directory(schedule, plan.acme.directory)
         if stored is None:
             plan.leaf = None
             plan.schedule = replace(schedule or Schedule(), renew_at=0.0)
             return
         plan.leaf = x509.load_pem_x509_certificate(stored.certificate.chain_pem)
         if schedule is None or not renewal.is_of(schedule, plan.leaf):  # or somebody died before it was noted
-            schedule = renewal.after_success(plan.leaf, self._random)
+            directory = "" if schedule is None else schedule.directory
+            schedule = renewal.after_success(plan.leaf, self._random, directory)
         if not set(stored.certificate.names) >= set(plan.names):
             schedule = replace(schedule, renew_at=0.0)
         plan.schedule = renewal.within_life(schedule, plan.leaf)
@@ -273,11 +284,13 @@ class Renewer:
                 plan.elsewhere = self._monotonic() + BUSY
                 return
             self._reload(plan)
-            before, now = plan.schedule, self._clock()
-            if renewal.attempt_due(before, now) > now:
+            untouched, now = plan.schedule, self._clock()
+            if renewal.attempt_due(untouched, now) > now:
                 return
+            before = replace(untouched, directory=plan.acme.directory)
             plan.schedule = renewal.begun(before, now)
             self._state.keep_schedule(plan.name, plan.schedule)
+            plan.begins = False
             try:
                 if plan.on_demand and not plan.vetted and not self._allows(plan.acme, plan.name):
                     raise AcmeError("it may not have a certificate any more")
@@ -290,7 +303,7 @@ class Renewer:
                 self._state.keep_schedule(plan.name, plan.schedule)
                 self._on_failure(plan, error)
             except Stopped:
-                self._state.keep_schedule(plan.name, before)
+                self._state.keep_schedule(plan.name, untouched)
                 raise
             else:
                 self._keep(plan, chain_pem, key_pem)
@@ -300,7 +313,8 @@ class Renewer:
         self._state.keep_certificate(plan.name, chain_pem, key_pem)
         plan.unsaved = None
         plan.leaf = x509.load_pem_x509_certificate(chain_pem)
-        plan.schedule = renewal.come(renewal.after_success(plan.leaf, self._random), plan.leaf, self._clock())
+        plan.schedule = renewal.after_success(plan.leaf, self._random, plan.acme.directory)
+        plan.schedule = renewal.come(plan.schedule, plan.leaf, self._clock())
         self._state.keep_schedule(plan.name, plan.schedule)
         issuer = ascii(plan.leaf.issuer.rfc4514_string()[:80])[1:-1]
         until, again = plan.leaf.not_valid_after_utc, datetime.fromtimestamp(plan.schedule.renew_at, UTC)

@@ -76,6 +76,8 @@ class Schedule:
     """What it said the last time."""
     certificate: str = ""
     """SHA-256 of the certificate that was there when this was written, in hexadecimal; empty: none, or not known."""
+    directory: str = ""
+    """That of the CA which was asked last; empty: not known."""
 
     def to_json(self) -> bytes:
         """For the state folder."""
@@ -97,18 +99,16 @@ class Schedule:
         window = found.get("window", [0, 0])
         if not isinstance(window, list) or len(window) != 2 or not all(type(x) in (int, float) for x in window):
             raise ValueError("window is no pair of times")
-        fault = found.get("fault", "")
-        if not isinstance(fault, str):
-            raise ValueError("fault is no text")
-        certificate = found.get("certificate", "")
-        if not isinstance(certificate, str):
-            raise ValueError("certificate is no text")
+        texts = [found.get(name, "") for name in ("fault", "certificate", "directory")]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("fault, certificate or directory is no text")
         failures = min(int(numbers.pop("failures")), 1000)
         return Schedule(
             failures=failures,
-            fault=fault[:1000],
             window=(window[0], window[1]),
-            certificate=certificate[:64],
+            fault=texts[0][:1000],
+            certificate=texts[1][:64],
+            directory=texts[2],
             **numbers,
         )
 
@@ -128,11 +128,12 @@ def check_due(schedule: Schedule, now: float) -> float:
     return min(schedule.check_at, now + ARI_LONGEST)
 
 
-def after_success(leaf: x509.Certificate, random: Callable[[], float]) -> Schedule:
-    """The schedule of a certificate that is new here."""
+def after_success(leaf: x509.Certificate, random: Callable[[], float], directory: str = "") -> Schedule:
+    """The schedule of a certificate that is new here. `directory`: where it is from."""
     begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     life = max(0.0, end - begin)
-    return Schedule(renew_at=begin + life * (LIFE_USED - SPREAD * random()), certificate=_fingerprint(leaf))
+    renew_at = begin + life * (LIFE_USED - SPREAD * random())
+    return Schedule(renew_at=renew_at, certificate=_fingerprint(leaf), directory=directory)
 
 
 def come(schedule: Schedule, leaf: x509.Certificate, now: float) -> Schedule:
@@ -144,6 +145,13 @@ def come(schedule: Schedule, leaf: x509.Certificate, now: float) -> Schedule:
 def is_of(schedule: Schedule, leaf: x509.Certificate) -> bool:
     """False if there was an attempt when another certificate was there, or none: it has succeeded, which was not noted."""
     return not schedule.attempted_at or schedule.certificate == _fingerprint(leaf)
+
+
+def for_directory(schedule: Schedule, directory: str) -> Schedule:
+    """The schedule where this CA is to be asked: what another one gave or refused is no reason to wait."""
+    if schedule.directory in ("", directory):
+        return schedule
+    return Schedule(certificate=schedule.certificate, directory=directory)
 
 
 def begun(schedule: Schedule, now: float) -> Schedule:

@@ -8,6 +8,7 @@ Patterns
     `dns:a.example`, `dns:*.example` (one label), `email:a@example`, `uri:URI`, `sha256:HEX` (of the certificate), and `spiffe://ID`
     for `uri:spiffe://ID`. A URI may end in `/*`: then everything below it fits, as with paths of routes, but nothing that could
     be read as another place: segments are letters, digits and `.-_`, and neither empty nor `.` nor `..` (SPIFFE-ID section 2).
+    A SPIFFE ID counts only in a certificate that has no other URI and is no authority's (X509-SVID sections 2 and 5.2).
 
 Everything here fails closed: a certificate that cannot be parsed, or has an impossible name, fits nothing and is refused.
 """
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from ..tls.peer import DNS_NAME, EMAIL, URI, PeerCertificate, PeerError
 from .statements import check_forward, statements
 
+_SPIFFE = "spiffe://"
 _SEGMENTS = re.compile(r"(?!\.\.?(/|$))[A-Za-z0-9._-]+(/(?!\.\.?(/|$))[A-Za-z0-9._-]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SEPARATED = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}")
@@ -42,6 +44,8 @@ class Pattern:
         if self.kind == "email":
             return self.value in names.emails
         if self.kind == "uri":
+            if self.value.startswith(_SPIFFE) and (len(names.uris) != 1 or peer.may_sign_others):
+                return False
             return any(self._fits_uri(uri) for uri in names.uris) if self.below else self.value in names.uris
         return any(self._fits_dns(name) for name in names.dns) if self.below else self.value in names.dns
 
@@ -50,7 +54,7 @@ class Pattern:
         value = self.value
         if self.below:
             value = f"*{value}" if self.kind == "dns" else f"{value}*"
-        return value if value.startswith("spiffe://") else f"{self.kind}:{value}"
+        return value if value.startswith(_SPIFFE) else f"{self.kind}:{value}"
 
     def _fits_uri(self, uri: str) -> bool:
         return uri.startswith(self.value) and _SEGMENTS.fullmatch(uri, len(self.value)) is not None
@@ -96,6 +100,8 @@ def _parse_uri(text: str, value: str) -> Pattern:
         raise ValueError(f"{text!r} has a * that is not its last path segment")
     if not URI.fullmatch(plain):
         raise ValueError(f"{text!r} is not a URI")
+    if plain.startswith(_SPIFFE) and not below and not plain.removeprefix(_SPIFFE).partition("/")[2]:
+        raise ValueError(f"{text!r} is a trust domain and no client of it: write spiffe://domain/* for all of them")
     if below:
         place = plain.partition("://")[2]
         if "/" not in place or place.startswith("/") or not _SEGMENTS.fullmatch(place[:-1].replace(":", "")):

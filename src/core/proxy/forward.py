@@ -27,6 +27,9 @@ TLS_STATEMENTS = frozenset(
         b"client-cert", b"client-cert-chain", b"x-forwarded-client-cert", b"x-forwarded-tls-client-cert",
         b"x-forwarded-tls-client-cert-info", b"x-ssl-cert", b"x-ssl-client-cert", b"x-ssl-client-verify",
         b"x-ssl-client-dn", b"x-client-cert", b"x-client-verify", b"ssl-client-cert", b"ssl-client-verify",
+        b"x-ssl-issuer", b"x-ssl-client-cn", b"x-ssl-client-s-dn", b"x-ssl-client-i-dn", b"x-ssl-client-serial",
+        b"x-ssl-client-fingerprint", b"x-ssl-client-notbefore", b"x-ssl-client-notafter", b"ssl-client-subject-dn",
+        b"ssl-client-issuer-dn",
         b"x-forwarded-ssl", b"x-forwarded-scheme", b"x-url-scheme", b"front-end-https", b"early-data",
     ]
 )  # fmt: skip

@@ -45,6 +45,8 @@ CIPHERS = ":".join(
 )  # fmt: skip
 CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 GROUPS = "X25519MLKEM768:X25519:P-256:P-384"
+GROUPS_WITH_CLIENT_KEYS = f"{GROUPS}:P-521"
+"""Where clients show certificates: in TLS 1.2 OpenSSL refuses an ECDSA key of theirs on a curve that is not among these."""
 
 NO_AUTO_CHAIN = 0x8
 """SSL_MODE_NO_AUTO_CHAIN, which pyOpenSSL has no name for."""
@@ -226,10 +228,13 @@ def server_context(
         raise ContextError("pairs are a list of (certificate chain, private key), both PEM, as bytes")
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
+    settings = options
+    if client_auth is not None and options.groups == GROUPS:
+        settings = replace(options, groups=GROUPS_WITH_CLIENT_KEYS)
     by_key: dict[str, EngineContext] = {}
     by_leaf: dict[bytes, EngineContext] = {}
     for chain_pem, key_pem in pairs:
-        context = _new_server_context(options, session_id)
+        context = _new_server_context(settings, session_id)
         kind, leaf, rest = _use_pair(context, chain_pem, key_pem)
         if kind in by_key:
             raise ContextError(f"there are two certificates with the same kind of key ({kind})")
@@ -391,7 +396,7 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
             raise ContextError(f"unknown group in {options.groups!r}")
     except LookupError:
         # OpenSSL's own list is a safe one too; only groups that were asked for on purpose must not be lost.
-        if options.groups != GROUPS:
+        if options.groups not in (GROUPS, GROUPS_WITH_CLIENT_KEYS):
             raise ContextError("groups cannot be chosen with this version of cryptography") from None
     return context
 

@@ -132,6 +132,14 @@ class PeerCertificate:
         _ = self.names
 
     @property
+    def may_sign_others(self) -> bool:
+        """Whether it says that it is an authority's, or that its key signs certificates or revocation lists."""
+        found = _read(lambda: {type(one.value): one.value for one in self.certificate.extensions})
+        constraints, usage = found.get(x509.BasicConstraints), found.get(x509.KeyUsage)
+        is_authority = isinstance(constraints, x509.BasicConstraints) and constraints.ca
+        return is_authority or (isinstance(usage, x509.KeyUsage) and (usage.key_cert_sign or usage.crl_sign))
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the DER, in lower-case hexadecimal."""
         return hashlib.sha256(self.der).hexdigest()
