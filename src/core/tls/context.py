@@ -45,8 +45,8 @@ CIPHERS = ":".join(
 )  # fmt: skip
 CIPHERSUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 GROUPS = "X25519MLKEM768:X25519:P-256:P-384"
-GROUPS_WITH_CLIENT_KEYS = f"{GROUPS}:P-521"
-"""Where clients show certificates: in TLS 1.2 OpenSSL refuses an ECDSA key of theirs on a curve that is not among these."""
+GROUPS_FOR_PEER_KEYS = f"{GROUPS}:P-521"
+"""Where the peer shows a certificate: in TLS 1.2 OpenSSL refuses an ECDSA key on a curve that is not among these."""
 
 NO_AUTO_CHAIN = 0x8
 """SSL_MODE_NO_AUTO_CHAIN, which pyOpenSSL has no name for."""
@@ -228,9 +228,7 @@ def server_context(
         raise ContextError("pairs are a list of (certificate chain, private key), both PEM, as bytes")
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
-    settings = options
-    if client_auth is not None and options.groups == GROUPS:
-        settings = replace(options, groups=GROUPS_WITH_CLIENT_KEYS)
+    settings = options if client_auth is None else _for_peer_keys(options)
     by_key: dict[str, EngineContext] = {}
     by_leaf: dict[bytes, EngineContext] = {}
     for chain_pem, key_pem in pairs:
@@ -343,7 +341,7 @@ def client_context(
             binding.addresses(binding.NAME_CHECK)
         except LookupError:
             raise ContextError("names cannot be verified with this version of cryptography") from None
-    context = _new_context(SSL.TLS_CLIENT_METHOD, options)
+    context = _new_context(SSL.TLS_CLIENT_METHOD, _for_peer_keys(options))
     if ca is None:
         if verify:
             context.set_default_verify_paths()
@@ -362,6 +360,11 @@ def client_context(
     engines = engine(context, server=False, alpn=options.alpn, verify=verified, key_log=key_log)
     _close_for_changes(context)
     return ClientContext(options, verify, engines, wants_peer or bool(pinned), pinned)
+
+
+def _for_peer_keys(options: TLSOptions) -> TLSOptions:
+    """The options for a context whose peers show certificates, unless the groups were chosen."""
+    return replace(options, groups=GROUPS_FOR_PEER_KEYS) if getattr(options, "groups", "") == GROUPS else options
 
 
 def _new_context(method: int, options: TLSOptions) -> SSL.Context:
@@ -396,7 +399,7 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
             raise ContextError(f"unknown group in {options.groups!r}")
     except LookupError:
         # OpenSSL's own list is a safe one too; only groups that were asked for on purpose must not be lost.
-        if options.groups not in (GROUPS, GROUPS_WITH_CLIENT_KEYS):
+        if options.groups not in (GROUPS, GROUPS_FOR_PEER_KEYS):
             raise ContextError("groups cannot be chosen with this version of cryptography") from None
     return context
 
