@@ -22,6 +22,7 @@ __all__ = ["backend", "folder", "start"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="for the limit and the device")
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="a sanitizer takes more addresses than that")
 def test_a_configuration_without_an_end_is_told() -> None:
     """In a process that may take a gigabyte, so that it fails where it reads on."""
     limited = f"ulimit -v 1000000; exec {sys.executable} -m lockgate check /dev/zero"
