@@ -10,7 +10,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from support_certs import write
 from support_config import GOOD, write_pem
 from support_e2e import PATIENCE, wait_until
 from support_serve import ENVIRONMENT, Backend, Start, backend, curl, folder, start, url
@@ -38,12 +37,13 @@ def test_a_configuration_without_an_end_is_told() -> None:
 def test_check_reads_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`lockgate check <(make-my-configuration)`."""
     write_pem(tmp_path, "site", server_pem())
-    os.mkfifo(tmp_path / "pipe")
-    writer = threading.Thread(target=write, args=(tmp_path, "pipe", GOOD.replace("8443", "0").encode()))
-    writer.start()
-    assert main(["check", str(tmp_path / "pipe")]) == 0
-    writer.join()
-    assert f"{tmp_path / 'pipe'}: ok" in capsys.readouterr().out
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    text = GOOD.replace("8443", "0").encode()
+    threading.Thread(target=pipe.write_bytes, args=(text,), daemon=True).start()
+    assert main(["check", str(pipe)]) == 0
+    assert f"{pipe}: ok" in capsys.readouterr().out
+    assert pipe.is_fifo()
 
 
 def test_a_reload_waits_for_no_pipe(folder: Path, backend: Backend, start: Start) -> None:
