@@ -131,6 +131,48 @@ def test_of_several_in_a_file_the_one_that_is_served_is_listed(folder, capsys):
     assert (found["names"], found["days_left"]) == (["long.test"], 50)
 
 
+def test_names_that_are_passed_on_need_no_certificate(folder, capsys):
+    """As `check` says, and `explain`: nobody is shown it, so nobody has to renew it, or be warned."""
+    passed = """
+[[host]]
+names = ["b.test", "x.a.test", "*.b.test"]
+passthrough = "raw"
+[backend.raw]
+servers = ["127.0.0.1:9443"]
+"""
+    issuer = sign("An Issuer", ca=True)
+    signed = sign("certs/c", issuer, names=["b.test", "*.b.test"], first=-80, last=9)
+    write(folder, "certs/c.pem", signed.pem)
+    write(folder, "certs/c.key", signed.key_pem())
+    (folder / "lockgate.toml").write_text(TEXT + passed)
+    rows = {Path(row["file"]).stem: row for row in listed(folder, capsys)}
+    assert {name for name, row in rows.items() if row["used"]} == {"a", "long"}
+    assert [rows[name]["hosts"] for name in ("a", "long")] == [["a.test"], ["nobody.test"]]
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW)
+    output = capsys.readouterr()
+    assert "  - (passed on)  " in next(line for line in output.out.splitlines() if line.endswith("/c.pem"))
+    assert "certs/c.pem" not in output.err
+
+
+@pytest.mark.parametrize(
+    ("strict", "says", "hosts"),
+    [
+        ("", "who names nobody, a.test +1", ["a.test", "x.a.test"]),
+        ("strict_sni = false", "who names nobody, a.test +2", ["a.test", "x.a.test", "nobody.test"]),
+        ("strict_sni = true", "a.test, x.a.test", ["a.test", "x.a.test"]),
+    ],
+)
+def test_the_first_is_for_clients_that_name_nobody(folder, capsys, strict, says, hosts):
+    """Where several are there and none is the default."""
+    table = '[[certificate]]\ncert = "certs/a.pem"\nkey = "certs/a.key"\n[[certificate]]\ncert = "long.pem"'
+    text = TEXT.replace('[[certificate]]\ncert = "long.pem"', table).replace("default = true\n", "")
+    (folder / "lockgate.toml").write_text(f"{text}\n[tls]\n{strict}\n")
+    first = next(row for row in listed(folder, capsys) if row["file"].endswith("/a.pem"))
+    assert (first["used"], first["default"], first["hosts"]) == (True, False, hosts)
+    run(Namespace(file=folder / "lockgate.toml", json=False), NOW)
+    assert f"  127.0.0.1:8443: {says}  " in capsys.readouterr().out
+
+
 def test_json(folder, capsys):
     first, old, *_, last = listed(folder, capsys)
     assert first == {

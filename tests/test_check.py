@@ -134,6 +134,7 @@ def test_problem_as_text(folder):
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nproxy_protocol = "v2"', 4, "write a list, such as proxy_protocol = ["),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\nproxy_protocol = ["::/x"]', 4, "is not an IP address or network"),
         ('"127.0.0.1:8443"', '"unix:/s"\nproxy_protocol = ["::1"]', 4, "on a Unix socket have no address, so none of them"),
+        ('"127.0.0.1:8443"', '"unix:/s"\ntrusted = ["::1"]', 4, "have no address, so none of them is in trusted; listen on"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\n[[listen]]\naddress = "127.0.0.1:8443"', 5, "is there twice; remove"),
         ('"127.0.0.1:8443"', '"127.0.0.1:8443"\n[[listen]]\naddress = "0.0.0.0:8443"', 5, "overlap; keep one of them"),
         ('"127.0.0.1:9000"', '"127.0.0.1"', 10, 'has no port; write "127.0.0.1:9000"'),
@@ -275,8 +276,9 @@ def test_unused_certificate_is_a_warning(folder):
     assert "no listener speaks TLS" in warning.message
 
 
-def test_everyone_as_a_source_of_proxy_headers_is_a_warning(folder):
-    text = GOOD.replace('8443"', '8443"\nproxy_protocol = ["10.0.0.0/8", "::/0"]')
+@pytest.mark.parametrize("key", ["proxy_protocol", "trusted"])
+def test_everyone_as_a_proxy_in_front_is_a_warning(folder, key):
+    text = GOOD.replace('8443"', f'8443"\n{key} = ["10.0.0.0/8", "::/0"]')
     (warning,) = load(folder, text).warnings
     assert (warning.line, warning.warning) == (4, True)
     assert "::/0 is every address: whoever connects chooses the address that it comes from" in warning.message

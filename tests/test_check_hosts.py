@@ -170,3 +170,6 @@ def test_a_certificate_of_which_all_names_are_passed_on(folder: Path) -> None:
         "warning: this certificate is never used: clients that ask for its names are passed on undecrypted",
     )
     assert not found(folder, TLS + CERTIFICATE + second + "default = true\n" + APP + SECRET + HOST)
+    first = TLS + second + CERTIFICATE + APP + SECRET + HOST
+    assert not found(folder, first), "clients that name nobody get the first"
+    assert "never used" in one(folder, f"{first}[tls]\nstrict_sni = true\n")[1]

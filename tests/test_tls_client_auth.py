@@ -410,6 +410,14 @@ class TestPeerOfAClient:
         with pytest.raises(TLSError, match=r"certificate_(wrong_name|refused)"):
             client_pair(client_context(ca=clients().pem, engine=engine), ssl_server_context(pem)).exchange()
 
+    @pytest.mark.parametrize("name", ["w*.example.test", "*w.example.test", "www.*.test", "*.*.test"])
+    def test_name_check_partial_wildcard(self, engine: EngineKind, name: str) -> None:
+        """A wildcard is a whole label, and the first one (RFC 9525 section 6.3)."""
+        context = client_context(ca=clients().pem, engine=engine)
+        established(client_pair(context, ssl_server_context(server_with(dns("*.example.test"))), "www.example.test"))
+        with pytest.raises(TLSError, match="certificate_wrong_name"):
+            client_pair(context, ssl_server_context(server_with(dns(name))), "www.example.test").exchange()
+
     def test_name_check_wrong_san_type(self, engine: EngineKind) -> None:
         """Our name under another type (CVE-2022-21656); an IP address as DNS name; a DNS name for an IP address."""
         for pem, name in (

@@ -138,3 +138,31 @@ class TestControlMessages:
         assert server.state is State.ESTABLISHED
         with pytest.raises(SSL.Error, match="no renegotiation"):
             client.do_handshake()
+
+    def test_renegotiation_is_refused_to_a_server_too(self, trusting: ClientContext, tmp_path: Path) -> None:
+        """A backend could have each of our connections verify and sign without end (CVE-2011-1473)."""
+        pem = support_tls.server_pem()
+        (tmp_path / "chain").write_bytes(pem.chain)
+        (tmp_path / "key").write_bytes(pem.key)
+        settings = SSL.Context(SSL.TLS_SERVER_METHOD)
+        settings.set_max_proto_version(SSL.TLS1_2_VERSION)
+        settings.use_certificate_chain_file(str(tmp_path / "chain"))
+        settings.use_privatekey_file(str(tmp_path / "key"))
+        server = SSL.Connection(settings, None)
+        server.set_accept_state()
+        client = TLSConnection(Role.CLIENT, context=trusting, server_name="localhost")
+
+        def step() -> list[TLSEvent]:
+            if data := client.data_to_send():
+                server.bio_write(data)
+            with contextlib.suppress(SSL.WantReadError):
+                server.do_handshake()
+            client.receive_data(server.bio_read(65536))
+            return pull(client)
+
+        step()
+        assert merged(step()) == ["TLSv1.2"]
+        server.renegotiate()
+        assert step() == []
+        assert len(client.data_to_send()) < 50, "an alert, and no ClientHello"
+        assert client.state is State.ESTABLISHED

@@ -28,6 +28,7 @@ from ..certs.revocation import RevocationList, revocation_notices
 from . import certs_revocation, config
 from .certs_acme import FAILED, Missing, issued_certificates, missing_certificates, next_attempt
 from .check_certificates import Folder
+from .check_hosts import PassedOn, passed_on
 from .config import CertificateFiles, Config
 from .loaded import Loaded, entry_of, load
 from .problems import Problem, one_line
@@ -47,8 +48,12 @@ class Row:
     hosts: tuple[str, ...] = ()
     """Hosts of routes and of `[[host]]` tables that it is used for."""
     default: bool = False
+    first: bool = False
+    """It is for clients that name nobody, since there is no default."""
     chosen: bool = True
-    """False: other certificates are used for all its names."""
+    """False: nobody is shown it."""
+    passed: bool = False
+    """Clients that ask for its names are passed on undecrypted."""
     renewal: datetime | None = None
     """When it will be renewed, as far as lockgate does that."""
     renewal_fault: str = ""
@@ -121,24 +126,43 @@ def list_certificates(
     issued = {entry.cert_path: entry for entry in issued_certificates(config, problems)}
     entries = [*files.values(), *folders, *issued.values()]
     owners = _owners(list(files.values()), (folders, issued.values()), now)
+    passed = passed_on(config)
+    reach = PassedOn(passed, owners)
+    owners = {name: paths for name, paths in owners.items() if name not in passed}
     if len(entries) == 1:
         defaults.add(entries[0].cert_path)
+    unasked = set() if config.tls.strict_sni else defaults or set(list(files)[:1])
+    for_unknown = unasked if config.tls.strict_sni is False else unasked & defaults
     listeners = tuple(str(listen.address) for listen in config.listen if listen.is_tls)
     hosts = _hosts(config)
     # Clients of a host with `acme` get the certificate of that, or none.
     by_acme = {name for host in config.host if host.acme is not None and not host.acme.on_demand for name in host.names}
     used: dict[str, list[str]] = {}
     for host in hosts:
-        others = () if host in by_acme else owners.get(f"*.{host.partition('.')[2]}") or defaults
+        if host in passed or host in reach:
+            continue
+        others = () if host in by_acme else owners.get(f"*.{host.partition('.')[2]}") or for_unknown
         for path in owners.get(host) or others:
             used.setdefault(path, []).append(host)
-    chosen = {path for paths in owners.values() for path in paths} | defaults
+    chosen = {path for paths in owners.values() for path in paths} | unasked
     rows = []
     for entry in entries:
         path = entry.cert_path
         renewal, fault = next_attempt(config, Path(path).parent.name, now) if path in issued else (None, "")
         serving = listeners if path in chosen else ()
-        rows.append(Row(entry, serving, tuple(used.get(path, ())), path in defaults, path in chosen, renewal, fault))
+        rows.append(
+            Row(
+                entry,
+                serving,
+                tuple(used.get(path, ())),
+                default=path in unasked & defaults,
+                first=path in unasked - defaults,
+                chosen=path in chosen,
+                passed=path not in chosen and bool(entry.names) and passed.keys() >= set(entry.names),
+                renewal=renewal,
+                renewal_fault=fault,
+            )
+        )
     rows.sort(key=lambda row: (row.entry.not_after, row.entry.cert_path))
     return rows
 
@@ -178,9 +202,10 @@ def days_left(entry: Entry, now: datetime) -> int:
 def _cells(row: Row, now: datetime) -> tuple[str, ...]:
     entry = row.entry
     if not row.chosen:
-        used = "- (others are better)" if entry.names else "-"
+        used = "- (passed on)" if row.passed else "- (others are better)" if entry.names else "-"
     else:
-        used = _some([*(["default"] if row.default else []), *row.hosts]) or "no route of its own"
+        unasked = ["default"] if row.default else ["who names nobody"] if row.first else []
+        used = _some([*unasked, *row.hosts]) or "no route of its own"
         used = f"{_some(row.listeners)}: {used}" if row.listeners else "-"
     days = str(days_left(entry, now)) if entry.not_before <= now else f"{days_left(entry, now)} (not valid yet)"
     renewal = f"{row.renewal:%Y-%m-%d %H:%M}" if row.renewal else "-"

@@ -181,23 +181,24 @@ def _listeners(draft: Draft) -> Iterator[Problem]:
             yield listen.place.at("h2c").problem(
                 "h2c has no effect here: all that this listener says is a redirect", "remove it"
             )
-        yield from _proxy_sources(listen)
+        yield from _proxies_in_front(listen)
 
 
-def _proxy_sources(listen: Listen) -> Iterator[Problem]:
-    place = listen.place.at("proxy_protocol")
-    if listen.proxy_protocol and listen.address.path:
-        yield place.problem(
-            "peers on a Unix socket have no address, so none of them is in proxy_protocol",
-            "listen on an IP address, or remove proxy_protocol",
-        )
-    for index, network in enumerate(listen.proxy_protocol):
-        if network.prefixlen == 0:
-            yield place.at(index).problem(
-                f"{network} is every address: whoever connects chooses the address that it comes from",
-                "write the addresses of the proxies in front of lockgate",
-                warning=True,
+def _proxies_in_front(listen: Listen) -> Iterator[Problem]:
+    for key, networks in (("proxy_protocol", listen.proxy_protocol), ("trusted", listen.trusted)):
+        place = listen.place.at(key)
+        if networks and listen.address.path:
+            yield place.problem(
+                f"peers on a Unix socket have no address, so none of them is in {key}",
+                f"listen on an IP address, or remove {key}",
             )
+        for index, network in enumerate(networks):
+            if network.prefixlen == 0:
+                yield place.at(index).problem(
+                    f"{network} is every address: whoever connects chooses the address that it comes from",
+                    "write the addresses of the proxies in front of lockgate",
+                    warning=True,
+                )
 
 
 def _tls_use(draft: Draft) -> Iterator[Problem]:

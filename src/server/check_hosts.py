@@ -151,8 +151,11 @@ def _reach(draft: Draft, identities: Sequence[Identity]) -> Iterator[Problem]:
                 "remove the route, or the name from its [[host]]",
                 warning=True,
             )
-    for identity in identities:
+    has_default = any(identity.default for identity in identities)
+    for number, identity in enumerate(identities):
         if identity.entries:  # a folder may hold what is not needed
+            continue
+        if number == 0 and not has_default and not config.tls.strict_sni:  # for clients that name nobody
             continue
         names = {name for one in identity.certificates for name in one.names}
         if len(identities) > 1 and not identity.default and identity.names and passed.keys() >= names:

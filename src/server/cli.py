@@ -138,15 +138,15 @@ def _serve(args: argparse.Namespace) -> int:
         return 1
     from .serve import run
 
-    def read() -> config.Draft:
-        return config.override(_read(args), args)
+    def read(again: bool) -> config.Draft:
+        return config.override(_read(args, again), args)
 
-    prepared = prepare(read(), patient=True)
+    prepared = prepare(read(again=False), patient=True)
     _tell(prepared.warnings)
-    return run(prepared, again=read)
+    return run(prepared, again=lambda: read(again=True))
 
 
-def _read(args: argparse.Namespace) -> config.Draft:
+def _read(args: argparse.Namespace, again: bool) -> config.Draft:
     given = [f"--{name}" for name in FLAGS if getattr(args, name)]
     if args.config is not None and given:
         problem = Problem(given[0], 0, "flags and a file cannot be mixed", f"write it into {args.config}")
@@ -161,7 +161,7 @@ def _read(args: argparse.Namespace) -> config.Draft:
             "give -c FILE, or --listen ADDRESS --cert FILE --key FILE --backend ADDRESS",
         )
         raise ConfigError([problem])
-    return config.read_file(args.config or DEFAULT_FILE)
+    return config.read_file(args.config or DEFAULT_FILE, again=again)
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {

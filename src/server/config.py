@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from ..certs.regular import NotRegular, read_regular
 from ..core.limits import Limits
 from ..core.proxy.client_match import ClientMatch
 from ..core.proxy.policy import ForwardRules
@@ -47,6 +48,8 @@ LogFormat = Literal["json", "common", "combined"]
 
 
 MAX_PER_HOUR = 20
+MAX_FILE = 1 << 26
+"""Bytes of a configuration; ten thousand certificates, hosts, routes and backends take four million."""
 
 
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -264,12 +267,24 @@ class Draft(NamedTuple):
     """Whether there is a mistake in the value at a place."""
 
 
-def read_file(path: Path | str) -> Draft:
-    """Read a TOML file. Raises `ConfigError` when it cannot be read at all, or is not TOML."""
+def read_file(path: Path | str, *, again: bool = False) -> Draft:
+    """Read a TOML file, or a pipe, unless it is read `again`: what was in that is gone, and whoever runs a proxy must not wait
+    for more. Raises `ConfigError` when it cannot be read at all, or is not TOML."""
     path = Path(path)
     file = str(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows begin files with a byte order mark
+        if again:
+            data = read_regular(path, MAX_FILE + 1)
+        else:
+            with path.open("rb") as opened:
+                data = opened.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            fault = f"is larger than {MAX_FILE >> 20} MiB"
+            raise ConfigError([Problem(file, 0, fault, "give the configuration file itself")])
+        text = data.decode("utf-8-sig")  # editors of Windows begin files with a byte order mark
+    except NotRegular as error:
+        remedy = "write the configuration into a regular file, and start with that"
+        raise ConfigError([Problem(file, 0, str(error.strerror), remedy)]) from None
     except FileNotFoundError:
         raise ConfigError([Problem(file, 0, "this file does not exist", "give the path of a TOML file")]) from None
     except UnicodeDecodeError as error:

@@ -27,6 +27,7 @@ from ..core.tls.hello import plain_name
 from . import config
 from .check import Prepared, prepare
 from .client_rules import rule_of
+from .explain_backend import encryption_statements
 from .explain_clients import client_statements, client_verdict, read_shown, teller
 from .explain_fields import field_changes
 from .explain_routes import route_statements
@@ -439,18 +440,7 @@ def _backend_tls(case: Case) -> Iterator[Statement]:
     group = case.done.group
     if group is None or case.done.passed_as:
         return
-    backend = case.prepared.config.backend[group.name]
-    tls = backend.tls
-    if tls is None:
-        yield Statement("encryption", "none towards the backend", "it has no tls", backend.place)
-    elif tls.insecure:
-        text = "TLS towards the backend, not verified: whoever is in between can read and change everything"
-        yield Statement("encryption", text, "insecure = true", tls.place.at("insecure"))
-    else:
-        trusted = "the authorities of the system" if tls.ca is None else f"the authorities in {tls.ca}"
-        whose = "the host in servers" if tls.server_name is None else f"the name {tls.server_name}"
-        text = f"TLS towards the backend; its certificate has to be for {whose}, from {trusted}"
-        yield Statement("encryption", text, "every backend with tls is verified", tls.place)
+    yield from encryption_statements(case.prepared.config.backend[group.name])
 
 
 def _routes(case: Case) -> Iterator[Statement]:

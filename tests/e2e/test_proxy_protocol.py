@@ -154,6 +154,25 @@ def test_haproxys_health_checks_are_taken(tmp_path: Path, serve_toml: Serve, con
     assert next(entry for entry in gate.records() if entry["target"] == "/204")["client"] == "127.0.0.1"
 
 
+def test_a_client_of_haproxys_unix_socket_is_not_haproxy(
+    tmp_path: Path, serve_toml: Serve, certificates: Certificates, web: Nginx
+) -> None:
+    """HAProxy 2.6 passes such a client on as LOCAL. It may not write itself an address, although HAProxy may."""
+    listen = 'proxy_protocol = ["127.0.0.1"]\ntrusted = ["127.0.0.1"]'
+    gate = serve_toml(site(certificates, f'servers = ["127.0.0.1:{web.port}"]', listen))
+    front, door = free_port(), tmp_path / "front"
+    rules = (
+        f"listen front\n mode tcp\n bind 127.0.0.1:{front}\n bind unix@{door}\n"
+        f" server gate 127.0.0.1:{gate.port} send-proxy-v2\n"
+    )
+    forged = ("-H", "X-Forwarded-For: 6.6.6.6")
+    with haproxy(tmp_path, rules, front):
+        done = gate.curl("-m", "60", "--unix-socket", str(door), *forged, f"{gate.url}/seen")
+    assert "for=127.0.0.1|" in done.stdout
+    wait_until(lambda: any(entry["status"] == 200 for entry in gate.records()), "the log")
+    assert [entry["client"] for entry in gate.records() if entry["status"] == 200] == ["127.0.0.1"]
+
+
 @pytest.mark.parametrize(("listed", "taken"), [("127.0.0.1", True), ("127.0.0.9", False)])
 def test_curls_header_is_read_from_listed_sources_only(
     serve_toml: Serve, certificates: Certificates, web: Nginx, listed: str, taken: bool

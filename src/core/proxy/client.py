@@ -134,8 +134,9 @@ class ClientChannel(Channel):
         if header.source is not None:
             self._comes_from(header.source)
             self.destination = header.destination or NOWHERE
-        elif not header.local:
-            # The client is unknown. The proxy's address stands for it, but what it says is not what that proxy says.
+        else:
+            # The client is unknown. The proxy's address stands for it, but what it says is not what that proxy says. LOCAL is
+            # no exception: a health check has nothing to forward, and HAProxy 2.6 says it of clients without an address too.
             self.client.trusted = False
         self._facts = None
         self._idle_since = self.hub.now
