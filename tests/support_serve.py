@@ -172,9 +172,13 @@ class Download:
 
 def refuses(service: Service) -> bool:
     """Whether nobody listens any more where the service did."""
-    host, port = url(service).removeprefix("https://").split(":")
+    return is_refused(int(url(service).rpartition(":")[2]))
+
+
+def is_refused(port: int) -> bool:
+    """Whether nobody listens on this port of 127.0.0.1."""
     try:
-        socket.create_connection((host, int(port)), 1).close()
+        socket.create_connection(("127.0.0.1", port), PATIENCE).close()
     except ConnectionRefusedError:
         return True
     except ConnectionResetError:  # it was closed while we waited in its backlog

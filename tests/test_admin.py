@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support_config import GOOD, load, write_pem
 from support_e2e import Service, run, wait_until
-from support_serve import Backend, Start, backend, curl, flags, folder, start, url
+from support_serve import Backend, Start, backend, curl, flags, folder, site, start, url
 from support_tls import authority, server_pem
 
 from lockgate.core.proxy.record import END_REASONS, AccessRecord
@@ -371,19 +371,9 @@ def test_to_end_at_once_is_to_leave_clients_without_an_answer(shown: Shown) -> N
 
 # -- as it is served ---------------------------------------------------------------------------------------------------
 
-TEXT = """
-    admin = "{admin}"
-    workers = 2
-    [[listen]]
-    address = "127.0.0.1:0"
-    [[certificate]]
-    cert = "site.pem"
-    key = "site.key"
-    [[route]]
-    backend = "app"
-    [backend.app]
-    servers = ["{server}"]
-"""
+
+def text(backend: Backend, admin: str = "127.0.0.1:0") -> str:
+    return f'admin = "{admin}"\nworkers = 2\n{site(backend.address)}'
 
 
 def admin_of(service: Service) -> str:
@@ -401,7 +391,7 @@ def counted(service: Service, status: str = "2xx") -> float:
 
 
 def test_requests_to_all_workers_are_counted_also_over_a_reload(folder: Path, backend: Backend, start: Start) -> None:
-    service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address))
+    service = start(text=text(backend))
     for _ in range(6):
         assert curl(folder, url(service)).startswith("app")
     wait_until(lambda: counted(service) == 6, "the requests to be counted, a moment after they were answered")
@@ -420,8 +410,8 @@ def test_connections_of_workers_that_are_gone_are_not_counted(folder: Path, back
         found = samples(run("curl", "-sS", f"{admin_of(service)}metrics").stdout.encode())
         return found["lockgate_connections", ()]
 
-    limits = "    [limits]\n    drain_timeout = 0.5\n"
-    service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address) + limits)
+    limits = "[limits]\ndrain_timeout = 0.5\n"
+    service = start(text=text(backend) + limits)
     with socket.create_connection(("127.0.0.1", int(url(service).rpartition(":")[2]))):
         wait_until(lambda: connections() == 1, "the connection to be counted")
         file = folder / "lockgate.toml"
@@ -441,7 +431,7 @@ def test_connections_of_a_worker_that_was_killed_while_it_drained_are_not_counte
     def children() -> set[int]:
         return set(map(int, run("pgrep", "-P", str(service.process.pid)).stdout.split()))
 
-    service = start(text=TEXT.format(admin="127.0.0.1:0", server=backend.address))
+    service = start(text=text(backend))
     with socket.create_connection(("127.0.0.1", int(url(service).rpartition(":")[2]))):
         wait_until(lambda: connections() == 1, "the connection to be counted")
         old = children()
@@ -457,7 +447,7 @@ def test_connections_of_a_worker_that_was_killed_while_it_drained_are_not_counte
 
 def test_a_unix_socket_is_for_its_owner(folder: Path, backend: Backend, start: Start) -> None:
     path = folder / "admin.sock"
-    service = start(text=TEXT.format(admin=f"unix:{path}", server=backend.address))
+    service = start(text=text(backend, f"unix:{path}"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert run("curl", "-sS", "--unix-socket", path, "http://lockgate/healthz").stdout == "ok\n"
     assert service.terminate() == 0

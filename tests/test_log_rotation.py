@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support_config import GOOD, one
 from support_e2e import Service, wait_until
-from support_serve import Backend, Start, backend, curl, flags, folder, start, url
+from support_serve import Backend, Start, backend, curl, flags, folder, site, start, url
 from test_access_log import record
 
 from lockgate.server.access_log import open_access_log
@@ -145,21 +145,7 @@ def test_all_workers_write_to_the_new_file_after_sighup(
     folder: Path, backend: Backend, start: Start, changed: str
 ) -> None:
     log, old = folder / "access.log", folder / "access.log.1"
-    service = start(
-        text=f"""
-        workers = 2
-        access_log = "access.log"
-        [[listen]]
-        address = "127.0.0.1:0"
-        [[certificate]]
-        cert = "site.pem"
-        key = "site.key"
-        [[route]]
-        backend = "app"
-        [backend.app]
-        servers = ["{backend.address}"]
-        """
-    )
+    service = start(text=f'workers = 2\naccess_log = "access.log"\n{site(backend.address)}')
     for _ in range(8):
         ask(folder, service, "/old")
     wait_until(lambda: len(targets(log)) == 8, "the first lines")

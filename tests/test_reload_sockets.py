@@ -7,30 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 from support_e2e import Service, wait_until
 from support_ports import free_port
-from support_serve import Backend, Download, Start, backend, curl, folder, site, start
+from support_serve import Backend, Download, Start, backend, curl, folder, is_refused, site, start
 
 __all__ = ["backend", "folder", "start"]
 
 
 def text(server: str, port: int, admin: int) -> str:
     return f'admin = "127.0.0.1:{admin}"\nworkers = 1\n{site(server, port)}'
-
-
-def is_refused(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:
-        # Closed while this connection waited to be accepted; the next one is refused.
-        return False
-    return False
 
 
 def reload(service: Service, folder: Path, text: str) -> None:

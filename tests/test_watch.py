@@ -16,7 +16,7 @@ from support_config import write_pem
 from support_e2e import Service, wait_until
 from support_mtls import client_pem as make_client
 from support_mtls import clients, pem_of, revocation_list, strangers, with_certificate
-from support_serve import Backend, Start, backend, curl, folder, running, start, url
+from support_serve import Backend, Start, backend, curl, folder, running, site, start, url
 from support_tls import Authority, Pem, ssl_server_context
 
 from lockgate.server.watch import AGAIN, INTERVAL, MOST_RARELY, PATIENCE, REST, RESTLESS, Stamps, Watch
@@ -189,15 +189,7 @@ def test_authorities_and_certificates_for_backends(folder: Path, start: Start, t
         service = start(
             text=f"""
             workers = 1
-            [[listen]]
-            address = "127.0.0.1:0"
-            [[certificate]]
-            cert = "site.pem"
-            key = "site.key"
-            [[route]]
-            backend = "app"
-            [backend.app]
-            servers = ["{behind.address}"]
+            {site(behind.address)}
             tls = {{ ca = "servers.pem", cert = "ours.pem", key = "ours.key" }}
             """
         )

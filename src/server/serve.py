@@ -325,8 +325,8 @@ class _Service:
                     row.set_backends(proxy.connections_by_backend())
 
             staples = make_staples(ocsp_folder(config))
-            stamps_now = self._newest if prepared is self._prepared else None
-            certificates = CertificateKeeper(prepared, proxy, staples, loaded=stamps_now, speaks=number == 0)
+            newest = self._newest if prepared is self._prepared else None
+            certificates = CertificateKeeper(prepared, proxy, staples, loaded=newest, speaks=number == 0)
             try:
                 run_worker(
                     config.adapter,

@@ -135,8 +135,7 @@ class ClientChannel(Channel):
             self._comes_from(header.source)
             self.destination = header.destination or NOWHERE
         else:
-            # The client is unknown. The proxy's address stands for it, but what it says is not what that proxy says. LOCAL is
-            # no exception: a health check has nothing to forward, and HAProxy 2.6 says it of clients without an address too.
+            # What an unknown client says is not what the proxy says whose address stands for it; HAProxy 2.6 has LOCAL for some.
             self.client.trusted = False
         self._facts = None
         self._idle_since = self.hub.now
@@ -178,6 +177,7 @@ class ClientChannel(Channel):
             self.info = event.info
             self._facts = None
             self._idle_since = self.hub.now
+            self._rested = False
             self._handshake_time = self.hub.now - self._accepted
             if self.hub.meter is not None:
                 self.hub.meter.handshake_done(event.info)

@@ -228,11 +228,10 @@ def server_context(
         raise ContextError("pairs are a list of (certificate chain, private key), both PEM, as bytes")
     if tickets is not None and not tickets.fit(options):
         raise ContextError("the tickets were made for other options")
-    settings = options if client_auth is None else _for_peer_keys(options)
     by_key: dict[str, EngineContext] = {}
     by_leaf: dict[bytes, EngineContext] = {}
     for chain_pem, key_pem in pairs:
-        context = _new_server_context(settings, session_id)
+        context = _new_server_context(options, session_id, client_auth is not None)
         kind, leaf, rest = _use_pair(context, chain_pem, key_pem)
         if kind in by_key:
             raise ContextError(f"there are two certificates with the same kind of key ({kind})")
@@ -341,7 +340,7 @@ def client_context(
             binding.addresses(binding.NAME_CHECK)
         except LookupError:
             raise ContextError("names cannot be verified with this version of cryptography") from None
-    context = _new_context(SSL.TLS_CLIENT_METHOD, _for_peer_keys(options))
+    context = _new_context(SSL.TLS_CLIENT_METHOD, options, True)
     if ca is None:
         if verify:
             context.set_default_verify_paths()
@@ -362,12 +361,7 @@ def client_context(
     return ClientContext(options, verify, engines, wants_peer or bool(pinned), pinned)
 
 
-def _for_peer_keys(options: TLSOptions) -> TLSOptions:
-    """The options for a context whose peers show certificates, unless the groups were chosen."""
-    return replace(options, groups=GROUPS_FOR_PEER_KEYS) if getattr(options, "groups", "") == GROUPS else options
-
-
-def _new_context(method: int, options: TLSOptions) -> SSL.Context:
+def _new_context(method: int, options: TLSOptions, asks: bool) -> SSL.Context:
     """A pyOpenSSL context with what both sides have in common."""
     if not isinstance(options, TLSOptions):
         raise ContextError(f"options are TLSOptions, not {type(options).__name__}")
@@ -395,18 +389,19 @@ def _new_context(method: int, options: TLSOptions) -> SSL.Context:
     except SSL.Error:
         raise ContextError(f"unknown cipher suite in {options.ciphersuites!r}") from None
     try:
-        if not binding.set_groups(context, options.groups):
+        is_chosen = options.groups != GROUPS
+        if not binding.set_groups(context, GROUPS_FOR_PEER_KEYS if asks and not is_chosen else options.groups):
             raise ContextError(f"unknown group in {options.groups!r}")
     except LookupError:
         # OpenSSL's own list is a safe one too; only groups that were asked for on purpose must not be lost.
-        if options.groups not in (GROUPS, GROUPS_FOR_PEER_KEYS):
+        if is_chosen:
             raise ContextError("groups cannot be chosen with this version of cryptography") from None
     return context
 
 
-def _new_server_context(options: TLSOptions, session_id: bytes) -> SSL.Context:
-    """A context for the server side to which only the certificates are missing."""
-    context = _new_context(SSL.TLS_SERVER_METHOD, options)
+def _new_server_context(options: TLSOptions, session_id: bytes, asks: bool = False) -> SSL.Context:
+    """A context for the server side to which only the certificates are missing. `asks`: for those of clients."""
+    context = _new_context(SSL.TLS_SERVER_METHOD, options, asks)
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     # The chain that is sent is the one that was given; OpenSSL would look for a longer one in each handshake.
     context.set_mode(NO_AUTO_CHAIN)
