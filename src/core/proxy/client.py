@@ -135,7 +135,7 @@ class ClientChannel(Channel):
             self._comes_from(header.source)
             self.destination = header.destination or NOWHERE
         else:
-            # What an unknown client says is not what the proxy says whose address stands for it; HAProxy 2.6 has LOCAL for some.
+            # What an unknown client says is not what the proxy says whose address stands for it (HAProxy 2.6: LOCAL for some).
             self.client.trusted = False
         self._facts = None
         self._idle_since = self.hub.now
