@@ -15,7 +15,6 @@ from support_tls_pair import ENGINES, Pair, established
 from lockgate.core.events import Role
 from lockgate.core.tls.connection import TLSConnection
 from lockgate.core.tls.context import (
-    MAX_STAPLE,
     ContextError,
     ServerContext,
     Tickets,
@@ -24,6 +23,7 @@ from lockgate.core.tls.context import (
     server_context,
 )
 from lockgate.core.tls.engine import EngineKind
+from lockgate.core.tls.server_context import MAX_STAPLE
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 

@@ -35,3 +35,8 @@ cdef class Engine:
     cpdef int shutdown(self) except -1
     cpdef rest(self)
     cpdef close(self)
+
+
+cdef class EngineContext:
+    cpdef engine(self, str server_name, bytes address, Session session=*)
+    cpdef staple(self, bytes response)

@@ -1,4 +1,4 @@
-"""What every TLS engine is, so that compiled code can call each of them without looking its methods up.
+"""What every TLS engine is, and what makes it, so that compiled code can call each of them without looking its methods up.
 
 `Engine` alone is one that is closed: it takes nothing, gives nothing, and each operation fails. Those that do something are
 `NativeEngine` (`openssl.pyx`) and `PyOpenSSLEngine` (`core/tls/engine.py`); after `close` they too behave like this one.
@@ -124,3 +124,23 @@ class Engine:
 
     def close(self) -> None:
         """Free everything."""
+
+
+class EngineContext:
+    """A configured SSL_CTX, ready to make engines; made by an `EngineKind` (`core/tls/engine.py`)."""
+
+    __slots__ = ()
+
+    def engine(self, server_name: str, address: bytes, session: Session | None = None) -> Engine | None:
+        """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot.
+
+        It offers to resume `session`, one that an engine of this very context made for the same name and address. For a
+        server all three are empty.
+        """
+        return None
+
+    def staple(self, response: bytes) -> None:
+        """Server: the OCSP response (RFC 6066 section 8) for clients that ask for one, from the next handshake on.
+
+        Empty: none. May be called from any thread, but by one at a time.
+        """

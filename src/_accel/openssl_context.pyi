@@ -1,13 +1,13 @@
 from collections.abc import Callable
-from typing import final
 
 from OpenSSL import SSL
+from typing_extensions import disjoint_base
 
-from .engine import Session
+from .engine import EngineContext, Session
 from .openssl import NativeEngine as NativeEngine
 
-@final
-class NativeContext:
+@disjoint_base
+class NativeContext(EngineContext):
     def __init__(
         self,
         context: SSL.Context,

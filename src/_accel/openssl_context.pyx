@@ -4,11 +4,11 @@
 But for the key log, which is for finding faults: its callback takes the GIL and calls what the context was given.
 """
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uintptr_t
 from libc.string cimport memcmp
 
+from .engine cimport EngineContext, Session
 from .openssl cimport (
     HOST_FLAGS, SSL_MODE_AUTO_RETRY, SSL_TLSEXT_ERR_NOACK, SSL_TLSEXT_ERR_OK, NativeEngine, NativeSession, Notes,
     current_notes, loaded, on_info, ssl,
@@ -59,8 +59,7 @@ cdef int on_alpn(
     return SSL_TLSEXT_ERR_NOACK
 
 
-@cython.final
-cdef class NativeContext:
+cdef class NativeContext(EngineContext):
     """Makes `NativeEngine`s from a pyOpenSSL context."""
 
     cdef void *pointer
@@ -100,17 +99,18 @@ cdef class NativeContext:
         if key_log is not None:
             ssl.SSL_CTX_set_keylog_callback(self.pointer, on_key_log)
 
-    def staple(self, bytes response):
+    cpdef staple(self, bytes response):
         """See `EngineContext`."""
         if len(response) > MAX_RESPONSE:
             raise ValueError("this response fits in no handshake")
         self.response = response
 
-    def engine(self, str server_name, bytes address, NativeSession session=None):
+    cpdef engine(self, str server_name, bytes address, Session session=None):
         """See `EngineContext`."""
         cdef NativeEngine engine = NativeEngine.__new__(NativeEngine)
-        cdef bytes name = server_name.encode("ascii")
         cdef NativeContext base
+        cdef NativeSession known = session
+        cdef bytes name
         if self.pointer is NULL:
             raise RuntimeError("this context was never made")
         engine.context = self
@@ -142,6 +142,7 @@ cdef class NativeContext:
         if self.server:
             ssl.SSL_set_accept_state(engine.ssl)
             return engine
+        name = server_name.encode("ascii")
         if self.verify and not expect_name(engine.ssl, name, address):
             ssl.ERR_clear_error()
             return None
@@ -149,7 +150,7 @@ cdef class NativeContext:
             ssl.SSL_set_tlsext_host_name(engine.ssl, PyBytes_AS_STRING(name))
         engine.name = server_name
         engine.address = address
-        if session is not None and ssl.SSL_set_session(engine.ssl, session.value) == 1:
+        if known is not None and ssl.SSL_set_session(engine.ssl, known.value) == 1:
             engine.know()
         ssl.SSL_set_connect_state(engine.ssl)
         return engine

@@ -325,8 +325,8 @@ cdef class Poller(Gear):
         finally:
             self._busy = False
             self.in_batch = False
-            if self._retired:
-                self._retired.clear()
+            while self._retired:
+                self._retired.pop()
         return count
 
 
@@ -351,12 +351,31 @@ cdef tuple name_of(sockaddr_storage *name):
     cdef sockaddr_in *ipv4 = <sockaddr_in *>name
     cdef sockaddr_in6 *ipv6 = <sockaddr_in6 *>name
     if name.ss_family == AF_INET:
-        inet_ntop(AF_INET, &ipv4.sin_addr, text, TEXT)
-        return PyUnicode_DecodeASCII(text, <Py_ssize_t>strlen(text), NULL), htons(ipv4.sin_port)
+        return PyUnicode_DecodeASCII(text, ipv4_text(text, <unsigned char *>&ipv4.sin_addr), NULL), htons(ipv4.sin_port)
     if name.ss_family == AF_INET6:
         inet_ntop(AF_INET6, &ipv6.sin6_addr, text, TEXT)
         return PyUnicode_DecodeASCII(text, <Py_ssize_t>strlen(text), NULL), htons(ipv6.sin6_port)
     return NOBODY
+
+
+cdef Py_ssize_t ipv4_text(char *text, const unsigned char *address) noexcept:
+    """Write an address as text, and return how long that is. `inet_ntop` does it with `sprintf`, for each connection."""
+    cdef Py_ssize_t at = 0
+    cdef int i, number
+    for i in range(4):
+        if i:
+            text[at] = b"."
+            at += 1
+        number = address[i]
+        if number >= 100:
+            text[at] = <char>(48 + number // 100)
+            at += 1
+        if number >= 10:
+            text[at] = <char>(48 + number // 10 % 10)
+            at += 1
+        text[at] = <char>(48 + number % 10)
+        at += 1
+    return at
 
 
 cdef bint fill_ipv4(sockaddr_in *name, int family, address) except -1:

@@ -21,6 +21,9 @@ log = logging.getLogger("lockgate.adapters")
 ACCEPT_BATCH = 64
 """Connections accepted before others get their turn."""
 
+_BATCH = ACCEPT_BATCH
+_ABORTED = -errno.ECONNABORTED
+
 
 def local_name(fd: int, accepted: socket.socket | None) -> tuple[str, int]:
     """Address (without zone) and port at which a connection has come in; `("", 0)` on a Unix socket. `accepted`: its socket
@@ -49,13 +52,13 @@ class Door(Watched):
         """Accept what waits, up to `ACCEPT_BATCH`."""
         driver = self._driver
         gear = driver.gear
-        for _ in range(ACCEPT_BATCH):
+        for _ in range(_BATCH):
             if self.fd < 0:
                 return  # closed by an earlier event of the same batch
             fd = gear.accept(self)
             if fd == AGAIN:
                 break
-            if fd == -errno.ECONNABORTED:
+            if fd == _ABORTED:
                 continue  # that client has left already
             if fd < 0:
                 log.error("cannot accept on listener %s: %s", self.listener.name, os.strerror(-fd))
@@ -71,5 +74,6 @@ class Door(Watched):
                     raise
                 driver.report(error)
             else:
-                Link(driver, channel, fd, gear.accepted)
+                link = Link.__new__(Link)  # in C a call with arguments costs several times as much
+                link.take(driver, channel, fd, gear.accepted)
         driver.carry_on()

@@ -3,7 +3,7 @@ cimport cython
 cdef class Driver
 
 from .._accel.gear cimport Gear
-from ..core.commands cimport CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
+from ..core.commands cimport ChannelCommand, CloseConnection, NeedCertificate, OpenUpstream, PauseReading, SendData
 from ..core.proxy.channel cimport Channel
 from ..core.proxy.hub cimport ReverseProxy
 from .link cimport Link
@@ -28,6 +28,6 @@ cdef class Driver:
     cpdef report(self, error, where=*)
     cpdef rest(self)
     cpdef on_timer(self)
-    @cython.locals(link=Link)
-    cdef _carry_out(self, command)
+    @cython.locals(channel=Channel, link=Link)
+    cdef _carry_out(self, ChannelCommand command)
     cpdef call_at(self, double when)

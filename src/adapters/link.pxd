@@ -21,6 +21,8 @@ cdef class Link(Watched):
     cdef public bint closed
     cdef bint _much
 
+    cpdef take(self, Driver driver, Channel channel, int fd, sock)
+
     # What the loop reports
     cpdef on_readable(self)
     cpdef on_writable(self)

@@ -42,11 +42,15 @@ class Link(Watched):
     __slots__ = ("_much", "alive", "channel", "closed", "driver", "ended", "gear", "reading", "writing")
 
     def __init__(self, driver: Driver, channel: Channel, fd: int = -1, sock: Any = None) -> None:
+        self.take(driver, channel, fd, sock)
+
+    def take(self, driver: Driver, channel: Channel, fd: int, sock: Any) -> None:
+        """Belong to this channel, and to this socket if it is there already."""
         self.fd = fd
         self.sock = sock
         self.events = 0
         self.driver = driver
-        self.gear = driver.gear
+        self.gear = self.driver.gear
         self.channel = channel
         self.alive = False
         self.reading = True
@@ -54,8 +58,8 @@ class Link(Watched):
         self.ended = False
         self.closed = False
         self._much = False
-        channel.transport = self
-        driver.links.add(self)
+        self.channel.transport = self
+        self.driver.links.add(self)
         if fd >= 0:
             self.established()
 

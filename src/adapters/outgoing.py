@@ -118,7 +118,7 @@ class OutgoingLink(Link):
     __slots__ = ("addresses", "connecting")
 
     def __init__(self, driver: Driver, channel: Channel) -> None:
-        super().__init__(driver, channel)
+        self.take(driver, channel, -1, None)
         self.addresses: list[Address] = []
         self.connecting = False
 

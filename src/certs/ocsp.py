@@ -29,7 +29,7 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from ..core.errors import LockgateError
-from ..core.tls.context import MAX_STAPLE
+from ..core.tls.server_context import MAX_STAPLE
 from .files import UNREADABLE
 
 TOLERANCE = timedelta(minutes=5)

@@ -1,22 +1,22 @@
-cdef class SendData:
+cdef class ChannelCommand:
     cdef public object channel
 
-cdef class OpenUpstream:
-    cdef public object channel
+cdef class SendData(ChannelCommand):
+    pass
+
+cdef class OpenUpstream(ChannelCommand):
     cdef public object address
 
-cdef class CloseConnection:
-    cdef public object channel
+cdef class CloseConnection(ChannelCommand):
     cdef public object how
 
-cdef class PauseReading:
-    cdef public object channel
+cdef class PauseReading(ChannelCommand):
+    pass
 
-cdef class ResumeReading:
-    cdef public object channel
+cdef class ResumeReading(ChannelCommand):
+    pass
 
-cdef class NeedCertificate:
-    cdef public object channel
+cdef class NeedCertificate(ChannelCommand):
     cdef public object hello
     cdef public object identity
     cdef public object listener

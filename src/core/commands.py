@@ -27,8 +27,8 @@ class Close(Enum):
 BOTH, HALF, ABORT = Close.BOTH, Close.HALF, Close.ABORT
 
 
-class SendData:
-    """Bytes wait in `channel.data_to_send()`: send them as the socket takes them, and report with `data_sent`."""
+class ChannelCommand:
+    """Base of them all: what is to be done with the socket of `channel`."""
 
     __slots__ = ("channel",)
 
@@ -36,48 +36,48 @@ class SendData:
         self.channel = channel
 
 
-class OpenUpstream:
+class SendData(ChannelCommand):
+    """Bytes wait in `channel.data_to_send()`: send them as the socket takes them, and report with `data_sent`."""
+
+    __slots__ = ()
+
+
+class OpenUpstream(ChannelCommand):
     """Connect a new socket to `address`, then call `channel.connected` or `channel.connect_failed`.
 
     `address` is a (host, port) pair, or the path of a Unix socket.
     """
 
-    __slots__ = ("address", "channel")
+    __slots__ = ("address",)
 
     def __init__(self, channel: Channel, address: tuple[str, int] | str) -> None:
         self.channel = channel
         self.address = address
 
 
-class CloseConnection:
+class CloseConnection(ChannelCommand):
     """Close the channel's socket, in the way that `how` says. After BOTH and ABORT the channel is forgotten."""
 
-    __slots__ = ("channel", "how")
+    __slots__ = ("how",)
 
     def __init__(self, channel: Channel, how: Close) -> None:
         self.channel = channel
         self.how = how
 
 
-class PauseReading:
+class PauseReading(ChannelCommand):
     """Stop reading the channel's socket."""
 
-    __slots__ = ("channel",)
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    __slots__ = ()
 
 
-class ResumeReading:
+class ResumeReading(ChannelCommand):
     """Read the channel's socket again."""
 
-    __slots__ = ("channel",)
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    __slots__ = ()
 
 
-class NeedCertificate:
+class NeedCertificate(ChannelCommand):
     """A client waits in its handshake for a certificate. Answer with `channel.use_identity`, now or later.
 
     `hello` is what the client offers, server name and protocols among it; `identity` is the policy's that has to get its
@@ -86,7 +86,8 @@ class NeedCertificate:
     `certificate_failed(now)`. The handshake's deadline goes on meanwhile.
     """
 
-    __slots__ = ("channel", "hello", "identity", "listener", "peer")
+    channel: ClientChannel
+    __slots__ = ("hello", "identity", "listener", "peer")
 
     def __init__(
         self,

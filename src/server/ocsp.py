@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from ..certs.ocsp import Answer, OcspError, Question, Revoked, Schedule, judge, must_staple
 from ..certs.ocsp_folder import WANTED_AGAIN, OcspFolder
 from ..certs.state_files import StateError
-from ..core.tls.context import MAX_STAPLE
+from ..core.tls.server_context import MAX_STAPLE
 from .problems import shown
 
 logger = logging.getLogger("lockgate.ocsp")

@@ -12,6 +12,7 @@ from ..events cimport (
 )
 from ..http.connection cimport HTTPConnection
 from ..http.outgoing cimport refusal_fields
+from .bounds cimport H1Bounds
 from .head cimport HeadReader
 from .messages cimport (
     build_informational,
@@ -35,9 +36,7 @@ cdef object NEED_DATA, PAUSED
 
 
 cdef class H1Connection(HTTPConnection):
-    cdef object _limits
-    cdef long long _max_body
-    cdef long long _max_interim
+    cdef H1Bounds _bounds
     cdef bytes _scheme
     cdef bint _is_server
     cdef ReceiveBuffer _buffer
@@ -58,6 +57,7 @@ cdef class H1Connection(HTTPConnection):
     cdef bint _awaits_continue
     cdef int _interim
 
+    cdef _begin(self, bint is_server, H1Bounds bounds, bytes scheme)
     cdef _start_exchange(self)
     cpdef begin_tunnel(self)
 
@@ -107,3 +107,10 @@ cdef class H1Connection(HTTPConnection):
     cdef _settle(self)
     cdef _stop_reading(self)
     cdef _switch(self)
+
+
+cdef H1Bounds _DEFAULT_BOUNDS
+
+
+@cython.locals(http=H1Connection)
+cpdef H1Connection h1_connection(bint is_server, H1Bounds bounds, bytes scheme=*)

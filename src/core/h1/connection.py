@@ -33,6 +33,7 @@ from ..http.connection import HTTPConnection, check_fault
 from ..http.framing import CHUNKED, UNTIL_CLOSE
 from ..http.outgoing import content, refusal_fields
 from ..limits import Limits
+from .bounds import H1Bounds
 from .head import HeadReader
 from .messages import (
     build_informational,
@@ -47,7 +48,7 @@ from .readers import BodyReader, ChunkedReader, LengthReader, UntilCloseReader
 from .states import FORBIDDEN, Input, State, move
 from .writers import HeadWriter
 
-_DEFAULT_LIMITS = Limits()
+_DEFAULT_BOUNDS = H1Bounds(Limits())
 _NO_BODY = BodyReader()
 _CHUNKED = CHUNKED
 _UNTIL_CLOSE = UNTIL_CLOSE
@@ -67,26 +68,27 @@ class H1Connection(HTTPConnection):
     """
 
     __slots__ = (
-        "_awaits_continue", "_body", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim", "_is_server",
-        "_length_reader", "_limits", "_max_body", "_max_interim", "_offered", "_out_left", "_request_1_1",
-        "_request_is_head", "_scheme", "_state_in", "_state_out", "_writer", "keep_alive",
+        "_awaits_continue", "_body", "_bounds", "_buffer", "_closed_reported", "_eof", "_error", "_head", "_interim",
+        "_is_server", "_length_reader", "_offered", "_out_left", "_request_1_1", "_request_is_head", "_scheme", "_state_in",
+        "_state_out", "_writer", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, role: Role, *, limits: Limits | None = None, scheme: bytes = b"https") -> None:
-        super().__init__()
-        self._limits = _DEFAULT_LIMITS if limits is None else limits
-        self._max_body = -1 if self._limits.max_body is None else self._limits.max_body
-        self._max_interim = self._limits.max_interim_responses
+        self._begin(is_server(role), _DEFAULT_BOUNDS if limits is None else H1Bounds(limits), scheme)
+
+    def _begin(self, is_server: bool, bounds: H1Bounds, scheme: bytes) -> None:
+        """Wait for a first exchange."""
+        self._set_up()
+        self._bounds = bounds
         self._scheme = scheme
-        self._is_server = is_server(role)
+        self._is_server = is_server
         self._buffer = ReceiveBuffer()
-        self._head = HeadReader(self._is_server, self._limits)
+        self._head = HeadReader(is_server, bounds)
         self._body: BodyReader | None = None
         self._writer = HeadWriter()
         self._length_reader = LengthReader(0)
         self._out_left = 0
-        self._state_in = _IDLE
-        self._state_out = _IDLE
+        self._state_in = self._state_out = _IDLE
         self._eof = False
         self._closed_reported = False
         self._error: RemoteProtocolError | None = None
@@ -235,7 +237,7 @@ class H1Connection(HTTPConnection):
         self._request_is_head = head.method == b"HEAD"
         options = connection_options(head)
         request = build_request(head, options, self._scheme)
-        limit = self._max_body
+        limit = self._bounds.max_body
         length = _CHUNKED if request.body_length is None else request.body_length
         if limit >= 0 and length > limit:
             raise RemoteProtocolError(Fault.BODY_TOO_LARGE, "body too large")
@@ -259,7 +261,7 @@ class H1Connection(HTTPConnection):
         status = head.status
         if status < 200 and status != 101:
             self._interim += 1
-            if self._interim > self._max_interim:
+            if self._interim > self._bounds.max_interim:
                 raise RemoteProtocolError(Fault.MALFORMED, "too many interim responses")
             informational = build_informational(head, options)
             head.reset()
@@ -285,7 +287,7 @@ class H1Connection(HTTPConnection):
         if length == 0:
             return _NO_BODY
         if length == _CHUNKED:
-            return ChunkedReader(self._limits, None if limit < 0 else limit, named_fields(options))
+            return ChunkedReader(self._bounds, None if limit < 0 else limit, named_fields(options))
         reader = self._length_reader
         reader.left = length
         return reader
@@ -489,3 +491,10 @@ class H1Connection(HTTPConnection):
         self.keep_alive = False
         self._body = UntilCloseReader()
         self._out_left = _UNTIL_CLOSE
+
+
+def h1_connection(is_server: bool, bounds: H1Bounds, scheme: bytes = b"https") -> H1Connection:
+    """The same, with limits that were read before: in C a call with names costs several times as much."""
+    http = H1Connection.__new__(H1Connection)
+    http._begin(is_server, bounds, scheme)
+    return http

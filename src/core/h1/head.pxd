@@ -4,6 +4,7 @@ from ..buffer cimport ReceiveBuffer
 from ..http cimport words_c as words
 from ..http.fields cimport kind_at, put_value
 from ..http.grammar cimport cut, is_name, put, put_name, skip_space, skip_target, skip_token, trim_space
+from .bounds cimport H1Bounds
 from .fields cimport refused
 from .lines cimport read_line
 
@@ -20,11 +21,7 @@ cdef class HeadReader:
     cdef Py_ssize_t _size
     cdef Py_ssize_t _count
     cdef Py_ssize_t _blank_lines
-    cdef Py_ssize_t _max_target
-    cdef Py_ssize_t _max_head
-    cdef Py_ssize_t _max_start_line
-    cdef Py_ssize_t _max_fields
-    cdef Py_ssize_t _max_blank_lines
+    cdef H1Bounds _bounds
     cdef bytearray _fields
     cdef Py_ssize_t _fields_end
     cdef bytes _known

@@ -30,12 +30,9 @@ from ..http.fields import (
     put_value,
 )
 from ..http.grammar import cut, is_name, put, put_name, skip_space, skip_target, skip_token, trim_space
-from ..limits import Limits
+from .bounds import H1Bounds
 from .fields import refused
 from .lines import INCOMPLETE, TOO_LONG, read_line
-
-START_LINE_REST = 64
-"""Bytes of a request line besides the target: method, spaces, version and line end."""
 
 LINE_REST = 4
 """Bytes of a line in a block besides name and value."""
@@ -69,19 +66,14 @@ class HeadReader:
     """
 
     __slots__ = (
-        "_blank_lines", "_count", "_fields", "_fields_end", "_host", "_is_request", "_known", "_known_end",
-        "_max_blank_lines", "_max_fields", "_max_head", "_max_start_line", "_max_target", "_size", "_started", "codings",
-        "connection", "expects", "hosts", "http_1_1", "joined", "lengths", "method", "reason", "status", "target", "te",
-        "upgrades", "way",
+        "_blank_lines", "_bounds", "_count", "_fields", "_fields_end", "_host", "_is_request", "_known", "_known_end", "_size",
+        "_started", "codings", "connection", "expects", "hosts", "http_1_1", "joined", "lengths", "method", "reason",
+        "status", "target", "te", "upgrades", "way",
     )  # fmt: skip
 
-    def __init__(self, is_request: bool, limits: Limits) -> None:
+    def __init__(self, is_request: bool, bounds: H1Bounds) -> None:
         self._is_request = is_request
-        self._max_target = limits.max_target
-        self._max_head = limits.max_head
-        self._max_start_line = min(limits.max_target + START_LINE_REST, limits.max_head)
-        self._max_fields = limits.max_fields
-        self._max_blank_lines = limits.max_leading_blank_lines
+        self._bounds = bounds
         self._fields: bytearray | None = None
         self._known: bytes | None = None  # what followed the start line of the last head
         self._known_end = 0  # of its block in `_fields`
@@ -119,7 +111,7 @@ class HeadReader:
         while True:
             start = buffer.start
             if self._started:
-                end = read_line(buffer, self._max_head - self._size)
+                end = read_line(buffer, self._bounds.max_head - self._size)
                 if end < 0:
                     if end == INCOMPLETE:
                         return False
@@ -135,7 +127,7 @@ class HeadReader:
             # Rubbish is refused at its first byte: what is no HTTP may never send a line end.
             if start < buffer.end and p[start] != 13 and skip_token(p, start, start + 1) == start:
                 raise RemoteProtocolError(Fault.MALFORMED, "message does not begin like HTTP")
-            end = read_line(buffer, self._max_start_line)
+            end = read_line(buffer, self._bounds.max_start_line)
             if end == INCOMPLETE:
                 return False
             if end == TOO_LONG:
@@ -155,7 +147,7 @@ class HeadReader:
                 self._forget()
                 continue
             self._blank_lines += 1
-            if self._blank_lines > self._max_blank_lines or not self._is_request:
+            if self._blank_lines > self._bounds.max_blank_lines or not self._is_request:
                 raise RemoteProtocolError(Fault.MALFORMED, "empty line before the message")
 
     def _recall(self, buffer: ReceiveBuffer) -> bool:
@@ -165,7 +157,11 @@ class HeadReader:
             return False
         start = buffer.start
         end = start + len(known)
-        if end > buffer.end or self._size + end - start > self._max_head or not words.same(buffer.p, start, end, known):
+        if (
+            end > buffer.end
+            or self._size + end - start > self._bounds.max_head
+            or not words.same(buffer.p, start, end, known)
+        ):
             return False
         self._fields_end = self._known_end
         buffer.start = end
@@ -186,7 +182,7 @@ class HeadReader:
         is_get = space - start == 3 and p[start] == 71 and p[start + 1] == 69 and p[start + 2] == 84
         self.method = _GET if is_get else cut(p, start, space)
         self._version(p, second + 1, end)
-        if second - space - 1 > self._max_target:
+        if second - space - 1 > self._bounds.max_target:
             raise RemoteProtocolError(Fault.TARGET_TOO_LONG, "request target too long")
         self.target = cut(p, space + 1, second)
 
@@ -236,7 +232,7 @@ class HeadReader:
     def _field(self, p: bytes | bytearray, start: int, end: int, received: int) -> None:
         """Read the field line p[start:end] (RFC 9112 section 5), one of p[:received], and put it where it belongs."""
         self._count += 1
-        if self._count > self._max_fields:
+        if self._count > self._bounds.max_fields:
             raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many fields")
         # The name is written to the block at once, and stays there if the rest of the line is to follow it.
         at = self._fields_end
@@ -287,7 +283,7 @@ class HeadReader:
         if fields is None:
             # Mostly all of the head is there, and then this is room enough for all of its fields.
             room = min(expected + ROOM, MOST_ROOM)
-            fields = self._fields = bytearray(max(needed, room))
+            fields = self._fields = words.space(max(needed, room))
         elif needed > len(fields):
             fields += bytes(needed)
         return fields

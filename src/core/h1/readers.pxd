@@ -5,6 +5,7 @@ from ..events cimport Data, EndOfMessage, data_event
 from ..http.fields cimport allowed_in_trailers
 from ..http.grammar cimport hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers cimport Headers
+from .bounds cimport H1Bounds
 from .fields cimport read_field
 from .lines cimport read_line
 
@@ -33,7 +34,7 @@ cdef class UntilCloseReader(BodyReader):
 
 
 cdef class ChunkedReader(BodyReader):
-    cdef object _limits
+    cdef H1Bounds _bounds
     cdef object _max_body
     cdef set _named
     cdef int _state

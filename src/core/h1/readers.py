@@ -12,7 +12,7 @@ from ..events import END, Data, EndOfMessage, data_event
 from ..http.fields import allowed_in_trailers
 from ..http.grammar import hexadecimal, skip_quoted, skip_space, skip_token
 from ..http.headers import Headers
-from ..limits import Limits
+from .bounds import H1Bounds
 from .fields import read_field
 from .lines import INCOMPLETE, read_line
 
@@ -81,10 +81,10 @@ class ChunkedReader(BodyReader):
     limits; those that have no business in trailers (`fields.py`), and those that were `named` in `Connection`, are dropped.
     """
 
-    __slots__ = ("_count", "_left", "_limits", "_max_body", "_named", "_size", "_state", "_total", "_trailers")
+    __slots__ = ("_bounds", "_count", "_left", "_max_body", "_named", "_size", "_state", "_total", "_trailers")
 
-    def __init__(self, limits: Limits, max_body: int | None, named: set[bytes]) -> None:
-        self._limits = limits
+    def __init__(self, bounds: H1Bounds, max_body: int | None, named: set[bytes]) -> None:
+        self._bounds = bounds
         self._max_body = max_body
         self._named = named
         self._state = _SIZE
@@ -118,7 +118,7 @@ class ChunkedReader(BodyReader):
         """chunk-size [ chunk-ext ] CRLF"""
         p = buffer.p
         start = buffer.start
-        end = read_line(buffer, MAX_SIZE_DIGITS + self._limits.max_chunk_extension + 2)
+        end = read_line(buffer, MAX_SIZE_DIGITS + self._bounds.max_chunk_extension + 2)
         if end < 0:
             if end == INCOMPLETE:
                 return False
@@ -127,7 +127,7 @@ class ChunkedReader(BodyReader):
         length = hexadecimal(p, start, digits)
         if length < 0:
             raise RemoteProtocolError(Fault.SMUGGLING, "chunk size is not 1 to 16 hex digits below 2^63")
-        if end - digits > self._limits.max_chunk_extension:
+        if end - digits > self._bounds.max_chunk_extension:
             raise RemoteProtocolError(Fault.MALFORMED, "chunk header too long")
         if not _is_extension(p, digits, end):
             raise RemoteProtocolError(Fault.SMUGGLING, "forbidden byte after a chunk size")
@@ -156,7 +156,7 @@ class ChunkedReader(BodyReader):
         p = buffer.p
         while True:
             start = buffer.start
-            end = read_line(buffer, self._limits.max_head - self._size)
+            end = read_line(buffer, self._bounds.max_head - self._size)
             if end < 0:
                 if end == INCOMPLETE:
                     return False
@@ -165,7 +165,7 @@ class ChunkedReader(BodyReader):
             if end == start:
                 return True
             self._count += 1
-            if self._count > self._limits.max_fields:
+            if self._count > self._bounds.max_fields:
                 raise RemoteProtocolError(Fault.HEADERS_TOO_LARGE, "too many trailers")
             pair = read_field(p, start, end)
             if allowed_in_trailers(pair[0]) and pair[0] not in self._named:

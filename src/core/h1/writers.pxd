@@ -33,4 +33,5 @@ cdef class HeadWriter:
     cdef bytes _fields(self, Headers headers, bint with_length)
     cdef _upgrade(self, bytes protocols)
     cdef _option(self, bytes name)
+    @cython.locals(options=list, names=bytes)
     cdef bytes _finish(self)

@@ -161,6 +161,8 @@ class HeadWriter:
 
     def _finish(self) -> bytes:
         """The fields that we add, and the end of the head."""
-        if self._options is not None:
-            self._own += b"connection: %b\r\n" % b", ".join(self._options)
-        return self._own + b"\r\n" if self._own else b"\r\n"
+        options = self._options
+        if options is not None:
+            names = options[0] if len(options) == 1 else b", ".join(options)
+            return words.join(words.join(self._own, b"connection: ", names), b"\r\n\r\n", b"")
+        return words.join(self._own, b"\r\n", b"") if self._own else b"\r\n"

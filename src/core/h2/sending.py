@@ -64,7 +64,7 @@ class Sending(HTTPConnection):
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits | None) -> None:
-        super().__init__()
+        self._set_up()
         self.now = 0.0
         self.queued_total = 0
         self.taken_total = 0

@@ -14,6 +14,7 @@ cdef class HTTPConnection:
     cdef list _out_more
     cdef Py_ssize_t _out_size
 
+    cdef _set_up(self)
     cpdef receive_data(self, bytes data)
     cpdef receive_eof(self)
     cpdef next_event(self)

@@ -24,7 +24,8 @@ class HTTPConnection:
 
     __slots__ = ("_out", "_out_more", "_out_size", "error_length", "room")
 
-    def __init__(self) -> None:
+    def _set_up(self) -> None:
+        """Nothing is queued. Not `__init__`: to call that of a base costs compiled code as much as a request's routing."""
         self.error_length = 0
         self.room = ROOM
         self._out: bytes | None = None  # mostly there is one piece; a list costs as much as the rest of its way

@@ -29,6 +29,11 @@ def copy(out: bytearray, at: int, data: bytes | bytearray, start: int, size: int
     out[at : at + size] = data[start : start + size]
 
 
+def space(size: int) -> bytearray:
+    """So many bytes to write to: what is in them is not to be read before."""
+    return bytearray(size)
+
+
 def join(first: bytes, second: bytes, third: bytes) -> bytes:
     """The three, one after the other."""
     return first + second + third

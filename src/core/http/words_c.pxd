@@ -1,4 +1,5 @@
 # What `words.py` says, for compiled modules.
+from cpython.bytearray cimport PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -26,6 +27,10 @@ cdef inline void copy(
     unsigned char *out, Py_ssize_t at, const unsigned char *data, Py_ssize_t start, Py_ssize_t size
 ) noexcept:
     memcpy(out + at, data + start, size)
+
+
+cdef inline bytearray space(Py_ssize_t size):
+    return PyByteArray_FromStringAndSize(NULL, size)
 
 
 cdef inline char *_append(char *out, bytes piece) noexcept:

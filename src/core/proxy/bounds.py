@@ -22,9 +22,9 @@ class Bounds:
     __slots__ = (
         "body_timeout", "connect_attempts", "connect_timeout", "drain_body", "first_byte_timeout", "handshake_timeout",
         "header_timeout", "high_water", "idle_timeout", "linger_bytes", "linger_timeout", "long_read",
-        "low_water", "max_connection_age", "max_requests", "min_body_rate", "min_body_rate_grace", "pool_fresh",
-        "pool_idle_timeout", "pool_size", "read_size", "server_pause", "tunnel_timeout", "upstream_body_timeout",
-        "write_timeout",
+        "low_water", "max_client_hello", "max_connection_age", "max_connections", "max_requests", "min_body_rate",
+        "min_body_rate_grace", "pool_fresh", "pool_idle_timeout", "pool_size", "read_size", "server_pause", "tunnel_timeout",
+        "upstream_body_timeout", "write_timeout",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -40,7 +40,9 @@ class Bounds:
         self.linger_bytes = limits.linger_bytes
         self.linger_timeout = limits.linger_timeout
         self.low_water = limits.low_water
+        self.max_client_hello = limits.max_client_hello
         self.max_connection_age = limits.max_connection_age
+        self.max_connections = limits.max_connections
         self.max_requests = limits.max_requests
         self.min_body_rate = max(limits.min_body_rate, 1)
         # No rate at all: the grace is never over.

@@ -4,6 +4,7 @@ cdef class Channel
 
 from ..commands cimport SendData
 from ..events cimport DataReceived
+from ..http cimport words_c as words
 from ..http.connection cimport HTTPConnection
 from ..http.grammar cimport cut
 from ..tls.connection cimport TLSConnection
@@ -45,6 +46,8 @@ cdef class Channel(Side):
     cdef Py_ssize_t _dropped
     cdef bint _half_close
     cdef bint _again
+
+    cdef _set_up(self, ReverseProxy hub)
 
     # What the adapter calls
     cpdef arrived_at(self, tuple local)

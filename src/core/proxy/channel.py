@@ -34,6 +34,7 @@ from ..buffer import SMALL
 from ..commands import ABORT, BOTH, HALF, Close, CloseConnection, PauseReading, ResumeReading, SendData
 from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
+from ..http import words
 from ..http.connection import HTTPConnection
 from ..http.grammar import cut
 from ..tls.connection import TLSConnection
@@ -44,7 +45,6 @@ from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
-
 
 _JOINED = 8192
 """Bytes up to which output that waits is joined to one piece: less than it costs to send two."""
@@ -62,6 +62,10 @@ class Channel(Side):
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy) -> None:
+        self._set_up(hub)
+
+    def _set_up(self, hub: ReverseProxy) -> None:
+        """For subclasses: to call the `__init__` of a base costs compiled code as much as a request's routing."""
         self.hub = hub
         self.transport: Any = None
         self.phase = OPEN
@@ -80,16 +84,13 @@ class Channel(Side):
         self.taken = 0
         """Bytes that the kernel has taken so far."""
         self._current = b""  # what is being sent
-        self._sent = 0  # of _current
+        self._sent = self._dropped = 0  # of _current; of what came after the end
         self._more: list[bytes] | None = None  # what comes after it
         self._announced = False  # the adapter knows that there is something to send
         self._on_list = False  # of channels to settle
         self.next_unsettled: Channel | None = None  # on that list
-        self._progress = 0.0  # when the peer last took a byte, or had nothing to take
-        self._linger_until = 0.0
-        self._half_close = False  # after the last byte
-        self._again = False  # advance once more before the current call ends
-        self._dropped = 0
+        self._progress = self._linger_until = 0.0  # the first: when the peer last took a byte, or had nothing to take
+        self._half_close = self._again = False  # after the last byte; advance once more before the current call ends
         self._send: SendData | None = None
         self.timer = Timer(self)
 
@@ -328,7 +329,7 @@ class Channel(Side):
                     more.append(data)
             elif not self._sent and len(self._current) + len(data) <= _JOINED:
                 # An answer and the goodbye after it are one call, and one packet.
-                self._current = self._current + data
+                self._current = words.join(self._current, data, b"")
             else:
                 self._more = [data]
             self.unsent += len(data)

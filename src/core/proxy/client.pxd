@@ -11,7 +11,7 @@ from .forward cimport ClientInfo
 from .hub cimport ReverseProxy
 from ..tls.hello cimport ClientHello
 from ..tls.info cimport TLSInfo
-from .policy cimport NameTable, Policy
+from .policy cimport Identity, NameTable, Policy
 from .record cimport AccessRecord
 from .relay cimport Relay
 from .side cimport Side
@@ -49,6 +49,7 @@ cdef class ClientChannel(Channel):
     cdef public Py_ssize_t unlogged_size
     cdef list _marks
 
+    cdef _set_up_client(self, ReverseProxy hub, listener, tuple peer)
     cdef _comes_from(self, tuple place)
     cpdef refuse(self)
 
@@ -60,6 +61,8 @@ cdef class ClientChannel(Channel):
     cdef str _stage(self)
 
     # TLS
+    @cython.locals(hello=ClientHello, info=TLSInfo)
+    cdef _on_tls_event(self, event)
     cpdef use_identity(self, identity, double now)
     cpdef certificate_failed(self, double now)
     @cython.locals(names=NameTable)
@@ -70,11 +73,12 @@ cdef class ClientChannel(Channel):
     cdef _choose_identity(self, ClientHello hello)
     @cython.locals(hello=ClientHello, policy=Policy, name=str, index=Py_ssize_t)
     cdef _use_known(self)
+    @cython.locals(identity=Identity)
     cdef _use_index(self, ClientHello hello, Py_ssize_t index)
     cdef _ask(self, ClientHello hello, wanted)
     cdef bint _waits(self) except -1
     cdef _refuse_handshake(self, int alert)
-    cdef _use_context(self, identity)
+    cdef _use_context(self, Identity identity)
     cdef _take_from_elsewhere(self, identity)
     cdef _judge(self, info)
     cdef _pass_on(self, ClientHello hello, str name)

@@ -61,8 +61,8 @@ class ClientChannel(Channel):
         "listener", "own_servers", "plain_on_tls", "policy", "unlogged_size",
     )  # fmt: skip
 
-    def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
-        super().__init__(hub)
+    def _set_up_client(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
+        self._set_up(hub)
         self.listener = listener
         self.policy: Policy = hub.policy
         self._comes_from(peer)
@@ -167,23 +167,24 @@ class ClientChannel(Channel):
 
     def _on_tls_event(self, event: Event) -> None:
         if type(event) is ClientHelloReceived:
+            hello = event.hello
             if self.hub.asks_hello:
-                self._consult_hook(event.hello)
+                self._consult_hook(hello)
             else:
                 if self.hub.wants_ja4 or self.policy.wants_ja4:
-                    self.ja4 = ja4(event.hello)
-                self._choose_identity(event.hello)
+                    self.ja4 = ja4(hello)
+                self._choose_identity(hello)
         elif type(event) is HandshakeCompleted:
-            self.info = event.info
+            self.info = info = event.info
             self._facts = None
             self._idle_since = self.hub.now
             self._rested = False
             self._handshake_time = self.hub.now - self._accepted
             if self.hub.meter is not None:
-                self.hub.meter.handshake_done(event.info)
+                self.hub.meter.handshake_done(info)
             if self._rule is not None:
-                self._judge(event.info)
-            self._speak(event.info.alpn)
+                self._judge(info)
+            self._speak(info.alpn)
 
     def _consult_hook(self, hello: ClientHello) -> None:
         """Answer the ClientHello as `on_client_hello` says; a hook that fails has refused it."""
@@ -262,8 +263,7 @@ class ClientChannel(Channel):
 
     def _choose_identity(self, hello: ClientHello) -> None:
         """Answer the ClientHello, now or later."""
-        policy = self.policy
-        name = hello.sni
+        policy, name = self.policy, hello.sni
         passed_as = policy.passthrough_for(name)
         if passed_as:
             self._pass_on(hello, passed_as)

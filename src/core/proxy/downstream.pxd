@@ -5,8 +5,8 @@ from .client cimport ClientChannel
 cdef class Downstream(ClientChannel)
 
 from ..events cimport Data, EndOfMessage, Event, InformationalResponse, Request, Response
-from ..h1.connection cimport H1Connection
-from ..tls.connection cimport TLSConnection
+from ..h1.connection cimport H1Connection, h1_connection
+from ..tls.connection cimport server_connection
 from .bounds cimport Bounds
 from .channel cimport Channel
 from .downstream_h2 cimport ClientStreams

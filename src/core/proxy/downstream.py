@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Fault, RemoteProtocolError, TLSError
 from ..events import NEED_DATA, PAUSED, SERVER, Data, EndOfMessage, Event, InformationalResponse, Request, Response
-from ..h1.connection import H1Connection
+from ..h1.connection import H1Connection, h1_connection
 from ..h2.connection import H2Connection
 from ..h2.frames import PREFACE
-from ..tls.connection import TLSConnection
+from ..tls.connection import server_connection
 from ..tls.hello import ACME_TLS, ClientHello
 from .answers import own_response
 from .channel import Channel
@@ -47,7 +47,7 @@ class Downstream(ClientChannel):
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
-        super().__init__(hub, listener, peer)
+        self._set_up_client(hub, listener, peer)
         self.relay: Relay | None = None
         """The request that is under way over HTTP/1.1."""
         self.h1: H1Connection | None = None
@@ -64,9 +64,9 @@ class Downstream(ClientChannel):
 
     def _begin(self) -> None:
         if self.listener.tls:
-            self.tls = TLSConnection(SERVER, limits=self.hub.limits)
+            self.tls = server_connection(self.hub.bounds.max_client_hello)
         else:
-            self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"http")
+            self.http = self.h1 = h1_connection(True, self.hub.h1_bounds, b"http")
             self._undecided = self.listener.h2c
 
     # -- what the adapter calls ------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class Downstream(ClientChannel):
         assert self.tls is not None
         received = self.tls.give_back()
         self.tls = None
-        self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits)
+        self.http = self.h1 = h1_connection(True, self.hub.h1_bounds)
         self.h1.begin_tunnel()
         self.h1.receive_data(received)
         if self.eof:
@@ -234,7 +234,7 @@ class Downstream(ClientChannel):
         elif protocol == b"h2":
             self._speak_http_2(b"https")
         else:
-            self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"https")
+            self.http = self.h1 = h1_connection(True, self.hub.h1_bounds)
 
     def _speak_http_2(self, scheme: bytes) -> None:
         self.streams = ClientStreams(self, H2Connection(SERVER, limits=self.hub.limits, scheme=scheme))
@@ -248,7 +248,7 @@ class Downstream(ClientChannel):
         if self.tls.plain_http is not None:
             # Answered in the language that the client speaks.
             self.plain_on_tls = True
-            self.http = self.h1 = H1Connection(SERVER, limits=self.hub.limits, scheme=b"http")
+            self.http = self.h1 = h1_connection(True, self.hub.h1_bounds, b"http")
             self.h1.receive_data(self.tls.plain_http)
             if self.eof:
                 self.h1.receive_eof()

@@ -26,7 +26,6 @@ cdef class ClientInfo:
     cdef public bint https
     cdef public bytes proto
     cdef public bint trusted
-    cdef public bytes element
     cdef public ManagedNames managed
     cdef public tuple statements
     cdef public bytes last_block

@@ -80,7 +80,7 @@ class ClientInfo:
     """What is known of a connection's client, prepared once for all its requests."""
 
     __slots__ = (
-        "address", "authenticates", "element", "forwarded", "https", "judged", "last_authority", "last_block", "last_lines",
+        "address", "authenticates", "forwarded", "https", "judged", "last_authority", "last_block", "last_lines",
         "lines", "managed", "port", "proto", "statements", "text", "told", "trusted",
     )  # fmt: skip
 
@@ -88,7 +88,10 @@ class ClientInfo:
         self, address: str, port: int, https: bool, trusted_nets: tuple[IPv4Network | IPv6Network, ...]
     ) -> None:
         self.text = address
-        self.address = address.encode("ascii", "replace")
+        try:
+            self.address = self.text.encode("ascii")
+        except UnicodeEncodeError:  # of a program that accepts by itself
+            self.address = self.text.encode("ascii", "replace")
         self.port = port
         self.https = https
         self.proto = b"https" if https else b"http"
@@ -96,9 +99,9 @@ class ClientInfo:
         # X-Forwarded-For and -Proto as lines of a block (`Headers`), and the beginning of -Host.
         rest = _PROTO_HTTPS if https else _PROTO_HTTP
         self.told = _TOLD_HTTPS if https else _TOLD_HTTP
-        self.lines = b"".join((b"x-forwarded-for: ", self.address, b"\r\n", rest)) if self.address else rest
-        # RFC 7239 section 6: IPv6 in brackets and quotes; a peer without address is "unknown".
-        self.element = b'"[%s]"' % self.address if b":" in self.address else (self.address or b"unknown")
+        self.lines = (
+            words.join(words.join(b"x-forwarded-for: ", self.address, b"\r\n"), rest, b"") if self.address else rest
+        )
         self.managed = _MANAGED
         self.statements: tuple[tuple[bytes, bytes], ...] = ()
         # The last block that had nothing to take out, with what was added to it, and what that made: for a head like the one
@@ -174,7 +177,7 @@ def forward_request(request: Request, client: ClientInfo, rules: ForwardRules) -
     if rules.x_forwarded:
         add_x_forwarded(kept, chain, request, client)
     if rules.forwarded:
-        element = b"for=%s;host=%s;proto=%s" % (client.element, _quoted(request.authority), client.proto)
+        element = b"for=%s;host=%s;proto=%s" % (_element(client.address), _quoted(request.authority), client.proto)
         kept.append((b"forwarded", b", ".join([*chain.pop(b"forwarded", ()), element])))
     for name, values in chain.items():  # what a trusted hop said and no rule rewrote
         kept.extend([(name, value) for value in values])
@@ -311,6 +314,11 @@ def authority_port(authority: bytes, https: bool) -> bytes:
     if colon and port.isdigit() and not host.endswith(b":"):
         return port
     return b"443" if https else b"80"
+
+
+def _element(address: bytes) -> bytes:
+    """An address in Forwarded (RFC 7239 section 6): IPv6 in brackets and quotes; a client without one is "unknown"."""
+    return b'"[%s]"' % address if b":" in address else (address or b"unknown")
 
 
 def _quoted(value: bytes) -> bytes:

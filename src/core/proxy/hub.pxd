@@ -4,6 +4,7 @@ cdef class ReverseProxy
 
 # Nothing from here may lead to a subclass of Channel, whose own declaration begins with a look at this file.
 
+from ..h1.bounds cimport H1Bounds
 from .bounds cimport Bounds
 from .channel cimport Channel
 from .policy cimport Policy
@@ -19,6 +20,7 @@ cdef class ReverseProxy:
     cdef public Policy policy
     cdef readonly object limits
     cdef readonly Bounds bounds
+    cdef readonly H1Bounds h1_bounds
     cdef object _hooks
     cdef readonly object challenges
     cdef readonly object meter
@@ -48,6 +50,7 @@ cdef class ReverseProxy:
     # What the adapter calls
     @cython.locals(channel=Channel)
     cpdef accept(self, listener, tuple peer, double now)
+    cpdef check_listener(self, listener)
     cpdef bint wants_local(self) except -1
     @cython.locals(commands=list, at=Py_ssize_t)
     cpdef next_command(self)

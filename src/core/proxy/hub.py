@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..commands import Command
+from ..h1.bounds import H1Bounds
 from ..limits import Limits, check_limits
 from .balance import ServerGroup
 from .bounds import Bounds
@@ -48,6 +49,7 @@ class ReverseProxy:
         self.limits = Limits() if limits is None else limits
         check_limits(self.limits)
         self.bounds = Bounds(self.limits)
+        self.h1_bounds = H1Bounds(self.limits)
         self.read_space = bytearray(self.limits.read_size)
         """Where everything is read into; `read_buffer` shows it to adapters."""
         self.read_buffer = memoryview(self.read_space)
@@ -106,7 +108,7 @@ class ReverseProxy:
             raise TypeError(f"a client comes from (address, port), not from {peer!r}")
         channel = Downstream(self, listener, peer)
         self._clients += 1
-        if self.draining or self._clients > self.limits.max_connections:
+        if self.draining or self._clients > self.bounds.max_connections:
             channel.refuse()
         self.settle()
         return channel
@@ -123,7 +125,7 @@ class ReverseProxy:
             self._settle_gathered()
         if at == len(commands):
             if at >= FORGET_COMMANDS:
-                commands.clear()
+                del commands[:]
                 self._carried_out = 0
             if self._gone:
                 self._let_go()
@@ -251,9 +253,9 @@ class ReverseProxy:
     def _let_go(self) -> None:
         """Nobody is in the middle of anything: closed channels forget those who know them, so that all of them, and above all
         OpenSSL's part of them, is freed now and not when Python's cyclic collector comes by."""
-        for channel in self._gone:
+        while self._gone:
+            channel = self._gone.pop()
             channel.let_go()
-        self._gone.clear()
 
     def _settle_gathered(self) -> None:
         """Settle the multiplexed channels, and those whom that touches."""

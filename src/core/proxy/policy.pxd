@@ -33,6 +33,14 @@ cdef class RouteTable:
     cpdef RouteEntry match(self, bytes path, Py_ssize_t end)
 
 
+cdef class Identity:
+    cdef public object names
+    cdef public object context
+    cdef public object default
+    cdef public object http_1_context
+    cdef public object client_auth
+
+
 cdef class Policy:
     cdef readonly dict backends
     cdef readonly tuple routes

@@ -60,7 +60,6 @@ class Listener:
         check_listener(self)
 
 
-@dataclass(slots=True, eq=False)
 class Identity:
     """A certificate (or an ECDSA and RSA pair) and the names it is for.
 
@@ -68,16 +67,26 @@ class Identity:
     connections take the new ones, those that there are keep what they have.
     """
 
-    names: tuple[str, ...]
-    """Lower-case DNS names, `*.` allowed as first label; IP addresses as text."""
-    context: ServerContext | None
-    """None: not loaded. Whoever runs the proxy is asked for it when a client needs it (`NeedCertificate`)."""
-    default: bool = False
-    http_1_context: ServerContext | None = None
-    """For listeners without HTTP/2: the same, but offering HTTP/1.1 only. None: `context`."""
-    client_auth: ClientRule | None = None
-    """What clients have to show; the contexts ask for it (`server_context(client_auth=...)`). None: nothing. Names with
-    different rules belong to different identities, although they may have one certificate."""
+    __slots__ = ("client_auth", "context", "default", "http_1_context", "names")
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        context: ServerContext | None,
+        default: bool = False,
+        http_1_context: ServerContext | None = None,
+        client_auth: ClientRule | None = None,
+    ) -> None:
+        self.names = names
+        """Lower-case DNS names, `*.` allowed as first label; IP addresses as text."""
+        self.context = context
+        """None: not loaded. Whoever runs the proxy is asked for it when a client needs it (`NeedCertificate`)."""
+        self.default = default
+        self.http_1_context = http_1_context
+        """For listeners without HTTP/2: the same, but offering HTTP/1.1 only. None: `context`."""
+        self.client_auth = client_auth
+        """What clients have to show; the contexts ask for it (`server_context(client_auth=...)`). None: nothing. Names with
+        different rules belong to different identities, although they may have one certificate."""
 
 
 @dataclass(frozen=True, slots=True)

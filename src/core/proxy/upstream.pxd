@@ -5,7 +5,7 @@ from .channel cimport Channel
 cdef class Upstream(Channel)
 
 from ..events cimport Data, EndOfMessage, Event, HandshakeCompleted, InformationalResponse, Response
-from ..h1.connection cimport H1Connection
+from ..h1.connection cimport H1Connection, h1_connection
 from ..tls.connection cimport TLSConnection
 from .balance cimport Server, ServerGroup
 from .bounds cimport Bounds

@@ -22,7 +22,7 @@ from ..events import (
     InformationalResponse,
     Response,
 )  # fmt: skip
-from ..h1.connection import H1Connection
+from ..h1.connection import H1Connection, h1_connection
 from ..h2.connection import H2Connection
 from ..tls.connection import TLSConnection
 from .balance import Server, ServerGroup
@@ -65,7 +65,7 @@ class Upstream(Channel):
     )
 
     def __init__(self, hub: ReverseProxy, group: ServerGroup, server: Server, relay: Relay | None) -> None:
-        super().__init__(hub)
+        self._set_up(hub)
         self.group = group
         self.server = server
         self.relay = relay
@@ -271,7 +271,7 @@ class Upstream(Channel):
                 return
             self._decline_http_2()
         self.group.reached(self.server)
-        self.http = self.h1 = H1Connection(CLIENT, limits=self.hub.limits)
+        self.http = self.h1 = h1_connection(False, self.hub.h1_bounds)
         relay = self.relay
         if relay is None:
             self.close()

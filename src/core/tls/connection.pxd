@@ -1,14 +1,13 @@
 cimport cython
 
+from . cimport states
 from ..events cimport DataReceived
-from .engine cimport CEngine
+from .engine cimport CEngine, CEngineContext
 from .hello cimport ClientHello, ClientHelloReader, hello_records
-from .info cimport TLSInfo
+from .info cimport TLSInfo, tls_info
+from .server_context cimport ServerContext
 
 cdef int _OK, _WANT, _CLOSED, _FAILED
-cdef int _HELLO, _DECISION, _HANDSHAKE, _ENDED, _BROKEN
-cdef int _HELLO_READ, _CONTEXT_CHOSEN, _HANDSHAKE_DONE, _LOCAL_CLOSE, _REMOTE_CLOSE, _FAULT
-cdef tuple _STATES, _NEXT, _MAY_RECEIVE, _MAY_SEND
 cdef long long _ALLOWANCE, _PER_DATA
 cdef Py_ssize_t _MAX_READ, _EARLY_BYTES, _EARLY_RECORD, _RECORD
 cdef object NEED_DATA, PAUSED, SERVER
@@ -40,6 +39,8 @@ cdef class TLSConnection:
     cdef bint _wants_peer
     cdef object _pins
 
+    cdef _begin(self, role, Py_ssize_t max_hello)
+
     # Incoming
     cpdef receive_data(self, data)
     @cython.locals(p="const unsigned char *")
@@ -54,6 +55,7 @@ cdef class TLSConnection:
     cpdef data_to_send(self)
 
     # Decisions of the application
+    @cython.locals(hello=ClientHello, chosen=ServerContext, alpn=bytes, engines=CEngineContext, engine=CEngine)
     cpdef use_context(self, context)
     cpdef refuse(self, alert)
     cpdef bytes give_back(self)
@@ -69,7 +71,7 @@ cdef class TLSConnection:
     # One for each state that receives
     @cython.locals(reader=ClientHelloReader, hello=ClientHello)
     cdef _next_hello(self)
-    @cython.locals(engine=CEngine, status=int, hello=ClientHello, sni=str, info=TLSInfo)
+    @cython.locals(engine=CEngine, status=int, hello=ClientHello, info=TLSInfo)
     cdef _next_handshake(self)
     cdef _look_at_peer(self, TLSInfo info)
     @cython.locals(engine=CEngine, status=int, data=bytes, event=DataReceived)
@@ -86,3 +88,7 @@ cdef class TLSConnection:
     @cython.locals(engine=CEngine)
     cdef _abort(self, reason)
     cdef _error(self)
+
+
+@cython.locals(tls=TLSConnection)
+cpdef TLSConnection server_connection(Py_ssize_t max_hello)

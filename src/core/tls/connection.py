@@ -46,29 +46,19 @@ from ..events import (
     is_server,
 )
 from ..limits import Limits
-from .context import ClientContext, ServerContext
+from . import states
+from .context import ClientContext
 from .engine import RECORD, Engine, Session, Status
 from .failure import POISON, Alert, alert_name, alert_record, reason_for
 from .given import Bytes, check_alert, check_content, check_kind
 from .hello import ClientHello, ClientHelloReader, hello_records, plain_name
-from .info import TLSInfo
+from .info import TLSInfo, tls_info
 from .peer import PeerCertificate, is_pinned
-from .states import RECEIVING, SENDING, TRANSITIONS, Input, State
+from .server_context import ServerContext
+from .states import State
 
 # Numbers, since a look-up in an Enum costs as much as a method call (Python 3.11).
 _OK, _WANT, _CLOSED, _FAILED = (int(status) for status in (Status.OK, Status.WANT, Status.CLOSED, Status.FAILED))
-
-# States and inputs too are numbers in here: their places in the Enum.
-_STATES = tuple(State)
-_HELLO, _DECISION, _HANDSHAKE = (_STATES.index(state) for state in (State.HELLO, State.DECISION, State.HANDSHAKE))
-_ENDED, _BROKEN = _STATES.index(State.CLOSED), _STATES.index(State.FAILED)
-_HELLO_READ, _CONTEXT_CHOSEN, _HANDSHAKE_DONE, _LOCAL_CLOSE, _REMOTE_CLOSE, _FAULT = range(len(Input))
-_NEXT = tuple(
-    tuple(_STATES.index(TRANSITIONS[state, what]) if (state, what) in TRANSITIONS else -1 for what in Input)
-    for state in _STATES
-)
-_MAY_RECEIVE = tuple(state in RECEIVING for state in _STATES)
-_MAY_SEND = tuple(state in SENDING for state in _STATES)
 
 CONTROL_ALLOWANCE = 512
 CONTROL_DATA = 256
@@ -99,6 +89,29 @@ class TLSConnection:
         "closed_by_peer", "hello", "info", "plain_http", "role",
     )  # fmt: skip
 
+    def _begin(self, role: Role, max_hello: int) -> None:
+        """Wait for a ClientHello."""
+        self.role = role
+        self.hello: ClientHello | None = None
+        self.info: TLSInfo | None = None
+        self.closed_by_peer = False
+        self.plain_http: bytes | None = None
+        self._max_hello = max_hello
+        self._alpn = b""
+        self._engine: Engine | None = None
+        self._reader: ClientHelloReader | None = ClientHelloReader(max_hello)
+        self._records: bytes | bytearray = b""  # what the hello was read from
+        self._held = b""  # what came behind it
+        self._output = b""
+        self._early = _EARLY_BYTES
+        self._data_read = 0
+        self._reason = ""
+        self._alert: int | None = None
+        self._eof = self._alert_received = self._receiving = self._sending = False
+        self._tickets_wait = self._wants_peer = False
+        self._pins: frozenset[bytes] | None = None
+        self._state = states.HELLO
+
     def __init__(
         self,
         role: Role,
@@ -113,41 +126,18 @@ class TLSConnection:
         `session`: from `take_session` of a client with the same context and server name; `info.resumed` tells its fate.
         Raises ContextError for a `server_name` that cannot be verified, or a session that belongs elsewhere, or TypeError.
         """
-        self.role = role
-        self.hello: ClientHello | None = None
-        self.info: TLSInfo | None = None
-        self.closed_by_peer = False
-        self.plain_http: bytes | None = None
-        self._max_hello = DEFAULT_LIMITS.max_client_hello if limits is None else limits.max_client_hello
-        self._alpn = b""
-        self._engine: Engine | None = None
-        self._reader: ClientHelloReader | None = None
-        self._records: bytes | bytearray = b""  # what the hello was read from
-        self._held = b""  # what came behind it
-        self._output = b""
-        self._eof = False
-        self._early = _EARLY_BYTES
-        self._data_read = 0
-        self._reason = ""
-        self._alert: int | None = None
-        self._alert_received = False
-        self._receiving = False
-        self._sending = False
-        self._tickets_wait = False
-        self._wants_peer = False
-        self._pins: frozenset[bytes] | None = None
+        self._begin(role, DEFAULT_LIMITS.max_client_hello if limits is None else limits.max_client_hello)
         if is_server(role):
             if context is not None:
                 raise LocalProtocolError(
                     "a server's context is chosen with use_context(), once the ClientHello is known"
                 )
-            self._state = _HELLO
-            self._reader = ClientHelloReader(self._max_hello)
         else:
             if context is None:
                 raise LocalProtocolError("a client needs a context")
             check_kind("a client's context", context, ClientContext)
-            self._state = _HANDSHAKE
+            self._state = states.HANDSHAKE
+            self._reader = None
             self._wants_peer = context.wants_peer
             self._pins = context.pins or None
             self._engine = context.engine(server_name, session)
@@ -159,11 +149,11 @@ class TLSConnection:
     @property
     def state(self) -> State:
         """Where the connection is."""
-        return _STATES[self._state]
+        return states.STATES[self._state]
 
     def receive_data(self, data: bytes) -> None:
         """Store ciphertext from the peer. What comes after the end is dropped (RFC 8446 section 6.1)."""
-        if self._receiving or self._state == _HANDSHAKE:
+        if self._receiving or self._state == states.HANDSHAKE:
             assert self._engine is not None
             self._engine.feed(data)
         else:
@@ -176,7 +166,7 @@ class TLSConnection:
         """
         if not 0 <= size <= len(buffer):
             raise ValueError("there are not so many bytes in the buffer")
-        if self._receiving or self._state == _HANDSHAKE:
+        if self._receiving or self._state == states.HANDSHAKE:
             assert self._engine is not None
             self._engine.feed_part(buffer, size)
         else:
@@ -194,29 +184,32 @@ class TLSConnection:
         """
         if self._receiving:
             return self._next_data()
-        if self._state == _HANDSHAKE:
+        if self._state == states.HANDSHAKE:
             return self._next_handshake()
-        if self._state == _HELLO:
+        if self._state == states.HELLO:
             return self._next_hello()
-        if self._state == _DECISION:
+        if self._state == states.DECISION:
             if len(self._held) <= self._max_hello:
                 return self._peer_closed(False) if self._eof else PAUSED
             self._fail("too_much_before_answer", Alert.UNEXPECTED_MESSAGE)
-        if self._state == _BROKEN:
+        if self._state == states.BROKEN:
             raise self._error()
         return NEED_DATA
 
     def use_context(self, context: ServerContext) -> None:
         """Answer the ClientHello with this context. A client whose ALPN protocols do not match is refused (RFC 7301)."""
         hello = self.hello
-        if self._state != _DECISION or hello is None:
+        if self._state != states.DECISION or hello is None:
             raise LocalProtocolError(f"there is no context to choose in state {self.state.value!r}")
-        check_kind("a server's context", context, ServerContext)
-        alpn = context.select_alpn(hello.alpn)
+        if type(context) is not ServerContext:
+            check_kind("a server's context", context, ServerContext)
+        chosen = context
+        alpn = chosen.select_alpn(hello.alpn)
         if alpn is None:
             self._fail("no_application_protocol", Alert.NO_APPLICATION_PROTOCOL)
             return
-        engine = context.engines_for(hello).engine("", b"")
+        engines = chosen.engines_for(hello)
+        engine = engines.engine("", b"")
         if engine is None:
             self._fail("internal_error", Alert.INTERNAL_ERROR)
             return
@@ -227,12 +220,12 @@ class TLSConnection:
         self._records = b""
         self._engine = engine
         self._alpn = alpn
-        self._wants_peer = context.wants_peer
-        self._move(_CONTEXT_CHOSEN)
+        self._wants_peer = chosen.wants_peer
+        self._move(states.CONTEXT_CHOSEN)
 
     def refuse(self, alert: int) -> None:
         """Answer the ClientHello with a fatal alert; `next_event` then raises."""
-        if self._state != _DECISION:
+        if self._state != states.DECISION:
             raise LocalProtocolError(f"there is nothing to refuse in state {self.state.value!r}")
         check_alert(alert)
         self._fail(alert_name(alert), alert)
@@ -242,10 +235,10 @@ class TLSConnection:
 
         The connection is over then, and has nothing to send. An end of file that was told before is the caller's to pass on.
         """
-        if self._state != _DECISION:
+        if self._state != states.DECISION:
             raise LocalProtocolError(f"there is nothing to give back in state {self.state.value!r}")
         received = bytes(self._records) + self._held
-        self._move(_LOCAL_CLOSE)
+        self._move(states.LOCAL_CLOSE)
         return received
 
     def send(self, data: Bytes) -> None:
@@ -319,7 +312,7 @@ class TLSConnection:
         if self._sending and self._engine is not None:
             self._engine.shutdown()
         self._tickets_wait = False
-        self._move(_LOCAL_CLOSE)
+        self._move(states.LOCAL_CLOSE)
 
     def data_to_send(self) -> bytes:
         """Ciphertext for the peer, empty if there is none."""
@@ -335,7 +328,7 @@ class TLSConnection:
         """Keep what comes before there is an engine."""
         if self._reader is not None:
             self._reader.receive_data(data)
-        elif self._state == _DECISION and len(self._held) <= self._max_hello:
+        elif self._state == states.DECISION and len(self._held) <= self._max_hello:
             self._held += data
 
     def _encrypt(self, data: Bytes, start: int, end: int) -> None:
@@ -373,7 +366,7 @@ class TLSConnection:
         self._records = reader.records
         self._held = reader.stored
         self._reader = None
-        self._move(_HELLO_READ)
+        self._move(states.HELLO_READ)
         return ClientHelloReceived(hello)
 
     def _next_handshake(self) -> TLSEvent | Signal:
@@ -388,17 +381,16 @@ class TLSConnection:
         if status != _OK:
             self._fail_with_engine()
             raise self._error()
-        version, cipher, group, sni, alpn, resumed = engine.info()
+        info = tls_info(engine.info())
         hello = self.hello
-        if hello is None or sni != hello.sni:
-            sni = plain_name(sni.encode()).decode()
-        info = TLSInfo(version=version, cipher=cipher, group=group, sni=sni, alpn=alpn, resumed=resumed)
+        if hello is None or info.sni != hello.sni:
+            info.sni = plain_name(info.sni.encode()).decode()
         if hello is not None:
             # The context was chosen for the first ClientHello; a second one, after a HelloRetryRequest, or a resumed
             # session must not have led OpenSSL to another name.
-            if sni != hello.sni:
+            if info.sni != hello.sni:
                 self._abort("server_name_changed")
-            if alpn != self._alpn:
+            if info.alpn != self._alpn:
                 self._abort("alpn_changed")
         if self._wants_peer:
             self._look_at_peer(info)
@@ -406,8 +398,8 @@ class TLSConnection:
         # Whoever needs the hello longer has it from the event; for an idle connection it would be a tenth of its memory.
         self.hello = None
         # Before TLS 1.3 a ticket is a part of the handshake, in front of our Finished (RFC 5077 section 3.3).
-        self._tickets_wait = self.role is SERVER and version == "TLSv1.3"
-        self._move(_HANDSHAKE_DONE)
+        self._tickets_wait = self.role is SERVER and info.version == "TLSv1.3"
+        self._move(states.HANDSHAKE_DONE)
         return HandshakeCompleted(info)
 
     def _look_at_peer(self, info: TLSInfo) -> None:
@@ -442,17 +434,17 @@ class TLSConnection:
     def _peer_closed(self, clean: bool) -> ConnectionClosed:
         """The peer's side is at its end."""
         self.closed_by_peer = clean
-        self._move(_REMOTE_CLOSE)
+        self._move(states.REMOTE_CLOSE)
         return ConnectionClosed(clean)
 
     def _move(self, what: int) -> None:
         """Change the state."""
-        state = _NEXT[self._state][what]
-        assert state >= 0, "the table of states has no such transition"
+        state = states.move(self._state, what)
+        assert state != states.FORBIDDEN, "the table of states has no such transition"
         self._state = state
-        self._receiving = _MAY_RECEIVE[state]
-        self._sending = _MAY_SEND[state]
-        if state in (_ENDED, _BROKEN):
+        self._receiving = states.may_receive(state)
+        self._sending = states.may_send(state)
+        if state in (states.ENDED, states.BROKEN):
             self._release()
 
     def _release(self) -> None:
@@ -472,7 +464,7 @@ class TLSConnection:
             self._output += alert_record(alert)
         self._reason = reason
         self._alert = alert
-        self._move(_FAULT)
+        self._move(states.FAULT)
 
     def _fail_with_engine(self) -> None:
         """The engine has failed, and has queued its alert if it sends one."""
@@ -482,7 +474,7 @@ class TLSConnection:
         self._alert = alert if alert >= 0 else None
         self._alert_received = engine.alert_received
         self._reason = reason_for(alert, engine.alert_received, engine.reason, engine.verify_result)
-        self._move(_FAULT)
+        self._move(states.FAULT)
 
     def _abort(self, reason: str) -> None:
         """Fail for a reason of ours. OpenSSL has no call to send an alert, so it is given a reason to send one."""
@@ -498,3 +490,10 @@ class TLSConnection:
     def _error(self) -> TLSError:
         """The error that this connection has failed with."""
         return TLSError(self._reason, alert=self._alert, received=self._alert_received)
+
+
+def server_connection(max_hello: int) -> TLSConnection:
+    """`TLSConnection(SERVER)`, with its bound of a ClientHello: in C a call with names costs several times as much."""
+    tls = TLSConnection.__new__(TLSConnection)
+    tls._begin(SERVER, max_hello)
+    return tls

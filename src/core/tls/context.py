@@ -26,14 +26,34 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from OpenSSL import SSL, crypto
 
-from ..errors import LockgateError
 from . import binding
-from .choice import best_key_type, certificate_kind, key_kind
+from .choice import certificate_kind, key_kind
 from .client_auth import ClientAuth, ClientAuthError, ask_for_certificates
 from .engine import ENGINE, Engine, EngineContext, EngineKind, KeyLog, Session
-from .hello import ClientHello
 from .keys import public_bytes
 from .pem import read_certificates
+from .server_context import ContextError, ServerContext
+
+__all__ = [
+    "CIPHERS",
+    "CIPHERSUITES",
+    "GROUPS",
+    "GROUPS_FOR_PEER_KEYS",
+    "NO_AUTO_CHAIN",
+    "OP_NO_CERTIFICATE_COMPRESSION",
+    "PIN_LENGTH",
+    "SESSION_ID_LENGTH",
+    "SESSION_LIFETIME",
+    "VERSIONS",
+    "ClientContext",
+    "ContextError",
+    "PairCheck",
+    "ServerContext",
+    "TLSOptions",
+    "Tickets",
+    "client_context",
+    "server_context",
+]
 
 VERSIONS = {"TLSv1.2": SSL.TLS1_2_VERSION, "TLSv1.3": SSL.TLS1_3_VERSION}
 
@@ -63,15 +83,8 @@ SESSION_LIFETIME = 7200
 
 PIN_LENGTH = 32
 
-MAX_STAPLE = 16384
-"""Bytes of an OCSP response that is worth sending in each handshake; usual are 500 to 2000."""
-
 SESSION_ID_LENGTH = 32
 """Longest session id context that OpenSSL takes."""
-
-
-class ContextError(LockgateError, ValueError):
-    """Certificates, keys or options that no context can be made of. The text never contains key material."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,60 +102,6 @@ class TLSOptions:
     """Empty: ALPN is neither offered nor selected."""
     tickets: bool = True
     """Server: sessions can be resumed."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class ServerContext:
-    """Settings and certificates for connections from clients; made by `server_context`."""
-
-    options: TLSOptions
-    engines: EngineContext = field(repr=False)
-    """Those of the first certificate."""
-    tickets: Tickets | None = field(default=None, repr=False)
-    by_key: dict[str, EngineContext] = field(default_factory=dict, repr=False)
-    """Where there are several certificates: the engines of each by its kind of key (`choice.key_kind`)."""
-    by_leaf: dict[bytes, EngineContext] = field(default_factory=dict, repr=False)
-    """The engines of each certificate by the SHA-256 of that."""
-    staples: dict[bytes, bytes] = field(default_factory=dict, repr=False)
-    """The OCSP responses that are stapled, by the SHA-256 of their certificate; see `staple`."""
-    wants_peer: bool = False
-    """Clients are asked for a certificate."""
-
-    @property
-    def leaves(self) -> tuple[bytes, ...]:
-        """SHA-256 of each certificate that is ours, not of their issuers."""
-        return tuple(self.by_leaf)
-
-    def staple(self, leaf: bytes, response: bytes) -> None:
-        """Staple an OCSP response (DER) for clients that ask for one, from the next handshake on.
-
-        `leaf`: which of `leaves` it is for. Empty: none any more. May be called from any thread, but by one at a time.
-        Raises ContextError for a certificate that is not here, or a response of more than `MAX_STAPLE` bytes.
-        """
-        if not isinstance(response, bytes):
-            raise TypeError(f"an OCSP response is bytes, not {type(response).__name__}")
-        if leaf not in self.by_leaf or len(response) > MAX_STAPLE:
-            raise ContextError("an OCSP response for another certificate, or one that is too large")
-        if response:
-            self.staples[leaf] = response
-        else:
-            self.staples.pop(leaf, None)
-        self.by_leaf[leaf].staple(response)
-
-    def engines_for(self, hello: ClientHello) -> EngineContext:
-        """The engines with the certificate that is best for this client."""
-        if not self.by_key:
-            return self.engines
-        return self.by_key[best_key_type(hello, self.by_key, tls_1_3=self.options.max_version == "TLSv1.3")]
-
-    def select_alpn(self, offered: Sequence[bytes]) -> bytes | None:
-        """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
-        if not offered or not self.options.alpn:
-            return b""
-        for protocol in self.options.alpn:
-            if protocol in offered:
-                return protocol
-        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,9 +206,7 @@ def server_context(
         engines = engine(context, server=True, alpn=options.alpn, verify=verify, tickets=tickets, key_log=key_log)
         by_key[kind] = by_leaf[leaf.fingerprint(hashes.SHA256())] = engines
         _close_for_changes(context)
-    first = next(iter(by_key.values()))
-    several = by_key if len(by_key) > 1 else {}
-    return ServerContext(options, first, tickets, several, by_leaf, wants_peer=client_auth is not None)
+    return ServerContext(options, by_key, by_leaf, tickets=tickets, wants_peer=client_auth is not None)
 
 
 class PairCheck:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL, crypto
 
-from ..._accel.engine import RECORD, Engine, Session, Status
+from ..._accel.engine import RECORD, Engine, EngineContext, Session, Status
 from .. import backend
 from . import binding
 
@@ -43,22 +43,6 @@ OUTPUT_CHUNK = 65536
 
 KeyLog = Callable[[bytes], object]
 """Takes the lines of a key log (with their end): the secrets of connections, for whoever is to decrypt a capture of them."""
-
-
-class EngineContext(Protocol):
-    """A configured SSL_CTX, ready to make engines."""
-
-    def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
-        """A new engine. A client verifies and sends `server_name`, or verifies the IP `address`. None: it cannot.
-
-        It offers to resume `session`, one that an engine of this very context made for the same name and address.
-        """
-
-    def staple(self, response: bytes) -> None:
-        """Server: the OCSP response (RFC 6066 section 8) for clients that ask for one, from the next handshake on.
-
-        Empty: none. May be called from any thread, but by one at a time.
-        """
 
 
 class TicketSource(Protocol):
@@ -110,7 +94,7 @@ def _on_verify(connection: SSL.Connection, _certificate: object, error: int, _de
     return bool(ok)
 
 
-class PyOpenSSLContext:
+class PyOpenSSLContext(EngineContext):
     """Makes `PyOpenSSLEngine`s."""
 
     def __init__(
@@ -140,7 +124,7 @@ class PyOpenSSLContext:
         if key_log is not None:
             context.set_keylog_callback(_key_log_callback(key_log))
 
-    def engine(self, server_name: str, address: bytes, session: Any = None) -> Engine | None:
+    def engine(self, server_name: str, address: bytes, session: Session | None = None) -> Engine | None:
         """See `EngineContext`."""
         connection = self._connection()
         connection.set_app_data(Notes())
@@ -154,6 +138,7 @@ class PyOpenSSLContext:
             connection.set_connect_state()
         engine = PyOpenSSLEngine(connection, verify=bool(self._verify))
         if not self._server:
+            assert session is None or isinstance(session, PyOpenSSLSession)
             engine.is_client_of(self, server_name, address, session)
         return engine
 

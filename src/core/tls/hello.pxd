@@ -1,9 +1,11 @@
 cimport cython
 
-cdef int DOT, HYPHEN, UNDERSCORE, DIGIT_0, DIGIT_9, LETTER_A, LETTER_Z
+from ..http cimport words_c as words
+
+cdef int DOT, HYPHEN, UNDERSCORE, COLON, DIGIT_0, DIGIT_9, LETTER_A, LETTER_F, LETTER_Z
+cdef bytes _RECORD, _BYTES
 cdef int HANDSHAKE_RECORD, CLIENT_HELLO
 cdef int EXT_SERVER_NAME, EXT_SUPPORTED_GROUPS, EXT_SIGNATURE_ALGORITHMS, EXT_ALPN, EXT_PRE_SHARED_KEY, EXT_SUPPORTED_VERSIONS
-cdef object ADDRESS_CHARACTERS
 
 cdef class ClientHello:
     cdef readonly bytes raw
@@ -24,6 +26,7 @@ cdef class ClientHelloReader:
     cdef bytes _message
     cdef bint _started
     cdef readonly object records
+    @cython.locals(given=bytes)
     cpdef receive_data(self, data)
     @cython.locals(position=Py_ssize_t, length=Py_ssize_t, size=Py_ssize_t, needed=Py_ssize_t, stored=bytes, fragments=list, p="const unsigned char *")
     cpdef ClientHello next_hello(self)
@@ -40,6 +43,7 @@ cdef Py_ssize_t _list(Py_ssize_t start, Py_ssize_t end) except -1
 @cython.locals(p="const unsigned char *")
 cdef Py_ssize_t _inner(bytes data, Py_ssize_t start, Py_ssize_t end) except -2
 
+@cython.locals(p="const unsigned char *", i=Py_ssize_t, digits=bint, colon=bint, others=bint, c=int)
 cpdef bint is_address(bytes name) except -1
 
 cpdef bytes plain_name(bytes name)
@@ -62,5 +66,5 @@ cpdef ClientHello parse_client_hello(bytes message)
 @cython.locals(raw=bytes)
 cpdef bytes hello_records(ClientHello hello)
 
-@cython.locals(size=Py_ssize_t)
+@cython.locals(p="const unsigned char *", high=Py_ssize_t, low=Py_ssize_t)
 cdef bytes _in_record(bytes fragment)

@@ -14,9 +14,12 @@ None of them can be taken for TLS, whose first byte is 22.
 from __future__ import annotations
 
 from ..errors import TLSError
+from ..http import words
 from .failure import Alert
 
 HANDSHAKE_RECORD = 22
+_RECORD = bytes((HANDSHAKE_RECORD, 3, 1))
+_BYTES = bytes(range(256))
 CLIENT_HELLO = 1
 MAX_FRAGMENT = 16384
 """Most plaintext in one record (RFC 8446 section 5.1)."""
@@ -40,9 +43,8 @@ HTTP_STARTS = tuple(
 )  # fmt: skip
 """How a client begins that speaks plain HTTP; `PRI` opens HTTP/2 in the clear."""
 
-DOT, HYPHEN, UNDERSCORE = b".-_"
-DIGIT_0, DIGIT_9, LETTER_A, LETTER_Z = b"09az"
-ADDRESS_CHARACTERS = frozenset(b"0123456789abcdef:.")
+DOT, HYPHEN, UNDERSCORE, COLON = b".-_:"
+DIGIT_0, DIGIT_9, LETTER_A, LETTER_F, LETTER_Z = b"09afz"
 
 
 class ClientHello:
@@ -141,7 +143,8 @@ class ClientHelloReader:
     def receive_data(self, data: bytes) -> None:
         """Store bytes from the client."""
         if len(self._stored) <= 6 * self._limit + MAX_FRAGMENT:
-            self._stored = self._stored + data if self._stored else bytes(data)
+            given = data if type(data) is bytes else bytes(data)
+            self._stored = words.join(self._stored, given, b"") if self._stored else given
 
     @property
     def stored(self) -> bytes:
@@ -276,8 +279,22 @@ def _inner(data: bytes, start: int, end: int) -> int:
 
 
 def is_address(name: bytes) -> bool:
-    """Whether a server name is an IP address: numbers only, or a colon, which no host name has."""
-    return name.replace(b".", b"").isdigit() or (b":" in name and ADDRESS_CHARACTERS.issuperset(name))
+    """Whether a server name in lower case is an IP address: numbers and dots, or what has a colon, which no host name has."""
+    p = name
+    digits = False
+    colon = False
+    others = False  # letters that are hexadecimal digits
+    for i in range(len(name)):
+        c = p[i]
+        if DIGIT_0 <= c <= DIGIT_9:
+            digits = True
+        elif c == COLON:
+            colon = True
+        elif LETTER_A <= c <= LETTER_F:
+            others = True
+        elif c != DOT:
+            return False
+    return colon or (digits and not others)
 
 
 def plain_name(name: bytes) -> bytes:
@@ -374,13 +391,13 @@ def parse_client_hello(message: bytes) -> ClientHello:
     i += 1
     if size == 0 or size > end - i:
         raise _decode_error()
-    if 0 not in p[i : i + size]:
+    if words.find(p, 0, i, i + size) < 0:
         raise TLSError("illegal_parameter", alert=Alert.ILLEGAL_PARAMETER)
     i += size
 
     one = 1
     low = 0  # a bit for each extension below 64, which are nearly all
-    others = set()
+    others: set[int] | None = None
     last = False
     if i < end:
         i = _inner(message, i, end)
@@ -396,6 +413,9 @@ def parse_client_hello(message: bytes) -> ClientHello:
         if kind < 64:
             again = low & (one << kind) != 0
             low |= one << kind
+        elif others is None:
+            again = False
+            others = {kind}
         else:
             again = kind in others
             others.add(kind)
@@ -431,5 +451,7 @@ def hello_records(hello: ClientHello) -> bytes:
 
 def _in_record(fragment: bytes) -> bytes:
     """A handshake record. A first one says TLS 1.0 for the sake of old servers (RFC 8446 section 5.1)."""
-    size = len(fragment)
-    return bytes((HANDSHAKE_RECORD, 3, 1, size >> 8, size & 0xFF)) + fragment
+    p = _BYTES
+    high = len(fragment) >> 8
+    low = len(fragment) & 0xFF
+    return words.join(words.join(_RECORD, p[high : high + 1], p[low : low + 1]), fragment, b"")

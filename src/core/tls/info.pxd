@@ -11,4 +11,9 @@ cdef class TLSInfo:
     cdef readonly bint resumed
     cdef readonly object peer
 
+    cdef _fill(self, tuple agreed)
     cpdef tuple _values(self)
+
+
+@cython.locals(info=TLSInfo)
+cpdef TLSInfo tls_info(tuple agreed)

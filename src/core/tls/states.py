@@ -76,3 +76,33 @@ SENDING = frozenset({State.ESTABLISHED, State.HALF_CLOSED_REMOTE})
 
 RECEIVING = frozenset({State.ESTABLISHED, State.HALF_CLOSED_LOCAL})
 """Where plaintext may come."""
+
+# From here on both are numbers, their places in the Enum, in which a look-up costs as much as a method call (Python 3.11).
+STATES = tuple(State)
+HELLO, DECISION, HANDSHAKE, _, _, _, ENDED, BROKEN = range(len(State))
+HELLO_READ, CONTEXT_CHOSEN, HANDSHAKE_DONE, LOCAL_CLOSE, REMOTE_CLOSE, FAULT = range(len(Input))
+FORBIDDEN = 255
+
+_NEXT = bytes(
+    STATES.index(TRANSITIONS[state, what]) if (state, what) in TRANSITIONS else FORBIDDEN
+    for state in State
+    for what in Input
+)
+_INPUTS = len(Input)
+_MAY_RECEIVE = bytes(state in RECEIVING for state in State)
+_MAY_SEND = bytes(state in SENDING for state in State)
+
+
+def move(state: int, what: int) -> int:
+    """The state after `what`, or `FORBIDDEN`."""
+    return _NEXT[state * _INPUTS + what]
+
+
+def may_receive(state: int) -> bool:
+    """Whether it is one of `RECEIVING`."""
+    return _MAY_RECEIVE[state] != 0
+
+
+def may_send(state: int) -> bool:
+    """Whether it is one of `SENDING`."""
+    return _MAY_SEND[state] != 0

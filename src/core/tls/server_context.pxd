@@ -1,0 +1,16 @@
+from .engine cimport CEngineContext
+
+
+cdef class ServerContext:
+    cdef readonly object options
+    cdef readonly CEngineContext engines
+    cdef readonly object tickets
+    cdef readonly dict by_key
+    cdef readonly dict by_leaf
+    cdef readonly dict staples
+    cdef readonly bint wants_peer
+    cdef tuple _alpn
+    cdef object __weakref__
+
+    cpdef engines_for(self, hello)
+    cpdef bytes select_alpn(self, tuple offered)
