@@ -2,7 +2,7 @@ from .engine cimport CEngineContext
 
 
 cdef class ServerContext:
-    cdef readonly object options
+    cdef object _options
     cdef readonly CEngineContext engines
     cdef readonly object tickets
     cdef readonly dict by_key

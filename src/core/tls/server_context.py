@@ -28,7 +28,7 @@ class ServerContext:
     that are stapled, by the SHA-256 of their certificate; see `staple`. `wants_peer`: clients are asked for a certificate.
     """
 
-    __slots__ = ("__weakref__", "_alpn", "by_key", "by_leaf", "engines", "options", "staples", "tickets", "wants_peer")
+    __slots__ = ("__weakref__", "_alpn", "_options", "by_key", "by_leaf", "engines", "staples", "tickets", "wants_peer")
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ServerContext:
         tickets: Tickets | None = None,
         wants_peer: bool = False,
     ) -> None:
-        self.options = options
+        self._options = options
         self.engines = next(iter(by_key.values()))
         self.by_key = by_key if len(by_key) > 1 else {}
         self.by_leaf = by_leaf
@@ -50,6 +50,11 @@ class ServerContext:
 
     def __repr__(self) -> str:
         return f"<ServerContext {self.options!r}>"
+
+    @property
+    def options(self) -> TLSOptions:
+        """What is negotiated."""
+        return self._options
 
     @property
     def leaves(self) -> tuple[bytes, ...]:
@@ -76,7 +81,7 @@ class ServerContext:
         """The engines with the certificate that is best for this client."""
         if not self.by_key:
             return self.engines
-        return self.by_key[best_key_type(hello, self.by_key, tls_1_3=self.options.max_version == "TLSv1.3")]
+        return self.by_key[best_key_type(hello, self.by_key, tls_1_3=self._options.max_version == "TLSv1.3")]
 
     def select_alpn(self, offered: tuple[bytes, ...]) -> bytes | None:
         """The protocol for a client that offers these: empty if none is to be agreed, None if they do not match."""
