@@ -131,10 +131,10 @@ def test_what_is_small_goes_out_in_one_piece() -> None:
             for piece in parts:
                 peer.connection.send_data(1, piece)
             peer.connection.send_end(1)
-        pieces = one.connection.pieces_to_send()
-        assert pieces is not None
-        assert pieces == [other.connection.data_to_send()]
-        assert len(pieces[0]) > sum(map(len, parts))
+        output = one.connection.output_to_send()
+        assert isinstance(output, bytes)
+        assert output == other.connection.data_to_send()
+        assert len(output) > sum(map(len, parts))
 
 
 def test_content_goes_out_as_the_objects_that_were_given() -> None:
@@ -144,8 +144,8 @@ def test_content_goes_out_as_the_objects_that_were_given() -> None:
     peer.connection.send_head(1, Response(200))
     peer.connection.send_data(1, first)
     peer.connection.send_data(1, second)
-    pieces = peer.connection.pieces_to_send()
-    assert pieces is not None
+    pieces = peer.connection.output_to_send()
+    assert isinstance(pieces, list)
     assert len(pieces) == 4
     assert pieces[1] == (5000).to_bytes(3, "big") + b"\0\0" + number(1)
     assert pieces[2] is first

@@ -112,7 +112,7 @@ def open_connection(role: Role) -> H2Connection:
     connection = H2Connection(role)
     connection.receive_data(HELLO if role is Role.SERVER else WELCOME)
     drain(connection)
-    connection.pieces_to_send()
+    connection.output_to_send()
     return connection
 
 
@@ -128,7 +128,7 @@ def serve_all(connection: H2Connection, requests: Iterable[bytes]) -> None:
         connection.send_head(stream_id, response)
         connection.send_data(stream_id, BODY)
         connection.send_end(stream_id)
-        connection.pieces_to_send()
+        connection.output_to_send()
 
 
 def fetch_all(connection: H2Connection, responses: Iterable[bytes]) -> None:
@@ -138,7 +138,7 @@ def fetch_all(connection: H2Connection, responses: Iterable[bytes]) -> None:
         stream_id = connection.open_stream()
         connection.send_head(stream_id, question)
         connection.send_end(stream_id)
-        connection.pieces_to_send()
+        connection.output_to_send()
         connection.receive_data(data)
         while not isinstance(connection.next_event(), EndOfMessage):
             pass
@@ -245,7 +245,7 @@ def idle_bytes() -> int:
         connection = H2Connection(Role.SERVER)
         connection.receive_data(HELLO)
         drain(connection)
-        connection.pieces_to_send()
+        connection.output_to_send()
         kept.append(connection)
     size = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

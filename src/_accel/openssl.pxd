@@ -92,6 +92,7 @@ cdef enum:
     SMALLEST_RECORD = 4096
     RECORD_OVERHEAD = 128
     BIG = 8192
+    SMALL = 2048  # bytes that are read at once without an object of that size
     RECORD = 16384
     LARGE_BUFFER = 32768
     HUGE_BUFFER = 262144

@@ -216,8 +216,7 @@ cdef class NativeEngine(Engine):
 
     cpdef int handshake(self) except -1:
         """See `Engine`."""
-        cdef int result
-        cdef int status
+        cdef int result, status
         if not self.usable():
             return FAILED
         self.busy = True
@@ -239,17 +238,14 @@ cdef class NativeEngine(Engine):
 
     cpdef bytes read(self, Py_ssize_t limit):
         """See `Engine`."""
-        cdef Py_ssize_t size
-        cdef Py_ssize_t got
-        cdef char *start
+        cdef Py_ssize_t size, got
+        cdef char small[SMALL]
+        cdef char *start = small
         cdef long waiting
         cdef int status
         cdef PyObject *plaintext
-        if not self.usable():
-            self.status = FAILED
-            return b""
-        if self.later != OK:
-            self.status = self.later
+        self.status = self.later if self.usable() else FAILED
+        if self.status != OK:
             return b""
         if not self.unread:
             self.status = WANT
@@ -265,10 +261,11 @@ cdef class NativeEngine(Engine):
         if waiting > RECORD // 4:
             size += RECORD
         size = min(size, limit, MOST)
-        plaintext = new_bytes(NULL, size)
-        if plaintext is NULL:
-            raise MemoryError
-        start = content(plaintext)
+        if size > SMALL:
+            plaintext = new_bytes(NULL, size)
+            if plaintext is NULL:
+                raise MemoryError
+            start = content(plaintext)
         if size > BIG:
             self.busy = True
             with nogil:
@@ -285,6 +282,8 @@ cdef class NativeEngine(Engine):
         elif status != OK:
             self.later = status
         self.status = OK if got else status
+        if start == small:  # to copy it is less than to cut an object that is too large
+            return small[:got]
         # Cut to nothing, it becomes the empty bytes object.
         if got != size and resize_bytes(&plaintext, got) < 0:
             raise MemoryError

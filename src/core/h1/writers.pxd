@@ -7,7 +7,7 @@ from ..http.grammar cimport is_token, is_value, skip_target, skip_value
 from ..http.headers cimport Headers
 from ..http.outgoing cimport checked_length, trailer_lines, vouched
 
-cdef int _ABSENT, CHUNKED, UNTIL_CLOSE, _NO_LENGTH
+cdef int _P, _ABSENT, CHUNKED, UNTIL_CLOSE, _NO_LENGTH
 cdef list _STATUS_REASONS, _STATUS_LINES
 cdef frozenset _WITH_BODY
 

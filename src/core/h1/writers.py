@@ -22,6 +22,7 @@ _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 _STATUS_REASONS = [_REASONS.get(status, b"") for status in range(600)]
 _STATUS_LINES = [b"HTTP/1.1 %d %b\r\n" % (status, reason) for status, reason in enumerate(_STATUS_REASONS)]
 _WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
+_P = 80  # with which they all begin
 _ABSENT = ABSENT
 _NO_LENGTH = NO_LENGTH
 
@@ -66,7 +67,7 @@ class HeadWriter:
             self._own += b"transfer-encoding: chunked\r\n"
         else:
             self.length = checked_length(request.body_length)
-            if self.length or method in _WITH_BODY:
+            if self.length or (method[0] == _P and method in _WITH_BODY):
                 self._own += b"content-length: %d\r\n" % self.length
         if request.expect_continue:
             self._own += b"expect: 100-continue\r\n"

@@ -8,7 +8,7 @@ it comes, one copy out of the receive buffer. State changes as an event is hande
 stops the parser too. All streams come through one `next_event`, told apart by their `stream_id`.
 
 *Out.* `send_head` makes its frames at once, since HPACK wants heads in order. `send_data` queues in the stream, and
-`send_end` says that it is complete. Output is pulled: `pieces_to_send` hands out control frames and heads first, then
+`send_end` says that it is complete. Output is pulled: `output_to_send` hands out control frames and heads first, then
 DATA, frame by frame, by priority (RFC 9218), within the peer's windows and within `room`. So a body waits where it can
 be dropped, bodies of one client take turns, and what is owed for a peer's frames never stands behind a body. Content
 goes out as the objects that were given.
@@ -58,7 +58,7 @@ class H2Connection(Receiving):
     """A sans-IO HTTP/2 connection. `scheme` is that of the connection: what `Request.scheme` of received requests says.
 
     `now`: seconds; the caller sets it before each call, and only the budgets look at it. `room`: how many bytes of
-    bodies `pieces_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams; `taken_total`: that
+    bodies `output_to_send` may hand out. `queued_total`: bytes of bodies that wait in all streams; `taken_total`: that
     were handed out so far. `peer_going`: the peer has sent GOAWAY, open nothing more. `settings_acknowledged`: the peer has
     acknowledged our SETTINGS.
     `pings_answered`: how many acknowledgements of PING have come. `error_length`: bytes of the body of the last error

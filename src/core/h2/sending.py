@@ -2,7 +2,7 @@
 
 Two kinds of output. *Frames* that need no window (heads, resets, acknowledgements) are made and queued in the order in
 which they were caused; HPACK needs the heads to stay in that order anyway. *DATA* is not made before it can go out: the
-bytes wait in their stream, and streams that could send wait in the `Schedule`. `pieces_to_send` hands out all frames first
+bytes wait in their stream, and streams that could send wait in the `Schedule`. `output_to_send` hands out all frames first
 and then as much DATA as `room` and the windows allow. So a control frame never waits for a body, and what a
 slow peer does not take stays where it can still be thrown away.
 

@@ -22,7 +22,7 @@ cdef class HTTPConnection:
     @cython.locals(first=bytes, more=list)
     cpdef bytes data_to_send(self)
     @cython.locals(first=bytes, more=list, is_small=bint)
-    cpdef list pieces_to_send(self)
+    cpdef output_to_send(self)
     cdef _pull(self)
     cdef _queue(self, bytes data)
     cdef _forget_queued(self)

@@ -19,7 +19,7 @@ class HTTPConnection:
     """Base of `H1Connection` and `H2Connection`.
 
     `error_length`: bytes of the body of the error response that was sent of ourselves, 0 before. `room`: how many bytes of
-    bodies `pieces_to_send` may hand out now; only HTTP/2 looks at it, which has to choose whose.
+    bodies `output_to_send` may hand out now; only HTTP/2 looks at it, which has to choose whose.
     """
 
     __slots__ = ("_out", "_out_more", "_out_size", "error_length", "room")
@@ -58,8 +58,8 @@ class HTTPConnection:
         self._forget_queued()
         return first if more is None else _joined(first, more)
 
-    def pieces_to_send(self) -> list[bytes] | None:
-        """The same in pieces: as it was queued, or in one piece if that is small. None if nothing is queued."""
+    def output_to_send(self) -> bytes | list[bytes] | None:
+        """The same without joining what is large: several pieces are a list. None if nothing is queued."""
         self._pull()
         first = self._out
         if first is None:
@@ -68,9 +68,9 @@ class HTTPConnection:
         is_small = self._out_size <= MOST_GATHERED
         self._forget_queued()
         if more is None:
-            return [first]
+            return first
         # Whoever encrypts or writes it has less to do for one piece.
-        return [_joined(first, more)] if is_small else [first, *more]
+        return _joined(first, more) if is_small else [first, *more]
 
     def _pull(self) -> None:
         """Queue what waited for being asked for."""

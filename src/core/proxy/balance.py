@@ -146,7 +146,10 @@ class ServerGroup:
             if upstream.owner is None:
                 if upstream.idle_since < since:
                     return None
-                del idle[at]
+                if at == len(idle) - 1:
+                    idle.pop()
+                else:
+                    del idle[at]
                 self._idle -= 1
                 return upstream
         return None

@@ -76,7 +76,7 @@ cdef class Channel(Side):
     cpdef go_on(self)
     cpdef pause(self)
     cpdef resume(self)
-    @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection, pieces=list, more=list, last=bytes)
+    @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection, more=list, last=bytes)
     cpdef flush(self)
     cpdef send_first(self, bytes data)
     cpdef close(self)

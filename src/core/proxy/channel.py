@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 
 _JOINED = 8192
 """Bytes up to which output that waits is joined to one piece: less than it costs to send two."""
-_STREAM_LOW = STREAM_LOW
-_SMALL = SMALL
+_STREAM_LOW, _SMALL = STREAM_LOW, SMALL
 
 
 class Channel(Side):
@@ -79,10 +78,8 @@ class Channel(Side):
         """Nothing is parsed, because the other side cannot take more."""
         self.reading = True
         """The core wants what the peer sends; False as soon as `PauseReading` is on its way."""
-        self.unsent = 0
-        """Bytes that wait for the kernel."""
-        self.taken = 0
-        """Bytes that the kernel has taken so far."""
+        self.unsent = self.taken = 0
+        """Bytes that wait for the kernel, and that it has taken so far."""
         self._current = b""  # what is being sent
         self._sent = self._dropped = 0  # of _current; of what came after the end
         self._more: list[bytes] | None = None  # what comes after it
@@ -307,10 +304,13 @@ class Channel(Side):
             if http is not None:
                 data = http.data_to_send()
         else:
-            pieces = http.pieces_to_send() if http is not None else None
-            if pieces is not None:
+            output = http.output_to_send() if http is not None else None
+            if output is not None:
                 try:
-                    tls.send_pieces(pieces)
+                    if isinstance(output, bytes):
+                        tls.send(output)
+                    else:
+                        tls.send_pieces(output)
                 except TLSError as error:
                     self._tls_failed(error)
             if self.tls is not None:

@@ -17,7 +17,7 @@ from .relay cimport Relay
 from .side cimport Side
 
 
-cdef double _IDLE_RESTART
+cdef double _IDLE_RESTART, _REST
 cdef Py_ssize_t _WEIGHT
 cdef Py_ssize_t _ELSEWHERE
 

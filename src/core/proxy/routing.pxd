@@ -22,6 +22,11 @@ cdef bytes _ASTERISK, _MAX_FORWARDS, _OPTIONS, _ROOT, _TRACE
 )
 cpdef route(ClientChannel client, Relay relay, Request request)
 
+cpdef without_tls(ClientChannel client, Request request, str host)
+
+@cython.locals(target=bytes)
+cpdef by_hook(ReverseProxy hub, Policy policy, Exchange exchange)
+
 @cython.locals(value=bytes, left="long long")
 cpdef count_down(Request request)
 

@@ -21,6 +21,9 @@ from .hooks import Answer, ask
 
 if TYPE_CHECKING:
     from .client import ClientChannel
+    from .exchange import Exchange
+    from .hub import ReverseProxy
+    from .policy import Policy
     from .relay import Relay
 
 PLAIN_ON_TLS = b"This port speaks HTTPS: use https:// in the address.\n"
@@ -45,27 +48,17 @@ class Refusal(NamedTuple):
 def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup | Refusal:
     """The servers that `request` goes to, or what to answer it. `relay.exchange` holds what will be forwarded."""
     host = host_of(request.authority)
-    listener = client.listener
     policy = client.policy
-    if client.info is None and client.hub.challenges is not None and request.target.startswith(ACME_PATH):
-        found_proof = acme_answer(client, request)
-        if found_proof is not None:
-            return found_proof
-    if client.info is None and listener.redirect_https:
-        if not host:
-            return Refusal(Answer(400), "bad_request", "no host to redirect to")
-        return Refusal(redirect(request, listener.https_port), "answered", "redirected to https")
-    if client.plain_on_tls:
-        answer = Answer(400, PLAIN_ON_TLS, Headers([(b"content-type", TEXT)]))
-        return Refusal(answer, "bad_request", "plain HTTP on a TLS port")
     if client.info is not None:
         host = host or client.info.sni
         if policy.identity_for(host) != client.identity and not client.serves(host):
             return Refusal(Answer(421), "misdirected", "the host belongs to another certificate than this connection")
         if client.denied:
             return Refusal(Answer(403), "client_refused", client.denied)
-    elif policy.is_protected(host):
-        return Refusal(Answer(403), "client_refused", "the host asks for client certificates, and here is no TLS")
+    else:
+        plain = without_tls(client, request, host)
+        if plain is not None:
+            return plain
 
     exchange = relay.exchange
     hub = client.hub
@@ -91,24 +84,52 @@ def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup 
         exchange.backend = found.backend
         relay.record.route = found.name
     if hub.asks_request:
-        answer_of_hook, fault = ask("on_request", hub.hooks, exchange)
-        if fault:
-            return Refusal(Answer(500), "hook_failed", fault)
-        if answer_of_hook is not None:
-            return Refusal(answer_of_hook, "answered", "by on_request")
-        if exchange.request.target is not target:
-            # What leaves here has one spelling, whoever wrote it: see `path.py`.
-            try:
-                exchange.request.target = normalise(exchange.request.target, policy.allow_encoded_slash)
-            except (RemoteProtocolError, TypeError) as error:
-                what = error if isinstance(error, RemoteProtocolError) else type(error).__name__
-                return Refusal(Answer(500), "hook_failed", f"on_request wrote a target that cannot be sent: {what}")
-    if not exchange.backend:
-        return Refusal(Answer(404), "no_route")
+        refusal = by_hook(hub, policy, exchange)
+        if refusal is not None:
+            return refusal
     group = hub.group(policy, exchange.backend)
     if group is None:
+        if not exchange.backend:
+            return Refusal(Answer(404), "no_route")
         return Refusal(Answer(500), "hook_failed", "on_request chose a backend that is not there")
     return group
+
+
+def without_tls(client: ClientChannel, request: Request, host: str) -> Refusal | None:
+    """What a request that came without TLS is answered for that reason; None: nothing."""
+    listener = client.listener
+    if client.hub.challenges is not None and request.target.startswith(ACME_PATH):
+        found_proof = acme_answer(client, request)
+        if found_proof is not None:
+            return found_proof
+    if listener.redirect_https:
+        if not host:
+            return Refusal(Answer(400), "bad_request", "no host to redirect to")
+        return Refusal(redirect(request, listener.https_port), "answered", "redirected to https")
+    if client.plain_on_tls:
+        answer = Answer(400, PLAIN_ON_TLS, Headers([(b"content-type", TEXT)]))
+        return Refusal(answer, "bad_request", "plain HTTP on a TLS port")
+    if client.policy.is_protected(host):
+        return Refusal(Answer(403), "client_refused", "the host asks for client certificates, and here is no TLS")
+    return None
+
+
+def by_hook(hub: ReverseProxy, policy: Policy, exchange: Exchange) -> Refusal | None:
+    """Ask the program's own logic, which may change the request and its backend; None if it goes on."""
+    target = exchange.request.target
+    answer, fault = ask("on_request", hub.hooks, exchange)
+    if fault:
+        return Refusal(Answer(500), "hook_failed", fault)
+    if answer is not None:
+        return Refusal(answer, "answered", "by on_request")
+    if exchange.request.target is not target:
+        # What leaves here has one spelling, whoever wrote it: see `path.py`.
+        try:
+            exchange.request.target = normalise(exchange.request.target, policy.allow_encoded_slash)
+        except (RemoteProtocolError, TypeError) as error:
+            what = error if isinstance(error, RemoteProtocolError) else type(error).__name__
+            return Refusal(Answer(500), "hook_failed", f"on_request wrote a target that cannot be sent: {what}")
+    return None
 
 
 def count_down(request: Request) -> Refusal | None:

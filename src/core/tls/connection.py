@@ -251,6 +251,8 @@ class TLSConnection:
             raise LocalProtocolError(f"nothing can be sent in state {self.state.value!r}")
         if type(data) is not bytes:
             check_content(data)
+        assert self._engine is not None
+        self._engine.expect(len(data))
         self._encrypt(data, 0, len(data))
 
     def send_pieces(self, pieces: list[bytes] | list[Bytes]) -> None:
@@ -381,8 +383,7 @@ class TLSConnection:
         if status != _OK:
             self._fail_with_engine()
             raise self._error()
-        info = tls_info(engine.info())
-        hello = self.hello
+        info, hello = tls_info(engine.info()), self.hello
         if hello is None or info.sni != hello.sni:
             info.sni = plain_name(info.sni.encode()).decode()
         if hello is not None:
