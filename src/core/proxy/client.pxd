@@ -12,7 +12,7 @@ from .hub cimport ReverseProxy
 from ..tls.hello cimport ClientHello
 from ..tls.info cimport TLSInfo
 from .policy cimport Identity, NameTable, Policy
-from .record cimport AccessRecord
+from .record cimport AccessRecord, new_record
 from .relay cimport Relay
 from .side cimport Side
 
@@ -37,6 +37,7 @@ cdef class ClientChannel(Channel):
     cdef public str ja4
     cdef tuple _refusal
     cdef object _handshake_time
+    cdef bint _recorded
     cdef AccessRecord _facts
     cdef bint _asked
     cdef bint _end_logged

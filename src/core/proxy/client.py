@@ -30,7 +30,7 @@ from .hooks import Refuse, ServeAs
 from .meter import HANDSHAKE_ENDS
 from .phase import OPEN
 from .policy import Identity, Listener, NameTable, Policy
-from .record import AccessRecord
+from .record import AccessRecord, new_record
 from .relay import Relay
 from .routing import Refusal, route
 from .side import Side
@@ -57,8 +57,8 @@ class ClientChannel(Channel):
 
     __slots__ = (
         "_accepted", "_asked", "_end_logged", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names",
-        "_refusal", "_rested", "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity", "info", "ja4",
-        "listener", "own_servers", "plain_on_tls", "policy", "unlogged_size",
+        "_recorded", "_refusal", "_rested", "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity",
+        "info", "ja4", "listener", "own_servers", "plain_on_tls", "policy", "unlogged_size",
     )  # fmt: skip
 
     def _set_up_client(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -86,6 +86,7 @@ class ClientChannel(Channel):
         self._refusal: tuple[str, str] | None = None  # (end, detail) for the log: a hook has ended the handshake
         self._handshake_time: float | None = None
         self._end_logged = False  # a record of the connection itself is written
+        self._recorded = False  # there was one
         self._facts: AccessRecord | None = None  # what is the same in the records of all requests
         sources = listener.proxy_sources
         self._header = ProxyHeaderReader() if sources and is_trusted(peer[0], sources) else None
@@ -277,8 +278,7 @@ class ClientChannel(Channel):
         assert self.tls is not None
         hello = self.tls.hello
         assert hello is not None
-        policy = self.policy
-        name = hello.sni
+        policy, name = self.policy, hello.sni
         index = policy.identity_for(name)
         if index < 0 or (policy.strict_sni and name and not policy.knows(name)):
             self._refuse_handshake(Alert.UNRECOGNIZED_NAME)
@@ -298,8 +298,7 @@ class ClientChannel(Channel):
             self._use_context(identity)
 
     def _ask(self, hello: ClientHello, wanted: Identity | None) -> None:
-        self._asked = True
-        self._wanted = wanted
+        self._asked, self._wanted = True, wanted
         peer = (self.client.text, self.client.port)
         self.hub.command(NeedCertificate(self, hello, wanted, self.listener, peer))
 
@@ -431,8 +430,7 @@ class ClientChannel(Channel):
 
     def log_taken(self) -> None:
         """Log the answers of `log_when_taken` of which the last byte was taken."""
-        marks = self._marks
-        relays = self._unlogged
+        marks, relays = self._marks, self._unlogged
         if marks is None or relays is None:
             return
         count = 0
@@ -458,16 +456,21 @@ class ClientChannel(Channel):
 
     def _record(self) -> AccessRecord:
         """The record of a request that begins now."""
-        facts = self._facts
-        if facts is None:
-            facts = self._facts = AccessRecord()
-            facts.listener = self.listener.name
-            facts.client = self.client.text
-            facts.client_port = self.client.port
-            if self.info is not None:
-                facts.agreed(self.info)
-                facts.handshake_time = self._handshake_time
-            facts.ja4 = self.ja4
+        if self._facts is not None:
+            return self._facts.begin(self.hub.now)
+        facts = new_record()
+        facts.listener = self.listener.name
+        facts.client = self.client.text
+        facts.client_port = self.client.port
+        if self.info is not None:
+            facts.agreed(self.info)
+            facts.handshake_time = self._handshake_time
+        facts.ja4 = self.ja4
+        facts.started = self.hub.now
+        if not self._recorded:  # many connections are for one request
+            self._recorded = True
+            return facts
+        self._facts = facts
         return facts.begin(self.hub.now)
 
     def log_end(self, end: str, detail: str, status: int = 0) -> None:
@@ -491,10 +494,6 @@ class ClientChannel(Channel):
     def log_refused(self, event: StreamReset) -> None:
         """Log a request over HTTP/2 whose head was refused."""
         record = self._record()
-        record.method = event.method
-        record.target = event.target
-        record.version = b"2"
-        record.end = "bad_request"
-        record.detail = event.message
-        record.status = event.status
+        record.method, record.target, record.version = event.method, event.target, b"2"
+        record.end, record.detail, record.status = "bad_request", event.message, event.status
         self.hub.log(record)

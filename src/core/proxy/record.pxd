@@ -43,6 +43,7 @@ cdef class AccessRecord:
     cdef bytes _user_agent
     cdef dict _extra
 
+    cdef _clear(self)
     @cython.locals(record=AccessRecord)
     cpdef AccessRecord begin(self, double now)
     cdef _blank(self)
@@ -52,3 +53,7 @@ cdef class AccessRecord:
     cpdef Py_ssize_t head_size(self) except -1
     @cython.locals(block=bytes)
     cdef bytes _field(self, bytes name)
+
+
+@cython.locals(record=AccessRecord)
+cpdef AccessRecord new_record()
