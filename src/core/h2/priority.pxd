@@ -1,12 +1,13 @@
 cimport cython
 
+cdef class Row
 cdef class Level
 cdef class Schedule
 
 from .stream cimport Stream
 
 cdef dict _COMMON
-cdef int _LEVELS
+cdef int _LEVELS, _COMPACT
 
 
 @cython.locals(common=object, said=int, at=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, text=bytes, name=bytes)
@@ -25,9 +26,23 @@ cdef Py_ssize_t _skip_item(const unsigned char *p, Py_ssize_t at, Py_ssize_t end
 
 
 @cython.final
+cdef class Row:
+    cdef list _streams
+    cdef Py_ssize_t _start
+
+    cdef Stream first(self)
+    cdef bint is_single(self) except -1
+    cdef append(self, Stream stream)
+    @cython.locals(streams=list, at=Py_ssize_t, other=Stream)
+    cdef insert(self, Stream stream)
+    @cython.locals(streams=list, start=Py_ssize_t)
+    cdef remove(self, Stream stream)
+
+
+@cython.final
 cdef class Level:
-    cdef list in_turn
-    cdef list shared
+    cdef Row in_turn
+    cdef Row shared
     cdef bint is_turn_of_shared
 
 
@@ -39,11 +54,11 @@ cdef class Schedule:
 
     @cython.locals(alone=Stream)
     cpdef add(self, Stream stream)
-    @cython.locals(level=Level, levels=list, urgency=int, in_turn=list, at=Py_ssize_t, other=Stream)
+    @cython.locals(level=Level, levels=list, urgency=int)
     cdef _put(self, Stream stream)
-    @cython.locals(level=Level, urgency=int, streams=list)
+    @cython.locals(level=Level, urgency=int, row=Row)
     cpdef remove(self, Stream stream)
-    @cython.locals(level=Level, urgency=int)
+    @cython.locals(level=Level, urgency=int, shared=Stream, in_turn=Stream)
     cpdef Stream first(self)
-    @cython.locals(level=Level, shared=list)
+    @cython.locals(level=Level, shared=Row)
     cpdef had_turn(self, Stream stream)

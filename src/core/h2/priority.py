@@ -24,6 +24,7 @@ DEFAULT_PRIORITY = 3 << 1
 """Urgency 3, not incremental (RFC 9218 section 4). A priority as one number is `urgency << 1 | incremental`."""
 
 _LEVELS = 8
+_COMPACT = 64
 _COMMON = {
     b"u=%d%b" % (urgency, rest): urgency << 1 | (rest != b"")
     for urgency in range(_LEVELS)
@@ -195,14 +196,64 @@ def _skip_item(p: bytes, at: int, end: int) -> int:
     return -1
 
 
+class Row:
+    """Streams one behind the other. The first one leaves without the others being moved: places before `_start` are empty."""
+
+    __slots__ = ("_start", "_streams")
+
+    def __init__(self) -> None:
+        self._streams: list[Stream | None] = []
+        self._start = 0
+
+    def first(self) -> Stream | None:
+        """Who is at the front."""
+        return self._streams[self._start] if self._start < len(self._streams) else None
+
+    def is_single(self) -> bool:
+        """There is one, or none."""
+        return len(self._streams) - self._start <= 1
+
+    def append(self, stream: Stream) -> None:
+        """At the end."""
+        self._streams.append(stream)
+
+    def insert(self, stream: Stream) -> None:
+        """By id. Nearly always it is the highest. There are no more than a peer may have open at a time."""
+        streams = self._streams
+        at = len(streams)
+        while at > self._start:
+            other = streams[at - 1]
+            assert other is not None
+            if other.id < stream.id:
+                break
+            at -= 1
+        if at == len(streams):
+            streams.append(stream)
+        else:
+            streams.insert(at, stream)
+
+    def remove(self, stream: Stream) -> None:
+        """Mostly it is the first."""
+        streams = self._streams
+        start = self._start
+        if streams[start] is not stream:
+            streams.remove(stream)
+            return
+        streams[start] = None
+        self._start = start + 1
+        if start >= _COMPACT or start + 1 == len(streams):
+            del streams[: start + 1]
+            self._start = 0
+
+
 class Level:
     """The streams of one urgency: those that go one after the other, by id, and those that share."""
 
     __slots__ = ("in_turn", "is_turn_of_shared", "shared")
 
     def __init__(self) -> None:
-        self.in_turn: list[Stream] = []
-        self.shared: list[Stream] = []
+        self.in_turn = Row()
+        self.shared = Row()
         self.is_turn_of_shared = False
 
 
@@ -244,18 +295,7 @@ class Schedule:
         if stream.incremental:
             level.shared.append(stream)
         else:
-            in_turn = level.in_turn
-            # Nearly always the newest. There are no more than a peer may have open at a time.
-            at = len(in_turn)
-            while at:
-                other = in_turn[at - 1]
-                if other.id < stream.id:
-                    break
-                at -= 1
-            if at == len(in_turn):
-                in_turn.append(stream)
-            else:
-                in_turn.insert(at, stream)
+            level.in_turn.insert(stream)
 
     def remove(self, stream: Stream) -> None:
         """It has nothing more to send, or may not."""
@@ -268,12 +308,9 @@ class Schedule:
         assert self._levels is not None
         level = self._levels[urgency]
         assert level is not None
-        streams = level.shared if stream.incremental else level.in_turn
-        if len(streams) == 1:
-            streams.pop()
-        else:
-            streams.remove(stream)
-        if not level.in_turn and not level.shared:
+        row = level.shared if stream.incremental else level.in_turn
+        row.remove(stream)
+        if level.in_turn.first() is None and level.shared.first() is None:
             self.ready &= ~(1 << urgency)
 
     def first(self) -> Stream:
@@ -286,9 +323,12 @@ class Schedule:
         assert self._levels is not None
         level = self._levels[urgency]
         assert level is not None
-        if level.shared and (level.is_turn_of_shared or not level.in_turn):
-            return level.shared[0]
-        return level.in_turn[0]
+        shared = level.shared.first()
+        in_turn = level.in_turn.first()
+        if in_turn is None or (shared is not None and level.is_turn_of_shared):
+            assert shared is not None
+            return shared
+        return in_turn
 
     def had_turn(self, stream: Stream) -> None:
         """It has sent a frame and can send more."""
@@ -297,8 +337,9 @@ class Schedule:
             return  # it is alone
         if stream.incremental:
             shared = level.shared
-            if len(shared) > 1:
-                shared.append(shared.pop(0))
+            if not shared.is_single():
+                shared.remove(stream)
+                shared.append(stream)
             level.is_turn_of_shared = False
-        elif level.shared:
+        elif level.shared.first() is not None:
             level.is_turn_of_shared = True

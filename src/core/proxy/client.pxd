@@ -49,6 +49,8 @@ cdef class ClientChannel(Channel):
     cdef list _unlogged
     cdef public Py_ssize_t unlogged_size
     cdef list _marks
+    cdef public bytes admitted
+    cdef public str admitted_host
 
     cdef _set_up_client(self, ReverseProxy hub, listener, tuple peer)
     cdef _comes_from(self, tuple place)

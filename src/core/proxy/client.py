@@ -57,8 +57,8 @@ class ClientChannel(Channel):
 
     __slots__ = (
         "_accepted", "_asked", "_end_logged", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names",
-        "_recorded", "_refusal", "_rested", "_rule", "_unlogged", "_wanted", "client", "denied", "destination", "identity",
-        "info", "ja4", "listener", "own_servers", "plain_on_tls", "policy", "unlogged_size",
+        "_recorded", "_refusal", "_rested", "_rule", "_unlogged", "_wanted", "admitted", "admitted_host", "client", "denied",
+        "destination", "identity", "info", "ja4", "listener", "own_servers", "plain_on_tls", "policy", "unlogged_size",
     )  # fmt: skip
 
     def _set_up_client(self, hub: ReverseProxy, listener: Listener, peer: tuple[str, int]) -> None:
@@ -97,6 +97,9 @@ class ClientChannel(Channel):
         self.unlogged_size = 0
         """Bytes of memory that they take. A client that takes no answers must not have us keep its requests, so whoever looks
         at `unsent` before there are more requests looks at this too."""
+        self.admitted: bytes | None = None
+        self.admitted_host = ""
+        """An authority that the connection's identity is for, with its host: it need not be looked up again (`routing.py`)."""
         self._marks: list[int] | None = None  # for each of them what `taken` has to reach, over HTTP/2
         hub.channels.add(self)
         self.touch()
@@ -377,8 +380,7 @@ class ClientChannel(Channel):
         record = self._record()
         record.method = request.method
         record.authority = request.authority
-        record.target = request.target
-        record.version = request.version
+        record.target, record.version = request.target, request.version
         record.received(request.headers)
         if self.client.trusted:
             record.client = client_address(request, self.client, self.listener.trusted)
@@ -480,9 +482,8 @@ class ClientChannel(Channel):
         if in_handshake and self.hub.meter is not None:
             self.hub.meter.handshake_failed(end)
         record = self._record()
-        record.started = self._accepted
+        record.started, record.status = self._accepted, status
         record.end, record.detail = (end, detail) if self._refusal is None else self._refusal
-        record.status = status
         self._describe_end(record)
         if self.tls is not None and self.tls.hello is not None:
             record.sni = self.tls.hello.sni or ""

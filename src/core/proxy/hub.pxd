@@ -46,6 +46,8 @@ cdef class ReverseProxy:
     cdef dict _groups
     cdef dict _grouped
     cdef dict _groups_by_name
+    cdef str _last_name
+    cdef object _last_group
 
     # What the adapter calls
     @cython.locals(channel=Channel)

@@ -69,6 +69,8 @@ class ReverseProxy:
         self._drain_until = 0.0
         self._groups: dict[Backend, ServerGroup] = {}
         self._grouped: dict[str, Backend] | None = None
+        self._last_name: str | None = None
+        self._last_group: ServerGroup | None = None  # the one of that name among the backends that were last asked for
         self._groups_by_name: dict[str, ServerGroup] = {}  # of `_grouped`, the backends that were last asked for
         self._hooks = Hooks() if hooks is None else checked(hooks)
         self.challenges = challenges
@@ -214,8 +216,13 @@ class ReverseProxy:
         if policy.backends is not self._grouped:
             self._grouped = policy.backends
             self._groups_by_name = {}
+            self._last_name = None
+        elif name is self._last_name:
+            return self._last_group
         known = self._groups_by_name.get(name)
         if known is not None:
+            self._last_name = name
+            self._last_group = known
             return known
         backend = policy.backends.get(name)
         if backend is None:

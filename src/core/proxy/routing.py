@@ -47,15 +47,19 @@ class Refusal(NamedTuple):
 
 def route(client: ClientChannel, relay: Relay, request: Request) -> ServerGroup | Refusal:
     """The servers that `request` goes to, or what to answer it. `relay.exchange` holds what will be forwarded."""
-    host = host_of(request.authority)
     policy = client.policy
-    if client.info is not None:
-        host = host or client.info.sni
+    if request.authority is client.admitted:  # mostly: parsers hand the same object out again
+        host = client.admitted_host
+    elif client.info is not None:
+        host = host_of(request.authority) or client.info.sni
         if policy.identity_for(host) != client.identity and not client.serves(host):
             return Refusal(Answer(421), "misdirected", "the host belongs to another certificate than this connection")
         if client.denied:
             return Refusal(Answer(403), "client_refused", client.denied)
+        client.admitted = request.authority
+        client.admitted_host = host
     else:
+        host = host_of(request.authority)
         plain = without_tls(client, request, host)
         if plain is not None:
             return plain
