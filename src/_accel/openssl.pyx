@@ -37,7 +37,7 @@ from libc.string cimport strcmp
 
 from .engine cimport Engine, Session
 from .openssl_buffers cimport new_buffer, reader_of, waiting_in
-from .openssl_names cimport Names, text
+from .openssl_names cimport Names
 from .openssl_peer cimport chain_of
 
 from .openssl_table import SIGNATURES
@@ -455,7 +455,7 @@ cdef class NativeEngine(Engine):
             self.names.cipher.of(ssl.SSL_CIPHER_get_name(ssl.SSL_get_current_cipher(self.ssl))),
             # Without a session the group's name must not be asked for.
             "" if ssl.SSL_get_session(self.ssl) is NULL else self.names.group.of(ssl.SSL_get0_group_name(self.ssl)),
-            text(ssl.SSL_get_servername(self.ssl, 0)),
+            self.names.server.of(ssl.SSL_get_servername(self.ssl, 0)),
             (<const char *>alpn)[:alpn_size] if alpn_size else b"",
             ssl.SSL_session_reused(self.ssl) == 1,
         )

@@ -2,6 +2,8 @@
 """OpenSSL's texts as str: those of versions, ciphers and groups are few, so each is decoded once and shared."""
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.string cimport strcmp
 
 
 cdef str text(const char *value):
@@ -23,6 +25,19 @@ cdef class Name:
 
 
 @cython.final
+cdef class Same:
+    """The str of a C string that is often the same, in another place each time."""
+
+    cdef str of(self, const char *value):
+        if value is NULL:
+            return ""
+        if self.last is None or strcmp(value, PyBytes_AS_STRING(self.last)) != 0:
+            self.text = text(value)
+            self.last = value
+        return self.text
+
+
+@cython.final
 cdef class Names:
     """What the last connection of a context has agreed on."""
 
@@ -30,3 +45,4 @@ cdef class Names:
         self.version = Name.__new__(Name)
         self.cipher = Name.__new__(Name)
         self.group = Name.__new__(Name)
+        self.server = Same.__new__(Same)

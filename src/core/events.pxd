@@ -64,3 +64,9 @@ cdef class DataReceived(Event):
 
 @cython.locals(event=Data)
 cpdef Data data_event(data)
+
+@cython.locals(event=ClientHelloReceived)
+cpdef ClientHelloReceived hello_event(hello)
+
+@cython.locals(event=HandshakeCompleted)
+cpdef HandshakeCompleted handshake_event(info)

@@ -323,6 +323,20 @@ def data_event(data: bytes) -> Data:
     return event
 
 
+def hello_event(hello: Any) -> ClientHelloReceived:
+    """`ClientHelloReceived(hello)`, in the same way."""
+    event = ClientHelloReceived.__new__(ClientHelloReceived)
+    event.hello = hello
+    return event
+
+
+def handshake_event(info: Any) -> HandshakeCompleted:
+    """`HandshakeCompleted(info)`, in the same way."""
+    event = HandshakeCompleted.__new__(HandshakeCompleted)
+    event.info = info
+    return event
+
+
 END = EndOfMessage()
 """The end of every message without trailers."""
 

@@ -1,7 +1,7 @@
 cimport cython
 
 from . cimport states
-from ..events cimport DataReceived
+from ..events cimport DataReceived, handshake_event, hello_event
 from .engine cimport CEngine, CEngineContext
 from .hello cimport ClientHello, ClientHelloReader, hello_records
 from .info cimport TLSInfo, tls_info
@@ -11,7 +11,7 @@ cdef int _OK, _WANT, _CLOSED, _FAILED
 cdef long long _ALLOWANCE, _PER_DATA
 cdef Py_ssize_t _MAX_READ, _EARLY_BYTES, _EARLY_RECORD, _RECORD
 cdef object NEED_DATA, PAUSED, SERVER
-cdef object ClientHelloReceived, ConnectionClosed, HandshakeCompleted
+cdef object ConnectionClosed
 
 cdef class TLSConnection:
     cdef readonly object role

@@ -36,13 +36,13 @@ from ..events import (
     NEED_DATA,
     PAUSED,
     SERVER,
-    ClientHelloReceived,
     ConnectionClosed,
     DataReceived,
-    HandshakeCompleted,
     Role,
     Signal,
     TLSEvent,
+    handshake_event,
+    hello_event,
     is_server,
 )
 from ..limits import Limits
@@ -369,7 +369,7 @@ class TLSConnection:
         self._held = reader.stored
         self._reader = None
         self._move(states.HELLO_READ)
-        return ClientHelloReceived(hello)
+        return hello_event(hello)
 
     def _next_handshake(self) -> TLSEvent | Signal:
         """Let the engine go on with the handshake."""
@@ -401,7 +401,7 @@ class TLSConnection:
         # Before TLS 1.3 a ticket is a part of the handshake, in front of our Finished (RFC 5077 section 3.3).
         self._tickets_wait = self.role is SERVER and info.version == "TLSv1.3"
         self._move(states.HANDSHAKE_DONE)
-        return HandshakeCompleted(info)
+        return handshake_event(info)
 
     def _look_at_peer(self, info: TLSInfo) -> None:
         """Note who the peer is. A server without a pinned key fails here, before it was sent a byte of what it is not for."""
