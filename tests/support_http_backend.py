@@ -13,9 +13,13 @@ GET  /wait/SECONDS     an answer after a while
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import socket
 import ssl
+import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +30,17 @@ from pathlib import Path
 BLOCK = bytes(65536)
 ANSWERED: list[str] = []
 """Targets of the requests to all backends whose answer has been handed to the kernel, in that order."""
+
+LAST: dict[str, socket.socket] = {}
+"""For each target the connection on which it was last answered."""
+
+
+def on_its_way(target: str) -> int:
+    """Bytes of the last answer to `target` that have not arrived in the other end's kernel (SIOCOUTQ).
+
+    What was handed to our own kernel may wait there: BBR sends at a pace of its own.
+    """
+    return int.from_bytes(fcntl.ioctl(LAST[target], termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -122,6 +137,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.answer(b"at last\n")
             case _:
                 self.answer(b"hello\n")
+        LAST[self.path] = self.connection
         ANSWERED.append(self.path)
 
     do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = do_OPTIONS = handle_any

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import support_h2_wire as h2
 from support_e2e import ADAPTERS, DRAIN, Lockgate, wait_until
-from support_http_backend import ANSWERED, http_backend
+from support_http_backend import ANSWERED, http_backend, on_its_way
 
 MB, GB = 1 << 20, 1 << 30
 GRACE = 1.0
@@ -72,9 +72,14 @@ def quiet(client: h2.Client, seconds: float = 1.0) -> None:
             client.receive(seconds)
 
 
-def settle(client: h2.Client, answered: int) -> None:
-    """Until lockgate has read answers: so many are on their way to it, and it has since looked at its sockets several times."""
+def settle(client: h2.Client, answered: int, whole: bytes = b"") -> None:
+    """Until lockgate has read answers: so many are on their way to it, and it has since looked at its sockets several times.
+
+    `whole`: the target of one that fits into buffers, and that has to be there to its last byte.
+    """
     wait_until(lambda: len(ANSWERED) >= answered, "the backend to have answered")
+    if whole:
+        wait_until(lambda: on_its_way(whole.decode()) == 0, "the answer to have arrived")
     for _ in range(4):
         client.send(h2.ping())
         client.until(h2.PING)
@@ -181,7 +186,7 @@ class TestOrder:
             received += len(client.until(h2.DATA).payload)
         client.send(h2.get(3, SHORT, (b"priority", b"u=1")))
         assert client.until(h2.HEADERS).stream == 3
-        settle(client, answered + 2)
+        settle(client, answered + 2, SHORT)
         before = len(client.frames)
         client.send(h2.window_update(0, MB))
         self.assert_first(client, before, 3, 1)
@@ -196,7 +201,7 @@ class TestOrder:
             received += len(client.until(h2.DATA).payload)
         client.send(h2.get(3, SHORT, (b"priority", b"u=3")))
         assert client.until(h2.HEADERS).stream == 3
-        settle(client, answered + 2)
+        settle(client, answered + 2, SHORT)
         before = len(client.frames)
         client.send(h2.priority_update(3, b"u=0"), h2.window_update(0, MB))
         self.assert_first(client, before, 3, 1)
