@@ -8,6 +8,7 @@ import resource
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -89,6 +90,14 @@ def test_peer_of_each_family(adapter: str, tmp_path: Path) -> None:
         connect(address) as client,
     ):
         assert read_all(client) == b" 0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.1 is the only address of 127.0.0.0/8")
+def test_peer_with_numbers_of_each_length(adapter: str) -> None:
+    with echo_hub(adapter, "peer") as (_, address, _):
+        for source in ("127.0.0.9", "127.10.99.100", "127.255.109.254", "127.200.1.90"):
+            with socket.create_connection(address, timeout=10, source_address=(source, 0)) as client:
+                assert read_all(client).decode() == f"{source} {client.getsockname()[1]}"
 
 
 def test_where_a_client_has_arrived_is_said_if_it_is_asked(adapter: str, tmp_path: Path) -> None:
