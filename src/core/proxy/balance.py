@@ -146,10 +146,7 @@ class ServerGroup:
             if upstream.owner is None:
                 if upstream.idle_since < since:
                     return None
-                if at == len(idle) - 1:
-                    idle.pop()
-                else:
-                    del idle[at]
+                idle.pop(at)
                 self._idle -= 1
                 return upstream
         return None

@@ -127,7 +127,7 @@ class ReverseProxy:
             self._settle_gathered()
         if at == len(commands):
             if at >= FORGET_COMMANDS:
-                del commands[:]
+                commands.clear()
                 self._carried_out = 0
             if self._gone:
                 self._let_go()

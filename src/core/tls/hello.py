@@ -451,7 +451,7 @@ def hello_records(hello: ClientHello) -> bytes:
 
 def _in_record(fragment: bytes) -> bytes:
     """A handshake record. A first one says TLS 1.0 for the sake of old servers (RFC 8446 section 5.1)."""
-    p = _BYTES
+    p = _BYTES  # a piece of it is a byte without a tuple to make it from
     high = len(fragment) >> 8
     low = len(fragment) & 0xFF
     return words.join(words.join(_RECORD, p[high : high + 1], p[low : low + 1]), fragment, b"")
