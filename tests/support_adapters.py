@@ -278,7 +278,7 @@ class EchoHub(ReverseProxy):
         channel.closing = True
         self.channels.discard(channel)
 
-    def next_command(self) -> commands.Command | None:
+    def next_command(self, whole: bool = True) -> commands.Command | None:
         if not self.commands:
             return None
         command = self.commands.popleft()

@@ -60,6 +60,26 @@ def test_answers_of_a_batch_share_a_record() -> None:
     assert [client.get(stream).body for stream in streams] == [b"hello"] * 20
 
 
+def test_answers_are_gathered_until_the_whole_batch_is_told() -> None:
+    """What an adapter carries out on the way is what others have to do."""
+    w, client, streams = asked(4)
+    plain = w.client()
+    for server in w.servers[:2]:
+        server.channel.receive_data(OK, w.now)
+    plain.channel.receive_data(head("GET / HTTP/1.1\nHost: example.com"), w.now)
+    told = []
+    while (command := w.proxy.next_command(False)) is not None:
+        told.append(command.channel)
+        w.pull(w.ends[command.channel])
+    assert told == [w.servers[1].channel], "the plain request goes to the connection that became idle last"
+    assert not client.end.received
+    for server in w.servers[2:]:
+        server.channel.receive_data(OK, w.now)
+    w.run()
+    assert len(records(client.end.received)) == 1
+    assert [client.get(stream).body for stream in streams] == [b"hello"] * 4
+
+
 def test_an_answer_alone_does_not_wait() -> None:
     w, client, streams = asked(2)
     for server in w.servers:

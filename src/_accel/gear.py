@@ -23,6 +23,9 @@ AGAIN = -errno.EAGAIN
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 """What a socket can be watched for."""
 
+LET_GO = 16
+"""Sockets of a batch after which what they have to send is sent."""
+
 MORE = getattr(socket, "MSG_MORE", 0)
 """Flag of `send`: the kernel need not send what does not fill a packet yet."""
 
@@ -78,7 +81,7 @@ class Gear:
 
     def __init__(self, watch_loop: Watch | None) -> None:
         self._watch_loop = watch_loop
-        self._after: Callable[[], object] | None = None
+        self._after: Callable[[bool], object] | None = None
         self.in_batch = False
         """More sockets may be told about before long; what `call_after` was given is called then."""
         self._space: Any = None
@@ -96,8 +99,9 @@ class Gear:
         """`space` is what `receive` reads into."""
         self._space = space
 
-    def call_after(self, after: Callable[[], object]) -> None:
-        """`after` is to be called at the end of each batch of sockets (see `in_batch`)."""
+    def call_after(self, after: Callable[[bool], object]) -> None:
+        """`after(True)` is to be called at the end of each batch of sockets (see `in_batch`), and `after(False)` on the way,
+        after every `LET_GO`, so that what the first ones wait for does not wait for the last one."""
         self._after = after
 
     def receive(self, watched: Watched) -> int:

@@ -24,7 +24,7 @@ cdef class Driver:
     cdef bint _draining
 
     @cython.locals(send=SendData, channel=Channel, link=Link, when=double)
-    cdef carry_on(self)
+    cdef carry_on(self, bint whole=*)
     cpdef report(self, error, where=*)
     cpdef rest(self)
     cpdef on_timer(self)

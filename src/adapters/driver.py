@@ -112,15 +112,15 @@ class Driver:
         if self.armed <= self.gear.now():
             self.on_timer()
 
-    def settle(self) -> None:
-        """Carry out the core's commands until there are none, and arm the timer."""
-        self.carry_on()
+    def settle(self, whole: bool = True) -> None:
+        """Carry out the core's commands until there are none, and arm the timer. `whole`: see `ReverseProxy.next_command`."""
+        self.carry_on(whole)
 
-    def carry_on(self) -> None:
+    def carry_on(self, whole: bool = True) -> None:
         """The same; only in here, so that it is a call in C although each loop makes a subclass in Python."""
         proxy = self.proxy
         try:
-            while (command := proxy.next_command()) is not None:
+            while (command := proxy.next_command(whole)) is not None:
                 if type(command) is SendData:  # nearly all of them
                     send = command
                     channel = send.channel

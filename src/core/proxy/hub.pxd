@@ -55,7 +55,7 @@ cdef class ReverseProxy:
     cpdef check_listener(self, listener)
     cpdef bint wants_local(self) except -1
     @cython.locals(commands=list, at=Py_ssize_t)
-    cpdef next_command(self)
+    cpdef next_command(self, bint whole=*)
     @cython.locals(when=double)
     cpdef get_timer(self)
     @cython.locals(when=double)

@@ -119,12 +119,19 @@ class ReverseProxy:
         """Backends are told where clients have connected to: say it to each new channel (`Channel.arrived_at`)."""
         return self.policy is not None and self.policy.introduces
 
-    def next_command(self) -> Command | None:
-        """What to do next, or None."""
+    def next_command(self, whole: bool = True) -> Command | None:
+        """What to do next, or None.
+
+        `whole`: an adapter that makes many calls, as for a batch of ready sockets, may say False on the way, until the last of
+        them is made. Channels that gather what the calls bring (see `settle`) go on gathering then.
+        """
         commands = self._commands
         at = self._carried_out
-        if at == len(commands) and self._gathering is not None:
-            self._settle_gathered()
+        if at == len(commands):
+            if not whole:
+                return None
+            if self._gathering is not None:
+                self._settle_gathered()
         if at == len(commands):
             if at >= FORGET_COMMANDS:
                 commands.clear()
