@@ -120,6 +120,7 @@ class BuildOrGoPure(build_ext):
         stamp = Stamp(f"compiled-{sysconfig.get_config_var('SOABI')}", [OWN_FLAGS, sys.version, environment])
         self.force = self.force or stamp.outdated()
         stamp.path.unlink(missing_ok=True)
+        self.forget_others()
         try:
             super().run()
         except (BaseError, CCompilerError, CompileError, LinkError, OSError) as error:
@@ -154,6 +155,14 @@ class BuildOrGoPure(build_ext):
         for extension in self.extensions:
             extension.sources = sources[extension.name]
 
+    def forget_others(self) -> None:
+        """Take away what an earlier build has left of modules that are not there any more: they would be found, and packed."""
+        wanted = {Path(*Path(self.get_ext_filename(extension.name)).parts[1:]) for extension in self.extensions}
+        for folder in (Path(self.build_lib, "lockgate"), Path("src")):
+            for old in folder.rglob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"):
+                if old.relative_to(folder) not in wanted:
+                    old.unlink()
+
     def go_pure(self) -> None:
         """Take away what was compiled, and make of a wheel under construction one without extensions."""
         for extension in self.extensions:
@@ -167,11 +176,11 @@ class BuildOrGoPure(build_ext):
 
 
 class BuildFromScratch(build_py):
-    """Forget the last build's Python files: setuptools would pack a module that has since been deleted or renamed."""
+    """Forget the last build's sources: setuptools would pack a module that has since been deleted or renamed."""
 
     def run(self) -> None:
         if not self.editable_mode:
-            for old in Path(self.build_lib, "lockgate").rglob("*.py*"):
+            for old in Path(self.build_lib, "lockgate").rglob("*.p*"):  # .py, .pyi, .pyx, .pxd
                 old.unlink()
         super().run()
 

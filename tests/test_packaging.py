@@ -352,6 +352,14 @@ class TestRebuild:
         (small / "src/core/plain.py").unlink()
         assert "lockgate/core/plain.py" not in contents(build_wheel(small)[0])
 
+    def test_of_a_deleted_module_nothing_compiled_is_left(self, compiled: Path) -> None:
+        assert any("/two." in name and name.endswith(".so") for name in contents(build_wheel(compiled)[0]))
+        for name in ("two.py", "two.pxd"):
+            (compiled / "src/core" / name).unlink(missing_ok=True)
+        assert not [name for name in contents(build_wheel(compiled)[0]) if "/two." in name]
+        setup_py(compiled, "-q", "build_ext", "--inplace")
+        assert [path.name.partition(".")[0] for path in (compiled / "src").rglob("*.so")] == ["one"]
+
     @staticmethod
     def change(path: Path) -> None:
         """Make a file newer than anything that was built of it, on file systems with coarse times too."""

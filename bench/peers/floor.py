@@ -5,7 +5,7 @@
 It makes the same system calls as lockgate's native gear, and calls the same OpenSSL, that of cryptography's wheel, by address,
 through memory buffers, with a worker's settings of malloc. So what lies between it and nginx is the most that such a design
 can win on this machine, and what lies between it and lockgate is the price of all the rest. It is good for small requests,
-bodies and handshakes; for nothing else.
+bodies and handshakes, and small requests over HTTP/2; for nothing else.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lockgate.server import memory
 FUNCTIONS = (
     "SSL_new", "SSL_free", "SSL_set_bio", "SSL_set_accept_state", "SSL_set_mode", "SSL_do_handshake", "SSL_read", "SSL_write",
     "SSL_shutdown", "BIO_new", "BIO_s_mem", "BIO_read", "BIO_write", "ERR_clear_error",
+    "SSL_get0_alpn_selected", "SSL_CTX_set_alpn_select_cb",
 )  # fmt: skip
 
 

@@ -1,3 +1,5 @@
+cimport cython
+
 from .link cimport Link
 
 

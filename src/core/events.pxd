@@ -9,6 +9,8 @@ cdef class Request(Event):
     cdef public bytes method
     cdef public bytes target
     cdef public bytes authority
+    cdef public bytes sound_authority
+    cdef public bytes sound_target
     cdef public Headers headers
     cdef public object body_length
     cdef public bytes scheme

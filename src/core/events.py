@@ -78,11 +78,14 @@ class Request(Event):
     CONNECT. `authority`: host with optional port as it was received, empty only where HTTP/1.0 left it out.
     `body_length`: 0 for no body, a count of bytes, or None when only the end of the body will tell.
     `upgrade`: the protocol that the client offers to switch to, or None. `version`: `b"1.0"`, `b"1.1"`, `b"2"`.
+
+    `sound_authority`, `sound_target`: the objects that a parser has found to be what HTTP allows, or None. Who writes the
+    request looks at the authority and at the target only if they are others.
     """
 
     __slots__ = (
-        "authority", "body_length", "expect_continue", "headers", "method", "scheme", "stream_id", "target", "upgrade",
-        "version",
+        "authority", "body_length", "expect_continue", "headers", "method", "scheme", "sound_authority", "sound_target",
+        "stream_id", "target", "upgrade", "version",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +105,8 @@ class Request(Event):
         self.method = method
         self.target = target
         self.authority = authority
+        self.sound_authority: bytes | None = None
+        self.sound_target: bytes | None = None
         self.headers = Headers() if headers is None else headers
         self.body_length = body_length
         self.scheme = scheme

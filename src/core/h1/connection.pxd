@@ -62,9 +62,9 @@ cdef class H1Connection(HTTPConnection):
     cpdef begin_tunnel(self)
 
     # What there is to know
-    cpdef bint is_reusable(self) except -1
-    cpdef Py_ssize_t count_buffered(self) except -1
-    cpdef bint has_head_begun(self) except -1
+    cdef bint is_reusable(self) except -1
+    cdef Py_ssize_t count_buffered(self) except -1
+    cdef bint has_head_begun(self) except -1
 
     # Receiving
     cpdef receive_data(self, bytes data)

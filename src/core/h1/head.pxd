@@ -15,6 +15,7 @@ cdef bytes _GET, _KEPT, _OK
 cdef Py_ssize_t LINE_REST, MOST_KEPT, MOST_ROOM, ROOM
 
 
+@cython.final
 cdef class HeadReader:
     cdef bint _is_request
     cdef bint _started
@@ -40,6 +41,7 @@ cdef class HeadReader:
     cdef public list expects
     cdef public list te
     cdef public bytes joined
+    cdef public bytes sound_host
     cdef public int way
 
     cpdef reset(self)

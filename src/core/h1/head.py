@@ -62,13 +62,14 @@ connection is to be small."""
 class HeadReader:
     """One head at a time. `reset()` before each, `read()` until it returns True, then look at the attributes.
 
-    `joined`, `way`: for `messages.py`, which keeps there what it has made of these fields, until other ones come.
+    `joined`, `way`: for `messages.py`, which keeps there what it has made of these fields, until other ones come; and
+    `sound_host`, the last value of Host that it has found to be an authority.
     """
 
     __slots__ = (
         "_blank_lines", "_bounds", "_count", "_fields", "_fields_end", "_host", "_is_request", "_known", "_known_end", "_size",
         "_started", "codings", "connection", "expects", "hosts", "http_1_1", "joined", "lengths", "method", "reason",
-        "status", "target", "te", "upgrades", "way",
+        "sound_host", "status", "target", "te", "upgrades", "way",
     )  # fmt: skip
 
     def __init__(self, is_request: bool, bounds: H1Bounds) -> None:
@@ -78,6 +79,7 @@ class HeadReader:
         self._known: bytes | None = None  # what followed the start line of the last head
         self._known_end = 0  # of its block in `_fields`
         self._host = b""  # the last value of Host
+        self.sound_host: bytes | None = None
         self.reset()
 
     def reset(self) -> None:

@@ -20,7 +20,7 @@ cdef dict _COMMON_OPTIONS, KINDS
 cpdef list connection_options(HeadReader head)
 cpdef set named_fields(list options)
 cpdef bint is_persistent(bint http_1_1, list options) except -1
-@cython.locals(length="long long", expects=bint, host=bytes, authority=bytes, target=bytes, request=Request)
+@cython.locals(length="long long", expects=bint, host=bytes, authority=bytes, target=bytes, sound_target=bytes, request=Request)
 cpdef Request build_request(HeadReader head, list options, bytes scheme)
 @cython.locals(length="long long", announced="long long", status=int, upgrade=bytes, response=Response)
 cpdef Response build_response(HeadReader head, list options, bint to_head, bytes offered)
@@ -28,6 +28,7 @@ cpdef InformationalResponse build_informational(HeadReader head, list options)
 @cython.locals(begin=Py_ssize_t, query=Py_ssize_t, end=Py_ssize_t, rest=bytes)
 cpdef tuple split_target(bytes method, bytes target)
 cpdef bint is_offered(bytes protocol, bytes offered) except -1
+@cython.locals(host=bytes)
 cdef bytes _host(HeadReader head)
 cdef bint _expects_continue(HeadReader head) except -1
 cdef bint _takes_trailers(HeadReader head) except -1

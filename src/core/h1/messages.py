@@ -65,7 +65,10 @@ def build_request(head: HeadReader, options: list[bytes], scheme: bytes) -> Requ
     host = _host(head)
     authority = host
     target = head.target
-    if not target.startswith(b"/"):
+    sound_target = None
+    if target.startswith(b"/"):
+        sound_target = target
+    else:
         found, target = split_target(head.method, target)
         if found is not None:
             authority = found
@@ -78,7 +81,8 @@ def build_request(head: HeadReader, options: list[bytes], scheme: bytes) -> Requ
     request = Request.__new__(Request)
     request.method = head.method
     request.target = target
-    request.authority = authority
+    request.sound_target = sound_target
+    request.authority = request.sound_authority = authority
     request.headers = _end_to_end(head, options, length if head.lengths else NO_LENGTH, _takes_trailers(head))
     request.body_length = None if length == CHUNKED else length
     request.scheme = scheme
@@ -162,9 +166,12 @@ def _host(head: HeadReader) -> bytes:
         return b""
     if len(head.hosts) > 1:
         raise RemoteProtocolError(Fault.BAD_AUTHORITY, "more than one host field")
-    if parse_authority(head.hosts[0]) is None:
-        raise RemoteProtocolError(Fault.BAD_AUTHORITY, "host field is not a host with an optional port")
-    return head.hosts[0]
+    host = head.hosts[0]
+    if host is not head.sound_host:
+        if parse_authority(host) is None:
+            raise RemoteProtocolError(Fault.BAD_AUTHORITY, "host field is not a host with an optional port")
+        head.sound_host = host
+    return host
 
 
 def _expects_continue(head: HeadReader) -> bool:

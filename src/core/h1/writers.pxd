@@ -20,7 +20,7 @@ cdef class HeadWriter:
     cdef public long long length
 
     cpdef reset(self)
-    @cython.locals(method=bytes, target=bytes, size=Py_ssize_t, fields=bytes)
+    @cython.locals(method=bytes, target=bytes, authority=bytes, size=Py_ssize_t, fields=bytes)
     cpdef bytes request(self, Request request, bint close)
     @cython.locals(status=int, line=bytes, fields=bytes)
     cpdef bytes response(self, Response response, bint to_head, bint to_http_1_1, bint close)

@@ -51,13 +51,15 @@ class HeadWriter:
         target = request.target
         if not is_token(method) or method == b"CONNECT":
             raise LocalProtocolError("method is not a token, or CONNECT")
-        size = len(target)
-        if skip_target(target, 0, size) != size or not (
-            target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")
-        ):
-            raise LocalProtocolError("target is neither a path nor the * of OPTIONS")
+        if target is not request.sound_target:
+            size = len(target)
+            if skip_target(target, 0, size) != size or not (
+                target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")
+            ):
+                raise LocalProtocolError("target is neither a path nor the * of OPTIONS")
         # RFC 9112 section 3.2: without an authority the field is there and empty.
-        if request.authority and parse_authority(request.authority) is None:
+        authority = request.authority
+        if authority is not request.sound_authority and authority and parse_authority(authority) is None:
             raise LocalProtocolError("authority is not a host with an optional port")
         fields = self._fields(request.headers, True)
         if self._content_length != _ABSENT:
@@ -78,7 +80,7 @@ class HeadWriter:
         if close:
             self._option(b"close")
         return words.join_eight(
-            method, b" ", target, b" HTTP/1.1\r\nhost: ", request.authority, b"\r\n", fields, self._finish()
+            method, b" ", target, b" HTTP/1.1\r\nhost: ", authority, b"\r\n", fields, self._finish()
         )
 
     def response(self, response: Response, to_head: bool, to_http_1_1: bool, close: bool) -> bytes:

@@ -1,6 +1,9 @@
+cimport cython
+
 cdef int UPDATES_PER_FRAME, UPDATES_PER_STREAM, FULL_FRAME, USUAL_VALUES
 
 
+@cython.final
 cdef class Budgets:
     cdef double _rate
     cdef double _period

@@ -27,8 +27,8 @@ cdef class H2Connection(Receiving):
     cdef long long _next_id
 
     # What there is to know
-    cpdef bint has_head_begun(self) except -1
-    cpdef Py_ssize_t count_buffered(self) except -1
+    cdef bint has_head_begun(self) except -1
+    cdef Py_ssize_t count_buffered(self) except -1
     cpdef bint can_open(self) except -1
     @cython.locals(stream=Stream)
     cpdef bint is_done(self) except -1

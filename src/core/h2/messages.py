@@ -85,7 +85,8 @@ def read_request(  # noqa: PLR0917, what the connection knows, in plain numbers
     request = Request.__new__(Request)
     request.method = method
     request.target = path
-    request.authority = authority
+    request.sound_target = None if path == b"*" else path
+    request.authority = request.sound_authority = authority
     request.scheme = scheme
     request.version = _HTTP_2
     request.stream_id = stream_id
@@ -284,13 +285,14 @@ def write_request(encoder: HeaderEncoder, request: Request) -> bytes:
     target = request.target
     if not is_token(method) or method == b"CONNECT":
         raise LocalProtocolError("method is not a token, or CONNECT")
-    size = len(target)
-    if skip_target(target, 0, size) != size or not (
-        target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")
-    ):
-        raise LocalProtocolError("target is neither a path nor the * of OPTIONS")
+    if target is not request.sound_target:
+        size = len(target)
+        if skip_target(target, 0, size) != size or not (
+            target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")
+        ):
+            raise LocalProtocolError("target is neither a path nor the * of OPTIONS")
     authority = request.authority
-    if authority and parse_authority(authority) is None:
+    if authority is not request.sound_authority and authority and parse_authority(authority) is None:
         raise LocalProtocolError("authority is not a host with an optional port")
     scheme = _SCHEMES.get(request.scheme, 0)
     if scheme == 0:

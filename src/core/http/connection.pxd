@@ -26,8 +26,8 @@ cdef class HTTPConnection:
     cdef _pull(self)
     cdef _queue(self, bytes data)
     cdef _forget_queued(self)
-    cpdef Py_ssize_t count_buffered(self) except -1
-    cpdef bint has_head_begun(self) except -1
+    cdef Py_ssize_t count_buffered(self) except -1
+    cdef bint has_head_begun(self) except -1
 
 
 @cython.locals(count=Py_ssize_t)

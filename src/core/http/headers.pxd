@@ -3,6 +3,7 @@ cimport cython
 from . cimport words_c as words
 
 
+@cython.final
 cdef class Headers:
     cdef list _pairs
     cdef readonly bytes block

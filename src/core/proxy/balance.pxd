@@ -9,6 +9,7 @@ from .client cimport ClientChannel
 from .upstream cimport Upstream
 
 
+@cython.final
 cdef class Server:
     cdef public str name
     cdef public object address
@@ -23,6 +24,7 @@ cdef class Server:
     cdef public object sessions
 
 
+@cython.final
 cdef class ServerGroup:
     cdef public object backend
     cdef public Py_ssize_t connections

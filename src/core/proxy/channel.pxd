@@ -4,24 +4,23 @@ cdef class Channel
 
 from ..commands cimport SendData
 from ..events cimport DataReceived
-from ..http cimport words_c as words
 from ..http.connection cimport HTTPConnection
 from ..http.grammar cimport cut
 from ..tls.connection cimport TLSConnection
 from .bounds cimport Bounds
 from .hub cimport ReverseProxy
-from .side cimport Side
+from .outbox cimport Outbox
 from .timers cimport Timer
 
 
 cdef double NEVER
-cdef Py_ssize_t _JOINED, _SMALL, _STREAM_LOW
+cdef Py_ssize_t _STREAM_LOW
 cdef int CLOSED, CLOSING, LINGERING, OPEN
 cdef object NEED_DATA, PAUSED
 cdef object ABORT, BOTH, HALF
 
 
-cdef class Channel(Side):
+cdef class Channel(Outbox):
     cdef public ReverseProxy hub
     cdef public object transport
     cdef public int phase
@@ -31,17 +30,11 @@ cdef class Channel(Side):
     cdef public bint eof
     cdef public bint held
     cdef public bint reading
-    cdef public Py_ssize_t unsent
-    cdef public long long taken
     cdef public Timer timer
     cdef SendData _send
     cdef public Channel next_unsettled
-    cdef list _more
-    cdef bytes _current
-    cdef Py_ssize_t _sent
     cdef bint _announced
     cdef bint _on_list
-    cdef double _progress
     cdef double _linger_until
     cdef Py_ssize_t _dropped
     cdef bint _half_close
@@ -56,8 +49,6 @@ cdef class Channel(Side):
     cpdef receive_data(self, bytes data, double now)
     cpdef receive_eof(self, double now)
     cpdef connection_lost(self, double now, str reason=*)
-    @cython.locals(more=list)
-    cpdef data_to_send(self)
     cpdef bint wants_pieces(self) except -1
     @cython.locals(other=Channel, bounds=Bounds)
     cpdef Py_ssize_t piece_size(self) except -1
@@ -69,23 +60,22 @@ cdef class Channel(Side):
 
     # For Downstream, Upstream and the hub
     @cython.locals(received=DataReceived)
-    cpdef advance(self)
-    cpdef touch(self)
-    cpdef hold(self)
-    cpdef release(self)
-    cpdef go_on(self)
+    cdef advance(self)
+    cdef touch(self)
+    cdef hold(self)
+    cdef release(self)
+    cdef go_on(self)
     cpdef pause(self)
     cpdef resume(self)
-    @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection, more=list, last=bytes)
-    cpdef flush(self)
-    cpdef send_first(self, bytes data)
+    @cython.locals(data=bytes, http=HTTPConnection, tls=TLSConnection)
+    cdef flush(self)
     cpdef close(self)
     cpdef finish_sending(self)
     cpdef abort(self)
     cpdef fail(self)
     cpdef let_go(self)
     @cython.locals(deadline=double, stalled=double)
-    cpdef settle(self)
+    cdef settle(self)
     cpdef expire(self)
     cpdef drain(self)
     cpdef cut_off(self)

@@ -30,34 +30,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..buffer import SMALL
 from ..commands import ABORT, BOTH, HALF, Close, CloseConnection, PauseReading, ResumeReading, SendData
 from ..errors import TLSError
 from ..events import NEED_DATA, PAUSED, ConnectionClosed, DataReceived, Event
-from ..http import words
 from ..http.connection import HTTPConnection
 from ..http.grammar import cut
 from ..tls.connection import TLSConnection
 from .bounds import STREAM_LOW
+from .outbox import Outbox
 from .phase import CLOSED, CLOSING, LINGERING, OPEN
-from .side import Side
 from .timers import NEVER, Timer
 
 if TYPE_CHECKING:
     from .hub import ReverseProxy
 
-_JOINED = 8192
-"""Bytes up to which output that waits is joined to one piece: less than it costs to send two."""
-_STREAM_LOW, _SMALL = STREAM_LOW, SMALL
+_STREAM_LOW = STREAM_LOW
 
 
-class Channel(Side):
+class Channel(Outbox):
     """Base of `Downstream` and `Upstream`."""
 
     __slots__ = (
-        "_again", "_announced", "_current", "_dropped", "_half_close", "_linger_until", "_more", "_on_list", "_progress",
-        "_send", "_sent", "eof", "held", "http", "hub", "multiplexed", "next_unsettled", "phase", "reading", "taken", "timer",
-        "tls", "transport", "unsent",
+        "_again", "_announced", "_dropped", "_half_close", "_linger_until", "_on_list", "_send", "eof", "held", "http", "hub",
+        "multiplexed", "next_unsettled", "phase", "reading", "timer", "tls", "transport",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy) -> None:
@@ -65,6 +60,7 @@ class Channel(Side):
 
     def _set_up(self, hub: ReverseProxy) -> None:
         """For subclasses: to call the `__init__` of a base costs compiled code as much as a request's routing."""
+        self._set_up_outbox()
         self.hub = hub
         self.transport: Any = None
         self.phase = OPEN
@@ -78,15 +74,11 @@ class Channel(Side):
         """Nothing is parsed, because the other side cannot take more."""
         self.reading = True
         """The core wants what the peer sends; False as soon as `PauseReading` is on its way."""
-        self.unsent = self.taken = 0
-        """Bytes that wait for the kernel, and that it has taken so far."""
-        self._current = b""  # what is being sent
-        self._sent = self._dropped = 0  # of _current; of what came after the end
-        self._more: list[bytes] | None = None  # what comes after it
+        self._dropped = 0  # bytes that came after the end
         self._announced = False  # the adapter knows that there is something to send
         self._on_list = False  # of channels to settle
         self.next_unsettled: Channel | None = None  # on that list
-        self._progress = self._linger_until = 0.0  # the first: when the peer last took a byte, or had nothing to take
+        self._linger_until = 0.0
         self._half_close = self._again = False  # after the last byte; advance once more before the current call ends
         self._send: SendData | None = None
         self.timer = Timer(self)
@@ -171,18 +163,6 @@ class Channel(Side):
             self._lost(reason or "connection lost")
         self.hub.settle()
 
-    def data_to_send(self) -> bytes | memoryview:
-        """What waits to be sent, empty if nothing. Until `data_sent` it can only become longer."""
-        if self._sent == len(self._current):
-            more = self._more
-            if more is None:
-                self._current = b""
-            else:
-                self._current = more[0] if len(more) == 1 else b"".join(more)
-                self._more = None
-            self._sent = 0
-        return memoryview(self._current)[self._sent :] if self._sent else self._current
-
     def closes_next(self) -> bool:
         """Whether the connection is closed, or half closed, as soon as everything is sent: end of file can come in one packet
         with the last bytes."""
@@ -194,16 +174,9 @@ class Channel(Side):
         hub.now = now
         if self.phase == CLOSED:
             return
-        if nbytes < 0 or nbytes > len(self._current) - self._sent:
-            raise ValueError(f"so many bytes were not there to be sent: {nbytes}")
         before = self.unsent
-        self._sent += nbytes
-        self.taken += nbytes
-        self.unsent = before - nbytes
-        self._progress = now
+        self._took(nbytes, now)
         if self.unsent == 0:
-            self._current = b""
-            self._sent = 0
             self._announced = False
             if self.phase == OPEN and before <= hub.bounds.low_water and not self._half_close and not self.multiplexed:
                 # Nobody waits for room in here, though perhaps for the log. The deadline for writing, if one is armed, finds
@@ -316,34 +289,12 @@ class Channel(Side):
             if self.tls is not None:
                 data = self.tls.data_to_send()
         if data and self.phase != CLOSED:
-            if not self.unsent:
-                self._progress = self.hub.now
-                self._current = data
-                self._sent = 0
-            elif self._more is not None:
-                more = self._more
-                last = more[len(more) - 1]
-                if len(last) < _SMALL and len(data) < _SMALL:
-                    more[len(more) - 1] = last + data
-                else:
-                    more.append(data)
-            elif not self._sent and len(self._current) + len(data) <= _JOINED:
-                # An answer and the goodbye after it are one call, and one packet.
-                self._current = words.join(self._current, data, b"")
-            else:
-                self._more = [data]
-            self.unsent += len(data)
+            self._put(data, self.hub.now)
         if self.unsent and not self._announced and self.phase != CLOSED:
             self._announced = True
             if self._send is None:
                 self._send = SendData(self)
             self.hub.command(self._send)
-
-    def send_first(self, data: bytes) -> None:
-        """Queue bytes in front of everything that the layers will send."""
-        self._more = [data]
-        self.unsent = len(data)
-        self._progress = self.hub.now
 
     def close(self) -> None:
         """Send what is queued, say goodbye, half close, and linger until the peer has closed too."""
@@ -491,10 +442,7 @@ class Channel(Side):
         self.phase = CLOSED
         self.hub.timers.drop(self.timer)
         self._send = None
-        self.unsent = 0
-        self._more = None
-        self._current = b""
-        self._sent = 0
+        self._throw_away()
         self.hub.forget(self)
         if how is not None:
             self.hub.command(CloseConnection(self, how))

@@ -48,7 +48,6 @@ cdef class ClientChannel(Channel):
     cdef bint _rested
     cdef list _unlogged
     cdef public Py_ssize_t unlogged_size
-    cdef list _marks
     cdef public bytes admitted
     cdef public str admitted_host
 
@@ -88,23 +87,22 @@ cdef class ClientChannel(Channel):
     cdef _speak(self, bytes protocol)
 
     # Requests
-    cpdef request_begins(self, double idle_since)
+    cdef request_begins(self, double idle_since)
     @cython.locals(end=double)
-    cpdef double idle_until(self, double since) except -1
+    cdef double idle_until(self, double since) except -1
     cpdef bint rest(self) except -1
     @cython.locals(relay=Relay, record=AccessRecord)
     cpdef Relay new_relay(self, Side side, Request request)
-    cpdef send_on(self, Relay relay, Request request)
-    cpdef bint is_old(self) except -1
+    cdef send_on(self, Relay relay, Request request)
+    cdef bint is_old(self) except -1
 
     # The access record
     @cython.locals(relay=Relay)
     cdef _flushed(self)
-    cpdef log_later(self, Relay relay)
-    @cython.locals(mark="long long")
-    cpdef log_when_taken(self, Relay relay)
-    @cython.locals(marks=list, relays=list, relay=Relay, count=Py_ssize_t)
-    cpdef log_taken(self)
+    cdef log_later(self, Relay relay)
+    cdef log_when_taken(self, Relay relay)
+    @cython.locals(relays=list, relay=Relay, count=Py_ssize_t)
+    cdef log_taken(self)
     @cython.locals(relay=Relay, relays=list)
     cdef _log_unlogged(self, str end, str detail)
     @cython.locals(facts=AccessRecord)

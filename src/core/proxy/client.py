@@ -56,7 +56,7 @@ class ClientChannel(Channel):
     """Base of `Downstream`."""
 
     __slots__ = (
-        "_accepted", "_asked", "_end_logged", "_facts", "_handshake_time", "_header", "_idle_since", "_marks", "_names",
+        "_accepted", "_asked", "_end_logged", "_facts", "_handshake_time", "_header", "_idle_since", "_names",
         "_recorded", "_refusal", "_rested", "_rule", "_unlogged", "_wanted", "admitted", "admitted_host", "client", "denied",
         "destination", "identity", "info", "ja4", "listener", "own_servers", "plain_on_tls", "policy", "unlogged_size",
     )  # fmt: skip
@@ -100,7 +100,6 @@ class ClientChannel(Channel):
         self.admitted: bytes | None = None
         self.admitted_host = ""
         """An authority that the connection's identity is for, with its host: it need not be looked up again (`routing.py`)."""
-        self._marks: list[int] | None = None  # for each of them what `taken` has to reach, over HTTP/2
         hub.channels.add(self)
         self.touch()
 
@@ -423,34 +422,30 @@ class ClientChannel(Channel):
 
     def log_when_taken(self, relay: Relay) -> None:
         """The same for one answer of many: what is queued behind it is not waited for, as there may always be something."""
+        relay.taken_at = self.taken + self.unsent
         self.log_later(relay)
-        mark = self.taken + self.unsent
-        if self._marks is None:
-            self._marks = [mark]
-        else:
-            self._marks.append(mark)
 
     def log_taken(self) -> None:
         """Log the answers of `log_when_taken` of which the last byte was taken."""
-        marks, relays = self._marks, self._unlogged
-        if marks is None or relays is None:
+        relays = self._unlogged
+        if relays is None:
             return
         count = 0
-        while count < len(marks) and marks[count] <= self.taken:
-            relay = relays[count]
+        for relay in relays:
+            if relay.taken_at > self.taken:
+                break
             relay.record.total_time = self.hub.now - relay.started
             relay.finish("", "")
             self.unlogged_size -= relay.weight
             count += 1
-        if count == len(marks):
-            self._marks = self._unlogged = None
+        if count == len(relays):
+            self._unlogged = None
         elif count:
-            del marks[:count]
             del relays[:count]
 
     def _log_unlogged(self, end: str, detail: str) -> None:
         relays = self._unlogged
-        self._unlogged = self._marks = None
+        self._unlogged = None
         self.unlogged_size = 0
         if relays is not None:
             for relay in relays:

@@ -44,10 +44,10 @@ cdef class Downstream(ClientChannel):
     @cython.locals(relay=Relay)
     cpdef send_interim(self, event)
     @cython.locals(http=H1Connection, relay=Relay)
-    cpdef respond(self, Response response)
-    cpdef bint send(self, Event event) except -1
+    cdef respond(self, Response response)
+    cdef bint send(self, Event event) except -1
     @cython.locals(relay=Relay)
-    cpdef response_sent(self)
+    cdef response_sent(self)
     @cython.locals(relay=Relay)
     cpdef answer(self, answer)
 

@@ -23,13 +23,13 @@ cdef class ClientStream(Stream):
     cdef long long _body_bytes
 
     @cython.locals(data=Data)
-    cpdef receive(self, Event event)
+    cdef receive(self, Event event)
     @cython.locals(relay=Relay)
-    cpdef bint is_blocked(self) except -1
+    cdef bint is_blocked(self) except -1
     @cython.locals(relay=Relay, size=Py_ssize_t, data=Data)
-    cpdef pass_on(self, Event event)
+    cdef pass_on(self, Event event)
     @cython.locals(streams=ClientStreams)
-    cpdef response_sent(self)
+    cdef response_sent(self)
     @cython.locals(relay=Relay, request=Request, response=Response)
     cpdef answer(self, answer)
     @cython.locals(streams=Streams)
@@ -52,7 +52,7 @@ cdef class ClientStreams(Streams):
     cdef double _refuse_at
 
     @cython.locals(found=Stream, data=Data, end=EndOfMessage)
-    cpdef on_event(self, Event event)
+    cdef on_event(self, Event event)
     @cython.locals(stream=ClientStream, client=ClientChannel, relay=Relay, bounds=Bounds, refused=StreamReset)
     cdef _on_request(self, Request request)
     @cython.locals(stream=ClientStream, relay=Relay)
@@ -61,14 +61,14 @@ cdef class ClientStreams(Streams):
     cpdef lost(self, str end, str detail)
     @cython.locals(stream=ClientStream)
     cpdef client_left(self)
-    cpdef answer_queued(self, ClientStream stream)
-    @cython.locals(answered=list, stream=ClientStream)
-    cpdef settle(self)
+    cdef answer_queued(self, ClientStream stream)
+    @cython.locals(answered=list, stream=ClientStream, waits=bint)
+    cdef settle(self)
     @cython.locals(channel=Channel, high_water=Py_ssize_t, waiting=Py_ssize_t)
     cdef _pace(self)
     cpdef stop(self)
     @cython.locals(when=double, bounds=Bounds)
-    cpdef double deadline(self) except -1
+    cdef double deadline(self) except -1
     @cython.locals(now=double, bounds=Bounds)
     cpdef too_slow(self)
     cdef _give_up(self, fault, str message)

@@ -318,8 +318,9 @@ class ClientStreams(Streams):
         answered = self._answered
         if answered is not None:
             left = []
+            waits = self.h2.queued_total != 0
             for stream in answered:
-                if self.h2.queued(stream.id):
+                if waits and self.h2.queued(stream.id):
                     left.append(stream)
                     if stream.seen_at == NEVER:
                         stream.is_stalled(self.hub.now)  # its time begins

@@ -4,6 +4,7 @@ from ..events cimport Request
 from .record cimport AccessRecord
 
 
+@cython.final
 cdef class Exchange:
     cdef public Request request
     cdef public object route

@@ -12,11 +12,13 @@ cdef int _LONGEST, _MOST_KEPT
 cdef Py_ssize_t MOST_KNOWN
 
 
+@cython.final
 cdef class ManagedNames:
     cdef readonly frozenset names
     cdef readonly bytes suspects
 
 
+@cython.final
 cdef class ClientInfo:
     cdef public bytes address
     cdef public str text

@@ -65,13 +65,13 @@ cdef class ReverseProxy:
     cpdef cut_off(self, double now)
 
     # What the channels and relays call
-    cpdef command(self, command)
+    cdef command(self, command)
     @cython.locals(channel=Channel)
-    cpdef settle(self)
+    cdef settle(self)
     cpdef forget(self, Channel channel)
     cpdef group(self, Policy policy, str name)
     cpdef dict connections_by_backend(self)
-    cpdef log(self, AccessRecord record)
+    cdef log(self, AccessRecord record)
 
     # Own
     @cython.locals(channel=Channel)

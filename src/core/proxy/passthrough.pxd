@@ -1,3 +1,5 @@
+cimport cython
+
 from ..events cimport Data, Request
 from ..tls.hello cimport ClientHello
 from .exchange cimport new_exchange
@@ -9,5 +11,5 @@ from .upstream cimport Upstream
 
 cdef class Passthrough(Relay):
     cpdef begin_to_pass(self)
-    cpdef upstream_ready(self, Side upstream)
-    cpdef response_data(self, Data event)
+    cdef upstream_ready(self, Side upstream)
+    cdef response_data(self, Data event)

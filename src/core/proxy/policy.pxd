@@ -1,6 +1,7 @@
 cimport cython
 
 
+@cython.final
 cdef class NameTable:
     cdef public dict exact
     cdef public dict wildcard
@@ -22,6 +23,7 @@ cdef class RouteEntry:
     cpdef RouteEntry for_client(self, record)
 
 
+@cython.final
 cdef class RouteTable:
     cdef public dict by_path
     cdef public set lengths
@@ -41,6 +43,7 @@ cdef class Identity:
     cdef public object client_auth
 
 
+@cython.final
 cdef class Policy:
     cdef readonly dict backends
     cdef readonly tuple routes

@@ -7,6 +7,7 @@ from ..tls.info cimport TLSInfo
 cdef bytes _NOTHING
 
 
+@cython.final
 cdef class AccessRecord:
     cdef public str listener
     cdef public str client

@@ -37,6 +37,7 @@ cdef class Relay:
     cdef public bint tunnel
     cdef public bint finished
     cdef public Py_ssize_t weight
+    cdef public long long taken_at
     cdef ServerGroup _group
     cdef Server _server
     cdef list _tried
@@ -48,12 +49,12 @@ cdef class Relay:
     cdef bytearray _kept
     cdef EndOfMessage _end
 
-    cpdef asked(self)
-    cpdef begin(self, ReverseProxy hub, Policy policy, Side client, Exchange exchange)
+    cdef asked(self)
+    cdef begin(self, ReverseProxy hub, Policy policy, Side client, Exchange exchange)
 
     # Finding a server
     @cython.locals(request=Request, method=bytes, safe=bint)
-    cpdef start(self, ServerGroup group)
+    cdef start(self, ServerGroup group)
     @cython.locals(
         hub=ReverseProxy, group=ServerGroup, server=Server, bounds=Bounds, longest=double, idle=Upstream, shared=Upstream,
         opened=Upstream
@@ -65,31 +66,31 @@ cdef class Relay:
     cpdef connect_failed(self, str detail, bint timed_out)
     cpdef connect_again(self)
     @cython.locals(request=Request, client=ClientChannel, kept=bytearray)
-    cpdef upstream_ready(self, Side upstream)
+    cdef upstream_ready(self, Side upstream)
     @cython.locals(group=ServerGroup, request=Request)
     cpdef bint is_call(self) except -1
 
     # What the client does
-    cpdef request_data(self, Data event)
+    cdef request_data(self, Data event)
     @cython.locals(upstream=Side)
-    cpdef request_end(self, EndOfMessage event)
+    cdef request_end(self, EndOfMessage event)
     cpdef client_gone(self, str end, str detail)
     cpdef client_broke(self, int status, str end, str detail)
 
     # What the server does
-    cpdef interim(self, event)
+    cdef interim(self, event)
     @cython.locals(hub=ReverseProxy, response=Response, policy=Policy)
-    cpdef response(self, Response event)
-    cpdef response_data(self, Data event)
+    cdef response(self, Response event)
+    cdef response_data(self, Data event)
     @cython.locals(upstream=Side)
-    cpdef response_end(self, EndOfMessage event)
+    cdef response_end(self, EndOfMessage event)
     @cython.locals(untouched=bint, crossed=bint)
     cpdef upstream_failed(self, str end, str detail, bint answered, bint asked)
 
     # Ends
     cpdef fail(self, int status, str end, str detail)
     cpdef answer(self, answer, str end, str detail=*)
-    cpdef finish(self, str end=*, str detail=*)
+    cdef finish(self, str end=*, str detail=*)
     @cython.locals(kept=bytearray, size=Py_ssize_t, hub=ReverseProxy)
     cdef _body_due(self)
     cdef _keep(self, data)

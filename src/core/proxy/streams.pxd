@@ -26,19 +26,19 @@ cdef class Stream(Side):
     cdef public Streams streams
     cdef list _waiting
 
-    cpdef begin(self, Streams streams, long long stream_id)
-    cpdef bint is_crowded(self) except -1
+    cdef begin(self, Streams streams, long long stream_id)
+    cdef bint is_crowded(self) except -1
     @cython.locals(waiting=list)
-    cpdef receive(self, Event event)
-    cpdef bint is_blocked(self) except -1
+    cdef receive(self, Event event)
+    cdef bint is_blocked(self) except -1
     @cython.locals(waiting=list)
-    cpdef deliver(self)
-    cpdef pass_on(self, Event event)
-    cpdef drop_waiting(self)
-    @cython.locals(streams=Streams, h2=H2Connection, data=Data, end=EndOfMessage)
-    cpdef bint send(self, Event event) except -1
-    cpdef hold_other(self)
-    cpdef release_other(self)
+    cdef deliver(self)
+    cdef pass_on(self, Event event)
+    cdef drop_waiting(self)
+    @cython.locals(streams=Streams, h2=H2Connection, data=Data, end=EndOfMessage, total="long long")
+    cdef bint send(self, Event event) except -1
+    cdef hold_other(self)
+    cdef release_other(self)
     @cython.locals(h2=H2Connection, taken="long long", total="long long")
     cpdef bint is_stalled(self, double now) except -1
 
@@ -53,23 +53,23 @@ cdef class Streams:
     cdef list _full
     cdef list _woken
 
-    cpdef add(self, Stream stream)
+    cdef add(self, Stream stream)
     @cython.locals(stream=Stream)
-    cpdef Stream find(self, long long stream_id)
-    cpdef bint remove(self, Stream stream) except -1
+    cdef Stream find(self, long long stream_id)
+    cdef bint remove(self, Stream stream) except -1
     cpdef list remove_all(self)
     @cython.locals(channel=Channel, h2=H2Connection)
-    cpdef advance(self)
-    cpdef wake(self, Stream stream)
+    cdef advance(self)
+    cdef wake(self, Stream stream)
     @cython.locals(woken=list, stream=Stream)
     cdef _deliver(self)
-    cpdef filled(self, Stream stream)
+    cdef filled(self, Stream stream)
     @cython.locals(full=list, stream=Stream)
-    cpdef settle(self)
-    cpdef check_by(self, double when)
+    cdef settle(self)
+    cdef check_by(self, double when)
     @cython.locals(now=double, earliest=double, when=double, stream=Stream)
     cpdef check(self)
 
-    cpdef on_event(self, Event event)
+    cdef on_event(self, Event event)
     cpdef broken(self, error)
     cpdef double check_stream(self, Stream stream, double now) except -1

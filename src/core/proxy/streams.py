@@ -134,7 +134,12 @@ class Stream(Side):
         if kind is Data:
             data: Data = event
             h2.send_data(self.id, data.data)
-            if not self.full and h2.queued(self.id) > (STREAM_HIGH if h2.queued_total <= ALL_HIGH else _STREAM_LOW):
+            total = h2.queued_total
+            if (
+                total > _STREAM_LOW  # or the stream need not be looked at
+                and not self.full
+                and h2.queued(self.id) > (STREAM_HIGH if total <= ALL_HIGH else _STREAM_LOW)
+            ):
                 self.full = True
                 self.seen_at = streams.hub.now
                 self.seen_sent = h2.taken(self.id)

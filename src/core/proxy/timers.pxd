@@ -1,6 +1,7 @@
 cimport cython
 
 
+@cython.final
 cdef class Timer:
     cdef public object owner
     cdef public double deadline

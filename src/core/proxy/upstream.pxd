@@ -49,10 +49,10 @@ cdef class Upstream(Channel):
     cpdef bint has_room(self) except -1
     cpdef bint is_open(self) except -1
     @cython.locals(h1=H1Connection)
-    cpdef bint send(self, Event event) except -1
-    cpdef take(self, Relay relay)
+    cdef bint send(self, Event event) except -1
+    cdef take(self, Relay relay)
     @cython.locals(http=H1Connection)
-    cpdef finished(self, bint request_ended)
+    cdef finished(self, bint request_ended)
     cpdef keep_session(self)
 
     # Events

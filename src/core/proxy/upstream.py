@@ -104,7 +104,7 @@ class Upstream(Channel):
             backend = self.group.backend
             if self.owner is not None:
                 name = "" if self.relay is None else self.relay.record.sni
-                self.send_first(introduction(self.owner, backend.proxy_protocol, name))
+                self.send_first(introduction(self.owner, backend.proxy_protocol, name), now)
             if backend.tls is None:
                 self._ready()
             else:

@@ -13,6 +13,7 @@ cdef Py_ssize_t _MAX_READ, _EARLY_BYTES, _EARLY_RECORD, _RECORD
 cdef object NEED_DATA, PAUSED, SERVER
 cdef object ConnectionClosed
 
+@cython.final
 cdef class TLSConnection:
     cdef readonly object role
     cdef readonly TLSInfo info

@@ -21,6 +21,7 @@ cdef class ClientHello:
 
 cdef tuple _numbers(bytes raw, Py_ssize_t start, Py_ssize_t width)
 
+@cython.final
 cdef class ClientHelloReader:
     cdef Py_ssize_t _limit
     cdef bytes _stored

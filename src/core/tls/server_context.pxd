@@ -1,6 +1,9 @@
+cimport cython
+
 from .engine cimport CEngineContext
 
 
+@cython.final
 cdef class ServerContext:
     cdef object _options
     cdef readonly CEngineContext engines
