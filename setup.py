@@ -159,7 +159,7 @@ class BuildOrGoPure(build_ext):
         """Take away what an earlier build has left of modules that are not there any more: they would be found, and packed."""
         wanted = {Path(*Path(self.get_ext_filename(extension.name)).parts[1:]) for extension in self.extensions}
         for folder in (Path(self.build_lib, "lockgate"), Path("src")):
-            for old in folder.rglob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"):
+            for old in folder.rglob(f"*{self.get_ext_filename('')}"):
                 if old.relative_to(folder) not in wanted:
                     old.unlink()
 

@@ -97,6 +97,21 @@ def test_a_request_of_a_program_is_looked_at(write: Write) -> None:
         write(Request(b"GET", b"/", b"exam ple.com"))
 
 
+def test_what_is_no_target_is_refused_before_anything_is_made_of_the_request(write: Write) -> None:
+    request: Any = Request(b"GET", b"/", b"other.example.com")
+    request.target = None
+    client, server = H2Connection(Role.CLIENT), H2Connection(Role.SERVER)
+    with pytest.raises(TypeError):
+        write(request)
+    with pytest.raises(TypeError):
+        client.send_head(client.open_stream(), request)
+    client.send_head(client.open_stream(), Request(b"GET", b"/next", b"example.com"))
+    server.receive_data(client.data_to_send())
+    found = server.next_event()
+    assert isinstance(found, Request)
+    assert (found.target, found.authority) == (b"/next", b"example.com")
+
+
 def test_it_makes_no_difference_to_what_requests_are_equal() -> None:
     parsed = parsed_h1(b"GET", b"/")
     assert parsed == Request(b"GET", b"/", b"example.com", parsed.headers)

@@ -23,8 +23,8 @@ AGAIN = -errno.EAGAIN
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 """What a socket can be watched for."""
 
-LET_GO = 16
-"""Sockets of a batch after which what they have to send is sent."""
+PART = 16
+"""After so many sockets of a batch, what they have led to is carried out."""
 
 MORE = getattr(socket, "MSG_MORE", 0)
 """Flag of `send`: the kernel need not send what does not fill a packet yet."""
@@ -83,7 +83,7 @@ class Gear:
         self._watch_loop = watch_loop
         self._after: Callable[[bool], object] | None = None
         self.in_batch = False
-        """More sockets may be told about before long; what `call_after` was given is called then."""
+        """More sockets may be told about before long; what `call_after` was given is called then, and on the way."""
         self._space: Any = None
         self.accepted: Any = None
         """The socket object of what was accepted last, if this gear has any."""
@@ -101,7 +101,7 @@ class Gear:
 
     def call_after(self, after: Callable[[bool], object]) -> None:
         """`after(True)` is to be called at the end of each batch of sockets (see `in_batch`), and `after(False)` on the way,
-        after every `LET_GO`, so that what the first ones wait for does not wait for the last one."""
+        after every `PART`, so that what the first ones wait for does not wait for the last one."""
         self._after = after
 
     def receive(self, watched: Watched) -> int:

@@ -97,7 +97,7 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef enum:
     BATCH = 128  # events dealt with until others get their turn
-    LET_GO = 16  # of them, after which what they have to send is sent; see `gear.LET_GO`
+    PART = 16  # of them, after which what they have led to is carried out: `gear.PART`
     BUSY = 4  # events at once that promise more
     TEXT = 48  # bytes of an address as text
     LONG = 32768  # bytes, from which on sending them is a long time
@@ -311,7 +311,7 @@ cdef class Poller(Gear):
         self.in_batch = self._after is not None
         try:
             for i in range(count):
-                if i and not i % LET_GO and self.in_batch:
+                if i and not i % PART and self.in_batch:
                     self._after(False)
                 what = events[i].events
                 watched = <Watched><PyObject *>events[i].data.ptr

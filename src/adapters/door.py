@@ -76,4 +76,5 @@ class Door(Watched):
             else:
                 link = Link.__new__(Link)  # in C a call with arguments costs several times as much
                 link.take(driver, channel, fd, gear.accepted)
-        driver.carry_on()
+        if not gear.in_batch:
+            driver.carry_on()

@@ -113,7 +113,7 @@ class Driver:
             self.on_timer()
 
     def settle(self, whole: bool = True) -> None:
-        """Carry out the core's commands until there are none, and arm the timer. `whole`: see `ReverseProxy.next_command`."""
+        """Carry out what the core wants (`whole` as in `ReverseProxy.next_command`), and arm the timer."""
         self.carry_on(whole)
 
     def carry_on(self, whole: bool = True) -> None:

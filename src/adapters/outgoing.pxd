@@ -1,5 +1,3 @@
-cimport cython
-
 from .link cimport Link
 
 

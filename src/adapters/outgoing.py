@@ -168,7 +168,8 @@ class OutgoingLink(Link):
         else:
             self.gear.drop(self, False)
             self._connect_next(errno.errorcode.get(code, "unknown"))
-        self.driver.carry_on()
+        if not self.gear.in_batch:
+            self.driver.carry_on()
 
     def expire(self) -> None:
         """The attempt, or the pause before it, has had its time: go on with the next address, if there is one."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import selectors
 
-from .._accel.gear import LET_GO, READ, WRITE, Gear, Watched
+from .._accel.gear import PART, READ, WRITE, Gear, Watched
 
 NESTED = hasattr(selectors.DefaultSelector, "fileno")
 """Another loop can watch it. Not where it is `select`, as on Windows."""
 
 BATCH = 128
-"""Sockets in a batch, so that what waits to be sent is bounded; and so many until an outer loop or the timer gets its turn."""
+"""Sockets in a batch, so that multiplexed channels do not gather for ever; and so many until others get their turn."""
 
 BUSY = 4
 """Ready sockets at once that promise more."""
@@ -72,7 +72,7 @@ class SelectorGear(Gear):
         self.in_batch = self._after is not None
         try:
             for told, (key, mask) in enumerate(batch):
-                if told and not told % LET_GO and self.in_batch and self._after is not None:
+                if told and not told % PART and self.in_batch and self._after is not None:
                     self._after(False)
                 watched = key.data
                 if mask & WRITE:

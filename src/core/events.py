@@ -80,7 +80,7 @@ class Request(Event):
     `upgrade`: the protocol that the client offers to switch to, or None. `version`: `b"1.0"`, `b"1.1"`, `b"2"`.
 
     `sound_authority`, `sound_target`: the objects that a parser has found to be what HTTP allows, or None. Who writes the
-    request looks at the authority and at the target only if they are others.
+    request looks at the authority and at the target only if they are others. Programs leave these alone.
     """
 
     __slots__ = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lockgate._accel.gear import LET_GO, Watched
+from lockgate._accel.gear import PART, Watched
 from lockgate.adapters.gear import native_gear
 from lockgate.adapters.selector import BATCH, SelectorGear
 from lockgate.core.backend import PURE
@@ -68,9 +69,9 @@ def test_what_is_to_be_sent_waits_for_a_part_of_a_batch_and_no_longer(
         watch(gear, [sock], partial(read, sock))
     while gear.turn(0):
         assert not gear.in_batch
-    some = ["in batch"] * LET_GO
-    first = [*some, *["on the way", *some] * (BATCH // LET_GO - 1), "after"]
-    assert told == [*first, *some, "on the way", *some, "on the way", *["in batch"] * (40 - 2 * LET_GO), "after"]
+    some = ["in batch"] * PART
+    first = [*some, *["on the way", *some] * (BATCH // PART - 1), "after"]
+    assert told == [*first, *some, "on the way", *some, "on the way", *["in batch"] * (40 - 2 * PART), "after"]
     gear.close()
 
 
@@ -82,6 +83,43 @@ def test_a_small_batch_is_told_of_once(ready: list[socket.socket], make: Callabl
     assert gear.turn(0) == 3
     assert told == [True]
     gear.close()
+
+
+def test_sockets_may_be_closed_and_opened_on_the_way(ready: list[socket.socket], make: Callable[[], Any]) -> None:
+    """Events of those that were closed may still come, and their descriptors are those of others by then."""
+    gear = make()
+    told: list[str] = []
+    olds, news = ready[: 2 * PART], ready[2 * PART : 3 * PART]
+    watched = [Other(sock, lambda: told.append("old")) for sock in olds]
+    late: list[Other] = []
+
+    def after(whole: bool) -> None:
+        if not whole and not late:
+            for one in watched[PART:]:
+                gear.watch(one, False, False)
+                one.sock.close()
+            for sock in news:
+                again = sock.dup()  # on a descriptor that has just become free
+                late.append(Other(again, lambda: told.append("new")))
+                gear.watch(late[-1], True, False)
+            watched.clear()
+            gc.collect()
+
+    gear.call_after(after)
+    for one in watched:
+        gear.watch(one, True, False)
+    closed = {one.fd for one in watched[PART:]}
+    gear.turn(0)
+    assert closed & {one.fd for one in late}
+    before = told.count("old")
+    told.clear()
+    gear.turn(0)
+    assert before >= PART
+    assert set(told) == {"old", "new"}
+    assert told.count("new") >= PART
+    gear.close()
+    for one in late:
+        one.sock.close()
 
 
 def test_a_bug_ends_the_batch(ready: list[socket.socket], make: Callable[[], Any]) -> None:

@@ -15,6 +15,7 @@ from lockgate._accel.gear import peer_name
 from lockgate.adapters.driver import Driver
 from lockgate.adapters.link import Link
 from lockgate.adapters.outgoing import OutgoingLink, literal_family
+from lockgate.core import commands
 from lockgate.core.proxy.channel import Channel
 from lockgate.core.proxy.hub import ReverseProxy
 
@@ -83,6 +84,20 @@ def test_what_came_before_a_reset_is_read_although_writing_failed() -> None:
     assert channel.told[0] == b"413 too much"
     assert link.closed
     assert isinstance(channel.told[-1], str)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_core_is_told_whether_a_batch_goes_on(whole: bool) -> None:
+    class AskedHub(EchoHub):
+        def next_command(self, whole: bool = True) -> commands.Command | None:
+            asked.append(whole)
+            return super().next_command(whole)
+
+    asked: list[bool] = []
+    driver = StillDriver()
+    driver.proxy = AskedHub()
+    driver.settle(whole)
+    assert asked == [whole]
 
 
 def test_a_full_socket_is_waited_for_only_while_it_is_full() -> None:

@@ -51,12 +51,12 @@ class HeadWriter:
         target = request.target
         if not is_token(method) or method == b"CONNECT":
             raise LocalProtocolError("method is not a token, or CONNECT")
-        if target is not request.sound_target:
-            size = len(target)
-            if skip_target(target, 0, size) != size or not (
-                target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")
-            ):
-                raise LocalProtocolError("target is neither a path nor the * of OPTIONS")
+        size = len(target)
+        if target is not request.sound_target and (
+            skip_target(target, 0, size) != size
+            or not (target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"))
+        ):
+            raise LocalProtocolError("target is neither a path nor the * of OPTIONS")
         # RFC 9112 section 3.2: without an authority the field is there and empty.
         authority = request.authority
         if authority is not request.sound_authority and authority and parse_authority(authority) is None:

@@ -422,7 +422,7 @@ class ClientChannel(Channel):
 
     def log_when_taken(self, relay: Relay) -> None:
         """The same for one answer of many: what is queued behind it is not waited for, as there may always be something."""
-        relay.taken_at = self.taken + self.unsent
+        relay.last_byte = self.taken + self.unsent
         self.log_later(relay)
 
     def log_taken(self) -> None:
@@ -432,7 +432,7 @@ class ClientChannel(Channel):
             return
         count = 0
         for relay in relays:
-            if relay.taken_at > self.taken:
+            if relay.last_byte > self.taken:
                 break
             relay.record.total_time = self.hub.now - relay.started
             relay.finish("", "")

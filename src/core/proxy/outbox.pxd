@@ -18,7 +18,7 @@ cdef class Outbox(Side):
     cdef _set_up_outbox(self)
     @cython.locals(more=list)
     cpdef data_to_send(self)
-    cpdef send_first(self, bytes data, double now)
+    cdef send_first(self, bytes data, double now)
     @cython.locals(more=list, last=bytes)
     cdef _put(self, bytes data, double now)
     cdef _took(self, Py_ssize_t nbytes, double now)

@@ -1,5 +1,3 @@
-cimport cython
-
 from ..events cimport Data, Request
 from ..tls.hello cimport ClientHello
 from .exchange cimport new_exchange

@@ -37,7 +37,7 @@ cdef class Relay:
     cdef public bint tunnel
     cdef public bint finished
     cdef public Py_ssize_t weight
-    cdef public long long taken_at
+    cdef public long long last_byte
     cdef ServerGroup _group
     cdef Server _server
     cdef list _tried

@@ -63,8 +63,8 @@ class Relay:
 
     __slots__ = (
         "_attempts", "_end", "_fresh", "_group", "_idle_ok", "_kept", "_reused", "_server", "_tried", "_turned_away",
-        "client", "exchange", "expects_since", "finished", "hub", "last_activity", "policy", "record", "request_ended",
-        "response_ended", "response_started", "started", "taken_at", "tunnel", "upstream", "weight",
+        "client", "exchange", "expects_since", "finished", "hub", "last_activity", "last_byte", "policy", "record",
+        "request_ended", "response_ended", "response_started", "started", "tunnel", "upstream", "weight",
     )  # fmt: skip
 
     def __init__(self, hub: ReverseProxy, policy: Policy, client: Side, exchange: Exchange) -> None:
@@ -91,8 +91,8 @@ class Relay:
         """The record has been given to the log."""
         self.weight = 0
         """Bytes of memory that it takes until then, after its answer."""
-        self.taken_at = 0
-        """How much of the output of the client's connection has to be taken then, over HTTP/2."""
+        self.last_byte = 0
+        """What `taken` of the client's connection has to reach before the record is logged, over HTTP/2."""
         self._group: ServerGroup | None = None
         self._server: Server | None = None
         """The one that counts this request."""
