@@ -78,4 +78,5 @@ cdef class H2Connection(Receiving):
     cpdef shutdown(self)
     cpdef finish_shutdown(self)
     cpdef close(self, long long code=*)
+    cpdef rest(self)
     cpdef ping(self, bytes data)

@@ -419,6 +419,13 @@ class H2Connection(Receiving):
             self._closed = True
             self._stop(code)
 
+    def rest(self) -> None:
+        """Nothing has been under way for a while: give memory back that streams have left."""
+        if not self._streams:
+            self._streams.clear()  # an empty dict keeps the room of what was in it
+            self._recent = None
+            self._schedule = None
+
     def ping(self, data: bytes) -> None:
         """Queue a PING with 8 bytes (RFC 9113 section 6.7). `pings_answered` counts the answers."""
         if len(data) != 8:

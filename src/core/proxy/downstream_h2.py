@@ -398,7 +398,10 @@ class ClientStreams(Streams):
         elif self._head_since + bounds.header_timeout <= now:
             self._give_up(Fault.EXCESS, "the request head came too slowly")
         elif not self.by_id and self.client.idle_until(self._idle_since) <= now:
-            if not self.client.rest():
+            if self.client.rest():
+                self.h2.rest()
+                self.by_id.clear()  # an empty dict keeps the room of what was in it
+            else:
                 if not self.requests:
                     self.client.log_end("idle", "no request in time")
                 self.h2.close(0)
