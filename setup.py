@@ -165,11 +165,8 @@ class BuildOrGoPure(build_ext):
 
     def go_pure(self) -> None:
         """Take away what was compiled, and make of a wheel under construction one without extensions."""
-        for extension in self.extensions:
-            Path(self.build_lib, self.get_ext_filename(extension.name)).unlink(missing_ok=True)
-            path = Path(*extension.name.split(".")[1:])
-            Path("src", path.parent, Path(self.get_ext_filename(path.name)).name).unlink(missing_ok=True)
         self.extensions = self.distribution.ext_modules = []
+        self.forget_others()
         wheel = self.distribution.get_command_obj("bdist_wheel", create=False)
         if wheel is not None:
             wheel.root_is_pure = True
