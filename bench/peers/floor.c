@@ -3,10 +3,12 @@
 One loop, one thread. A client's plaintext goes to a connection to the backend of its own (kept for the next client when it
 leaves), the backend's answer goes back encrypted. Nothing is parsed, routed, bounded or timed, nobody is told of an error, and a
 write waits until the socket has taken all of it. What it shares with lockgate's native gear: OpenSSL by address, the sizes of
-reads, and that many sockets are read before what that has led to is sent: here all of a batch, so its times of answers are no floor.
+reads, and that many sockets are read before what that has led to is sent: here all of a batch, so its times of answers are
+no floor.
 
 Over HTTP/2 a request is the number of its stream, whatever it asks for, and becomes the same few bytes for a connection to the
-backend; the answer has to come in one piece, and its body goes back behind a head that is always the same. Windows are not looked at. */
+backend; the answer has to come in one piece, and its body goes back behind a head that is always the same. Windows are not
+looked at. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
